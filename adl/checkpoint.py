@@ -1,0 +1,128 @@
+"""Weights in files: saving, strict loading, and the parameter names of the 2021 model zoo."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import nn
+
+from adl.artifacts import replacing
+from adl.errors import AdlError
+
+# Our names → those of 2021. `{norm}` is what stands between a layer and its batch norm's parameters.
+_NAMES_2021 = (
+    (r"encoder\.stem\.(\d)\.conv\.", r"encoder.stem\1.0."),
+    (r"encoder\.stem\.(\d)\.norm\.", r"encoder.stem\1.1.op.0.op."),
+    (r"encoder\.nas_cells\.(\d+)\.older\.", r"encoder.NASCells.\1.pre_preprocess."),
+    (r"encoder\.nas_cells\.(\d+)\.previous\.", r"encoder.NASCells.\1.preprocess."),
+    (r"encoder\.nas_cells\.(\d+)\.operations\.(\d+)\.", r"encoder.NASCells.\1.operations.\2.0."),
+    (r"first\.depthwise\.", "op.1."),
+    (r"first\.pointwise\.", "op.2."),
+    (r"first\.norm\.", "op.3.op."),
+    (r"second\.depthwise\.", "op.5."),
+    (r"second\.pointwise\.", "op.6."),
+    (r"second\.norm\.", "op.7.op."),
+    (r"aspp\.pooled\.conv\.", "aspp.aspp5."),
+    (r"aspp\.pooled\.norm\.", "aspp.aspp5_bn.op.0.op."),
+    (r"aspp\.projection\.conv\.", "aspp.conv2."),
+    (r"aspp\.projection\.norm\.", "aspp.bn2.op.0.op."),
+    (r"decoder\.low_level\.conv\.", "decoder.conv1."),
+    (r"decoder\.low_level\.norm\.", "decoder.bn1.op.0.op."),
+    (r"decoder\.refine\.0\.conv\.", "decoder.last_conv.0."),
+    (r"decoder\.refine\.0\.norm\.", "decoder.last_conv.1.op.0.op."),
+    (r"decoder\.refine\.1\.conv\.", "decoder.last_conv.3."),
+    (r"decoder\.refine\.1\.norm\.", "decoder.last_conv.4.op.0.op."),
+    (r"decoder\.classifier\.", "decoder.last_conv.6."),
+)
+_NAMES_2021_ABN = (
+    (r"(preprocess)\.conv\.", r"\1.op.0."),
+    (r"(preprocess)\.norm\.", r"\1.op.1.op.0.op."),
+    (r"(operations\.\d+\.0)\.conv\.", r"\1.op.0."),
+    (r"(operations\.\d+\.0)\.pointwise\.", r"\1.op.1."),
+    (r"(operations\.\d+\.0)\.norm\.", r"\1.op.2.op.0.op."),
+)
+_NAMES_2021_NO_ABN = (
+    (r"(preprocess)\.conv\.", r"\1.op.1."),
+    (r"(preprocess)\.norm\.", r"\1.op.2."),
+    (r"(operations\.\d+\.0)\.conv\.", r"\1.op.1."),
+    (r"(operations\.\d+\.0)\.pointwise\.", r"\1.op.2."),
+    (r"(operations\.\d+\.0)\.norm\.", r"\1.op.3."),
+)
+_BESIDE_WEIGHTS_2021 = re.compile(
+    r"moments\..*|.*global_step|learning_rate|momentum|.*loss_scale.*|scale_sense|.*scaling_sens"
+    r"|current_iterator_step|last_overflow_iterator_step|epoch_num|step_num"
+)
+"""Optimizer slots, counters and loss-scale entries: a 2021 file holds them, and none is a weight."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """What a file held. names: "native" or "2021". beside: entries of a 2021 file that are not weights."""
+
+    names: str
+    parameters: int
+    beside: tuple[str, ...]
+
+    def __str__(self) -> str:
+        text = f"{self.parameters} parameters, {self.names} names"
+        return text + (f"; {len(self.beside)} entries beside the weights left out" if self.beside else "")
+
+
+def name_2021(name: str, *, use_abn: bool) -> str:
+    """The name that one of our parameters has in a 2021 checkpoint."""
+    for pattern, replacement in _NAMES_2021 + (_NAMES_2021_ABN if use_abn else _NAMES_2021_NO_ABN):
+        name = re.sub(pattern, replacement, name)
+    # ASPP's branches count from 1 there.
+    name = re.sub(r"aspp\.branches\.(\d)\.conv\.", lambda m: f"aspp.aspp{int(m[1]) + 1}.", name)
+    return re.sub(r"aspp\.branches\.(\d)\.norm\.", lambda m: f"aspp.aspp{int(m[1]) + 1}_bn.op.0.op.", name)
+
+
+def save(network: nn.Cell, path: Path) -> None:
+    """Write all parameters of the network under their native names; the file appears whole or not at all."""
+    with replacing(path) as temporary:
+        ms.save_checkpoint([{"name": p.name, "data": p} for p in network.get_parameters()], str(temporary))
+
+
+def load(network: nn.Cell, path: str | Path) -> Loaded:
+    """Load every parameter of the network from a file with native or 2021 names.
+
+    Raises AdlError where the file is unreadable, or where it and the network do not match exactly; the message lists
+    missing, unexpected and mis-shaped parameters with the nearest names. The network is then unchanged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AdlError(f"{path}: no such checkpoint file.")
+    try:
+        # MindSpore logs its own error first, and insists on the suffix.
+        stored = ms.load_checkpoint(str(path))
+    except Exception as error:  # noqa: BLE001 - it raises whatever its parser meets
+        reason = str(error).strip().splitlines()[0]
+        raise AdlError(f"{path}: not a readable MindSpore checkpoint ({reason})") from None
+
+    from_2021 = any(name.startswith(("encoder.NASCells.", "encoder.stem0.")) for name in stored)
+    use_abn = network.encoder.nas_cells[0].older.use_abn
+    wanted = {name_2021(p.name, use_abn=use_abn) if from_2021 else p.name: p for p in network.get_parameters()}
+    beside = tuple(n for n in stored if n not in wanted and from_2021 and _BESIDE_WEIGHTS_2021.fullmatch(n))
+    unexpected = [n for n in stored if n not in wanted and n not in beside]
+    missing = [n for n in wanted if n not in stored]
+    misshaped = [n for n in wanted if n in stored and tuple(stored[n].shape) != tuple(wanted[n].shape)]
+    if missing or unexpected or misshaped:
+        faults = [f"missing {n}{_nearest(n, unexpected)}" for n in missing]
+        faults += [f"unexpected {n}{_nearest(n, missing)}" for n in unexpected]
+        faults += [f"{n}: shape {tuple(stored[n].shape)}, the network has {tuple(wanted[n].shape)}" for n in misshaped]
+        raise AdlError(
+            f"{path} does not fit this network ({len(missing)} parameters missing, {len(unexpected)} unexpected, "
+            f"{len(misshaped)} of another shape):\n  " + "\n  ".join(faults)
+        )
+    for name, parameter in wanted.items():
+        parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
+    return Loaded("2021" if from_2021 else "native", len(wanted), beside)
+
+
+def _nearest(name: str, candidates: list[str]) -> str:
+    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.8)
+    return f" (nearest: {close[0]})" if close else ""

@@ -1,0 +1,57 @@
+"""Per-pixel cross entropy: plain, and with online hard example mining."""
+
+from __future__ import annotations
+
+import math
+
+from mindspore import Tensor, nn, ops
+from mindspore import dtype as mstype
+
+
+def _pixel_losses(logits: Tensor, labels: Tensor, ignore_label: int) -> tuple[Tensor, Tensor]:
+    """Cross entropy of every pixel (N, H, W), 0 where ignored; and which pixels are valid, as 0.0 and 1.0."""
+    valid = labels != ignore_label
+    classes = ops.where(valid, labels, ops.zeros_like(labels)).astype(mstype.int32)
+    log_probabilities = ops.log_softmax(logits.astype(mstype.float32), axis=1)
+    losses = -ops.gather_elements(log_probabilities, 1, classes.expand_dims(1)).squeeze(1)
+    valid = valid.astype(mstype.float32)
+    return losses * valid, valid
+
+
+def _mean(losses: Tensor, selected: Tensor) -> Tensor:
+    """Mean over the selected pixels; 0 where there is none."""
+    return (losses * selected).sum() / ops.maximum(selected.sum(), Tensor(1.0, mstype.float32))
+
+
+class CrossEntropy(nn.Cell):
+    """Mean over the valid pixels of (logits (N, C, H, W) float32, labels (N, H, W) int32); 0 where there is none."""
+
+    def __init__(self, *, ignore_label: int) -> None:
+        super().__init__()
+        self.ignore_label = ignore_label
+
+    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return _mean(*_pixel_losses(logits, labels, self.ignore_label))
+
+
+class OhemCrossEntropy(nn.Cell):
+    """Mean over the hard pixels: those whose true class has at most probability `threshold`, or whose loss is among
+    the `min_kept` largest of the batch, whichever are more (Shrivastava et al. 2016, as the 2021 system has it).
+
+    Takes (logits (N, C, H, W) float32, labels (N, H, W) int32). Ignored pixels are never selected; the mean is 0
+    where nothing is valid. No gradient flows through the selection.
+    """
+
+    def __init__(self, *, threshold: float, min_kept: int, ignore_label: int) -> None:
+        super().__init__()
+        self.largest_threshold = -math.log(threshold)
+        self.min_kept = min_kept
+        self.ignore_label = ignore_label
+
+    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
+        losses, valid = _pixel_losses(logits, labels, self.ignore_label)
+        detached = ops.stop_gradient(losses)
+        kept = min(max(self.min_kept, 1), detached.size)
+        hardest, _ = ops.topk(detached.reshape(-1), kept)
+        threshold = ops.minimum(hardest[kept - 1], Tensor(self.largest_threshold, mstype.float32))
+        return _mean(losses, ops.stop_gradient((detached >= threshold).astype(mstype.float32) * valid))

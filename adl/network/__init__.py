@@ -1,0 +1,44 @@
+"""Auto-DeepLab (Liu et al., CVPR 2019): all wiring in one place."""
+
+from __future__ import annotations
+
+from mindspore import Tensor, nn
+
+from adl.architecture import LOW_LEVEL_CELL, Architecture
+from adl.network.aspp import ASPP
+from adl.network.decoder import Decoder
+from adl.network.encoder import Encoder
+from adl.network.normalization import batch_norm
+from adl.network.operations import resize
+
+
+class AutoDeepLab(nn.Cell):
+    """Encoder, ASPP, decoder."""
+
+    def __init__(self, encoder: Encoder, aspp: ASPP, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.aspp = aspp
+        self.decoder = decoder
+
+    def construct(self, images: Tensor, keys: Tensor | None = None, survivors: Tensor | None = None) -> Tensor:
+        """images: (N, 3, H, W) float32, BGR, normalised; H, W ≥ 33, odd or even.
+
+        keys: (2, N) int32, dropout's keys; None for no dropout (evaluation).
+        survivors: (cells, operations, N) float32, drop path's factors; None for no drop path (evaluation).
+        Returns logits (N, classes, H, W) float32.
+        """
+        low_level, features = self.encoder(images, survivors)
+        logits = self.decoder(low_level, self.aspp(features), keys)
+        return resize(logits, (images.shape[2], images.shape[3]))
+
+
+def build(architecture: Architecture) -> AutoDeepLab:
+    """The network of an architecture, freshly initialised. Seed MindSpore first (`adl.runtime.start`)."""
+    norm = batch_norm(momentum=architecture.bn_momentum, eps=architecture.bn_eps)
+    channels = architecture.output_channels
+    return AutoDeepLab(
+        encoder=Encoder(architecture, norm),
+        aspp=ASPP(channels[-1], norm),
+        decoder=Decoder(channels[LOW_LEVEL_CELL], architecture.num_classes, norm),
+    )

@@ -1,0 +1,41 @@
+"""The decoder of DeepLabV3+ (Chen et al. 2018); its activation is ReLU."""
+
+from __future__ import annotations
+
+from mindspore import Tensor, nn, ops
+
+from adl.network import aspp
+from adl.network.drop_path import HashedDropout
+from adl.network.normalization import Norm
+from adl.network.operations import ConvNormAct, conv, resize, small_normal
+
+LOW_LEVEL_CHANNELS = 48
+CHANNELS = 256
+
+
+class Decoder(nn.Cell):
+    """Joins ASPP's output with the low level features and refines them to logits at output stride 4 or 8."""
+
+    def __init__(self, low_level_channels: int, classes: int, norm: Norm) -> None:
+        super().__init__()
+        self.low_level = ConvNormAct(
+            conv(low_level_channels, LOW_LEVEL_CHANNELS, 1, init=small_normal()), norm(LOW_LEVEL_CHANNELS), nn.ReLU()
+        )
+        self.refine = nn.CellList(
+            [
+                ConvNormAct(conv(aspp.CHANNELS + LOW_LEVEL_CHANNELS, CHANNELS, 3), norm(CHANNELS), nn.ReLU()),
+                ConvNormAct(conv(CHANNELS, CHANNELS, 3), norm(CHANNELS), nn.ReLU()),
+            ]
+        )
+        self.dropout = nn.CellList([HashedDropout(0.5), HashedDropout(0.1)])
+        self.classifier = conv(CHANNELS, classes, 1)
+
+    def construct(self, low_level: Tensor, context: Tensor, keys: Tensor | None) -> Tensor:
+        """keys: dropout's (2, N) int32, or None for no dropout. Returns (N, classes, h, w), sized as low_level."""
+        low_level = self.low_level(low_level)
+        x = ops.cat([resize(context, (low_level.shape[2], low_level.shape[3])), low_level], axis=1)
+        for i in range(2):
+            x = self.refine[i](x)
+            if keys is not None:
+                x = self.dropout[i](x, keys[i])
+        return self.classifier(x)

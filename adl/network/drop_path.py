@@ -1,0 +1,80 @@
+"""Scheduled drop path and dropout, with masks that follow from the seed and a position, never from a history.
+
+MindSpore's own dropout is not reproducible on CPU (processes with one seed draw different masks), so a run could
+neither be repeated nor resumed. Here every mask is a function of (seed, position, layer, place of the sample in the
+global batch): the small drop path masks are drawn on the host, the large dropout masks hashed in the graph from a
+key a sample.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+from mindspore import dtype as mstype
+
+DROPOUT_LAYERS = 2
+_STREAM = 2  # keeps these draws apart from those of the order (1) and the augmentation (none)
+
+
+def keep_probability(*, cell: int, cells: int, step: int, steps: int, final: float) -> float:
+    """Probability that an operation of `cell` survives at `step`.
+
+    It falls linearly with the depth of the cell and with the training's progress, from 1 to `final` in the last
+    cell at the last step (Zoph et al. 2018, "scheduled drop path").
+    """
+    of_cell = 1 - (cell + 1) / cells * (1 - final)
+    return 1 - (step + 1) / steps * (1 - of_cell)
+
+
+def survivors(draws: np.ndarray, *, step: int, steps: int, final: float) -> np.ndarray:
+    """Turn uniform draws (cells, operations, N) into factors: 0 for a dropped path, 1 / keep for a survivor."""
+    cells = len(draws)
+    keep = np.array([keep_probability(cell=c, cells=cells, step=step, steps=steps, final=final) for c in range(cells)])
+    keep = keep[:, None, None]
+    return np.where(draws < keep, 1 / keep, 0).astype(np.float32)
+
+
+def draw(
+    *, seed: int, position: int, places: range, cells: int, operations: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the masks of one batch follow from.
+
+    places: the samples' places in the global batch.
+    Returns dropout keys (2, N) int32 and uniform draws for drop path (cells, operations, N) float64.
+    """
+    generators = [np.random.default_rng([seed, position, place, _STREAM]) for place in places]
+    keys = [generator.integers(0, 2**31, DROPOUT_LAYERS, dtype=np.int32) for generator in generators]
+    draws = [generator.random((cells, operations)) for generator in generators]
+    return np.stack(keys, axis=-1), np.stack(draws, axis=-1)
+
+
+class HashedDropout(nn.Cell):
+    """Dropout whose mask is a hash of (key of the sample, index of the element).
+
+    The hash is the finaliser of MurmurHash3 (Appleby, public domain) on int32 with wrap-around.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.threshold = int(rate * 2**24)
+
+    def construct(self, x: Tensor, keys: Tensor) -> Tensor:
+        """x: (N, C, H, W); keys: (N,) int32. Returns x with elements dropped, the others divided by 1 - rate."""
+        n, c, h, w = x.shape
+        index = ops.arange(0, c * h * w).astype(mstype.int32)
+        code = _mix(ops.bitwise_xor(_mix(index + 1).reshape(1, -1), keys.reshape(n, 1)))
+        kept = ops.bitwise_and(code, _int(0xFFFFFF)) >= self.threshold
+        return x * kept.reshape(n, c, h, w).astype(x.dtype) / (1 - self.rate)
+
+
+def _int(value: int) -> Tensor:
+    return Tensor(value - 2**32 if value >= 2**31 else value, mstype.int32)
+
+
+def _mix(code: Tensor) -> Tensor:
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        # An arithmetic shift with the sign's copies masked away is the logical one that the hash asks for.
+        shifted = ops.bitwise_and(ops.bitwise_right_shift(code, _int(shift)), _int(2 ** (32 - shift) - 1))
+        code = ops.bitwise_xor(code, shifted) * _int(factor)
+    return code

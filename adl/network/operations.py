@@ -1,0 +1,133 @@
+"""The eight primitives of the search space, and the convolution blocks that the rest of the network shares.
+
+Every cell here maps (N, C, H, W) float32 to float32; stride 1 keeps H and W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mindspore import Tensor, nn, ops
+from mindspore.common.initializer import HeNormal, Initializer, Normal
+
+from adl.architecture import PRIMITIVES
+from adl.network.normalization import Norm
+
+LEAKY_SLOPE = 0.01
+
+
+def he_normal() -> Initializer:
+    return HeNormal()
+
+
+def small_normal() -> Initializer:
+    """MindSpore's default in 2021, which the published network has in its 1×1 projections. Today's is another."""
+    return Normal(0.01)
+
+
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    init: Initializer | None = None,
+) -> nn.Conv2d:
+    """A convolution without bias, padded on every side so that stride 1 keeps the size."""
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel,
+        stride=stride,
+        pad_mode="pad",
+        padding=dilation * (kernel - 1) // 2,
+        dilation=dilation,
+        group=groups,
+        has_bias=False,
+        weight_init=init or he_normal(),
+    )
+
+
+class ConvNormAct(nn.Cell):
+    """Convolution, batch norm, activation (LeakyReLU unless told)."""
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.Cell, activation: nn.Cell | None = None) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = norm
+        self.activation = activation or nn.LeakyReLU(LEAKY_SLOPE)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.activation(self.norm(self.conv(x)))
+
+
+class Zero(nn.Cell):
+    """The primitive `none`."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.zeros_like(x)
+
+
+class SeparableStage(nn.Cell):
+    """ReLU, depthwise k×k, 1×1, batch norm."""
+
+    def __init__(self, channels: int, kernel: int, norm: nn.Cell) -> None:
+        super().__init__()
+        self.depthwise = conv(channels, channels, kernel, groups=channels)
+        self.pointwise = conv(channels, channels, 1)
+        self.norm = norm
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.norm(self.pointwise(self.depthwise(ops.relu(x))))
+
+
+class SeparableConv(nn.Cell):
+    """Two separable stages; the ReLU comes first whatever `use_abn` says, as published."""
+
+    def __init__(self, channels: int, kernel: int, norm: Norm, affine: bool) -> None:
+        super().__init__()
+        self.first = SeparableStage(channels, kernel, norm(channels, affine))
+        self.second = SeparableStage(channels, kernel, norm(channels, affine))
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+class DilatedConv(nn.Cell):
+    """A full k×k convolution with dilation 2, then 1×1, batch norm; LeakyReLU after them, or ReLU before them."""
+
+    def __init__(self, channels: int, kernel: int, norm: Norm, affine: bool, use_abn: bool) -> None:
+        super().__init__()
+        self.conv = conv(channels, channels, kernel, dilation=2)
+        self.pointwise = conv(channels, channels, 1)
+        self.norm = norm(channels, affine)
+        self.before = nn.Identity() if use_abn else nn.ReLU()
+        self.after = nn.LeakyReLU(LEAKY_SLOPE) if use_abn else nn.Identity()
+
+    def construct(self, x: Tensor) -> Tensor:
+        return self.after(self.norm(self.pointwise(self.conv(self.before(x)))))
+
+
+def primitive(op: int, *, channels: int, norm: Norm, affine: bool, use_abn: bool) -> nn.Cell:
+    """Build the primitive with the given code (0-7)."""
+    table: dict[str, Callable[[], nn.Cell]] = {
+        "none": Zero,
+        # Padding "same": the average leaves the padding out, so a field of ones stays ones at the border.
+        "avg_pool_3x3": lambda: nn.AvgPool2d(3, stride=1, pad_mode="same"),
+        "max_pool_3x3": lambda: nn.MaxPool2d(3, stride=1, pad_mode="same"),
+        "skip_connect": nn.Identity,
+        "sep_conv_3x3": lambda: SeparableConv(channels, 3, norm, affine),
+        "sep_conv_5x5": lambda: SeparableConv(channels, 5, norm, affine),
+        "dil_conv_3x3": lambda: DilatedConv(channels, 3, norm, affine, use_abn),
+        "dil_conv_5x5": lambda: DilatedConv(channels, 5, norm, affine, use_abn),
+    }
+    return table[PRIMITIVES[op]]()
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize with aligned corners: the network's only kind. Nothing happens where the size is right."""
+    if x.shape[2] == size[0] and x.shape[3] == size[1]:
+        return x
+    return ops.ResizeBilinearV2(align_corners=True)(x, size)
