@@ -33,18 +33,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """The same for a whole folder: what stood there is gone once the new one is complete."""
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder beside `path`, removed at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".partial-{path.name}")
     remove(temporary)
     temporary.mkdir()
     try:
         yield temporary
-        remove(path)
-        os.replace(temporary, path)
     finally:
         remove(temporary)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """`replacing` for a whole folder: what stood there is gone once the new one is complete."""
+    with scratch_folder(path) as temporary:
+        yield temporary
+        remove(path)
+        os.replace(temporary, path)
 
 
 def remove(path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 
 # Before mindspore is imported, because its oneDNN reads the variable once. On a CPU with AVX-512, oneDNN picks a
 # reference kernel for plain NCHW convolutions, 45-70 times slower than its AVX2 one. Other devices do not use oneDNN.
@@ -29,3 +32,10 @@ def cores() -> int:
 def workers(requested: int) -> int:
     """The number of data workers to start: MindSpore refuses more than there are cores."""
     return max(1, min(requested, cores()))
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this process when the one that started it is gone, however that died."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

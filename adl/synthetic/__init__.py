@@ -1,0 +1,52 @@
+"""The embedded data set: drawn street scenes in the folder layout of Cityscapes.
+
+A scene follows from (seed, split, number) alone, so the splits share none and the number of images changes no image.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from adl import cityscapes, runtime
+from adl.artifacts import replacing_folder, write_image
+from adl.progress import track
+from adl.synthetic import street
+
+CITIES = {"train": ("aldorf", "brenhaven", "carlsund", "dunmere"), "val": ("elmstad", "fjordby")}
+
+
+def write(root: Path, *, images: dict[str, int], height: int, seed: int, workers: int) -> None:
+    """Draw `images[split]` scenes a split, height × 2·height, with labels, in place of the folder `root`."""
+    tasks = []
+    with replacing_folder(root) as folder:
+        for split, count in images.items():
+            for number in range(count):
+                city = CITIES[split][number % len(CITIES[split])]
+                tasks.append((folder, split, city, number, height, seed))
+        # Spawned, because a forked child inherits OpenCV's locks.
+        with multiprocessing.get_context("spawn").Pool(workers, initializer=_prepare_worker) as pool:
+            for _ in track(pool.imap_unordered(_write_scene, tasks), len(tasks), "drawing street scenes"):
+                pass
+
+
+def _prepare_worker() -> None:
+    runtime.die_with_parent()
+    cv2.setNumThreads(1)
+
+
+def _write_scene(task: tuple[Path, str, str, int, int, int]) -> None:
+    root, split, city, number, height, seed = task
+    image, labels = scene(split, number, height=height, seed=seed)
+    name = f"{city}_{number:06d}_000019"
+    write_image(cityscapes.image_path(root, split, city, name), image)
+    write_image(cityscapes.label_path(root, split, city, name), labels)
+
+
+def scene(split: str, number: int, *, height: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image (height, 2·height, 3) uint8 RGB and label ids (height, 2·height) uint8 of one scene."""
+    rng = np.random.default_rng([seed, cityscapes.SPLITS.index(split), number, 3])
+    return street.draw(height, 2 * height, rng)

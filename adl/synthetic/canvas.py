@@ -1,0 +1,111 @@
+"""A camera over flat ground, and painting with textures in metres. Everything is painted from far to near."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+Colour = tuple[float, float, float]
+Point = tuple[float, float]
+Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""pattern(u, v) in metres along and up a surface → a brightness factor of the same shape."""
+
+_TILE = 256
+_TILE_METRES = 4.0
+
+
+@functools.lru_cache(maxsize=None)
+def tile(name: str) -> np.ndarray:
+    """A texture that repeats: (256, 256) float32 of mean 0 and standard deviation 1, one for each kind of surface."""
+    roughness, stretch = {
+        "fine": (0.3, 1.0),
+        "asphalt": (0.6, 1.0),
+        "grass": (0.5, 3.0),
+        "leaves": (1.1, 1.0),
+        "cloth": (1.4, 0.4),
+        "metal": (2.0, 0.15),
+        "cloud": (1.9, 0.5),
+        "plaster": (1.5, 1.0),
+    }[name]
+    noise = np.random.default_rng(len(name)).normal(size=(_TILE, _TILE))
+    fy, fx = np.meshgrid(np.fft.fftfreq(_TILE) / stretch, np.fft.fftfreq(_TILE), indexing="ij")
+    amplitude = 1 / np.maximum(np.hypot(fx, fy), 1 / _TILE) ** roughness
+    amplitude[0, 0] = 0
+    texture = np.fft.ifft2(np.fft.fft2(noise) * amplitude).real
+    return (texture / texture.std()).astype(np.float32)
+
+
+def sample(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The texture at (u, v) metres."""
+    scale = _TILE / _TILE_METRES
+    return tile(name)[(v * scale).astype(np.int64) % _TILE, (u * scale).astype(np.int64) % _TILE]
+
+
+class Canvas:
+    """Image, label ids and depth of a scene in the making.
+
+    horizon: row of the horizon. eye: height of the camera in metres. focal: focal length in pixels.
+    """
+
+    def __init__(self, height: int, width: int, *, horizon: float, eye: float, focal: float) -> None:
+        self.height, self.width = height, width
+        self.horizon, self.eye, self.focal = horizon, eye, focal
+        self.image = np.zeros((height, width, 3), np.float32)  # RGB, 0-1
+        self.labels = np.zeros((height, width), np.uint8)
+        self.depth = np.full((height, width), np.inf, np.float32)  # metres
+
+    def project(self, x: float, y: float, z: float) -> Point:
+        """Pixel of the point x metres right, y metres above the ground, z metres ahead."""
+        return self.width / 2 + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z
+
+    def paint(self, top: int, left: int, mask: np.ndarray, colour: np.ndarray, label: int, z: np.ndarray | float) -> None:
+        """Colour the pixels of a mask (h, w) whose corner is at (top, left). colour: (3,) or (h, w, 3)."""
+        area = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
+        self.image[area][mask] = colour if colour.ndim == 1 else colour[mask]
+        self.labels[area][mask] = label
+        self.depth[area][mask] = z if np.isscalar(z) else z[mask]
+
+    def polygon(
+        self, points: Sequence[Point], *, label: int, colour: Colour, z: float, texture: str = "fine", contrast: float = 0.1
+    ) -> None:
+        """A flat shape that faces the camera at distance z; points in pixels."""
+        shape = np.round(points).astype(np.int64)
+        left, top = np.maximum(shape.min(axis=0), 0)
+        right, bottom = np.minimum(shape.max(axis=0) + 1, (self.width, self.height))
+        if left >= right or top >= bottom:
+            return
+        mask = np.zeros((bottom - top, right - left), np.uint8)
+        cv2.fillPoly(mask, [(shape - (left, top)).astype(np.int32)], 1)
+        metre = self.focal / z
+        v, u = np.meshgrid(np.arange(top, bottom) / metre, np.arange(left, right) / metre, indexing="ij")
+        shade = 1 + contrast * sample(texture, u, v)
+        self.paint(top, left, mask > 0, np.asarray(colour, np.float32) * shade[..., None], label, z)
+
+    def upright(
+        self, near: Point, far: Point, height: float, *, label: int, colour: Colour, pattern: Pattern, texture: str,
+        contrast: float = 0.1, base: float = 0.0,
+    ) -> None:  # fmt: skip
+        """A vertical wall between the ground points near and far, (x, z) in metres, with a pattern in perspective."""
+        (x0, z0), (x1, z1) = near, far
+        column0, column1 = (self.project(x, 0, z)[0] for x, z in (near, far))
+        first, last = int(max(min(column0, column1), 0)), int(min(max(column0, column1), self.width - 1)) + 1
+        if last <= first or abs(column1 - column0) < 1:
+            return
+        t = ((np.arange(first, last) - column0) / (column1 - column0)).clip(0, 1)
+        inverse = (1 - t) / z0 + t / z1  # 1 / z is linear along the screen
+        u = t / z1 / inverse * np.hypot(x1 - x0, z1 - z0)
+        ground = self.horizon + self.focal * (self.eye - base) * inverse
+        metre = self.focal * inverse
+        top = int(max((ground - height * metre).min(), 0))
+        bottom = int(min(ground.max(), self.height - 1)) + 1
+        if bottom <= top:
+            return
+        v = (ground[None, :] - np.arange(top, bottom)[:, None]) / metre[None, :]
+        u = np.broadcast_to(u[None, :], v.shape)
+        mask = (v >= 0) & (v <= height)
+        shade = pattern(u, v) * (1 + contrast * sample(texture, u, v))
+        z = np.broadcast_to((1 / inverse).astype(np.float32)[None, :], v.shape)
+        self.paint(top, first, mask, np.asarray(colour, np.float32) * shade[..., None], label, z)

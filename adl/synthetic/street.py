@@ -1,0 +1,319 @@
+"""One street: its layout, what lines it, who is in it, the light, the camera's faults."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from adl.synthetic import objects
+from adl.synthetic.canvas import Canvas, Colour, Point, sample
+
+Rng = np.random.Generator
+
+# Label ids of the official table that the ground, the walls and the camera's frame need.
+EGO, BORDER, OUT_OF_ROI, GROUND, ROAD, SIDEWALK, PARKING, RAIL = 1, 2, 3, 6, 7, 8, 9, 10
+BUILDING, WALL, FENCE, GUARD_RAIL, BRIDGE, TUNNEL, VEGETATION, TERRAIN, SKY = 11, 12, 13, 14, 15, 16, 21, 22, 23
+UNLABELED = 0
+FAR = 120.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Boundaries in metres to the right of the road's middle, ascending, and the label between two of them."""
+
+    edges: tuple[float, ...]
+    labels: tuple[int, ...]
+    road: tuple[float, float]
+    walls: tuple[float, float]
+    bend: float
+    offset: float
+    crossing: tuple[float, float] | None
+
+    def middle(self, z: np.ndarray | float) -> np.ndarray | float:
+        """x of the road's middle at distance z."""
+        return self.offset + self.bend * z * z
+
+
+def draw(height: int, width: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+    """Paint a scene. Returns the image (H, W, 3) uint8 RGB and its label ids (H, W) uint8."""
+    canvas = Canvas(
+        height,
+        width,
+        horizon=height * rng.uniform(0.34, 0.52),
+        eye=rng.uniform(1.3, 2.3),
+        focal=width * rng.uniform(0.6, 0.85),
+    )
+    layout = _layout(rng)
+    _sky(canvas, rng)
+    _skyline(canvas, rng)
+    _ground(canvas, layout, rng)
+    _line_street(canvas, layout, rng)
+    _populate(canvas, layout, rng)
+    _unlabeled_patch(canvas, rng)
+    _light(canvas, rng)
+    _frame(canvas, rng)
+    return _expose(canvas.image, rng), canvas.labels
+
+
+def _layout(rng: Rng) -> Layout:
+    left, right = -rng.uniform(3, 8), rng.uniform(3, 8)
+    edges: list[float] = [left, right]
+    labels: list[int] = [ROAD]
+    for side in (-1, 1):
+        strips = [(int(rng.choice([PARKING, RAIL, TERRAIN])), rng.uniform(1.5, 3.5))] if rng.random() < 0.4 else []
+        strips.append((SIDEWALK, rng.uniform(1.5, 4.5)))
+        if rng.random() < 0.45:
+            strips.append((int(rng.choice([TERRAIN, TERRAIN, RAIL, GROUND, PARKING])), rng.uniform(2, 7)))
+        for label, size in strips:
+            if side < 0:
+                edges.insert(0, edges[0] - size)
+                labels.insert(0, label)
+            else:
+                edges.append(edges[-1] + size)
+                labels.append(label)
+    crossing = None
+    if rng.random() < 0.35:
+        start = rng.uniform(12, 35)
+        crossing = (start, start + rng.uniform(5, 10))
+    walls = (edges[0], edges[-1])
+    outside = [int(rng.choice([TERRAIN, GROUND, SIDEWALK])) for _ in range(2)]
+    return Layout(
+        edges=(-np.inf, *edges, np.inf),
+        labels=(outside[0], *labels, outside[1]),
+        road=(left, right),
+        walls=walls,
+        bend=rng.uniform(-0.006, 0.006),
+        offset=rng.uniform(-3.5, 3.5),
+        crossing=crossing,
+    )
+
+
+def _sky(canvas: Canvas, rng: Rng) -> None:
+    rows, columns = canvas.height, canvas.width
+    v, u = np.meshgrid(np.linspace(0, 3, rows), np.linspace(0, 6, columns), indexing="ij")
+    clouds = sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4))[..., None] * rng.uniform(0.02, 0.1)
+    zenith = np.array(rng.choice([(0.35, 0.55, 0.85), (0.7, 0.72, 0.75), (0.55, 0.6, 0.7), (0.75, 0.6, 0.5)]))
+    haze = np.array((0.85, 0.87, 0.88)) * rng.uniform(0.85, 1.05)
+    share = (np.arange(rows) / max(canvas.horizon, 1)).clip(0, 1)[:, None, None]
+    canvas.image[:] = (1 - share) * zenith + share * haze + clouds
+    canvas.labels[:] = SKY
+
+
+def _skyline(canvas: Canvas, rng: Rng) -> None:
+    """Far houses, woods and hills."""
+    x = -FAR
+    while x < FAR:
+        size = rng.uniform(8, 40)
+        kind = rng.integers(4)
+        if kind < 2:
+            colour = tuple((np.array((0.6, 0.55, 0.5)) * rng.uniform(0.6, 1.2)).tolist())
+            canvas.upright(
+                (x, FAR), (x + size, FAR), rng.uniform(6, 30),
+                label=BUILDING, colour=colour, pattern=_windows(rng), texture="plaster",
+            )  # fmt: skip
+        elif kind == 2:
+            points = [canvas.project(x + size * t, rng.uniform(6, 14), FAR) for t in np.linspace(0, 1, 9)]
+            points += [canvas.project(x + size, 0, FAR), canvas.project(x, 0, FAR)]
+            canvas.polygon(points, label=VEGETATION, colour=(0.22, 0.34, 0.2), z=FAR, texture="leaves", contrast=0.3)
+        x += size * rng.uniform(0.8, 1.3)
+
+
+def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
+    first = int(canvas.horizon) + 1
+    rows, columns = np.mgrid[first : canvas.height, 0 : canvas.width]
+    z = canvas.focal * canvas.eye / (rows - canvas.horizon)
+    x = (columns - canvas.width / 2) * z / canvas.focal - layout.middle(z)
+    zone = np.digitize(x, layout.edges[1:-1])
+    labels = np.array(layout.labels, np.uint8)[zone]
+    if layout.crossing:
+        across = (z > layout.crossing[0]) & (z < layout.crossing[1])
+        labels[across] = ROAD
+    grey = rng.uniform(0.22, 0.5)
+    surfaces: dict[int, tuple[Colour, str, float]] = {
+        ROAD: ((grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.1),
+        SIDEWALK: (_tinted(rng, (0.52, 0.49, 0.47), 0.25), "plaster", 0.07),
+        PARKING: (_tinted(rng, (0.42, 0.41, 0.4), 0.2), "asphalt", 0.13),
+        RAIL: (_tinted(rng, (0.4, 0.36, 0.33), 0.2), "fine", 0.25),
+        TERRAIN: (_tinted(rng, (0.38, 0.42, 0.2), 0.3), "grass", 0.25),
+        GROUND: (_tinted(rng, (0.5, 0.42, 0.34), 0.2), "grass", 0.12),
+    }
+    fade = 1 / (1 + z / 60)
+    for label, (colour, texture, contrast) in surfaces.items():
+        mask = labels == label
+        if not mask.any():
+            continue
+        shade = 1 + contrast * fade * sample(texture, x, z) + _marks(label, x, z, layout)
+        canvas.paint(first, 0, mask, np.asarray(colour, np.float32) * shade[..., None].astype(np.float32), label, z.astype(np.float32))
+
+
+def _marks(label: int, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarray:
+    """Lane lines, paving joints, rails: brightness to add."""
+    if label == ROAD:
+        lanes = np.abs((x - layout.road[0]) % 3.3 - 0.1) < 0.07
+        return 0.9 * (lanes & ((z % 6 < 3) | (np.abs(x - layout.road[0]) < 0.4)))
+    if label == SIDEWALK:
+        return -0.3 * ((x % 0.6 < 0.05) | (z % 0.6 < 0.05))
+    if label == PARKING:
+        return 0.8 * (z % 5 < 0.12)
+    if label == RAIL:
+        return 0.9 * (np.abs(x % 1.5 - 0.1) < 0.06) - 0.35 * (z % 0.8 < 0.3)
+    return np.zeros_like(x)
+
+
+def _tinted(rng: Rng, colour: Colour, spread: float) -> Colour:
+    scaled = np.array(colour) * rng.uniform(1 - spread, 1 + spread) * rng.uniform(0.92, 1.08, 3)
+    return tuple(scaled.clip(0.02, 1).tolist())
+
+
+def _windows(rng: Rng):
+    wide, high = rng.uniform(1.8, 3.5), rng.uniform(2.6, 3.6)
+    share_u, share_v, dark = rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.6), rng.uniform(0.3, 0.7)
+
+    def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        window = (np.abs(u / wide % 1 - 0.5) < share_u / 2) & (np.abs(v / high % 1 - 0.55) < share_v / 2)
+        return np.where(window, dark, 1.0) - 0.12 * (v / high % 1 < 0.05)
+
+    return pattern
+
+
+def _bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    row = np.floor(v / 0.3)
+    joint = (v % 0.3 < 0.05) | ((u + 0.35 * (row % 2)) % 0.7 < 0.06)
+    return np.where(joint, 0.72, 1.0)
+
+
+def _pickets(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.where((u % 0.35 < 0.14) | (np.abs(v % 0.9 - 0.7) < 0.06), 1.0, 0.35)
+
+
+def _rails(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.where((np.abs(v - 0.6) < 0.16) | (u % 2 < 0.15), 1.0, 0.5)
+
+
+def _plain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.ones_like(v)
+
+
+def _line_street(canvas: Canvas, layout: Layout, rng: Rng) -> None:
+    """Houses, walls, fences and hedges along both sides, with gaps; now and then a bridge or a tunnel at the end."""
+    if rng.random() < 0.12:
+        _bridge(canvas, layout, rng)
+    pieces: list[tuple[Point, Point]] = []
+    for edge in layout.walls:
+        z = rng.uniform(2, 5)
+        while z < FAR * 0.8:
+            following = z + rng.uniform(5, 22)
+            setback = np.sign(edge) * rng.uniform(0, 2)
+            pieces.append(
+                ((edge + setback + layout.middle(z), z), (edge + setback + layout.middle(following), following))
+            )
+            z = following + (rng.uniform(1, 9) if rng.random() < 0.35 else 0)
+    for near, far in sorted(pieces, key=lambda piece: -piece[1][1]):
+        if layout.crossing and near[1] < layout.crossing[1] and far[1] > layout.crossing[0]:
+            continue
+        kind = rng.choice([BUILDING, WALL, FENCE, VEGETATION, GUARD_RAIL, -1], p=[0.30, 0.24, 0.24, 0.10, 0.05, 0.07])
+        if kind == BUILDING:
+            colour = _tinted(rng, tuple(rng.uniform(0.3, 0.85, 3).tolist()), 0.1)
+            canvas.upright(
+                near, far, rng.uniform(5, 18), label=BUILDING, colour=colour, pattern=_windows(rng), texture="plaster",
+                contrast=0.06,
+            )  # fmt: skip
+        elif kind == WALL:
+            colour = _tinted(rng, (0.55, 0.42, 0.36), 0.35)
+            canvas.upright(near, far, rng.uniform(1.8, 4.0), label=WALL, colour=colour, pattern=_bricks, texture="fine")
+        elif kind == FENCE:
+            colour = _tinted(rng, (0.5, 0.45, 0.4), 0.5)
+            canvas.upright(near, far, rng.uniform(1.4, 3.0), label=FENCE, colour=colour, pattern=_pickets, texture="fine")
+        elif kind == VEGETATION:
+            canvas.upright(
+                near, far, rng.uniform(1.2, 5), label=VEGETATION, colour=_tinted(rng, (0.24, 0.36, 0.16), 0.3),
+                pattern=_plain, texture="leaves", contrast=0.3,
+            )  # fmt: skip
+        elif kind == GUARD_RAIL:
+            canvas.upright(near, far, 0.8, label=GUARD_RAIL, colour=(0.6, 0.6, 0.6), pattern=_rails, texture="metal")
+
+
+def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
+    z = rng.uniform(35, 70)
+    left, right = layout.walls[0] - 5 + layout.middle(z), layout.walls[1] + 5 + layout.middle(z)
+    colour = _tinted(rng, (0.5, 0.49, 0.47), 0.25)
+    if rng.random() < 0.6:
+        canvas.upright((left, z), (right, z), 2.5, label=BRIDGE, colour=colour, pattern=_plain, texture="plaster", base=5)
+        return
+    canvas.upright((left, z), (right, z), 9, label=BUILDING, colour=colour, pattern=_bricks, texture="plaster")
+    arch = [
+        canvas.project(layout.middle(z) + 4.5 * np.cos(a), 1.5 + 3.8 * np.sin(a), z) for a in np.linspace(0, np.pi, 15)
+    ]
+    arch += [canvas.project(layout.middle(z) - 4.5, 0, z), canvas.project(layout.middle(z) + 4.5, 0, z)]
+    canvas.polygon(arch, label=TUNNEL, colour=(0.08, 0.08, 0.09), z=z)
+
+
+def _populate(canvas: Canvas, layout: Layout, rng: Rng) -> None:
+    standing = []
+    for kind in objects.KINDS:
+        for _ in range(rng.poisson(kind.mean)):
+            # Even in 1/z, so that objects of all sizes on the picture are about equally frequent.
+            z = 1 / rng.uniform(1 / kind.reach[1], 1 / kind.reach[0])
+            standing.append((z, kind, _stand(kind, layout, rng) + layout.middle(z)))
+    for z, kind, x in sorted(standing, key=lambda entry: -entry[0]):
+        objects.place(canvas, kind, x, z, rng)
+
+
+def _stand(kind: objects.Kind, layout: Layout, rng: Rng) -> float:
+    """Metres to the right of the road's middle."""
+    left, right = layout.road
+    half = min(kind.size[0] / 2, 2.5)
+    if kind.zone == "lane":
+        return rng.uniform(left + half, right - half) if right - left > 2 * half else (left + right) / 2
+    side = rng.choice([0, 1])
+    kerb, wall = layout.road[side], layout.walls[side]
+    if kind.zone == "kerb":
+        return kerb - np.sign(kerb) * rng.uniform(0.2, 1.2)
+    if kind.zone == "pavement":
+        return rng.uniform(*sorted((kerb + np.sign(kerb) * 0.3, wall)))
+    return wall - np.sign(wall) * rng.uniform(-3, 2)
+
+
+def _unlabeled_patch(canvas: Canvas, rng: Rng) -> None:
+    """Something that nobody could name."""
+    if rng.random() < 0.3:
+        x, z = rng.uniform(-8, 8), rng.uniform(15, 40)
+        column, row = canvas.project(x, 0, z)
+        size = canvas.focal / z
+        points = [(column + size * px, row + size * (py - 1)) for px, py in objects.disc(0.5, 0.5, 0.6, 0.5)]
+        canvas.polygon(points, label=UNLABELED, colour=objects.paint(rng), z=z, texture="leaves", contrast=0.4)
+
+
+def _light(canvas: Canvas, rng: Rng) -> None:
+    """Haze with distance, shadows, and the colour of the light."""
+    haze = np.array((0.75, 0.78, 0.8)) * rng.uniform(0.7, 1.1)
+    share = 1 - np.exp(-np.where(np.isfinite(canvas.depth), canvas.depth, 0) / rng.uniform(80, 400))[..., None]
+    image = canvas.image * (1 - share) + haze * share
+    v, u = np.meshgrid(np.linspace(0, 1.5, canvas.height), np.linspace(0, 3, canvas.width), indexing="ij")
+    shadow = cv2.GaussianBlur(sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4)), (0, 0), canvas.width / 60)
+    image *= 1 + rng.uniform(0.05, 0.22) * shadow[..., None].clip(-1.5, 1.5)
+    image *= rng.uniform(0.55, 1.25) * rng.uniform(0.82, 1.18, 3)
+    canvas.image = image.astype(np.float32)
+
+
+def _frame(canvas: Canvas, rng: Rng) -> None:
+    """What is not the street: the own bonnet, and the frame that rectifying the picture leaves."""
+    height, width = canvas.height, canvas.width
+    if rng.random() < 0.7:
+        top = height * rng.uniform(0.9, 0.96)
+        points = [(width * t, height - (height - top) * np.sin(np.pi * t) ** 0.4) for t in np.linspace(0.04, 0.96, 25)]
+        points += [(width * 0.96, height), (width * 0.04, height)]
+        canvas.polygon(points, label=EGO, colour=tuple(rng.uniform(0.02, 0.3, 3).tolist()), z=2, texture="metal")
+    border = max(1, width // 256)
+    canvas.image[:, :border] = canvas.image[:, -border:] = 0
+    canvas.labels[:, :border] = canvas.labels[:, -border:] = BORDER
+    canvas.labels[:border] = canvas.labels[-border:] = OUT_OF_ROI
+
+
+def _expose(image: np.ndarray, rng: Rng) -> np.ndarray:
+    """The camera: a little blur and noise, gamma, 8 bits."""
+    image = cv2.GaussianBlur(image, (0, 0), image.shape[1] / 512 * rng.uniform(0.3, 0.7))
+    noise = rng.normal(0, rng.uniform(0.004, 0.02), image.shape).astype(np.float32)
+    return (255 * (image + noise).clip(0, 1) ** rng.uniform(0.8, 1.15)).round().astype(np.uint8)
