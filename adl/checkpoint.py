@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import mindspore as ms
@@ -57,6 +59,8 @@ _BESIDE_WEIGHTS_2021 = re.compile(
     r"|current_iterator_step|last_overflow_iterator_step|epoch_num|step_num"
 )
 """Optimizer slots, counters and loss-scale entries: a 2021 file holds them, and none is a weight."""
+MOST_LISTED = 50
+"""Faults of one kind that an error lists."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +86,13 @@ def name_2021(name: str, *, use_abn: bool) -> str:
 
 
 def save(network: nn.Cell, path: Path) -> None:
-    """Write all parameters of the network under their native names; the file appears whole or not at all."""
+    """Write all parameters of the network under their native names; the file appears whole or not at all.
+
+    A native name is the parameter's place in the network, not its `name`, which MindSpore prefixes once the network
+    becomes a part of a training cell.
+    """
     with replacing(path) as temporary:
-        ms.save_checkpoint([{"name": p.name, "data": p} for p in network.get_parameters()], str(temporary))
+        ms.save_checkpoint([{"name": n, "data": p} for n, p in network.parameters_and_names()], str(temporary))
 
 
 def load(network: nn.Cell, path: str | Path) -> Loaded:
@@ -105,22 +113,32 @@ def load(network: nn.Cell, path: str | Path) -> Loaded:
 
     from_2021 = any(name.startswith(("encoder.NASCells.", "encoder.stem0.")) for name in stored)
     use_abn = network.encoder.nas_cells[0].older.use_abn
-    wanted = {name_2021(p.name, use_abn=use_abn) if from_2021 else p.name: p for p in network.get_parameters()}
+    wanted = {name_2021(n, use_abn=use_abn) if from_2021 else n: p for n, p in network.parameters_and_names()}
     beside = tuple(n for n in stored if n not in wanted and from_2021 and _BESIDE_WEIGHTS_2021.fullmatch(n))
     unexpected = [n for n in stored if n not in wanted and n not in beside]
     missing = [n for n in wanted if n not in stored]
     misshaped = [n for n in wanted if n in stored and tuple(stored[n].shape) != tuple(wanted[n].shape)]
     if missing or unexpected or misshaped:
-        faults = [f"missing {n}{_nearest(n, unexpected)}" for n in missing]
-        faults += [f"unexpected {n}{_nearest(n, missing)}" for n in unexpected]
-        faults += [f"{n}: shape {tuple(stored[n].shape)}, the network has {tuple(wanted[n].shape)}" for n in misshaped]
         raise AdlError(
-            f"{path} does not fit this network ({len(missing)} parameters missing, {len(unexpected)} unexpected, "
-            f"{len(misshaped)} of another shape):\n  " + "\n  ".join(faults)
+            f"{path} does not fit this network: {len(missing)} parameters are missing, {len(unexpected)} unexpected, "
+            f"{len(misshaped)} of another shape."
+            + _listed(f"missing {n}{_nearest(n, unexpected)}" for n in missing)
+            + _listed(f"unexpected {n}{_nearest(n, missing)}" for n in unexpected)
+            + _listed(
+                f"{n}: shape {tuple(stored[n].shape)} in the file, {tuple(wanted[n].shape)} in the network"
+                for n in misshaped
+            )
         )
     for name, parameter in wanted.items():
         parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
     return Loaded("2021" if from_2021 else "native", len(wanted), beside)
+
+
+def _listed(faults: Iterable[str]) -> str:
+    lines = list(itertools.islice(faults, MOST_LISTED + 1))
+    if len(lines) > MOST_LISTED:
+        lines[-1] = "…"
+    return "".join(f"\n  {line}" for line in lines)
 
 
 def _nearest(name: str, candidates: list[str]) -> str:

@@ -52,6 +52,6 @@ class OhemCrossEntropy(nn.Cell):
         losses, valid = _pixel_losses(logits, labels, self.ignore_label)
         detached = ops.stop_gradient(losses)
         kept = min(max(self.min_kept, 1), detached.size)
-        hardest, _ = ops.topk(detached.reshape(-1), kept)
+        hardest = ops.TopK(sorted=True)(detached.reshape(-1), kept)[0]
         threshold = ops.minimum(hardest[kept - 1], Tensor(self.largest_threshold, mstype.float32))
         return _mean(losses, ops.stop_gradient((detached >= threshold).astype(mstype.float32) * valid))

@@ -1,0 +1,71 @@
+"""The deployable file: a MINDIR that takes a raw image, proved against the checkpoint before it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import cv2
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from adl import records
+from adl.artifacts import replacing
+from adl.errors import AdlError
+from adl.inference import Pass, Probabilities
+
+PROOF_IMAGES = 3
+LARGEST_DIFFERENCE = 1e-4
+LEAST_AGREEMENT = 0.9999
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """How far the file is from the checkpoint: largest difference of a probability, share of equal labels."""
+
+    images: int
+    difference: float
+    agreement: float
+
+
+def mindir(network: nn.Cell, path: Path, *, height: int, width: int, record: Path) -> Proof:
+    """Export a network, load the file, and compare both on images of a record; the file is kept only if they agree.
+
+    The file takes (1, height, width, 3) uint8 BGR and returns probabilities (1, classes, height, width) float32.
+    Images of another size are resized for the comparison. Raises AdlError where the file differs.
+    """
+    whole = Probabilities(network.set_train(False)).set_train(False)
+    images = [cv2.resize(i, (width, height)) for _, i, _ in itertools.islice(records.read(record), PROOF_IMAGES)]
+    with replacing(path) as temporary:
+        blank = Tensor(np.zeros((1, height, width, 3), np.uint8))
+        ms.export(whole, blank, file_name=str(temporary), file_format="MINDIR")
+        proof = compare(load(temporary), whole, images)
+        if proof.difference > LARGEST_DIFFERENCE or proof.agreement < LEAST_AGREEMENT:
+            raise AdlError(
+                f"the exported file does not give the checkpoint's results on {proof.images} images: largest difference "
+                f"of a probability {proof.difference:.2g} (at most {LARGEST_DIFFERENCE:g}), equal labels "
+                f"{100 * proof.agreement:.4f} % (at least {100 * LEAST_AGREEMENT:g} %). No file was kept."
+            )
+    return proof
+
+
+def load(path: Path) -> Pass:
+    """A MINDIR as a function of an image."""
+    try:
+        return nn.GraphCell(ms.load(str(path)))
+    except (RuntimeError, ValueError) as error:
+        raise AdlError(f"{path}: cannot be loaded as a MINDIR ({str(error).strip().splitlines()[0]}).") from None
+
+
+def compare(exported: Pass, reference: Pass, images: list[np.ndarray]) -> Proof:
+    """Run both on the same images, (H, W, 3) uint8 BGR."""
+    difference, equal, pixels = 0.0, 0, 0
+    for image in images:
+        batch = Tensor(image[None])
+        ours, theirs = reference(batch).asnumpy(), exported(batch).asnumpy()
+        difference = max(difference, float(np.abs(ours - theirs).max()))
+        equal += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
+        pixels += image.shape[0] * image.shape[1]
+    return Proof(len(images), difference, equal / pixels)

@@ -1,0 +1,105 @@
+"""Pictures: overlays, curves, bars, confusion matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from adl.artifacts import replacing
+from adl.cityscapes import CLASS_NAMES, CLASSES, COLOURS, TRAIN_ID
+
+ERROR = np.array((213, 94, 0), np.uint8)  # vermilion: told apart from grey by every kind of colour vision
+NOT_SCORED = np.array((240, 228, 66), np.uint8)  # yellow
+BAR, BASELINE = "#0072B2", "#999999"
+
+
+def save(figure: Figure, path: Path, *, dpi: int = 100) -> None:
+    """Write a figure as PNG, whole or not at all, and close it."""
+    with replacing(path) as temporary:
+        # Without the version of matplotlib in the file, equal pictures are equal files.
+        figure.savefig(temporary, dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+
+
+def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The image in pale grey with wrong pixels vermilion, pixels that are not scored yellow.
+
+    image: (H, W, 3) uint8. truth, prediction: (H, W) label ids. Returns (H, W, 3) uint8 RGB.
+    """
+    grey = (120 + 0.5 * image.mean(axis=2)).clip(0, 255).astype(np.uint8)
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    scored = TRAIN_ID[truth] < len(CLASSES)
+    picture[~scored] = (0.65 * picture[~scored] + 0.35 * NOT_SCORED).astype(np.uint8)
+    picture[scored & (truth != prediction)] = ERROR
+    return picture
+
+
+def overlay(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, *, title: str) -> Figure:
+    """Image | truth | prediction | errors, with the legend of the classes.
+
+    image: (H, W, 3) uint8 RGB. truth, prediction: (H, W) uint8 label ids.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(12, 6.4), layout="constrained")
+    panels = {
+        "image": image,
+        "ground truth": COLOURS[truth],
+        "prediction": COLOURS[prediction],
+        "errors": errors(image, truth, prediction),
+    }
+    for axis, (name, picture) in zip(axes.flat, panels.items(), strict=True):
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_title(name, fontsize=11)
+        axis.set_axis_off()
+    figure.suptitle(title, fontsize=12)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=8, fontsize=9, frameon=False)
+    return figure
+
+
+def _legend() -> list[Patch]:
+    classes = [Patch(facecolor=np.array(label.color) / 255, label=label.name) for label in CLASSES]
+    return [
+        *classes,
+        Patch(facecolor=(0, 0, 0), label="void (other)"),
+        Patch(facecolor=ERROR / 255, label="wrong"),
+        Patch(facecolor=NOT_SCORED / 255, label="not scored"),
+    ]
+
+
+def class_bars(class_iou: dict[str, float | None], baselines: dict[str, float]) -> Figure:
+    """IoU of each class, sorted; the mean and the best baseline as lines. Values in percent."""
+    counted = sorted(((v, name) for name, v in class_iou.items() if v is not None))
+    figure, axis = plt.subplots(figsize=(8, 6), layout="constrained")
+    bars = axis.barh([name for _, name in counted], [v for v, _ in counted], color=BAR)
+    axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
+    mean = sum(v for v, _ in counted) / len(counted)
+    axis.axvline(mean, color="black", linestyle="--", label=f"mean {mean:.1f}")
+    if baselines:
+        name, best = max(baselines.items(), key=lambda item: item[1])
+        axis.axvline(best, color=BASELINE, linestyle=":", label=f"best baseline ({name}) {best:.1f}")
+    axis.set(xlabel="IoU (%)", xlim=(0, 105), title="Intersection over union of each class")
+    axis.legend(loc="lower right")
+    return figure
+
+
+def confusion_matrix(counts: np.ndarray) -> Figure:
+    """Share of each true class's pixels (rows) by predicted class. counts: (19, 20), last column void."""
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    columns = [*CLASS_NAMES, "void"]
+    figure, axis = plt.subplots(figsize=(11, 9.5), layout="constrained")
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.ndindex(shares.shape):
+        value = shares[row, column]
+        if value >= 0.5:
+            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if value > 55 else "black")
+    axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=9)
+    axis.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES, fontsize=9)
+    axis.set(xlabel="predicted", ylabel="ground truth", title="Where the pixels of each class went (%, rows sum to 100)")
+    return figure

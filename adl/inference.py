@@ -1,0 +1,82 @@
+"""From an image to label maps: scales, mirror, average, argmax. Everything stays on the device up to the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+from mindspore import dtype as mstype
+
+from adl.cityscapes import MEAN, STD
+from adl.network.operations import resize
+
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+Pass = Callable[[Tensor], Tensor]
+"""(1, H, W, 3) uint8 BGR → (1, classes, H, W) float32 probabilities: a network, or an exported file."""
+
+
+class Probabilities(nn.Cell):
+    """One pass: normalise, scale, network, softmax, scale back. Takes and returns what `Pass` says."""
+
+    def __init__(self, network: nn.Cell, scale: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.scale = scale
+        self.mean = Tensor(255 * np.array(MEAN, np.float32))
+        self.factor = Tensor(1 / (255 * np.array(STD, np.float32)))
+
+    def construct(self, image: Tensor) -> Tensor:
+        _, height, width, _ = image.shape
+        x = ((image.astype(mstype.float32) - self.mean) * self.factor).transpose(0, 3, 1, 2)
+        x = resize(x, (round(height * self.scale), round(width * self.scale)))
+        return resize(ops.softmax(self.network(x), axis=1), (height, width))
+
+
+def passes(network: nn.Cell, *, multiscale: bool) -> dict[float, Pass]:
+    """A pass for each scale, in evaluation mode; each is compiled for every image size it meets."""
+    network.set_train(False)
+    scales = SCALES if multiscale else (1.0,)
+    return {scale: Probabilities(network, scale).set_train(False) for scale in scales}
+
+
+def modes(*, multiscale: bool, flip: bool) -> tuple[str, str]:
+    """(the mode that the parameters select, the mode at scale 1): single, flip, multiscale, multiscale_flip."""
+    at_scale_1 = "flip" if flip else "single"
+    return ("multiscale" + ("_flip" if flip else "") if multiscale else at_scale_1), at_scale_1
+
+
+def label_maps(passes: Mapping[float, Pass], image: np.ndarray, *, flip: bool) -> dict[str, np.ndarray]:
+    """Predict one image in every mode that its passes allow.
+
+    image: (H, W, 3) uint8 BGR. Returns mode → (H, W) uint8 train ids.
+    """
+    upright = Tensor(np.ascontiguousarray(image[None]))
+    mirrored = Tensor(np.ascontiguousarray(image[None, :, ::-1]))
+    labels: dict[str, np.ndarray] = {}
+    total: Tensor | None = None
+    total_flip: Tensor | None = None
+    for scale, run in passes.items():
+        plain = run(upright)
+        both = plain + ops.flip(run(mirrored), (3,)) if flip else None
+        if scale == 1:
+            labels["single"] = _argmax(plain)
+            if both is not None:
+                labels["flip"] = _argmax(both)
+        if len(passes) > 1:
+            total = _sum(total, plain)
+            total_flip = _sum(total_flip, both)
+    if total is not None:
+        labels["multiscale"] = _argmax(total)
+    if total_flip is not None:
+        labels["multiscale_flip"] = _argmax(total_flip)
+    return labels
+
+
+def _sum(total: Tensor | None, addend: Tensor | None) -> Tensor | None:
+    return addend if total is None or addend is None else total + addend
+
+
+def _argmax(probabilities: Tensor) -> np.ndarray:
+    return probabilities.argmax(axis=1)[0].asnumpy().astype(np.uint8)
