@@ -12,8 +12,12 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import nn
 
+from adl import runtime
+from adl.architecture import Architecture
 from adl.artifacts import replacing
 from adl.errors import AdlError
+from adl.network import AutoDeepLab, build
+from adl.params import Params
 
 # Our names → those of 2021. `{norm}` is what stands between a layer and its batch norm's parameters.
 _NAMES_2021 = (
@@ -132,6 +136,29 @@ def load(network: nn.Cell, path: str | Path) -> Loaded:
     for name, parameter in wanted.items():
         parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
     return Loaded("2021" if from_2021 else "native", len(wanted), beside)
+
+
+def sidecar_path(path: Path) -> Path:
+    """The JSON beside a checkpoint or MINDIR that describes it."""
+    return path.with_name(f"{path.name}.json")
+
+
+def architecture_of(path: Path, params: Params) -> Architecture:
+    """The architecture of a checkpoint: from its sidecar, or from the parameters where it has none (a 2021 file)."""
+    sidecar = sidecar_path(path)
+    if not sidecar.exists():
+        print(f"{path} has no sidecar {sidecar.name}: taking the architecture from the parameters", flush=True)
+        return Architecture.from_params(params)
+    return Architecture.from_sidecar(sidecar)
+
+
+def restore(path: Path, architecture: Architecture, *, device_target: str) -> AutoDeepLab:
+    """Start the device, build the network and load the checkpoint into it."""
+    print("\n".join(architecture.describe()), flush=True)
+    runtime.start(device_target)
+    net = build(architecture)
+    print(f"{path}: {load(net, path)}", flush=True)
+    return net
 
 
 def _listed(faults: Iterable[str]) -> str:

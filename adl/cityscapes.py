@@ -119,6 +119,11 @@ def read_frame(frame: Frame) -> tuple[bytes, np.ndarray]:
     return image, ids
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image file, which is checked as `read_frame` checks it."""
+    return _png_size(_read(path), path, colour_type=2)
+
+
 def _size(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]} pixels"
 

@@ -11,12 +11,9 @@ import numpy as np
 from adl.augment import augment, normalise
 from adl.cityscapes import IGNORE
 from adl.records import decode_image, decode_label
+from adl.schedule import steps_an_epoch
 
 _ORDER = 1  # keeps these draws apart from those of the masks (2) and the augmentation (none)
-
-
-def steps_an_epoch(images: int, batch_size: int) -> int:
-    return -(-images // batch_size)
 
 
 def epoch_order(*, seed: int, epoch: int, images: int, batch_size: int) -> np.ndarray:

@@ -12,7 +12,9 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from adl import records
-from adl.artifacts import replacing
+from adl.architecture import Architecture
+from adl.artifacts import digest, percent, replacing, write_json
+from adl.checkpoint import sidecar_path
 from adl.errors import AdlError
 from adl.inference import Pass, Probabilities
 
@@ -28,6 +30,14 @@ class Proof:
     images: int
     difference: float
     agreement: float
+
+    def metrics(self) -> dict[str, float | int | None]:
+        # The difference is the rounding of the last bits, which no two machines share: one digit says enough.
+        return {
+            "images": self.images,
+            "largest_difference": float(f"{self.difference:.0e}"),
+            "agreement": percent(self.agreement),
+        }
 
 
 def mindir(network: nn.Cell, path: Path, *, height: int, width: int, record: Path) -> Proof:
@@ -69,3 +79,16 @@ def compare(exported: Pass, reference: Pass, images: list[np.ndarray]) -> Proof:
         equal += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
         pixels += image.shape[0] * image.shape[1]
     return Proof(len(images), difference, equal / pixels)
+
+
+def write_sidecar(path: Path, *, source: Path, architecture: Architecture, height: int, width: int) -> None:
+    """Say beside the MINDIR what it takes, what it returns and where it comes from."""
+    content = {
+        "format": 1,
+        "architecture": architecture.to_json(),
+        "checkpoint_digest": digest(source),
+        "digest": digest(path),
+        "input": {"layout": "NHWC", "dtype": "uint8", "channels": "BGR", "batch": 1, "height": height, "width": width},
+        "output": {"layout": "NCHW", "dtype": "float32", "meaning": "probability of each train id"},
+    }
+    write_json(sidecar_path(path), content)

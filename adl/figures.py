@@ -103,3 +103,16 @@ def confusion_matrix(counts: np.ndarray) -> Figure:
     axis.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES, fontsize=9)
     axis.set(xlabel="predicted", ylabel="ground truth", title="Where the pixels of each class went (%, rows sum to 100)")
     return figure
+
+
+def learning_curves(history: list[dict[str, float]]) -> Figure:
+    """Loss and learning rate after each epoch."""
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 5.5), sharex=True, layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    top.plot(epochs, [row["loss"] for row in history], marker="o", markersize=3, color=BAR)
+    top.set(ylabel="mean loss", title="Learning curves")
+    bottom.plot(epochs, [row["learning_rate"] for row in history], marker="o", markersize=3, color="#009E73")
+    bottom.set(xlabel="epoch", ylabel="learning rate at its end")
+    for axis in (top, bottom):
+        axis.grid(alpha=0.3)
+    return figure

@@ -16,6 +16,14 @@ from adl.errors import AdlError
 SMALLEST_SIDE = 33
 """Pixels; a smaller image has nothing left at output stride 32."""
 
+TRAINING = (
+    "net_arch", "cell_arch", "filter_multiplier", "block_multiplier", "initial_fm", "use_ABN", "affine", "bn_momentum",
+    "bn_eps", "parallel", "drop_path_keep_prob", "num_classes", "ignore_label", "epochs", "batch_size", "crop_size",
+    "seed", "base_lr", "warmup_start_lr", "warmup_iters", "min_lr", "weight_decay", "criterion", "ohem_thresh",
+    "ckpt_name", "start_epoch", "amp_level", "device_target", "device_num",
+)  # fmt: skip
+"""What changes a trained model: the parameters of the stage `train`, and what its sidecar records."""
+
 
 class Params(BaseModel):
     """Every hyper-parameter, flat, under the names of 2021. All must be present; types are exact."""

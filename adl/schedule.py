@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from adl.errors import AdlError
+
 POWER = 0.9
+
+
+def steps_an_epoch(images: int, batch_size: int) -> int:
+    """Steps that show every image at least once; the last batch is completed."""
+    return -(-images // batch_size)
+
+
+def check_warmup(warmup: int, epochs: int, steps_an_epoch: int) -> None:
+    """Raises AdlError where the warm-up does not end before the run."""
+    if warmup >= epochs * steps_an_epoch:
+        raise AdlError(
+            f"warmup_iters is {warmup}, but the whole run has {epochs * steps_an_epoch} steps ({epochs} epochs of "
+            f"{steps_an_epoch}): the learning rate would never reach base_lr. Lower warmup_iters or raise epochs."
+        )
 
 
 def warmup_poly(*, start: float, base: float, minimum: float, warmup: int, steps: int) -> np.ndarray:

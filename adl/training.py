@@ -21,10 +21,10 @@ from adl.errors import AdlError
 from adl.loss import CrossEntropy, OhemCrossEntropy
 from adl.network import drop_path
 from adl.optimizer import momentum
-from adl.params import Params
+from adl.params import TRAINING, Params
 from adl.progress import duration
 from adl.records import read_manifest
-from adl.schedule import warmup_poly
+from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
 
 FIRST_LOSS_SCALE = 2.0**16
 LOSS_SCALE_FACTOR = 2
@@ -74,14 +74,13 @@ def train(
     record: Path,
     output: Path,
     *,
-    sidecar: dict[str, Any],
     log_epoch: Callable[[int, dict[str, float]], None],
     pretrained: Path = Path("pretrained"),
     saved: Path = Path(".adl/state"),
 ) -> Result:
     """Train on a record and write the checkpoint `output` and its sidecar.
 
-    sidecar: what it says beside the architecture and the data. log_epoch(epoch, values) is told after every epoch.
+    log_epoch(epoch, values) is told after every epoch.
     saved: where the weights so far go every `save_epochs`. Raises AdlError before anything is compiled where the
     parameters do not fit the data, and later where the loss stays without finite gradients.
     """
@@ -105,13 +104,13 @@ def train(
 
     checkpoint.save(net, output)
     write_json(
-        output.with_name(f"{output.name}.json"),
+        checkpoint.sidecar_path(output),
         {
             "format": 1,
             "architecture": architecture.to_json(),
             "data": {"digest": manifest["digest"], "images": manifest["images"]},
             "digest": digest(output),
-            **sidecar,
+            "params": params.model_dump(include=set(TRAINING)),
         },
     )
     return Result(
@@ -132,7 +131,6 @@ class Plan:
     """Sizes of a run that follow from the parameters and the data."""
 
     images: int
-    steps_an_epoch: int
     steps: int
     first_step: int
 
@@ -141,14 +139,9 @@ class Plan:
         """Raises AdlError where parameters and data do not fit."""
         if params.num_classes != manifest["classes"]:
             raise AdlError(f"num_classes is {params.num_classes}, but the record holds {manifest['classes']} classes.")
-        steps_an_epoch = dataset.steps_an_epoch(manifest["images"], params.batch_size)
-        steps = params.epochs * steps_an_epoch
-        if params.warmup_iters >= steps:
-            raise AdlError(
-                f"warmup_iters is {params.warmup_iters}, but the whole run has {steps} steps ({params.epochs} epochs of "
-                f"{steps_an_epoch}): the learning rate would never reach base_lr. Lower warmup_iters or raise epochs."
-            )
-        return cls(manifest["images"], steps_an_epoch, steps, params.start_epoch * steps_an_epoch)
+        per_epoch = steps_an_epoch(manifest["images"], params.batch_size)
+        check_warmup(params.warmup_iters, params.epochs, per_epoch)
+        return cls(manifest["images"], params.epochs * per_epoch, params.start_epoch * per_epoch)
 
 
 class Loop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn, ops
 
 from adl.network.normalization import Norm
-from adl.network.operations import LEAKY_SLOPE, conv, primitive, resize, small_normal
+from adl.network.operations import LeakyReLU, conv, primitive, resize, small_normal
 
 
 class Preprocess(nn.Cell):
@@ -15,7 +15,7 @@ class Preprocess(nn.Cell):
         super().__init__()
         self.conv = conv(in_channels, out_channels, 1, init=small_normal())
         self.norm = norm(out_channels, True if use_abn else affine)
-        self.activation = nn.LeakyReLU(LEAKY_SLOPE)
+        self.activation = LeakyReLU()
         self.use_abn = use_abn
 
     def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:

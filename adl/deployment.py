@@ -1,0 +1,75 @@
+"""The exported file at work: raw images in, label maps out, compared with the evaluation of the checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from adl import cityscapes, export, inference, runtime
+from adl.artifacts import percent, replacing_folder, write_image
+from adl.cityscapes import LABEL_ID, Frame, prediction_path
+from adl.errors import AdlError
+from adl.progress import track
+from adl.scoring import Confusion
+
+
+@dataclasses.dataclass
+class Inference:
+    metrics: dict[str, Any]
+    speed: dict[str, Any]
+
+
+def infer(
+    mindir: Path, frames: list[Frame], *, device_target: str, flip: bool, reference: Path, predictions: Path
+) -> Inference:
+    """Run a MINDIR on raw frames.
+
+    reference: folder of label maps that the checkpoint gave for the same frames. predictions: folder that receives
+    the label-id PNGs. Raises AdlError where an image has another size than the file takes.
+    """
+    sidecar = json.loads(export.sidecar_path(mindir).read_text())
+    size = (sidecar["input"]["height"], sidecar["input"]["width"])
+    runtime.start(device_target)
+    passes = {1.0: export.load(mindir)}
+    mode = inference.modes(multiscale=False, flip=flip)[0]
+    confusion, agreement, seconds = Confusion(), [], []
+    with replacing_folder(predictions) as folder:
+        for frame in track(frames, len(frames), "inferring"):
+            content, truth = cityscapes.read_frame(frame)
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            if image is None:
+                raise AdlError(f"{frame.image}: its compressed pixels cannot be decoded. Unpack or download it again.")
+            if image.shape[:2] != size:
+                raise AdlError(
+                    f"{frame.image}: is {image.shape[0]}×{image.shape[1]} (height × width), but {mindir} takes "
+                    f"{size[0]}×{size[1]}. Set export_height and export_width to the size of the images."
+                )
+            start = time.perf_counter()
+            prediction = LABEL_ID[inference.label_maps(passes, image, flip=flip)[mode]]
+            seconds.append(time.perf_counter() - start)
+            write_image(prediction_path(folder, frame.name), prediction)
+            confusion.add(truth, prediction)
+            agreement.append(float((prediction == _reference(reference, frame.name)).mean()))
+    usual = float(np.median(seconds[1:] or seconds))
+    return Inference(
+        metrics={
+            "mIOU": percent(confusion.mean_iou()),
+            "agreement": percent(float(np.mean(agreement))),
+            "images": len(frames),
+        },
+        speed={"ms_per_image": round(1000 * usual, 1), "device": device_target, "cores": runtime.cores()},
+    )
+
+
+def _reference(folder: Path, name: str) -> np.ndarray:
+    path = prediction_path(folder, name)
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise AdlError(f"{path}: missing; the stage evaluate writes it (`dvc repro evaluate`).")
+    return image

@@ -1,0 +1,59 @@
+"""What can be known to be wrong before any work is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adl import cityscapes
+from adl.architecture import Architecture
+from adl.artifacts import digest
+from adl.cityscapes import SPLITS
+from adl.errors import AdlError
+from adl.params import Params
+from adl.schedule import check_warmup, steps_an_epoch
+
+
+def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
+    """Check the architecture files, the data's layout and count, the warm-up, the export size and the start weights.
+
+    synthetic: the folder that the stage `synthesize` makes; its content follows from the parameters.
+    Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
+    """
+    Architecture.from_params(params)
+    if Path(params.data_path) == synthetic:
+        images = params.synthetic_train_images
+        height, width = params.synthetic_height, 2 * params.synthetic_height
+    else:
+        frames = {split: expected_frames(params, split) for split in SPLITS}
+        images = len(frames["train"])
+        width, height = cityscapes.image_size(frames["val"][0].image)
+    check_warmup(params.warmup_iters, params.epochs, steps_an_epoch(images, params.batch_size))
+    if (params.export_height, params.export_width) != (height, width):
+        raise AdlError(
+            f"export_height × export_width is {params.export_height}×{params.export_width}, but the val images are "
+            f"{height}×{width} (height × width): the stage infer runs the exported file on them. Make them equal."
+        )
+    return start_weights(params, pretrained)
+
+
+def expected_frames(params: Params, split: str) -> list[cityscapes.Frame]:
+    """The frames of a split; raises AdlError where their number is not the one that the parameters expect."""
+    frames = cityscapes.frames(params.data_path, split)
+    name = f"expected_{split}_images"
+    expected = getattr(params, name)
+    if expected is not None and len(frames) != expected:
+        raise AdlError(
+            f"{params.data_path}: the {split} split has {len(frames)} images, but {name} is {expected}. Unpack the "
+            f"missing ones, or set {name} to null to work with a part."
+        )
+    return frames
+
+
+def start_weights(params: Params, pretrained: Path) -> str:
+    if params.ckpt_name is None:
+        return "none"
+    path = pretrained / params.ckpt_name
+    if not path.is_file():
+        there = ", ".join(sorted(p.name for p in pretrained.glob("*.ckpt"))) or "no checkpoint"
+        raise AdlError(f"ckpt_name: {path} does not exist; {pretrained}/ holds {there}.")
+    return digest(path)

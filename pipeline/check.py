@@ -1,0 +1,38 @@
+"""Stage `check`: refuse what cannot work before DVC removes any output.
+
+Only the standard library is imported until the environment is known to be complete.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+from pipeline import CHECKED, PRETRAINED, START_WEIGHTS, SYNTHETIC, run
+
+PACKAGES = ("mindspore", "dvclive", "numpy", "cv2", "pandas", "matplotlib", "cityscapesscripts", "pydantic", "tqdm")
+
+
+def environment() -> None:
+    missing = [name for name in (*PACKAGES, "ruamel.yaml") if importlib.util.find_spec(name.split(".")[0]) is None]
+    if missing:
+        print(
+            f"error: {sys.executable} lacks {', '.join(missing)}: run `source .venv/bin/activate` first "
+            "(`make repro` makes that environment).",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def main() -> None:
+    from adl import artifacts, params, preflight
+
+    p = params.load()
+    start_weights = preflight.check(p, pretrained=PRETRAINED, synthetic=SYNTHETIC)
+    artifacts.write_text(START_WEIGHTS, f"{start_weights}\n")
+    artifacts.write_text(CHECKED, "parameters, architecture and data layout were checked\n")
+
+
+if __name__ == "__main__":
+    environment()
+    run(main)
