@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,14 +159,18 @@ def _load_whole_numbers(path: Path) -> np.ndarray:
 
 def _check_net(net: tuple[int, ...], name: str = "net_arch") -> None:
     if len(net) <= LOW_LEVEL_CELL:
-        raise AdlError(f"{name}: {len(net)} cells; at least {LOW_LEVEL_CELL + 1} are needed (the decoder reads cell 2).")
+        raise AdlError(
+            f"{name}: {len(net)} cells; at least {LOW_LEVEL_CELL + 1} are needed (the decoder reads cell 2)."
+        )
     if not all(0 <= level < LEVELS for level in net):
         raise AdlError(f"{name}: levels must lie in 0-{LEVELS - 1}: {list(net)}.")
     if net[0] > 1:
         raise AdlError(f"{name}: the first cell must be at level 0 or 1 (the stem ends at level 0), not {net[0]}.")
-    for i, (level, following) in enumerate(zip(net, net[1:], strict=False)):
+    for i, (level, following) in enumerate(itertools.pairwise(net)):
         if abs(level - following) > 1:
-            raise AdlError(f"{name}: cell {i + 1} jumps from level {level} to {following}; one level a cell is allowed.")
+            raise AdlError(
+                f"{name}: cell {i + 1} jumps from level {level} to {following}; one level a cell is allowed."
+            )
 
 
 def _check_cell(cell: tuple[tuple[int, int], ...], name: str = "cell_arch") -> None:

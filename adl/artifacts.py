@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     remove(temporary)
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         remove(temporary)
 
@@ -51,7 +50,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     with scratch_folder(path) as temporary:
         yield temporary
         remove(path)
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def remove(path: Path) -> None:
@@ -83,6 +82,11 @@ def write_image(path: Path, image: np.ndarray) -> None:
     with replacing(path) as temporary:
         if not cv2.imwrite(str(temporary), image):
             raise OSError(f"{path}: could not be written")
+
+
+def sidecar_path(path: Path) -> Path:
+    """The JSON beside a checkpoint or MINDIR that describes it."""
+    return path.with_name(f"{path.name}.json")
 
 
 def digest(path: Path) -> str:

@@ -32,7 +32,7 @@ def augment(
     label = cv2.resize(np.ascontiguousarray(label), size, interpolation=cv2.INTER_NEAREST)
     below, right = max(crop_size - size[1], 0), max(crop_size - size[0], 0)
     image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    label = cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=ignore_label)
+    label = cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(ignore_label,))
     top = rng.integers(0, image.shape[0] - crop_size, endpoint=True)
     left = rng.integers(0, image.shape[1] - crop_size, endpoint=True)
     window = np.s_[top : top + crop_size, left : left + crop_size]

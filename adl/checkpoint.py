@@ -14,7 +14,7 @@ from mindspore import nn
 
 from adl import runtime
 from adl.architecture import Architecture
-from adl.artifacts import replacing
+from adl.artifacts import replacing, sidecar_path
 from adl.errors import AdlError
 from adl.network import AutoDeepLab, build
 from adl.params import Params
@@ -111,7 +111,7 @@ def load(network: nn.Cell, path: str | Path) -> Loaded:
     try:
         # MindSpore logs its own error first, and insists on the suffix.
         stored = ms.load_checkpoint(str(path))
-    except Exception as error:  # noqa: BLE001 - it raises whatever its parser meets
+    except Exception as error:  # it raises whatever its parser meets
         reason = str(error).strip().splitlines()[0]
         raise AdlError(f"{path}: not a readable MindSpore checkpoint ({reason})") from None
 
@@ -136,11 +136,6 @@ def load(network: nn.Cell, path: str | Path) -> Loaded:
     for name, parameter in wanted.items():
         parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
     return Loaded("2021" if from_2021 else "native", len(wanted), beside)
-
-
-def sidecar_path(path: Path) -> Path:
-    """The JSON beside a checkpoint or MINDIR that describes it."""
-    return path.with_name(f"{path.name}.json")
 
 
 def architecture_of(path: Path, params: Params) -> Architecture:

@@ -77,25 +77,41 @@ def prediction_path(root: Path, name: str) -> Path:
     return root / name.split("_", maxsplit=1)[0] / f"{name}.png"
 
 
-def frames(root: str | Path, split: str) -> list[Frame]:
+def frames(root: str | Path, split: str, *, expected: int | None = None) -> list[Frame]:
     """Every image of a split with its label, sorted by city and name.
 
-    Raises AdlError where there are none, or where an image has no label or the reverse.
+    Raises AdlError where there are none, where an image has no label or the reverse, or where their number is not
+    the expected one.
     """
     root = Path(root)
     images = {p.name.removesuffix(_IMAGE_SUFFIX): p for p in (root / "leftImg8bit" / split).glob(f"*/*{_IMAGE_SUFFIX}")}
     labels = {p.name.removesuffix(_LABEL_SUFFIX): p for p in (root / "gtFine" / split).glob(f"*/*{_LABEL_SUFFIX}")}
-    for found, pattern in ((images, f"leftImg8bit/{split}/<city>/*{_IMAGE_SUFFIX}"), (labels, f"gtFine/{split}/<city>/*{_LABEL_SUFFIX}")):
+    for found, pattern in (
+        (images, f"leftImg8bit/{split}/<city>/*{_IMAGE_SUFFIX}"),
+        (labels, f"gtFine/{split}/<city>/*{_LABEL_SUFFIX}"),
+    ):
         if not found:
             raise AdlError(
                 f"{root}: no file {pattern} was found. data_path must name the folder that holds both leftImg8bit/ "
                 "and gtFine/ (the 1st and the 3rd zip of Cityscapes, unpacked in one place)."
             )
-    faults = [f"{images[n]}: this image has no label {label_path(root, split, images[n].parent.name, n)}" for n in sorted(images.keys() - labels.keys())]
-    faults += [f"{labels[n]}: this label has no image {image_path(root, split, labels[n].parent.name, n)}" for n in sorted(labels.keys() - images.keys())]
+    faults = [
+        f"{images[name]}: this image has no label {label_path(root, split, images[name].parent.name, name)}"
+        for name in sorted(images.keys() - labels.keys())
+    ] + [
+        f"{labels[name]}: this label has no image {image_path(root, split, labels[name].parent.name, name)}"
+        for name in sorted(labels.keys() - images.keys())
+    ]
     if faults:
         raise AdlError("\n".join(faults[:20] + ([f"… and {len(faults) - 20} more"] if len(faults) > 20 else [])))
-    return [Frame(name, images[name], labels[name]) for name in sorted(images, key=lambda n: (images[n].parent.name, n))]
+    if expected is not None and len(images) != expected:
+        raise AdlError(
+            f"{root}: the {split} split has {len(images)} images, but expected_{split}_images is {expected}. Unpack "
+            f"the missing ones, or set expected_{split}_images to null to work with a part."
+        )
+    return [
+        Frame(name, images[name], labels[name]) for name in sorted(images, key=lambda n: (images[n].parent.name, n))
+    ]
 
 
 def read_frame(frame: Frame) -> tuple[bytes, np.ndarray]:

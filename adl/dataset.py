@@ -23,7 +23,15 @@ def epoch_order(*, seed: int, epoch: int, images: int, batch_size: int) -> np.nd
 
 
 def batches(
-    record: Path, *, images: int, epoch: int, seed: int, batch_size: int, crop_size: int, ignore_label: int, workers: int
+    record: Path,
+    *,
+    images: int,
+    epoch: int,
+    seed: int,
+    batch_size: int,
+    crop_size: int,
+    ignore_label: int,
+    workers: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches of one epoch: images (N, 3, crop, crop) float32, labels (N, crop, crop) int32.
 

@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from adl import cityscapes, export, inference, runtime
-from adl.artifacts import percent, replacing_folder, write_image
+from adl import cityscapes, inference, runtime
+from adl.artifacts import percent, replacing_folder, sidecar_path, write_image
 from adl.cityscapes import LABEL_ID, Frame, prediction_path
 from adl.errors import AdlError
 from adl.progress import track
@@ -33,10 +33,10 @@ def infer(
     reference: folder of label maps that the checkpoint gave for the same frames. predictions: folder that receives
     the label-id PNGs. Raises AdlError where an image has another size than the file takes.
     """
-    sidecar = json.loads(export.sidecar_path(mindir).read_text())
+    sidecar = json.loads(sidecar_path(mindir).read_text())
     size = (sidecar["input"]["height"], sidecar["input"]["width"])
     runtime.start(device_target)
-    passes = {1.0: export.load(mindir)}
+    passes = {1.0: inference.exported(mindir)}
     mode = inference.modes(multiscale=False, flip=flip)[0]
     confusion, agreement, seconds = Confusion(), [], []
     with replacing_folder(predictions) as folder:

@@ -107,7 +107,10 @@ def write_report(evaluation: Evaluation, record: Path, predictions: Path, folder
         write_csv(target / "classes.csv", pd.DataFrame(metrics["class_IOU"].items(), columns=["class", "IoU"]))
         write_csv(
             target / "confusion.csv",
-            pd.DataFrame(counts, columns=[*CLASS_NAMES, "void"]).assign(truth=CLASS_NAMES).set_index("truth").reset_index(),
+            pd.DataFrame(counts, columns=[*CLASS_NAMES, "void"])
+            .assign(truth=CLASS_NAMES)
+            .set_index("truth")
+            .reset_index(),
         )
         figures.save(figures.class_bars(metrics["class_IOU"], metrics["baseline"]), target / "classes.png")
         figures.save(figures.confusion_matrix(counts), target / "confusion.png")

@@ -13,10 +13,9 @@ from mindspore import Tensor, nn
 
 from adl import records
 from adl.architecture import Architecture
-from adl.artifacts import digest, percent, replacing, write_json
-from adl.checkpoint import sidecar_path
+from adl.artifacts import digest, percent, replacing, sidecar_path, write_json
 from adl.errors import AdlError
-from adl.inference import Pass, Probabilities
+from adl.inference import Pass, Probabilities, exported
 
 PROOF_IMAGES = 3
 LARGEST_DIFFERENCE = 1e-4
@@ -51,7 +50,7 @@ def mindir(network: nn.Cell, path: Path, *, height: int, width: int, record: Pat
     with replacing(path) as temporary:
         blank = Tensor(np.zeros((1, height, width, 3), np.uint8))
         ms.export(whole, blank, file_name=str(temporary), file_format="MINDIR")
-        proof = compare(load(temporary), whole, images)
+        proof = compare(exported(temporary), whole, images)
         if proof.difference > LARGEST_DIFFERENCE or proof.agreement < LEAST_AGREEMENT:
             raise AdlError(
                 f"the exported file does not give the checkpoint's results on {proof.images} images: largest difference "
@@ -61,20 +60,12 @@ def mindir(network: nn.Cell, path: Path, *, height: int, width: int, record: Pat
     return proof
 
 
-def load(path: Path) -> Pass:
-    """A MINDIR as a function of an image."""
-    try:
-        return nn.GraphCell(ms.load(str(path)))
-    except (RuntimeError, ValueError) as error:
-        raise AdlError(f"{path}: cannot be loaded as a MINDIR ({str(error).strip().splitlines()[0]}).") from None
-
-
-def compare(exported: Pass, reference: Pass, images: list[np.ndarray]) -> Proof:
+def compare(file: Pass, reference: Pass, images: list[np.ndarray]) -> Proof:
     """Run both on the same images, (H, W, 3) uint8 BGR."""
     difference, equal, pixels = 0.0, 0, 0
     for image in images:
         batch = Tensor(image[None])
-        ours, theirs = reference(batch).asnumpy(), exported(batch).asnumpy()
+        ours, theirs = reference(batch).asnumpy(), file(batch).asnumpy()
         difference = max(difference, float(np.abs(ours - theirs).max()))
         equal += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
         pixels += image.shape[0] * image.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -64,12 +65,16 @@ def overlay(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, *, tit
 
 
 def _legend() -> list[Patch]:
-    classes = [Patch(facecolor=np.array(label.color) / 255, label=label.name) for label in CLASSES]
+    def patch(rgb: Iterable[int], label: str) -> Patch:
+        red, green, blue = (value / 255 for value in rgb)
+        return Patch(facecolor=(red, green, blue), label=label)
+
+    classes = [patch(label.color, label.name) for label in CLASSES]
     return [
         *classes,
-        Patch(facecolor=(0, 0, 0), label="void (other)"),
-        Patch(facecolor=ERROR / 255, label="wrong"),
-        Patch(facecolor=NOT_SCORED / 255, label="not scored"),
+        patch((0, 0, 0), "void (other)"),
+        patch(ERROR, "wrong"),
+        patch(NOT_SCORED, "not scored"),
     ]
 
 
@@ -98,10 +103,20 @@ def confusion_matrix(counts: np.ndarray) -> Figure:
     for row, column in np.ndindex(shares.shape):
         value = shares[row, column]
         if value >= 0.5:
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if value > 55 else "black")
+            axis.text(
+                column,
+                row,
+                f"{value:.0f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if value > 55 else "black",
+            )
     axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=9)
     axis.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES, fontsize=9)
-    axis.set(xlabel="predicted", ylabel="ground truth", title="Where the pixels of each class went (%, rows sum to 100)")
+    axis.set(
+        xlabel="predicted", ylabel="ground truth", title="Where the pixels of each class went (%, rows sum to 100)"
+    )
     return figure
 
 

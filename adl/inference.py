@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from adl.cityscapes import MEAN, STD
+from adl.errors import AdlError
 from adl.network.operations import resize
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -39,6 +42,14 @@ def passes(network: nn.Cell, *, multiscale: bool) -> dict[float, Pass]:
     network.set_train(False)
     scales = SCALES if multiscale else (1.0,)
     return {scale: Probabilities(network, scale).set_train(False) for scale in scales}
+
+
+def exported(path: Path) -> Pass:
+    """A MINDIR file as a pass."""
+    try:
+        return nn.GraphCell(ms.load(str(path)))
+    except (RuntimeError, ValueError) as error:
+        raise AdlError(f"{path}: cannot be loaded as a MINDIR ({str(error).strip().splitlines()[0]}).") from None
 
 
 def modes(*, multiscale: bool, flip: bool) -> tuple[str, str]:

@@ -35,7 +35,9 @@ class Params(BaseModel):
     expected_train_images: int | None = Field(ge=1, description="images that the train split must have; null: any")
     expected_val_images: int | None = Field(ge=1, description="images that the val split must have; null: any")
     num_classes: int = Field(ge=2, le=255, description="classes; must equal those of the records (19)")
-    ignore_label: int = Field(ge=0, le=255, description="label of pixels that do not count; 255 or at least num_classes")
+    ignore_label: int = Field(
+        ge=0, le=255, description="label of pixels that do not count; 255 or at least num_classes"
+    )
     workers: int = Field(ge=1, description="data loading workers; clamped to the cores")
 
     # Embedded data

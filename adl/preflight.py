@@ -7,7 +7,6 @@ from pathlib import Path
 from adl import cityscapes
 from adl.architecture import Architecture
 from adl.artifacts import digest
-from adl.cityscapes import SPLITS
 from adl.errors import AdlError
 from adl.params import Params
 from adl.schedule import check_warmup, steps_an_epoch
@@ -24,9 +23,10 @@ def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
         images = params.synthetic_train_images
         height, width = params.synthetic_height, 2 * params.synthetic_height
     else:
-        frames = {split: expected_frames(params, split) for split in SPLITS}
-        images = len(frames["train"])
-        width, height = cityscapes.image_size(frames["val"][0].image)
+        train = cityscapes.frames(params.data_path, "train", expected=params.expected_train_images)
+        val = cityscapes.frames(params.data_path, "val", expected=params.expected_val_images)
+        images = len(train)
+        width, height = cityscapes.image_size(val[0].image)
     check_warmup(params.warmup_iters, params.epochs, steps_an_epoch(images, params.batch_size))
     if (params.export_height, params.export_width) != (height, width):
         raise AdlError(
@@ -34,19 +34,6 @@ def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
             f"{height}×{width} (height × width): the stage infer runs the exported file on them. Make them equal."
         )
     return start_weights(params, pretrained)
-
-
-def expected_frames(params: Params, split: str) -> list[cityscapes.Frame]:
-    """The frames of a split; raises AdlError where their number is not the one that the parameters expect."""
-    frames = cityscapes.frames(params.data_path, split)
-    name = f"expected_{split}_images"
-    expected = getattr(params, name)
-    if expected is not None and len(frames) != expected:
-        raise AdlError(
-            f"{params.data_path}: the {split} split has {len(frames)} images, but {name} is {expected}. Unpack the "
-            f"missing ones, or set {name} to null to work with a part."
-        )
-    return frames
 
 
 def start_weights(params: Params, pretrained: Path) -> str:

@@ -1,4 +1,4 @@
-"""MindRecord files: the schema of 2021 (`image`, `label`: PNG bytes) plus the frame's name; writing, reading, manifest."""
+"""MindRecord files: the schema of 2021 (`image`, `label`: PNG bytes) plus the frame's name; and their manifests."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _convert(frame: Frame) -> tuple[dict[str, Any], np.ndarray, tuple[int, int]]
     label = cv2.LUT(ids, TRAIN_ID)
     counts = cv2.calcHist([label], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
     encoded = cv2.imencode(".png", label)[1].tobytes()
-    return {"file_name": frame.name, "image": image, "label": encoded}, counts, ids.shape
+    return {"file_name": frame.name, "image": image, "label": encoded}, counts, (ids.shape[0], ids.shape[1])
 
 
 def read_manifest(record: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From label maps to intersection over union, counted as the official Cityscapes script counts: first count, then divide."""
+"""From label maps to IoU, counted as the official Cityscapes script counts: first count, then divide."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from mindspore import Tensor, amp, nn
 
 from adl import checkpoint, dataset, network, runtime
 from adl.architecture import Architecture
-from adl.artifacts import digest, write_json
+from adl.artifacts import digest, sidecar_path, write_json
 from adl.errors import AdlError
 from adl.loss import CrossEntropy, OhemCrossEntropy
 from adl.network import drop_path
@@ -36,7 +36,9 @@ MOST_SKIPPED = 32
 class TrainStep(nn.Cell):
     """Forward, backward and update as one graph, with dynamic loss scaling."""
 
-    def __init__(self, network: nn.Cell, criterion: nn.Cell, optimizer: nn.Optimizer, scaler: amp.DynamicLossScaler):
+    def __init__(
+        self, network: nn.Cell, criterion: nn.Cell, optimizer: nn.Optimizer, scaler: amp.DynamicLossScaler
+    ) -> None:
         super().__init__()
         self.network = network
         self.criterion = criterion
@@ -104,7 +106,7 @@ def train(
 
     checkpoint.save(net, output)
     write_json(
-        checkpoint.sidecar_path(output),
+        sidecar_path(output),
         {
             "format": 1,
             "architecture": architecture.to_json(),
@@ -216,7 +218,7 @@ class Loop:
         self.step += applied
         self.skipped += not applied
         self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1
-        if self.skipped_in_a_row > MOST_SKIPPED or not math.isfinite(loss) and self.skipped_in_a_row > 1:
+        if self.skipped_in_a_row > MOST_SKIPPED or (not math.isfinite(loss) and self.skipped_in_a_row > 1):
             scale = float(self.scaler.scale_value)
             raise AdlError(
                 f"training diverged at step {self.step}: loss {loss:g}, learning rate {learning_rate:g}, loss scale "

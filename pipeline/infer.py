@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adl import deployment, params, preflight
+from adl import cityscapes, deployment, params
 from adl.artifacts import write_json
 from pipeline import METRICS, MINDIR, PREDICTIONS, REPORTS, run
 
@@ -11,7 +11,7 @@ def main() -> None:
     p = params.load()
     result = deployment.infer(
         MINDIR,
-        preflight.expected_frames(p, "val")[: p.eval_images],
+        cityscapes.frames(p.data_path, "val")[: p.eval_images],
         device_target=p.device_target,
         flip=p.eval_flip,
         reference=PREDICTIONS / "evaluate",

@@ -6,11 +6,20 @@ import shutil
 
 from adl import params, report
 from adl.artifacts import replacing, write_text
-from pipeline import CHECKPOINT, METRICS, RECORDS, REPORTS, run
+from pipeline import CHECKPOINT, METRICS, REPORTS, run
 
 
 def main() -> None:
-    write_text(REPORTS / "miou.md", report.miou(METRICS, CHECKPOINT, RECORDS, params.load()))
+    p = params.load()
+    page = report.miou(
+        METRICS,
+        CHECKPOINT,
+        data_path=p.data_path,
+        ms_infer=p.ms_infer,
+        eval_flip=p.eval_flip,
+        eval_images=p.eval_images,
+    )
+    write_text(REPORTS / "miou.md", page)
     with replacing(REPORTS / "preview.png") as temporary:
         shutil.copyfile(REPORTS / "evaluate" / "overlays" / "median_1.png", temporary)
 

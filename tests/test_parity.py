@@ -90,7 +90,9 @@ def without_abn(golden) -> Architecture:
 def test_network_without_abn_has_the_names_and_logits_of_2021(tmp_path):
     golden = np.load(PARITY / "golden_noabn.npz")
     net = salted_network(without_abn(golden), "noabn", tmp_path)
-    ours = {checkpoint.name_2021(p.name, use_abn=False): (tuple(p.shape), p.requires_grad) for p in net.get_parameters()}
+    ours = {
+        checkpoint.name_2021(p.name, use_abn=False): (tuple(p.shape), p.requires_grad) for p in net.get_parameters()
+    }
     theirs = {n: (s, t) for n, s, t in names_and_shapes("parameters_noabn.csv") if not n.endswith("global_step")}
     assert ours == theirs
     agree(net(image(49, 66)).asnumpy(), golden["logits_49x66"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from mindspore import Tensor, nn
 
 from adl.architecture import LOW_LEVEL_CELL, Architecture
@@ -39,7 +41,7 @@ class Encoder(nn.Cell):
         )
         # +1: one level down (half the size), 0: same size, -1: one level up.
         levels = (0, *architecture.net)
-        self.moves = tuple(after - before for before, after in zip(levels, levels[1:], strict=False))
+        self.moves = tuple(after - before for before, after in itertools.pairwise(levels))
 
     def construct(self, x: Tensor, survivors: Tensor | None) -> tuple[Tensor, Tensor]:
         """x: (N, 3, H, W). survivors: (cells, operations, N) or None. Returns (low level features, last output)."""

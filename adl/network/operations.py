@@ -51,7 +51,7 @@ def conv(
 
 
 class LeakyReLU(nn.Cell):
-    """LeakyReLU with slope 0.01. Of two ReLUs, because the gradient of nn.LeakyReLU is several times slower on a CPU."""
+    """LeakyReLU of two ReLUs, because the gradient of nn.LeakyReLU is several times slower on a CPU."""
 
     def construct(self, x: Tensor) -> Tensor:
         return ops.relu(x) - LEAKY_SLOPE * ops.relu(-x)

@@ -17,7 +17,7 @@ _TILE = 256
 _TILE_METRES = 4.0
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def tile(name: str) -> np.ndarray:
     """A texture that repeats: (256, 256) float32 of mean 0 and standard deviation 1, one for each kind of surface."""
     roughness, stretch = {
@@ -61,15 +61,24 @@ class Canvas:
         """Pixel of the point x metres right, y metres above the ground, z metres ahead."""
         return self.width / 2 + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z
 
-    def paint(self, top: int, left: int, mask: np.ndarray, colour: np.ndarray, label: int, z: np.ndarray | float) -> None:
+    def paint(
+        self, top: int, left: int, mask: np.ndarray, colour: np.ndarray, label: int, z: np.ndarray | float
+    ) -> None:
         """Colour the pixels of a mask (h, w) whose corner is at (top, left). colour: (3,) or (h, w, 3)."""
         area = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
         self.image[area][mask] = colour if colour.ndim == 1 else colour[mask]
         self.labels[area][mask] = label
-        self.depth[area][mask] = z if np.isscalar(z) else z[mask]
+        self.depth[area][mask] = np.broadcast_to(z, mask.shape)[mask]
 
     def polygon(
-        self, points: Sequence[Point], *, label: int, colour: Colour, z: float, texture: str = "fine", contrast: float = 0.1
+        self,
+        points: Sequence[Point],
+        *,
+        label: int,
+        colour: Colour,
+        z: float,
+        texture: str = "fine",
+        contrast: float = 0.1,
     ) -> None:
         """A flat shape that faces the camera at distance z; points in pixels."""
         shape = np.round(points).astype(np.int64)
@@ -78,7 +87,7 @@ class Canvas:
         if left >= right or top >= bottom:
             return
         mask = np.zeros((bottom - top, right - left), np.uint8)
-        cv2.fillPoly(mask, [(shape - (left, top)).astype(np.int32)], 1)
+        cv2.fillPoly(mask, [(shape - (left, top)).astype(np.int32)], (1,))
         metre = self.focal / z
         v, u = np.meshgrid(np.arange(top, bottom) / metre, np.arange(left, right) / metre, indexing="ij")
         shade = 1 + contrast * sample(texture, u, v)

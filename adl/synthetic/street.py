@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from adl.synthetic import objects
-from adl.synthetic.canvas import Canvas, Colour, Point, sample
+from adl.synthetic.canvas import Canvas, Colour, Pattern, Point, sample
 
 Rng = np.random.Generator
+Metres = TypeVar("Metres", float, np.ndarray)
 
 # Label ids of the official table that the ground, the walls and the camera's frame need.
 EGO, BORDER, OUT_OF_ROI, GROUND, ROAD, SIDEWALK, PARKING, RAIL = 1, 2, 3, 6, 7, 8, 9, 10
@@ -31,7 +33,7 @@ class Layout:
     offset: float
     crossing: tuple[float, float] | None
 
-    def middle(self, z: np.ndarray | float) -> np.ndarray | float:
+    def middle(self, z: Metres) -> Metres:
         """x of the road's middle at distance z."""
         return self.offset + self.bend * z * z
 
@@ -145,7 +147,14 @@ def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
         if not mask.any():
             continue
         shade = 1 + contrast * fade * sample(texture, x, z) + _marks(label, x, z, layout)
-        canvas.paint(first, 0, mask, np.asarray(colour, np.float32) * shade[..., None].astype(np.float32), label, z.astype(np.float32))
+        canvas.paint(
+            first,
+            0,
+            mask,
+            np.asarray(colour, np.float32) * shade[..., None].astype(np.float32),
+            label,
+            z.astype(np.float32),
+        )
 
 
 def _marks(label: int, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarray:
@@ -167,7 +176,7 @@ def _tinted(rng: Rng, colour: Colour, spread: float) -> Colour:
     return tuple(scaled.clip(0.02, 1).tolist())
 
 
-def _windows(rng: Rng):
+def _windows(rng: Rng) -> Pattern:
     wide, high = rng.uniform(1.8, 3.5), rng.uniform(2.6, 3.6)
     share_u, share_v, dark = rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.6), rng.uniform(0.3, 0.7)
 
@@ -225,7 +234,9 @@ def _line_street(canvas: Canvas, layout: Layout, rng: Rng) -> None:
             canvas.upright(near, far, rng.uniform(1.8, 4.0), label=WALL, colour=colour, pattern=_bricks, texture="fine")
         elif kind == FENCE:
             colour = _tinted(rng, (0.5, 0.45, 0.4), 0.5)
-            canvas.upright(near, far, rng.uniform(1.4, 3.0), label=FENCE, colour=colour, pattern=_pickets, texture="fine")
+            canvas.upright(
+                near, far, rng.uniform(1.4, 3.0), label=FENCE, colour=colour, pattern=_pickets, texture="fine"
+            )
         elif kind == VEGETATION:
             canvas.upright(
                 near, far, rng.uniform(1.2, 5), label=VEGETATION, colour=_tinted(rng, (0.24, 0.36, 0.16), 0.3),
@@ -240,7 +251,9 @@ def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     left, right = layout.walls[0] - 5 + layout.middle(z), layout.walls[1] + 5 + layout.middle(z)
     colour = _tinted(rng, (0.5, 0.49, 0.47), 0.25)
     if rng.random() < 0.6:
-        canvas.upright((left, z), (right, z), 2.5, label=BRIDGE, colour=colour, pattern=_plain, texture="plaster", base=5)
+        canvas.upright(
+            (left, z), (right, z), 2.5, label=BRIDGE, colour=colour, pattern=_plain, texture="plaster", base=5
+        )
         return
     canvas.upright((left, z), (right, z), 9, label=BUILDING, colour=colour, pattern=_bricks, texture="plaster")
     arch = [

@@ -1,0 +1,38 @@
+# The commands of README; CI runs the same.
+# A suitable Python is found by itself; PYTHON=... names another.
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'print("python$(v)")' 2>/dev/null)) $(shell python3 -c \
+	'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("python3")' 2>/dev/null))
+BIN := .venv/bin
+# What is run here must see the environment's own programs, as after `source .venv/bin/activate`.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: repro test test-slow lint restore
+
+repro: .venv/complete
+	$(RUN) dvc repro
+	@echo
+	@echo "Done: reports/miou.md has the scores, reports/evaluate/overlays the pictures. Before any dvc command, once a shell:"
+	@echo "  source .venv/bin/activate"
+
+test: .venv/complete
+	$(RUN) python -m pytest -m "not slow"
+
+test-slow: .venv/complete
+	$(RUN) python -m pytest -m slow
+
+lint: .venv/complete
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+restore: .venv/complete
+	@echo "Discarding these changes, and bringing back the data and models of the last commit:"
+	@git status --short -- params.yaml dvc.lock pipeline/synthetic/dvc.lock metrics reports
+	git restore params.yaml dvc.lock pipeline/synthetic/dvc.lock metrics reports
+	$(RUN) dvc checkout
+
+.venv/complete: requirements.lock
+	@test -n "$(PYTHON)" || { echo "No suitable Python was found: MindSpore needs 3.10, 3.11 or 3.12. Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
