@@ -53,8 +53,8 @@ def mindir(network: nn.Cell, path: Path, *, height: int, width: int, record: Pat
         proof = compare(exported(temporary), whole, images)
         if proof.difference > LARGEST_DIFFERENCE or proof.agreement < LEAST_AGREEMENT:
             raise AdlError(
-                f"the exported file does not give the checkpoint's results on {proof.images} images: largest difference "
-                f"of a probability {proof.difference:.2g} (at most {LARGEST_DIFFERENCE:g}), equal labels "
+                f"the exported file does not give the checkpoint's results on {proof.images} images: largest "
+                f"difference of a probability {proof.difference:.2g} (at most {LARGEST_DIFFERENCE:g}), equal labels "
                 f"{100 * proof.agreement:.4f} % (at least {100 * LEAST_AGREEMENT:g} %). No file was kept."
             )
     return proof

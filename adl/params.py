@@ -146,7 +146,7 @@ def _impossible(p: Params) -> list[str]:
     rules = [
         (
             p.ignore_label != IGNORE and p.ignore_label < p.num_classes,
-            f"ignore_label: {p.ignore_label} is a class; it must be {IGNORE} or at least num_classes ({p.num_classes}).",
+            f"ignore_label: {p.ignore_label} is a class; take {IGNORE}, or at least num_classes ({p.num_classes}).",
         ),
         (
             p.num_classes != len(CLASSES),

@@ -42,8 +42,8 @@ def miou(
             _what_this_is(stage, embedded=embedded, mode=mode),
             "## Accuracy",
             _accuracy(stage, sidecar, data=f"{data} val"),
-            "Quoted: Auto-DeepLab-S, 8 × Ascend 910, batch 16, crop 769, Cityscapes val with mirror; mIOU from the README "
-            "of the 2021 MindSpore model zoo, \"in paper\" from Liu et al., CVPR 2019, as quoted there. Nobody has "
+            "Quoted: Auto-DeepLab-S, 8 × Ascend 910, batch 16, crop 769, Cityscapes val with mirror; mIOU from the "
+            "README of the 2021 MindSpore model zoo, \"in paper\" from Liu et al., CVPR 2019, as quoted there. Nobody has "
             "measured them with this project.",
             "## Against predictors without a network",
             _baselines(score),
@@ -52,7 +52,7 @@ def miou(
             "## Classes",
             _table([(name, _number(score["class_IOU"][name])) for name in CLASS_NAMES], ("class", "IoU %")),
             _table([(name, _number(score["category_IOU"][name])) for name in CATEGORIES], ("category", "IoU %")),
-            "“–”: occurs in neither ground truth nor prediction, and is left out of the mean, as the official script does.",
+            "“–”: occurs in neither ground truth nor prediction; left out of the mean, as the official script does.",
             "## The exported file",
             _exported(stage),
             "## Architecture",

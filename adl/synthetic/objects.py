@@ -240,15 +240,11 @@ def traffic_sign(rng: Rng) -> list[Part]:
 
 def tree(rng: Rng) -> list[Part]:
     green = (rng.uniform(0.1, 0.4), rng.uniform(0.25, 0.5), rng.uniform(0.05, 0.25))
-    crown = [
-        Part(
-            disc(0.5 + rng.uniform(-0.26, 0.26), 0.36 + rng.uniform(-0.18, 0.2), rng.uniform(0.2, 0.3), rng.uniform(0.13, 0.2)),
-            tuple((np.array(green) * rng.uniform(0.7, 1.25)).tolist()),
-            "leaves",
-            0.3,
-        )
-        for _ in range(9)
-    ]  # fmt: skip
+    crown = []
+    for _ in range(9):
+        x, y = 0.5 + rng.uniform(-0.26, 0.26), 0.36 + rng.uniform(-0.18, 0.2)
+        leaf = tuple((np.array(green) * rng.uniform(0.7, 1.25)).tolist())
+        crown.append(Part(disc(x, y, rng.uniform(0.2, 0.3), rng.uniform(0.13, 0.2)), leaf, "leaves", 0.3))
     return [Part(box(0.45, 0.4, 0.55, 1), (0.27, 0.2, 0.14), "grass", 0.3), *crown]
 
 
