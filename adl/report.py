@@ -43,8 +43,8 @@ def miou(
             "## Accuracy",
             _accuracy(stage, sidecar, data=f"{data} val"),
             "Quoted: Auto-DeepLab-S, 8 × Ascend 910, batch 16, crop 769, Cityscapes val with mirror; mIOU from the "
-            "README of the 2021 MindSpore model zoo, \"in paper\" from Liu et al., CVPR 2019, as quoted there. Nobody has "
-            "measured them with this project.",
+            "README of the 2021 MindSpore model zoo, “in paper” from Liu et al., CVPR 2019, as quoted there. Nobody "
+            "has measured them with this project.",
             "## Against predictors without a network",
             _baselines(score),
             "Each baseline is the majority in the training split: of all pixels, of each quantised colour (5 bits a "

@@ -20,6 +20,9 @@ _TILE_METRES = 4.0
 @functools.cache
 def tile(name: str) -> np.ndarray:
     """A texture that repeats: (256, 256) float32 of mean 0 and standard deviation 1, one for each kind of surface."""
+    if name in ("ribs", "slats"):
+        wave = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_TILE) / (_TILE / 8))
+        return np.broadcast_to(wave[None, :] if name == "ribs" else wave[:, None], (_TILE, _TILE)).astype(np.float32)
     roughness, stretch = {
         "fine": (0.3, 1.0),
         "asphalt": (0.6, 1.0),

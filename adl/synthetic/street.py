@@ -19,6 +19,7 @@ EGO, BORDER, OUT_OF_ROI, GROUND, ROAD, SIDEWALK, PARKING, RAIL = 1, 2, 3, 6, 7, 
 BUILDING, WALL, FENCE, GUARD_RAIL, BRIDGE, TUNNEL, VEGETATION, TERRAIN, SKY = 11, 12, 13, 14, 15, 16, 21, 22, 23
 UNLABELED = 0
 FAR = 120.0
+FACADES = ((0.75, 0.62, 0.45), (0.66, 0.44, 0.36), (0.76, 0.74, 0.68), (0.56, 0.56, 0.6), (0.82, 0.72, 0.5))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,8 @@ def draw(height: int, width: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     canvas = Canvas(
         height,
         width,
-        horizon=height * rng.uniform(0.34, 0.52),
-        eye=rng.uniform(1.3, 2.3),
+        horizon=height * rng.uniform(0.38, 0.48),
+        eye=rng.uniform(1.5, 2.1),
         focal=width * rng.uniform(0.6, 0.85),
     )
     layout = _layout(rng)
@@ -60,7 +61,7 @@ def draw(height: int, width: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _layout(rng: Rng) -> Layout:
-    left, right = -rng.uniform(3, 8), rng.uniform(3, 8)
+    left, right = -rng.uniform(3, 6), rng.uniform(3, 6)
     edges: list[float] = [left, right]
     labels: list[int] = [ROAD]
     for side in (-1, 1):
@@ -86,8 +87,8 @@ def _layout(rng: Rng) -> Layout:
         labels=(outside[0], *labels, outside[1]),
         road=(left, right),
         walls=walls,
-        bend=rng.uniform(-0.006, 0.006),
-        offset=rng.uniform(-3.5, 3.5),
+        bend=rng.uniform(-0.004, 0.004),
+        offset=rng.uniform(-2, 2),
         crossing=crossing,
     )
 
@@ -96,7 +97,7 @@ def _sky(canvas: Canvas, rng: Rng) -> None:
     rows, columns = canvas.height, canvas.width
     v, u = np.meshgrid(np.linspace(0, 3, rows), np.linspace(0, 6, columns), indexing="ij")
     clouds = sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4))[..., None] * rng.uniform(0.02, 0.1)
-    zenith = np.array(rng.choice([(0.35, 0.55, 0.85), (0.7, 0.72, 0.75), (0.55, 0.6, 0.7), (0.75, 0.6, 0.5)]))
+    zenith = np.array(rng.choice([(0.45, 0.65, 0.92), (0.74, 0.78, 0.84), (0.6, 0.7, 0.85), (0.85, 0.74, 0.7)]))
     haze = np.array((0.85, 0.87, 0.88)) * rng.uniform(0.85, 1.05)
     share = (np.arange(rows) / max(canvas.horizon, 1)).clip(0, 1)[:, None, None]
     canvas.image[:] = (1 - share) * zenith + share * haze + clouds
@@ -132,13 +133,13 @@ def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     if layout.crossing:
         across = (z > layout.crossing[0]) & (z < layout.crossing[1])
         labels[across] = ROAD
-    grey = rng.uniform(0.22, 0.5)
+    grey = rng.uniform(0.22, 0.36)
     surfaces: dict[int, tuple[Colour, str, float]] = {
-        ROAD: ((grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.1),
-        SIDEWALK: (_tinted(rng, (0.52, 0.49, 0.47), 0.25), "plaster", 0.07),
+        ROAD: ((grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.22),
+        SIDEWALK: (_tinted(rng, (0.64, 0.52, 0.48), 0.12), "plaster", 0.1),
         PARKING: (_tinted(rng, (0.42, 0.41, 0.4), 0.2), "asphalt", 0.13),
         RAIL: (_tinted(rng, (0.4, 0.36, 0.33), 0.2), "fine", 0.25),
-        TERRAIN: (_tinted(rng, (0.38, 0.42, 0.2), 0.3), "grass", 0.25),
+        TERRAIN: (_tinted(rng, (0.38, 0.42, 0.2), 0.25), "grass", 0.4),
         GROUND: (_tinted(rng, (0.5, 0.42, 0.34), 0.2), "grass", 0.12),
     }
     fade = 1 / (1 + z / 60)
@@ -163,7 +164,7 @@ def _marks(label: int, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarr
         lanes = np.abs((x - layout.road[0]) % 3.3 - 0.1) < 0.07
         return 0.9 * (lanes & ((z % 6 < 3) | (np.abs(x - layout.road[0]) < 0.4)))
     if label == SIDEWALK:
-        return -0.3 * ((x % 0.6 < 0.05) | (z % 0.6 < 0.05))
+        return -0.45 * ((x % 0.6 < 0.05) | (z % 0.6 < 0.05))
     if label == PARKING:
         return 0.8 * (z % 5 < 0.12)
     if label == RAIL:
@@ -177,8 +178,8 @@ def _tinted(rng: Rng, colour: Colour, spread: float) -> Colour:
 
 
 def _windows(rng: Rng) -> Pattern:
-    wide, high = rng.uniform(1.8, 3.5), rng.uniform(2.6, 3.6)
-    share_u, share_v, dark = rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.6), rng.uniform(0.3, 0.7)
+    wide, high = rng.uniform(1.3, 2.2), rng.uniform(2.2, 3.0)
+    share_u, share_v, dark = rng.uniform(0.4, 0.6), rng.uniform(0.45, 0.65), rng.uniform(0.2, 0.45)
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         window = (np.abs(u / wide % 1 - 0.5) < share_u / 2) & (np.abs(v / high % 1 - 0.55) < share_v / 2)
@@ -190,11 +191,11 @@ def _windows(rng: Rng) -> Pattern:
 def _bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     row = np.floor(v / 0.3)
     joint = (v % 0.3 < 0.05) | ((u + 0.35 * (row % 2)) % 0.7 < 0.06)
-    return np.where(joint, 0.72, 1.0)
+    return np.where(joint, 0.55, 1.0)
 
 
 def _pickets(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.where((u % 0.35 < 0.14) | (np.abs(v % 0.9 - 0.7) < 0.06), 1.0, 0.35)
+    return np.where((u % 0.35 < 0.14) | (np.abs(v % 0.9 - 0.7) < 0.06), 1.0, 0.2)
 
 
 def _rails(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -224,16 +225,16 @@ def _line_street(canvas: Canvas, layout: Layout, rng: Rng) -> None:
             continue
         kind = rng.choice([BUILDING, WALL, FENCE, VEGETATION, GUARD_RAIL, -1], p=[0.30, 0.24, 0.24, 0.10, 0.05, 0.07])
         if kind == BUILDING:
-            colour = _tinted(rng, tuple(rng.uniform(0.3, 0.85, 3).tolist()), 0.1)
+            colour = _tinted(rng, tuple(rng.choice(FACADES).tolist()), 0.25)
             canvas.upright(
                 near, far, rng.uniform(5, 18), label=BUILDING, colour=colour, pattern=_windows(rng), texture="plaster",
                 contrast=0.06,
             )  # fmt: skip
         elif kind == WALL:
-            colour = _tinted(rng, (0.55, 0.42, 0.36), 0.35)
+            colour = _tinted(rng, (0.55, 0.3, 0.24), 0.25)
             canvas.upright(near, far, rng.uniform(1.8, 4.0), label=WALL, colour=colour, pattern=_bricks, texture="fine")
         elif kind == FENCE:
-            colour = _tinted(rng, (0.5, 0.45, 0.4), 0.5)
+            colour = _tinted(rng, (0.42, 0.3, 0.18), 0.3)
             canvas.upright(
                 near, far, rng.uniform(1.4, 3.0), label=FENCE, colour=colour, pattern=_pickets, texture="fine"
             )
@@ -302,12 +303,12 @@ def _unlabeled_patch(canvas: Canvas, rng: Rng) -> None:
 def _light(canvas: Canvas, rng: Rng) -> None:
     """Haze with distance, shadows, and the colour of the light."""
     haze = np.array((0.75, 0.78, 0.8)) * rng.uniform(0.7, 1.1)
-    share = 1 - np.exp(-np.where(np.isfinite(canvas.depth), canvas.depth, 0) / rng.uniform(80, 400))[..., None]
+    share = 1 - np.exp(-np.where(np.isfinite(canvas.depth), canvas.depth, 0) / rng.uniform(150, 600))[..., None]
     image = canvas.image * (1 - share) + haze * share
     v, u = np.meshgrid(np.linspace(0, 1.5, canvas.height), np.linspace(0, 3, canvas.width), indexing="ij")
     shadow = cv2.GaussianBlur(sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4)), (0, 0), canvas.width / 60)
     image *= 1 + rng.uniform(0.05, 0.22) * shadow[..., None].clip(-1.5, 1.5)
-    image *= rng.uniform(0.55, 1.25) * rng.uniform(0.82, 1.18, 3)
+    image *= rng.uniform(0.7, 1.15) * rng.uniform(0.94, 1.06, 3)
     canvas.image = image.astype(np.float32)
 
 
