@@ -31,6 +31,6 @@ def warmup_poly(*, start: float, base: float, minimum: float, warmup: int, steps
     if not 0 <= warmup < steps:
         raise ValueError(f"a warm-up of {warmup} steps does not fit a run of {steps}")
     i = np.arange(steps, dtype=np.float64)
-    rising = start * (base / start) ** (i / max(warmup, 1))
+    rising = start * (base / start) ** (np.minimum(i, warmup) / max(warmup, 1))
     falling = base * (1 - (np.maximum(i, warmup) - warmup) / (steps - warmup)) ** POWER
     return np.maximum(np.where(i < warmup, rising, falling), minimum)

@@ -1,0 +1,35 @@
+"""Small real data for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from adl import cityscapes, records, synthetic
+
+
+def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> tuple[Path, Path]:
+    """An image of noise and a label of ids 0-33; returns both paths."""
+    rng = np.random.default_rng(sum(name.encode()))
+    image, label = cityscapes.image_path(root, split, city, name), cityscapes.label_path(root, split, city, name)
+    for path, content in (
+        (image, rng.integers(0, 256, (*shape, 3), dtype=np.uint8)),
+        (label, rng.integers(0, 34, shape, dtype=np.uint8)),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), content)
+    return image, label
+
+
+def write_scenes(root: Path, *, height: int = 64, **images: int) -> Path:
+    """A small tree of drawn scenes: write_scenes(root, train=4, val=2)."""
+    synthetic.write(root, images=images, height=height, seed=0, workers=2)
+    return root
+
+
+def write_record(root: Path, split: str, folder: Path) -> Path:
+    record = records.record_path(folder, split)
+    records.write(cityscapes.frames(root, split), record, workers=2)
+    return record

@@ -1,0 +1,101 @@
+"""Genotype files: the published one, and each way to be wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from adl import params
+from adl.architecture import PUBLISHED_CELL, PUBLISHED_NET, Architecture, load_cell, load_net
+from adl.artifacts import write_json
+from adl.errors import AdlError
+from tests.conftest import ROOT
+
+
+def saved(tmp_path, array):
+    path = tmp_path / "arch.npy"
+    np.save(path, np.array(array))
+    return path
+
+
+def test_shipped_files_hold_what_their_names_say():
+    assert load_net(ROOT / "architectures/published/net_arch.npy") == PUBLISHED_NET
+    assert load_cell(ROOT / "architectures/published/cell_arch.npy") == PUBLISHED_CELL
+    assert len(load_net(ROOT / "architectures/small/net_arch.npy")) == 4
+    load_cell(ROOT / "architectures/small/cell_arch.npy")
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        ([0, 1], "at least 3"),
+        ([0, 1, 4], "levels must lie in 0-3"),
+        ([2, 1, 1], "first cell must be at level 0 or 1"),
+        ([0, 2, 1], "jumps from level 0 to 2"),
+        ([[0, 1], [1, 1]], "one row of levels"),
+        ([0.5, 1, 1], "whole numbers"),
+    ],
+)
+def test_malformed_network_path_is_refused_with_its_reason(tmp_path, net, reason):
+    with pytest.raises(AdlError, match=reason):
+        load_net(saved(tmp_path, net))
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ([[0, 8], [1, 0]], "operation 8 does not exist"),
+        ([[0, 1], [2, 1]], "look like edge indices"),
+        ([[0, 1], [-1, 1]], "negative"),
+        ([[0, 1]], "two operations a block"),
+        ([0, 1, 2], "two columns"),
+    ],
+)
+def test_malformed_cell_is_refused_with_its_reason(tmp_path, cell, reason):
+    with pytest.raises(AdlError, match=reason):
+        load_cell(saved(tmp_path, cell))
+
+
+def test_whole_numbers_stored_as_floats_are_accepted(tmp_path):
+    assert load_net(saved(tmp_path, [0.0, 1.0, 1.0])) == (0, 1, 1)
+
+
+def test_missing_and_damaged_files_are_named(tmp_path):
+    with pytest.raises(AdlError, match="no such file"):
+        load_net(tmp_path / "none.npy")
+    damaged = tmp_path / "damaged.npy"
+    damaged.write_bytes(b"\x93NUMPY garbage")
+    with pytest.raises(AdlError, match=r"damaged\.npy: not a readable"):
+        load_net(damaged)
+
+
+def test_each_file_is_used_on_its_own(tmp_path):
+    p = params.load(
+        ROOT / "params.yaml",
+        net_arch=str(saved(tmp_path, [0, 0, 1, 2, 1])),
+        cell_arch=str(ROOT / "architectures/published/cell_arch.npy"),
+    )
+    architecture = Architecture.from_params(p)
+    assert architecture.net == (0, 0, 1, 2, 1)
+    assert architecture.cell == PUBLISHED_CELL
+
+
+def test_block_multiplier_must_be_that_of_the_file():
+    p = params.load(ROOT / "params.yaml", block_multiplier=3)
+    with pytest.raises(AdlError, match="set block_multiplier to 5"):
+        Architecture.from_params(p)
+
+
+def test_sidecar_gives_the_architecture_back(tmp_path):
+    architecture = dataclasses.replace(Architecture(), net=(0, 1, 2), affine=False, bn_momentum=0.5)
+    write_json(tmp_path / "x.json", {"architecture": architecture.to_json()})
+    assert Architecture.from_sidecar(tmp_path / "x.json") == architecture
+
+
+@pytest.mark.parametrize("content", [{}, {"architecture": {"net": [0]}}, {"architecture": {"depth": 3}}])
+def test_file_that_is_no_sidecar_is_refused(tmp_path, content):
+    write_json(tmp_path / "x.json", content)
+    with pytest.raises(AdlError):
+        Architecture.from_sidecar(tmp_path / "x.json")

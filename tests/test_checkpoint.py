@@ -1,0 +1,124 @@
+"""Strict loading: every parameter accounted for, or an error that helps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from adl import checkpoint, network
+from adl.errors import AdlError
+
+pytestmark = pytest.mark.usefixtures("pynative")
+
+
+@pytest.fixture
+def file(tiny, tmp_path):
+    ms.set_seed(5)
+    checkpoint.save(network.build(tiny), tmp_path / "a.ckpt")
+    return tmp_path / "a.ckpt"
+
+
+def values(net):
+    return {name: p.asnumpy().copy() for name, p in net.parameters_and_names()}
+
+
+def rewrite(file, change):
+    stored = {name: p.asnumpy() for name, p in ms.load_checkpoint(str(file)).items()}
+    change(stored)
+    ms.save_checkpoint([{"name": n, "data": Tensor(v)} for n, v in stored.items()], str(file))
+
+
+def test_saved_weights_come_back(tiny, file):
+    ms.set_seed(5)
+    saved = values(network.build(tiny))
+    net = network.build(tiny)
+    assert str(checkpoint.load(net, file)) == f"{len(saved)} parameters, native names"
+    for name, value in values(net).items():
+        np.testing.assert_array_equal(value, saved[name])
+
+
+def test_names_do_not_depend_on_what_the_network_is_part_of(tiny, file, tmp_path):
+    net = network.build(tiny)
+
+    class Training(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.network = net
+
+    Training().update_parameters_name("training.")
+    checkpoint.save(net, tmp_path / "b.ckpt")
+    assert ms.load_checkpoint(str(tmp_path / "b.ckpt")).keys() == ms.load_checkpoint(str(file)).keys()
+    checkpoint.load(net, file)
+
+
+def test_2021_file_with_optimizer_entries_loads_and_reports_them(tiny, tmp_path):
+    net = network.build(tiny)
+    entries = [{"name": checkpoint.name_2021(n, use_abn=True), "data": p} for n, p in net.parameters_and_names()]
+    beside = ["moments.x", "learning_rate", "momentum", "global_step", "encoder.NASCells.0.operations.0.1.global_step",
+              "loss_scale", "current_iterator_step"]  # fmt: skip
+    entries += [{"name": n, "data": Tensor(np.zeros(1, np.float32))} for n in beside]
+    ms.save_checkpoint(entries, str(tmp_path / "old.ckpt"))
+    loaded = checkpoint.load(network.build(tiny), tmp_path / "old.ckpt")
+    assert loaded.names == "2021"
+    assert set(loaded.beside) == set(beside)
+
+
+def test_missing_unexpected_and_misshaped_are_listed_with_the_nearest_name(tiny, file):
+    def change(stored):
+        stored["decoder.clasifier.weight"] = stored.pop("decoder.classifier.weight")
+        stored["aspp.pooled.norm.gamma"] = np.ones(3, np.float32)
+
+    rewrite(file, change)
+    net = network.build(tiny)
+    before = values(net)
+    with pytest.raises(AdlError) as error:
+        checkpoint.load(net, file)
+    message = str(error.value)
+    assert "1 parameters are missing, 1 unexpected, 1 of another shape" in message
+    assert "missing decoder.classifier.weight (nearest: decoder.clasifier.weight)" in message
+    assert "aspp.pooled.norm.gamma: shape (3,) in the file, (256,) in the network" in message
+    for name, value in values(net).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_optimizer_entries_are_unexpected_in_a_native_file(tiny, file):
+    rewrite(file, lambda stored: stored.update({"moments.x": np.zeros(1, np.float32)}))
+    with pytest.raises(AdlError, match=r"unexpected moments\.x"):
+        checkpoint.load(network.build(tiny), file)
+
+
+def test_another_architecture_is_refused(tiny, file):
+    other = network.build(dataclasses.replace(tiny, num_classes=20))
+    with pytest.raises(AdlError, match="1 of another shape"):
+        checkpoint.load(other, file)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_what_is_no_checkpoint_is_refused_by_name(tiny, file, content):
+    if content is None:
+        content = file.read_bytes()[: file.stat().st_size // 2]
+    file.write_bytes(content)
+    with pytest.raises(AdlError, match=r"a\.ckpt"):
+        checkpoint.load(network.build(tiny), file)
+
+
+def test_missing_file_is_named(tiny, tmp_path):
+    with pytest.raises(AdlError, match=r"none\.ckpt: no such checkpoint"):
+        checkpoint.load(network.build(tiny), tmp_path / "none.ckpt")
+
+
+def test_sidecar_beats_the_parameters(tiny, file):
+    from adl import params
+    from adl.artifacts import sidecar_path, write_json
+    from tests.conftest import ROOT
+
+    p = params.load(ROOT / "params.yaml", net_arch=str(ROOT / "architectures/published/net_arch.npy"))
+    cell = str(ROOT / "architectures/published/cell_arch.npy")
+    p = p.model_copy(update={"cell_arch": cell})
+    assert len(checkpoint.architecture_of(file, p).net) == 12
+    write_json(sidecar_path(file), {"architecture": tiny.to_json()})
+    assert checkpoint.architecture_of(file, p) == tiny

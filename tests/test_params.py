@@ -1,0 +1,95 @@
+"""params.yaml: what is refused, in which words, and that everything is reported at once."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from adl import params
+from adl.errors import AdlError
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def file(tmp_path):
+    return shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+
+
+def edit(file, old: str, new: str):
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))
+    return file
+
+
+def test_shipped_file_is_valid_and_commented():
+    p = params.load(ROOT / "params.yaml")
+    assert p.num_classes == 19
+    lines = [line for line in (ROOT / "params.yaml").read_text().splitlines() if not line.startswith("#")]
+    assert all("  #" in line for line in lines), "one comment a line"
+    assert len(lines) == len(params.Params.model_fields)
+
+
+def test_numbers_that_dvc_writes_are_read_as_numbers(file):
+    assert params.load(edit(file, "weight_decay: 1.0e-4", "weight_decay: 1e-05")).weight_decay == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("bn_momentum: ", "bn_momentun: 0.9\nbn_momentum: ", "bn_momentun: unknown parameter; did you mean bn_momentum?"),
+        ("\nseed: 0", "\n# seed: 0", "seed: missing"),
+        ("use_ABN: true", "use_ABN: 1", "use_ABN: 1 is not true or false"),
+        ("weight_decay: 1.0e-4", "weight_decay: '1e-4'", "is not a number. Remove the quotes."),
+        ("save_epochs: 100", "save_epochs: 1.5", "save_epochs: 1.5 is not a whole number"),
+        ("min_lr: null", "min_lr: x", "min_lr: 'x' is not a number or null"),
+        ("criterion: ", "criterion: mse #", "criterion: 'mse' is out of range"),
+        ("ignore_label: 255", "ignore_label: 3", "ignore_label: 3 is a class"),
+        ("num_classes: 19", "num_classes: 21", "num_classes: 21"),
+        ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
+        ("amp_level: O0", "amp_level: O2", "amp_level: O2 needs device_target Ascend"),
+        ("device_num: 1", "device_num: 8", "device_num: 8. This version trains on one device."),
+        ("modelArts: false", "modelArts: true", "modelArts: true"),
+        ("base_lr: ", "base_lr: .inf #", "base_lr: inf is out of range"),
+        ("ckpt_name: null", "ckpt_name: ../x.ckpt", "without a folder"),
+    ],
+)
+def test_fault_is_named(file, old, new, expected):
+    with pytest.raises(AdlError) as error:
+        params.load(edit(file, old, new))
+    assert expected in str(error.value)
+    assert str(file) in str(error.value)
+
+
+def test_momentum_of_two_is_out_of_range():
+    with pytest.raises(AdlError, match="bn_momentum: 2 is out of range"):
+        params.load(ROOT / "params.yaml", bn_momentum=2)
+
+
+def test_batch_of_one_is_refused_with_the_reason():
+    with pytest.raises(AdlError, match="no variance over one image"):
+        params.load(ROOT / "params.yaml", batch_size=1)
+
+
+def test_all_faults_are_listed_at_once(file):
+    edit(file, "num_classes: 19", "num_classes: many")
+    edit(file, "save_epochs: 100", "save_epochs: 0")
+    with pytest.raises(AdlError) as error:
+        params.load(file)
+    assert "2 faults" in str(error.value)
+    assert "num_classes" in str(error.value)
+    assert "save_epochs" in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "- a\n", "a: [\n", "seed: 0\nseed: 1\n"])
+def test_what_is_not_a_parameter_file_is_refused(tmp_path, content):
+    file = tmp_path / "params.yaml"
+    file.write_text(content)
+    with pytest.raises(AdlError, match=r"params\.yaml"):
+        params.load(file)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(AdlError, match="nowhere.yaml: cannot be read"):
+        params.load(tmp_path / "nowhere.yaml")

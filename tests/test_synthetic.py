@@ -1,0 +1,71 @@
+"""The drawn scenes: reproducible, complete, in the layout of Cityscapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adl import cityscapes, synthetic
+from tests.data import write_scenes
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [synthetic.scene("train", number, height=128, seed=0) for number in range(60)]
+
+
+def test_every_class_and_void_label_is_drawn(scenes):
+    ids = set(np.unique([labels for _, labels in scenes]).tolist())
+    assert ids >= {label.id for label in cityscapes.CLASSES}
+    void = {label.id for label in cityscapes.LABELS} - {label.id for label in cityscapes.CLASSES}
+    more = {
+        int(i) for n in range(60, 400) for i in np.unique(synthetic.scene("train", n, height=64, seed=0)[1])
+    }  # fmt: skip
+    assert ids | more >= void
+
+
+def test_scene_follows_from_seed_split_and_number(scenes):
+    image, labels = synthetic.scene("train", 3, height=128, seed=0)
+    np.testing.assert_array_equal(image, scenes[3][0])
+    np.testing.assert_array_equal(labels, scenes[3][1])
+    assert image.shape == (128, 256, 3)
+    assert image.dtype == labels.dtype == np.uint8
+    for split, number, seed in (("val", 3, 0), ("train", 4, 0), ("train", 3, 1)):
+        assert not np.array_equal(synthetic.scene(split, number, height=128, seed=seed)[1], labels)
+
+
+def test_streets_are_where_streets_are(scenes):
+    labels = np.stack([labels for _, labels in scenes])
+    assert (labels[:, 100:110, 100:150] == 7).mean() > 0.4, "road ahead"
+    assert (labels[:, 4:20] == 23).mean() > 0.3, "sky above"
+    assert (labels[:, 80:] == 23).mean() == 0, "no sky on the ground"
+
+
+def test_full_size_scene_can_be_drawn():
+    image, labels = synthetic.scene("val", 0, height=1024, seed=0)
+    assert image.shape == (1024, 2048, 3)
+    assert labels.shape == (1024, 2048)
+
+
+def test_tree_has_the_layout_of_cityscapes(tmp_path):
+    root = write_scenes(tmp_path / "data", train=5, val=3)
+    train, val = cityscapes.frames(root, "train"), cityscapes.frames(root, "val")
+    assert (len(train), len(val)) == (5, 3)
+    assert len({f.city for f in train}) > 1
+    assert len({f.city for f in val}) > 1
+    assert not {f.city for f in train} & {f.city for f in val}
+    for frame in train + val:
+        cityscapes.read_frame(frame)
+        assert frame.name.startswith(f"{frame.city}_")
+    pixels = [f.image.read_bytes() for f in train + val]
+    assert len(set(pixels)) == 8
+
+
+def test_writing_again_replaces_the_tree(tmp_path):
+    root = write_scenes(tmp_path / "data", train=3, val=1)
+    first = {f.name: f.image.read_bytes() for f in cityscapes.frames(root, "train")}
+    write_scenes(root, train=2, val=1)
+    second = {f.name: f.image.read_bytes() for f in cityscapes.frames(root, "train")}
+    assert second == {name: first[name] for name in second}
+    assert len(second) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
