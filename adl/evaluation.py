@@ -127,5 +127,6 @@ def _chosen(per_image: dict[str, float]) -> dict[str, str]:
     """Image → name of its overlay: two of the worst, of the middle and of the best."""
     ranked = sorted(per_image, key=lambda name: (per_image[name], name))
     middle = len(ranked) // 2
-    picks = {"worst_1": 0, "worst_2": 1, "median_1": middle, "median_2": middle + 1, "best_2": -2, "best_1": -1}
+    # Where there are few images, the later name stays.
+    picks = {"median_2": middle + 1, "worst_2": 1, "best_2": -2, "worst_1": 0, "best_1": -1, "median_1": middle}
     return {ranked[i]: pick for pick, i in picks.items() if -len(ranked) <= i < len(ranked)}

@@ -34,7 +34,7 @@ def test_frames_are_sorted_by_city_and_name(tmp_path):
 
 
 def test_only_label_ids_files_are_taken_for_labels(tmp_path):
-    image, label = write_frame(tmp_path, "train", "a", "a_000001_000019")
+    _, label = write_frame(tmp_path, "train", "a", "a_000001_000019")
     label.with_name(label.name.replace("labelIds", "labelTrainIds")).write_bytes(label.read_bytes())
     assert [f.label for f in cityscapes.frames(tmp_path, "train")] == [label]
 

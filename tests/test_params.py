@@ -38,7 +38,11 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("bn_momentum: ", "bn_momentun: 0.9\nbn_momentum: ", "bn_momentun: unknown parameter; did you mean bn_momentum?"),
+        (
+            "bn_momentum: ",
+            "bn_momentun: 0.9\nbn_momentum: ",
+            "bn_momentun: unknown parameter; did you mean bn_momentum?",
+        ),
         ("\nseed: 0", "\n# seed: 0", "seed: missing"),
         ("use_ABN: true", "use_ABN: 1", "use_ABN: 1 is not true or false"),
         ("weight_decay: 1.0e-4", "weight_decay: '1e-4'", "is not a number. Remove the quotes."),
@@ -91,5 +95,5 @@ def test_what_is_not_a_parameter_file_is_refused(tmp_path, content):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(AdlError, match="nowhere.yaml: cannot be read"):
+    with pytest.raises(AdlError, match=r"nowhere\.yaml: cannot be read"):
         params.load(tmp_path / "nowhere.yaml")

@@ -78,7 +78,9 @@ def test_nothing_counted_is_no_score():
     assert confusion.pixel_accuracy() is None
 
 
-@pytest.mark.parametrize(("truth", "prediction"), [(np.zeros((2, 2)), np.zeros((2, 3))), (np.full((1, 1), 255), np.zeros((1, 1)))])
+@pytest.mark.parametrize(
+    ("truth", "prediction"), [(np.zeros((2, 2)), np.zeros((2, 3))), (np.full((1, 1), 255), np.zeros((1, 1)))]
+)
 def test_what_cannot_be_counted_is_refused(truth, prediction):
     with pytest.raises(ValueError, match=r"truth is|label ids"):
         Confusion().add(truth.astype(np.uint8), prediction.astype(np.uint8))

@@ -53,8 +53,8 @@ def bar(start: Point, end: Point, width: float) -> list[Point]:
 def paint(rng: Rng, *, grey: float = 0.4) -> Colour:
     """A car paint or a piece of cloth: any colour, often a grey one."""
     if rng.random() < grey:
-        return (rng.uniform(0.08, 0.62),) * 3
-    return tuple(rng.uniform(0.06, 0.62, 3).tolist())
+        return (rng.uniform(0.08, 0.8),) * 3
+    return tuple(rng.uniform(0.04, 0.9, 3).tolist())
 
 
 def car(rng: Rng) -> list[Part]:
@@ -79,7 +79,7 @@ def car(rng: Rng) -> list[Part]:
 
 def livery(rng: Rng, *colours: Colour) -> Colour:
     """One of the colours that a kind of vehicle usually has, or any other."""
-    if rng.random() < 0.15:
+    if rng.random() < 0.35:
         return paint(rng)
     return tuple((np.array(rng.choice(colours)) * rng.uniform(0.75, 1.2)).clip(0, 1).tolist())
 
@@ -184,7 +184,7 @@ def ridden(vehicle: Callable[[Rng], list[Part]], label: int) -> Callable[[Rng], 
     """A rider (the object's own label) who sits on a vehicle (of another label)."""
 
     def draw(rng: Rng) -> list[Part]:
-        coat, trousers = livery(rng, (0.75, 0.85, 0.1), (0.95, 0.45, 0.1)), paint(rng)
+        coat, trousers = livery(rng, (0.75, 0.85, 0.1), (0.95, 0.45, 0.1), (0.3, 0.3, 0.4)), paint(rng)
         lower = [
             dataclasses.replace(part, points=[(x, 0.45 + 0.55 * y) for x, y in part.points], label=label)
             for part in vehicle(rng)
@@ -292,16 +292,16 @@ KINDS = (
     Kind(31, 0.9, (10.0, 3.7), "beside", train, (14, 38)),
     Kind(29, 0.15, (4.5, 2.6), "kerb", caravan, (10, 30)),
     Kind(30, 0.15, (2.8, 1.5), "kerb", trailer, (8, 25)),
-    Kind(24, 2.4, (0.95, 1.9), "pavement", person, (7, 22)),
-    Kind(24, 0.6, (0.95, 1.9), "lane", person, (8, 22)),
+    Kind(24, 2.4, (1.1, 2.0), "pavement", person, (7, 20)),
+    Kind(24, 0.6, (1.1, 2.0), "lane", person, (8, 20)),
     Kind(25, 0.8, (2.0, 2.0), "lane", ridden(bicycle, 33), (7, 18)),
     Kind(25, 0.8, (2.3, 2.0), "lane", ridden(motorcycle, 32), (7, 18)),
-    Kind(33, 1.0, (2.1, 1.3), "pavement", bicycle, (7, 16)),
+    Kind(33, 1.5, (2.4, 1.5), "pavement", bicycle, (7, 16)),
     Kind(32, 1.0, (2.4, 1.5), "kerb", motorcycle, (7, 16)),
-    Kind(17, 2.4, (0.34, 6.5), "pavement", pole, (7, 22)),
+    Kind(17, 2.4, (0.5, 6.5), "pavement", pole, (7, 22)),
     Kind(18, 0.2, (1.0, 5.0), "pavement", polegroup, (8, 25)),
-    Kind(19, 1.6, (0.9, 4.2), "pavement", traffic_light, (7, 20)),
-    Kind(20, 1.8, (1.1, 3.1), "pavement", traffic_sign, (7, 20)),
+    Kind(19, 1.8, (1.1, 4.4), "pavement", traffic_light, (7, 17)),
+    Kind(20, 2.2, (1.4, 3.5), "pavement", traffic_sign, (7, 17)),
     Kind(21, 1.4, (5.0, 7.5), "beside", tree, (10, 45)),
     Kind(21, 0.6, (2.4, 1.3), "beside", bush, (9, 30)),
     Kind(4, 0.4, (0.7, 1.1), "pavement", bin_, (7, 25)),

@@ -19,6 +19,7 @@ EGO, BORDER, OUT_OF_ROI, GROUND, ROAD, SIDEWALK, PARKING, RAIL = 1, 2, 3, 6, 7, 
 BUILDING, WALL, FENCE, GUARD_RAIL, BRIDGE, TUNNEL, VEGETATION, TERRAIN, SKY = 11, 12, 13, 14, 15, 16, 21, 22, 23
 UNLABELED = 0
 FAR = 120.0
+STONES = ((0.55, 0.3, 0.24), (0.5, 0.5, 0.48), (0.68, 0.62, 0.5))
 FACADES = ((0.75, 0.62, 0.45), (0.66, 0.44, 0.36), (0.76, 0.74, 0.68), (0.56, 0.56, 0.6), (0.82, 0.72, 0.5))
 
 
@@ -136,10 +137,10 @@ def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     grey = rng.uniform(0.22, 0.36)
     surfaces: dict[int, tuple[Colour, str, float]] = {
         ROAD: ((grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.22),
-        SIDEWALK: (_tinted(rng, (0.64, 0.52, 0.48), 0.12), "plaster", 0.1),
+        SIDEWALK: (_tinted(rng, (0.56, 0.5, 0.47), 0.25), "plaster", 0.1),
         PARKING: (_tinted(rng, (0.42, 0.41, 0.4), 0.2), "asphalt", 0.13),
         RAIL: (_tinted(rng, (0.4, 0.36, 0.33), 0.2), "fine", 0.25),
-        TERRAIN: (_tinted(rng, (0.38, 0.42, 0.2), 0.25), "grass", 0.4),
+        TERRAIN: (_tinted(rng, (0.42, 0.42, 0.24), 0.3), "grass", 0.4),
         GROUND: (_tinted(rng, (0.5, 0.42, 0.34), 0.2), "grass", 0.12),
     }
     fade = 1 / (1 + z / 60)
@@ -223,16 +224,17 @@ def _line_street(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     for near, far in sorted(pieces, key=lambda piece: -piece[1][1]):
         if layout.crossing and near[1] < layout.crossing[1] and far[1] > layout.crossing[0]:
             continue
-        kind = rng.choice([BUILDING, WALL, FENCE, VEGETATION, GUARD_RAIL, -1], p=[0.30, 0.24, 0.24, 0.10, 0.05, 0.07])
+        kind = rng.choice([BUILDING, WALL, FENCE, VEGETATION, GUARD_RAIL, -1], p=[0.26, 0.27, 0.27, 0.10, 0.04, 0.06])
         if kind == BUILDING:
-            colour = _tinted(rng, tuple(rng.choice(FACADES).tolist()), 0.25)
+            facade = rng.choice(FACADES) if rng.random() < 0.6 else rng.uniform(0.25, 0.85, 3)
+            colour = _tinted(rng, tuple(facade.tolist()), 0.25)
             canvas.upright(
                 near, far, rng.uniform(5, 18), label=BUILDING, colour=colour, pattern=_windows(rng), texture="plaster",
                 contrast=0.06,
             )  # fmt: skip
         elif kind == WALL:
-            colour = _tinted(rng, (0.55, 0.3, 0.24), 0.25)
-            canvas.upright(near, far, rng.uniform(1.8, 4.0), label=WALL, colour=colour, pattern=_bricks, texture="fine")
+            colour = _tinted(rng, tuple(rng.choice(STONES).tolist()), 0.3)
+            canvas.upright(near, far, rng.uniform(2.2, 4.5), label=WALL, colour=colour, pattern=_bricks, texture="fine")
         elif kind == FENCE:
             colour = _tinted(rng, (0.42, 0.3, 0.18), 0.3)
             canvas.upright(
@@ -308,7 +310,7 @@ def _light(canvas: Canvas, rng: Rng) -> None:
     v, u = np.meshgrid(np.linspace(0, 1.5, canvas.height), np.linspace(0, 3, canvas.width), indexing="ij")
     shadow = cv2.GaussianBlur(sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4)), (0, 0), canvas.width / 60)
     image *= 1 + rng.uniform(0.05, 0.22) * shadow[..., None].clip(-1.5, 1.5)
-    image *= rng.uniform(0.7, 1.15) * rng.uniform(0.94, 1.06, 3)
+    image *= rng.uniform(0.62, 1.2) * rng.uniform(0.92, 1.08, 3)
     canvas.image = image.astype(np.float32)
 
 

@@ -1,0 +1,88 @@
+"""From probabilities to labels: mirror, scales, average, argmax; with known fields in place of a network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mindspore import Tensor, nn, ops
+
+from adl import inference, network
+from adl.augment import normalise
+
+pytestmark = pytest.mark.usefixtures("pynative")
+
+
+@pytest.fixture
+def image(rng):
+    return rng.integers(0, 256, (33, 40, 3), dtype=np.uint8)
+
+
+def test_single_is_the_argmax_of_the_plain_network(tiny, image):
+    net = network.build(tiny).set_train(False)
+    logits = net(Tensor(normalise(image).transpose(2, 0, 1)[None]))
+    labels = inference.label_maps(inference.passes(net, multiscale=False), image, flip=False)
+    assert labels.keys() == {"single"}
+    assert labels["single"].dtype == np.uint8
+    np.testing.assert_array_equal(labels["single"], logits.asnumpy()[0].argmax(axis=0))
+
+
+def test_flip_averages_with_the_mirror_image_put_back():
+    """A pass that knows columns: on the mirror image it says the opposite, more surely."""
+
+    def run(batch):
+        mirrored = batch.asnumpy()[0, 0, 0, 0] == 1
+        p = np.zeros((1, 2, 1, 4), np.float32)
+        p[0, 0] = [[0.6, 0.6, 0.6, 0.6]]
+        p[0, 1] = [[0.9, 0.0, 0.0, 0.5]] if mirrored else [[0.4, 0.4, 0.4, 0.4]]
+        return Tensor(p)
+
+    image = np.zeros((1, 4, 3), np.uint8)
+    image[0, 3] = 1
+    labels = inference.label_maps({1.0: run}, image, flip=True)
+    np.testing.assert_array_equal(labels["single"], [[0, 0, 0, 0]])
+    # The mirror's columns are 0.5, 0, 0, 0.9 once put back: 0.4 + 0.9 > 1.2 in the last column only.
+    np.testing.assert_array_equal(labels["flip"], [[0, 0, 0, 1]])
+
+
+def test_multiscale_averages_probabilities_of_all_scales():
+    def sure_of(label, probability):
+        p = np.full((1, 2, 1, 1), 1 - probability, np.float32)
+        p[0, label] = probability
+        return lambda batch: Tensor(p)
+
+    image = np.zeros((1, 1, 3), np.uint8)
+    labels = inference.label_maps({0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, image, flip=True)
+    assert {mode: int(m[0, 0]) for mode, m in labels.items()} == {
+        "single": 0, "flip": 0, "multiscale": 1, "multiscale_flip": 1,
+    }  # fmt: skip
+
+
+class Ramp(nn.Cell):
+    """Logits that are the image itself, so that a scaled pass must give back the same smooth field."""
+
+    def construct(self, x):
+        return ops.cat([x[:, :1], -x[:, :1]], axis=1)
+
+
+def test_scaled_pass_of_a_smooth_field_is_the_field():
+    columns = np.linspace(0, 255, 65).round().astype(np.uint8)
+    image = np.repeat(np.repeat(columns[None, :, None], 33, axis=0), 3, axis=2)
+    batch = Tensor(image[None])
+    plain = inference.Probabilities(Ramp(), 1.0)(batch).asnumpy()
+    for scale in inference.SCALES:
+        scaled = inference.Probabilities(Ramp(), scale)(batch).asnumpy()
+        assert scaled.shape == plain.shape
+        assert np.abs(scaled - plain).max() < 0.02, scale
+
+
+@pytest.mark.parametrize(
+    ("multiscale", "flip", "expected"),
+    [
+        (False, False, ("single", "single")),
+        (False, True, ("flip", "flip")),
+        (True, False, ("multiscale", "single")),
+        (True, True, ("multiscale_flip", "flip")),
+    ],
+)
+def test_parameters_select_the_mode(multiscale, flip, expected):
+    assert inference.modes(multiscale=multiscale, flip=flip) == expected

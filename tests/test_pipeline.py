@@ -1,0 +1,185 @@
+"""The stages as processes, in a workspace of their own, with real DVC."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+TINY = {
+    "synthetic_height": 64, "synthetic_train_images": 4, "synthetic_val_images": 3, "export_height": 64,
+    "export_width": 128, "net_arch": "architectures/tiny/net_arch.npy", "cell_arch": "architectures/tiny/cell_arch.npy",
+    "block_multiplier": 1, "filter_multiplier": 2, "initial_fm": 4, "epochs": 1, "batch_size": 2, "crop_size": 48,
+    "warmup_iters": 1, "bn_momentum": 0.995,
+}  # fmt: skip
+EVERY_STAGE = {
+    "synthesize",
+    "check",
+    "mindrecord@train",
+    "mindrecord@val",
+    "train",
+    "evaluate",
+    "export",
+    "infer",
+    "report",
+}
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Path:
+    """The project's tracked files with parameters for a tiny run, as a git repository of their own."""
+    folder = tmp_path / "workspace"
+    # Tracked and new files, so that the test runs before a commit too.
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for lock in (folder / "dvc.lock", folder / "pipeline/synthetic/dvc.lock"):
+        lock.unlink(missing_ok=True)
+    (folder / "architectures/tiny").mkdir()
+    np.save(folder / "architectures/tiny/net_arch.npy", np.array([0, 1, 1]))
+    np.save(folder / "architectures/tiny/cell_arch.npy", np.array([[0, 6], [1, 4]]))
+    set_params(folder, **TINY)
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "start")
+    return folder
+
+
+def set_params(folder: Path, **values) -> None:
+    yaml = YAML()
+    content = yaml.load(folder / "params.yaml")
+    content.update(values)
+    yaml.dump(content, folder / "params.yaml")
+
+
+def git(folder: Path, *args: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, *args], cwd=folder, check=True, capture_output=True)
+
+
+def run(folder: Path, *command: str, timeout: float = 280) -> subprocess.CompletedProcess:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org",
+        "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org",
+    }  # fmt: skip
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def succeeds(folder: Path, *command: str) -> str:
+    result = run(folder, *command)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+def ran(output: str) -> set[str]:
+    """Names of the stages that DVC ran."""
+    return {
+        line.split("'")[1].split(":")[-1].removeprefix("pipeline/synthetic/dvc.yaml:")
+        for line in output.splitlines()
+        if line.startswith("Running stage")
+    }
+
+
+def refused(folder: Path, *command: str) -> str:
+    """Run a command that must fail as a person would want it to; returns its message."""
+    before = {p for p in folder.rglob("*") if ".git" not in p.parts and "__pycache__" not in p.parts}
+    result = run(folder, *command)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    after = {p for p in folder.rglob("*") if ".git" not in p.parts and "__pycache__" not in p.parts}
+    assert after == before, "nothing written"
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bn_momentum": 2}, "bn_momentum: 2 is out of range"),
+        ({"net_arch": "architectures/none.npy"}, "architectures/none.npy: no such file"),
+        ({"warmup_iters": 100}, "warmup_iters is 100, but the whole run has 2 steps"),
+        ({"export_width": 64}, "export_height × export_width is 64×64, but the val images are 64×128"),
+        ({"data_path": "nowhere"}, "nowhere: no file leftImg8bit/train"),
+        ({"ckpt_name": "lost.ckpt"}, "pretrained/lost.ckpt does not exist; pretrained/ holds no checkpoint"),
+    ],
+)
+def test_check_refuses_with_one_message_and_exit_2(workspace, values, message):
+    set_params(workspace, **values)
+    assert message in refused(workspace, "python", "-m", "pipeline.check")
+
+
+def test_check_says_how_to_get_a_complete_environment(workspace):
+    # -S: an interpreter without any installed package.
+    assert "source .venv/bin/activate" in refused(workspace, sys.executable, "-S", "-m", "pipeline.check")
+
+
+def test_conversion_refuses_a_damaged_file_by_name(workspace):
+    succeeds(workspace, "python", "-m", "pipeline.synthesize")
+    image = next((workspace / "data/synthetic/leftImg8bit/val").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:1000])
+    message = refused(workspace, "python", "-m", "pipeline.mindrecord", "--split", "val")
+    assert f"{image.relative_to(workspace)}: the file is truncated" in message
+
+
+def test_other_checkpoint_needs_an_output_folder(workspace):
+    message = refused(workspace, "python", "-m", "pipeline.evaluate", "--checkpoint", "x.ckpt")
+    assert "--checkpoint needs --output" in message
+
+
+@pytest.mark.slow
+def test_pipeline_from_clone_to_experiment_and_back(workspace):
+    assert ran(succeeds(workspace, "dvc", "repro")) == EVERY_STAGE
+    for stage in ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer"):
+        assert json.loads((workspace / f"metrics/{stage}.json").read_text())
+    assert (
+        "This run trained a small network on the embedded synthetic street scenes"
+        in (workspace / "reports/miou.md").read_text()
+    )
+    assert (workspace / "reports/preview.png").stat().st_size < 500_000
+    assert (workspace / "reports/train/plots/metrics/loss.tsv").exists()
+    first = json.loads((workspace / "metrics/evaluate.json").read_text())
+    git(workspace, "add", "-A")
+    git(workspace, "commit", "-q", "-m", "first run")
+
+    assert ran(succeeds(workspace, "dvc", "repro")) == set()
+    assert "up to date" in succeeds(workspace, "dvc", "repro")
+
+    output = run(workspace, "dvc", "exp", "run", "-S", "bn_momentum=2")
+    assert output.returncode != 0
+    assert "bn_momentum: 2 is out of range" in output.stdout + output.stderr
+    assert (workspace / "models/autodeeplab.ckpt").exists(), "nothing was deleted"
+    assert (workspace / "data/checked.txt").exists()
+    git(workspace, "restore", "params.yaml")
+
+    output = succeeds(workspace, "dvc", "exp", "run", "-S", "bn_momentum=0.5")
+    assert ran(output) == {"check", "train", "evaluate", "export", "infer", "report"}
+    assert "mIOU" in succeeds(workspace, "dvc", "metrics", "diff")
+
+    # Back: DVC's run cache has the model, nothing is trained.
+    set_params(workspace, bn_momentum=0.995)
+    output = succeeds(workspace, "dvc", "repro")
+    assert "train" not in ran(output)
+    assert json.loads((workspace / "metrics/evaluate.json").read_text()) == first
+    assert succeeds(workspace, "dvc", "metrics", "diff").strip() == ""
+
+    # Scoring the same file outside DVC gives the same numbers and leaves the pipeline's alone.
+    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "models/autodeeplab.ckpt", "--output", "elsewhere")
+    succeeds(workspace, *command)
+    assert json.loads((workspace / "elsewhere/evaluate.json").read_text()) == first

@@ -1,0 +1,196 @@
+"""The training loop on a tiny network: files, repeatability, start weights, loss scaling."""
+
+from __future__ import annotations
+
+import json
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, amp
+
+from adl import checkpoint, network, params, training
+from adl.architecture import Architecture
+from adl.artifacts import digest
+from adl.cityscapes import LABEL_ID
+from adl.errors import AdlError
+from adl.inference import label_maps, passes
+from adl.loss import CrossEntropy
+from adl.optimizer import momentum
+from adl.records import read, read_manifest
+from adl.scoring import Confusion
+from tests.conftest import ROOT
+from tests.data import write_record, write_scenes
+
+pytestmark = pytest.mark.usefixtures("graph")
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("record")
+    return write_record(write_scenes(folder / "raw", train=4, val=1), "train", folder)
+
+
+@pytest.fixture
+def settings(tiny, tmp_path):
+    """Overrides of params.yaml for a run of a few steps."""
+    np.save(tmp_path / "net.npy", np.array(tiny.net))
+    np.save(tmp_path / "cell.npy", np.array(tiny.cell))
+    return {
+        "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
+        "filter_multiplier": 2, "initial_fm": 4, "epochs": 2, "batch_size": 2, "crop_size": 48, "warmup_iters": 1,
+    }  # fmt: skip
+
+
+def run(settings, record, output, **changes):
+    history = []
+    result = training.train(
+        params.load(ROOT / "params.yaml", **(settings | changes)),
+        record,
+        output,
+        log_epoch=lambda epoch, values: history.append((epoch, values["loss"], values["learning_rate"])),
+        pretrained=output.parent,
+        saved=output.parent / "state",
+    )
+    return result, history
+
+
+def test_run_writes_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(settings, record, tmp_path, capsys):
+    changes = {"drop_path_keep_prob": 0.7, "save_epochs": 1}
+    result, history = run(settings, record, tmp_path / "a" / "m.ckpt", **changes)
+    assert result.metrics["steps"] == 4
+    assert result.metrics["skipped_steps"] == 0
+    assert [epoch for epoch, _, _ in history] == [0, 1]
+    sidecar = json.loads((tmp_path / "a/m.ckpt.json").read_text())
+    assert sidecar["digest"] == digest(tmp_path / "a/m.ckpt")
+    assert sidecar["data"]["digest"] == read_manifest(record)["digest"]
+    assert sidecar["params"]["drop_path_keep_prob"] == 0.7
+    architecture = Architecture.from_sidecar(tmp_path / "a/m.ckpt.json")
+    assert architecture.net == (0, 1, 1)
+    checkpoint.load(network.build(architecture), tmp_path / "a/m.ckpt")
+    assert checkpoint.load(network.build(architecture), tmp_path / "a/state/weights_so_far.ckpt").names == "native"
+    printed = capsys.readouterr().out
+    assert "3 cells at levels 0 1 1" in printed
+    assert "first step, with compilation" in printed
+
+    again, history_again = run(settings, record, tmp_path / "b" / "m.ckpt", **changes)
+    assert again.metrics == result.metrics
+    assert history_again == history
+    assert digest(tmp_path / "b/m.ckpt") == sidecar["digest"], "two runs of one seed give the same file"
+    assert "ms_per_step" in result.speed
+
+
+def test_start_epoch_continues_schedule_and_order_from_given_weights(settings, record, tmp_path):
+    run(settings, record, tmp_path / "first.ckpt", epochs=1)
+    _, straight = run(settings, record, tmp_path / "straight.ckpt")
+    result, history = run(settings, record, tmp_path / "second.ckpt", ckpt_name="first.ckpt", start_epoch=1)
+    assert result.metrics["epochs"] == 1
+    assert result.metrics["steps"] == 2
+    assert [epoch for epoch, _, _ in history] == [1]
+    assert history[0][2] == straight[1][2], "learning rate"
+
+
+def test_start_epoch_at_the_end_copies_the_weights(settings, record, tmp_path):
+    run(settings, record, tmp_path / "first.ckpt", epochs=1)
+    result, history = run(settings, record, tmp_path / "copy.ckpt", epochs=1, ckpt_name="first.ckpt", start_epoch=1)
+    assert history == []
+    assert result.metrics["steps"] == 0
+    first, copy = (ms.load_checkpoint(str(tmp_path / f"{n}.ckpt")) for n in ("first", "copy"))
+    assert first.keys() == copy.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name].asnumpy(), copy[name].asnumpy())
+
+
+def test_too_long_a_warmup_is_refused_before_compilation(settings, record, tmp_path, capsys):
+    with pytest.raises(AdlError, match="warmup_iters is 4, but the whole run has 4 steps"):
+        run(settings, record, tmp_path / "m.ckpt", warmup_iters=4)
+    assert "compiling" not in capsys.readouterr().out
+    assert not (tmp_path / "m.ckpt").exists()
+
+
+def test_diverging_run_stops_with_step_rate_and_scale(settings, record, tmp_path):
+    with pytest.raises(AdlError, match=r"diverged at step \d+: loss nan, learning rate .*, loss scale"):
+        run(settings, record, tmp_path / "m.ckpt", base_lr=1e30, warmup_iters=0, epochs=20)
+    assert not (tmp_path / "m.ckpt").exists()
+
+
+@pytest.fixture
+def step(tiny):
+    net = network.build(tiny)
+    optimizer = momentum(net, np.full(10, 0.1), weight_decay=0.5)
+    scaler = amp.DynamicLossScaler(2.0**16, 2, 1000)
+    return training.TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
+
+
+def test_overflow_skips_the_update_and_halves_the_scale_and_decay_spares_batch_norm(step, rng):
+    keys = Tensor(np.ones((2, 2), np.int32))
+    images = rng.normal(size=(2, 3, 33, 33)).astype(np.float32)
+    labels = Tensor(rng.integers(0, 19, (2, 33, 33)).astype(np.int32))
+    weight, gamma = step.network.decoder.classifier.weight, step.network.aspp.projection.norm.gamma
+
+    before = weight.asnumpy().copy()
+    infinite = images.copy()
+    infinite[0, 0, 0, 0] = np.inf
+    _, applied = step(Tensor(infinite), labels, keys)
+    assert not bool(applied)
+    assert float(step.scaler.scale_value) == 2.0**15
+    np.testing.assert_array_equal(weight.asnumpy(), before)
+    assert int(step.optimizer.global_step) == 0
+
+    # Where nothing is valid the gradient is zero: what moves, moves by weight decay.
+    nothing = Tensor(np.full((2, 33, 33), 255, np.int32))
+    gamma_before = gamma.asnumpy().copy()
+    _, applied = step(Tensor(images), nothing, keys)
+    assert bool(applied)
+    np.testing.assert_allclose(weight.asnumpy(), before * (1 - 0.1 * 0.5), rtol=1e-5)
+    np.testing.assert_array_equal(gamma.asnumpy(), gamma_before)
+
+
+def test_loss_scale_does_not_change_the_update(tiny, rng):
+    def weights(scale):
+        ms.set_seed(1)
+        net = network.build(tiny)
+        scaler = amp.DynamicLossScaler(scale, 2, 1000)
+        optimizer = momentum(net, np.full(3, 0.1), 1e-4)
+        step = training.TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
+        step(images, labels, Tensor(np.ones((2, 2), np.int32)))
+        return net.decoder.classifier.weight.asnumpy()
+
+    images = Tensor(rng.normal(size=(2, 3, 33, 33)).astype(np.float32))
+    labels = Tensor(rng.integers(0, 19, (2, 33, 33)).astype(np.int32))
+    np.testing.assert_allclose(weights(1.0), weights(1024.0), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
+    """No augmentation and no dropout: the four images themselves, again and again."""
+    from adl.augment import normalise
+
+    samples = list(read(record))
+    images = Tensor(np.stack([normalise(image).transpose(2, 0, 1) for _, image, _ in samples]))
+    labels = Tensor(np.stack([label for _, _, label in samples]).astype(np.int32))
+    ms.set_seed(0)
+    net = network.build(Architecture(net=(0, 0, 0, 0), filter_multiplier=8, initial_fm=16, bn_momentum=0.9))
+    optimizer = momentum(net, np.linspace(0.05, 0.001, 200), 1e-5)
+    step = training.TrainStep(net, CrossEntropy(ignore_label=255), optimizer, amp.DynamicLossScaler(1.0, 2, 1000))
+    step.set_train()
+    for _ in range(200):
+        step(images, labels, None)
+    confusion = Confusion()
+    evaluate = passes(net, multiscale=False)
+    for _, image, label in samples:
+        confusion.add(LABEL_ID[label], LABEL_ID[label_maps(evaluate, image, flip=False)["single"]])
+    assert confusion.mean_iou() > 0.9
+
+
+@pytest.mark.slow
+def test_published_network_trains_a_few_steps(settings, record, tmp_path):
+    published = {
+        "net_arch": str(ROOT / "architectures/published/net_arch.npy"),
+        "cell_arch": str(ROOT / "architectures/published/cell_arch.npy"),
+        "block_multiplier": 5, "filter_multiplier": 20, "initial_fm": None, "crop_size": 65,
+    }  # fmt: skip
+    result, history = run(settings | published, record, tmp_path / "m.ckpt", epochs=2)
+    assert result.metrics["parameters"] == 10_395_808
+    assert result.metrics["steps"] == 4
+    assert all(np.isfinite(loss) for _, loss, _ in history)
