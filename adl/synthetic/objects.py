@@ -79,7 +79,7 @@ def car(rng: Rng) -> list[Part]:
 
 def livery(rng: Rng, *colours: Colour) -> Colour:
     """One of the colours that a kind of vehicle usually has, or any other."""
-    if rng.random() < 0.35:
+    if rng.random() < 0.6:
         return paint(rng)
     return tuple((np.array(rng.choice(colours)) * rng.uniform(0.75, 1.2)).clip(0, 1).tolist())
 

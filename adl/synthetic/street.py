@@ -19,6 +19,8 @@ EGO, BORDER, OUT_OF_ROI, GROUND, ROAD, SIDEWALK, PARKING, RAIL = 1, 2, 3, 6, 7, 
 BUILDING, WALL, FENCE, GUARD_RAIL, BRIDGE, TUNNEL, VEGETATION, TERRAIN, SKY = 11, 12, 13, 14, 15, 16, 21, 22, 23
 UNLABELED = 0
 FAR = 120.0
+RAILINGS = ((0.42, 0.3, 0.18), (0.3, 0.33, 0.31), (0.52, 0.52, 0.54))
+SOILS = ((0.3, 0.42, 0.18), (0.5, 0.44, 0.28), (0.4, 0.36, 0.3))
 STONES = ((0.55, 0.3, 0.24), (0.5, 0.5, 0.48), (0.68, 0.62, 0.5))
 FACADES = ((0.75, 0.62, 0.45), (0.66, 0.44, 0.36), (0.76, 0.74, 0.68), (0.56, 0.56, 0.6), (0.82, 0.72, 0.5))
 
@@ -140,7 +142,7 @@ def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
         SIDEWALK: (_tinted(rng, (0.56, 0.5, 0.47), 0.25), "plaster", 0.1),
         PARKING: (_tinted(rng, (0.42, 0.41, 0.4), 0.2), "asphalt", 0.13),
         RAIL: (_tinted(rng, (0.4, 0.36, 0.33), 0.2), "fine", 0.25),
-        TERRAIN: (_tinted(rng, (0.42, 0.42, 0.24), 0.3), "grass", 0.4),
+        TERRAIN: (_tinted(rng, tuple(rng.choice(SOILS).tolist()), 0.3), "grass", 0.4),
         GROUND: (_tinted(rng, (0.5, 0.42, 0.34), 0.2), "grass", 0.12),
     }
     fade = 1 / (1 + z / 60)
@@ -236,7 +238,7 @@ def _line_street(canvas: Canvas, layout: Layout, rng: Rng) -> None:
             colour = _tinted(rng, tuple(rng.choice(STONES).tolist()), 0.3)
             canvas.upright(near, far, rng.uniform(2.2, 4.5), label=WALL, colour=colour, pattern=_bricks, texture="fine")
         elif kind == FENCE:
-            colour = _tinted(rng, (0.42, 0.3, 0.18), 0.3)
+            colour = _tinted(rng, tuple(rng.choice(RAILINGS).tolist()), 0.3)
             canvas.upright(
                 near, far, rng.uniform(1.4, 3.0), label=FENCE, colour=colour, pattern=_pickets, texture="fine"
             )
