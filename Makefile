@@ -33,6 +33,7 @@ restore: .venv/complete
 
 .venv/complete: requirements.lock
 	@test -n "$(PYTHON)" || { echo "No suitable Python was found: MindSpore needs 3.10, 3.11 or 3.12. Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@echo "Making the environment in .venv with $(PYTHON): one to three minutes, 3.3 GB"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@

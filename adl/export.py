@@ -47,6 +47,7 @@ def mindir(network: nn.Cell, path: Path, *, height: int, width: int, record: Pat
     """
     whole = Probabilities(network.set_train(False)).set_train(False)
     images = [cv2.resize(i, (width, height)) for _, i, _ in itertools.islice(records.read(record), PROOF_IMAGES)]
+    print(f"exporting to {path} and comparing {len(images)} images with the checkpoint", flush=True)
     with replacing(path) as temporary:
         blank = Tensor(np.zeros((1, height, width, 3), np.uint8))
         ms.export(whole, blank, file_name=str(temporary), file_format="MINDIR")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, amp, nn
+from tqdm import tqdm
 
 from adl import checkpoint, dataset, network, runtime
 from adl.architecture import Architecture
@@ -22,7 +24,7 @@ from adl.loss import CrossEntropy, OhemCrossEntropy
 from adl.network import drop_path
 from adl.optimizer import momentum
 from adl.params import TRAINING, Params
-from adl.progress import duration
+from adl.progress import LINE_EVERY, duration
 from adl.records import read_manifest
 from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
 
@@ -96,6 +98,8 @@ def train(
         print(f"weights from {params.ckpt_name}: {checkpoint.load(net, pretrained / params.ckpt_name)}")
     if params.parallel:
         print("parallel: no effect on one device")
+    if params.workers > runtime.cores():
+        print(f"workers: {runtime.cores()} instead of {params.workers}, the number of cores")
 
     loop = Loop(net, params, plan, record)
     for epoch in range(params.start_epoch, params.epochs):
@@ -167,11 +171,11 @@ class Loop:
         )
         remaining = self.learning_rates[plan.first_step :]
         optimizer = momentum(net, remaining if len(remaining) else self.learning_rates[-1:], params.weight_decay)
+        self.cells, self.operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
         if params.amp_level != "O0":
             net = amp.auto_mixed_precision(net, params.amp_level)
         self.scaler = amp.DynamicLossScaler(FIRST_LOSS_SCALE, LOSS_SCALE_FACTOR, LOSS_SCALE_WINDOW)
         self.train_step = TrainStep(net, _criterion(params), optimizer, self.scaler).set_train()
-        self.cells, self.operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
         self.reporter = Reporter(plan.steps)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
@@ -240,19 +244,25 @@ class Loop:
 
 
 class Reporter:
-    """A line now and then: where the run is, its loss, and when it will end."""
-
-    EVERY = 5.0  # seconds
+    """Where the run is, its loss, and when it will end: a bar on a terminal, now and then a line in a log."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.reported = time.monotonic()
+        self.bar: tqdm | None = None
 
     def step(self, epoch: int, position: int, loss: float, learning_rate: float, seconds: list[float]) -> None:
         if len(seconds) == 1:
             print(f"first step, with compilation: {seconds[0]:.1f} s", flush=True)
             self.reported = time.monotonic()
-        elif time.monotonic() - self.reported >= self.EVERY or position == self.steps:
+            if sys.stderr.isatty():
+                self.bar = tqdm(desc="training", total=self.steps, initial=position, unit="step", dynamic_ncols=True)
+        elif self.bar is not None:
+            self.bar.set_postfix_str(f"epoch {epoch + 1}, loss {loss:.4f}, learning rate {learning_rate:.3g}", False)
+            self.bar.update()
+            if position == self.steps:
+                self.bar.close()
+        elif time.monotonic() - self.reported >= LINE_EVERY or position == self.steps:
             self.reported = time.monotonic()
             a_step = float(np.mean(seconds[1:][-50:]))
             print(

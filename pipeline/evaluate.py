@@ -12,6 +12,7 @@ from pathlib import Path
 from adl import checkpoint, evaluation, params, records
 from adl.artifacts import write_json
 from adl.baselines import Baselines
+from adl.progress import track
 from pipeline import CHECKPOINT, METRICS, PREDICTIONS, RECORDS, REPORTS, run
 
 
@@ -29,7 +30,8 @@ def main() -> None:
     p = params.load()
     architecture = checkpoint.architecture_of(args.checkpoint, p)
     network = checkpoint.restore(args.checkpoint, architecture, device_target=p.device_target)
-    record = records.record_path(RECORDS, "val")
+    train, record = (records.record_path(RECORDS, split) for split in ("train", "val"))
+    seen = track(records.read(train), records.read_manifest(train)["images"], "fitting the baselines")
     result = evaluation.evaluate(
         network,
         record,
@@ -37,7 +39,7 @@ def main() -> None:
         flip=p.eval_flip,
         limit=p.eval_images,
         predictions=predictions,
-        baselines=Baselines(records.read(records.record_path(RECORDS, "train"))),
+        baselines=Baselines(seen),
     )
     evaluation.write_report(result, record, predictions, report)
     write_json((output or METRICS) / "evaluate.json", result.metrics())

@@ -57,6 +57,8 @@ def workspace(tmp_path) -> Path:
     np.save(folder / "architectures/tiny/cell_arch.npy", np.array([[0, 6], [1, 4]]))
     set_params(folder, **TINY)
     git(folder, "init", "-q")
+    git(folder, "config", "user.name", "t")
+    git(folder, "config", "user.email", "t@example.org")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "start")
     return folder
@@ -70,16 +72,11 @@ def set_params(folder: Path, **values) -> None:
 
 
 def git(folder: Path, *args: str) -> None:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    subprocess.run(["git", *identity, *args], cwd=folder, check=True, capture_output=True)
+    subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True)
 
 
 def run(folder: Path, *command: str, timeout: float = 280) -> subprocess.CompletedProcess:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org",
-        "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org",
-    }  # fmt: skip
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
