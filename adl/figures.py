@@ -48,7 +48,7 @@ def overlay(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, *, tit
 
     image: (H, W, 3) uint8 RGB. truth, prediction: (H, W) uint8 label ids.
     """
-    figure, axes = plt.subplots(2, 2, figsize=(12, 6.4), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(12, 7.3), layout="constrained")
     panels = {
         "image": image,
         "ground truth": COLOURS[truth],

@@ -142,7 +142,7 @@ def trailer(rng: Rng) -> list[Part]:
 
 def person(rng: Rng) -> list[Part]:
     skin = tuple((np.array((0.85, 0.66, 0.54)) * rng.uniform(0.4, 1.1)).clip(0, 1).tolist())
-    coat, stride = paint(rng), rng.uniform(0.02, 0.22)
+    coat, stride = livery(rng, (0.45, 0.12, 0.3), (0.2, 0.22, 0.42)), rng.uniform(0.02, 0.22)
     trousers = tuple((np.array((0.13, 0.14, 0.2)) * rng.uniform(0.5, 1.6)).tolist())
     return [
         Part(bar((0.45, 0.5), (0.45 - stride, 1), 0.2), trousers, "cloth", 0.3),
@@ -158,8 +158,9 @@ def bicycle(rng: Rng) -> list[Part]:
     frame = paint(rng, grey=0.3)
     joints = ((0.22, 0.68), (0.4, 0.3), (0.72, 0.3), (0.5, 0.7))
     return [
-        Part(ring(0.22, 0.68, 0.22, 0.32, 0.3), TYRE),
-        Part(ring(0.78, 0.68, 0.22, 0.32, 0.3), TYRE),
+        # Wheels are filled: annotators label through the spokes.
+        *(Part(disc(x, 0.68, 0.22, 0.32), (0.5, 0.5, 0.5), "ribs", 0.3) for x in (0.22, 0.78)),
+        *(Part(ring(x, 0.68, 0.22, 0.32, 0.25), TYRE) for x in (0.22, 0.78)),
         *(Part(bar(joints[a], joints[b], 0.08), frame) for a, b in ((0, 1), (1, 2), (2, 3), (3, 0), (1, 3))),
         Part(bar((0.72, 0.3), (0.78, 0.68), 0.05), frame),
         Part(bar((0.7, 0.12), (0.74, 0.32), 0.05), METAL),
@@ -203,7 +204,7 @@ def ridden(vehicle: Callable[[Rng], list[Part]], label: int) -> Callable[[Rng], 
 
 
 def _post(rng: Rng) -> Part:
-    return Part(box(0.44, 0.06, 0.56, 1), tuple((np.array(METAL) * rng.uniform(0.5, 1.4)).tolist()), label=17)
+    return Part(box(0.36, 0.06, 0.64, 1), tuple((np.array(METAL) * rng.uniform(0.5, 1.4)).tolist()), label=17)
 
 
 def pole(rng: Rng) -> list[Part]:
@@ -293,13 +294,13 @@ KINDS = (
     Kind(31, 0.9, (10.0, 3.7), "beside", train, (14, 38)),
     Kind(29, 0.15, (4.5, 2.6), "kerb", caravan, (10, 30)),
     Kind(30, 0.15, (2.8, 1.5), "kerb", trailer, (8, 25)),
-    Kind(24, 3.0, (1.2, 2.0), "pavement", person, (7, 20)),
-    Kind(24, 0.6, (1.1, 2.0), "lane", person, (8, 20)),
+    Kind(24, 3.0, (1.2, 2.0), "pavement", person, (7, 17)),
+    Kind(24, 0.8, (1.2, 2.0), "lane", person, (8, 17)),
     Kind(25, 0.8, (2.0, 2.0), "lane", ridden(bicycle, 33), (7, 18)),
     Kind(25, 0.8, (2.3, 2.0), "lane", ridden(motorcycle, 32), (7, 18)),
     Kind(33, 1.5, (2.4, 1.5), "pavement", bicycle, (7, 16)),
     Kind(32, 1.0, (2.4, 1.5), "kerb", motorcycle, (7, 16)),
-    Kind(17, 3.0, (0.6, 6.5), "pavement", pole, (7, 22)),
+    Kind(17, 2.0, (0.7, 6.5), "pavement", pole, (7, 17)),
     Kind(18, 0.2, (1.0, 5.0), "pavement", polegroup, (8, 25)),
     Kind(19, 1.8, (1.1, 4.4), "pavement", traffic_light, (7, 17)),
     Kind(20, 2.2, (1.4, 3.5), "pavement", traffic_sign, (7, 17)),

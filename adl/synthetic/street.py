@@ -49,7 +49,7 @@ def draw(height: int, width: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
         width,
         horizon=height * rng.uniform(0.38, 0.48),
         eye=rng.uniform(1.5, 2.1),
-        focal=width * rng.uniform(0.6, 0.85),
+        focal=width * rng.uniform(0.72, 0.95),
     )
     layout = _layout(rng)
     _sky(canvas, rng)
@@ -64,14 +64,14 @@ def draw(height: int, width: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _layout(rng: Rng) -> Layout:
-    left, right = -rng.uniform(3, 6), rng.uniform(3, 6)
+    left, right = -rng.uniform(3, 5), rng.uniform(3, 5)
     edges: list[float] = [left, right]
     labels: list[int] = [ROAD]
     for side in (-1, 1):
-        strips = [(int(rng.choice([PARKING, RAIL, TERRAIN])), rng.uniform(1.5, 3.5))] if rng.random() < 0.4 else []
-        strips.append((SIDEWALK, rng.uniform(1.5, 4.5)))
-        if rng.random() < 0.45:
-            strips.append((int(rng.choice([TERRAIN, TERRAIN, RAIL, GROUND, PARKING])), rng.uniform(2, 7)))
+        strips = [(int(rng.choice([PARKING, RAIL, TERRAIN])), rng.uniform(1.5, 3))] if rng.random() < 0.3 else []
+        strips.append((SIDEWALK, rng.uniform(1.5, 3.5)))
+        if rng.random() < 0.3:
+            strips.append((int(rng.choice([TERRAIN, TERRAIN, RAIL, GROUND, PARKING])), rng.uniform(2, 5)))
         for label, size in strips:
             if side < 0:
                 edges.insert(0, edges[0] - size)
