@@ -85,10 +85,10 @@ def class_bars(class_iou: dict[str, float | None], baselines: dict[str, float]) 
     bars = axis.barh([name for _, name in counted], [v for v, _ in counted], color=BAR)
     axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
     mean = sum(v for v, _ in counted) / len(counted)
-    axis.axvline(mean, color="black", linestyle="--", label=f"mean {mean:.1f}")
+    axis.axvline(mean, color="black", linestyle="--", zorder=0, label=f"mean {mean:.1f}")
     if baselines:
         name, best = max(baselines.items(), key=lambda item: item[1])
-        axis.axvline(best, color=BASELINE, linestyle=":", label=f"best baseline ({name}) {best:.1f}")
+        axis.axvline(best, color=BASELINE, linestyle=":", zorder=0, label=f"best baseline ({name}) {best:.1f}")
     axis.set(xlabel="IoU (%)", xlim=(0, 105), title="Intersection over union of each class")
     axis.legend(loc="lower right")
     return figure

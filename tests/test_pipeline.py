@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from adl.artifacts import digest
 from tests.conftest import ROOT
 
 TINY = {
@@ -95,14 +96,17 @@ def ran(output: str) -> set[str]:
     }
 
 
+def files(folder: Path) -> set[Path]:
+    return {p for p in folder.rglob("*") if p.is_file() and not {".git", "__pycache__"} & set(p.parts)}
+
+
 def refused(folder: Path, *command: str) -> str:
     """Run a command that must fail as a person would want it to; returns its message."""
-    before = {p for p in folder.rglob("*") if ".git" not in p.parts and "__pycache__" not in p.parts}
+    before = files(folder)
     result = run(folder, *command)
     assert result.returncode == 2, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
-    after = {p for p in folder.rglob("*") if ".git" not in p.parts and "__pycache__" not in p.parts}
-    assert after == before, "nothing written"
+    assert files(folder) == before, "nothing written"
     return result.stderr
 
 
@@ -152,6 +156,7 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
     assert (workspace / "reports/preview.png").stat().st_size < 500_000
     assert (workspace / "reports/train/plots/metrics/loss.tsv").exists()
     first = json.loads((workspace / "metrics/evaluate.json").read_text())
+    model = digest(workspace / "models/autodeeplab.ckpt")
     git(workspace, "add", "-A")
     git(workspace, "commit", "-q", "-m", "first run")
 
@@ -169,7 +174,19 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
     assert ran(output) == {"check", "train", "evaluate", "export", "infer", "report"}
     assert "mIOU" in succeeds(workspace, "dvc", "metrics", "diff")
 
-    # Back: DVC's run cache has the model, nothing is trained.
+    # `make restore` brings the committed state back and leaves code alone.
+    (workspace / ".venv").symlink_to(sys.prefix)
+    with (workspace / "adl/report.py").open("a") as file:
+        file.write("# edited\n")
+    succeeds(workspace, "make", "restore")
+    assert json.loads((workspace / "metrics/evaluate.json").read_text()) == first
+    assert digest(workspace / "models/autodeeplab.ckpt") == model
+    assert (workspace / "adl/report.py").read_text().endswith("# edited\n")
+    assert ran(succeeds(workspace, "dvc", "repro")) == set()
+
+    # There again and back by parameters alone: DVC's run cache has both models, nothing is trained.
+    set_params(workspace, bn_momentum=0.5)
+    assert "train" not in ran(succeeds(workspace, "dvc", "repro"))
     set_params(workspace, bn_momentum=0.995)
     output = succeeds(workspace, "dvc", "repro")
     assert "train" not in ran(output)
