@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -22,6 +23,17 @@ REPORTS = Path("reports")
 def state_folder() -> Path:
     """Where a training keeps what it needs between two attempts."""
     return Path(os.environ.get("ADL_STATE_DIR", ".adl/state"))
+
+
+def checkpoint_arguments(description: str | None) -> tuple[Path, Path | None]:
+    """The checkpoint that the command line names, and the folder for its results (None: the pipeline's own places)."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="default: %(default)s")
+    parser.add_argument("--output", type=Path, help="folder for all results, instead of the pipeline's own places")
+    arguments = parser.parse_args()
+    if arguments.checkpoint != CHECKPOINT and arguments.output is None:
+        parser.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
+    return arguments.checkpoint, arguments.output
 
 
 def run(main: Callable[[], None]) -> None:

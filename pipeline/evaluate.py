@@ -6,30 +6,21 @@ Outside DVC: python -m pipeline.evaluate --checkpoint FILE --output DIR scores a
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from adl import checkpoint, evaluation, params, records
 from adl.artifacts import write_json
 from adl.baselines import Baselines
 from adl.progress import track
-from pipeline import CHECKPOINT, METRICS, PREDICTIONS, RECORDS, REPORTS, run
+from pipeline import METRICS, PREDICTIONS, RECORDS, REPORTS, checkpoint_arguments, run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
-    parser.add_argument("--output", type=Path, help="folder for all results, instead of the pipeline's own places")
-    args = parser.parse_args()
-    if args.checkpoint != CHECKPOINT and args.output is None:
-        parser.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
-    output = args.output
+    checkpoint_file, output = checkpoint_arguments(__doc__)
     predictions = output / "predictions" if output else PREDICTIONS / "evaluate"
     report = output / "report" if output else REPORTS / "evaluate"
 
     p = params.load()
-    architecture = checkpoint.architecture_of(args.checkpoint, p)
-    network = checkpoint.restore(args.checkpoint, architecture, device_target=p.device_target)
+    architecture = checkpoint.architecture_of(checkpoint_file, p)
+    network = checkpoint.restore(checkpoint_file, architecture, device_target=p.device_target)
     train, record = (records.record_path(RECORDS, split) for split in ("train", "val"))
     seen = track(records.read(train), records.read_manifest(train)["images"], "fitting the baselines")
     result = evaluation.evaluate(
