@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -137,6 +139,28 @@ def test_conversion_refuses_a_damaged_file_by_name(workspace):
     image.write_bytes(image.read_bytes()[:1000])
     message = refused(workspace, "python", "-m", "pipeline.mindrecord", "--split", "val")
     assert f"{image.relative_to(workspace)}: the file is truncated" in message
+
+
+def test_killed_synthesis_leaves_no_process_and_no_half_written_data(workspace):
+    set_params(workspace, synthetic_train_images=2000)
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.synthesize"], cwd=workspace, stdout=subprocess.DEVNULL)
+    wait_for(lambda: list(workspace.rglob("*_leftImg8bit.png")))
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    process.kill()
+    process.wait()
+    wait_for(lambda: all(not w.is_running() or w.status() == psutil.STATUS_ZOMBIE for w in workers))
+    assert not (workspace / "data/synthetic").exists()
+    set_params(workspace, synthetic_train_images=4)
+    succeeds(workspace, "python", "-m", "pipeline.synthesize")
+    assert len(list((workspace / "data").rglob("*_leftImg8bit.png"))) == 7, "what the killed run left is gone"
+
+
+def wait_for(condition, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 def test_other_checkpoint_needs_an_output_folder(workspace):

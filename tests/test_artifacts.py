@@ -1,0 +1,57 @@
+"""Files appear whole or not at all; progress in a log is plain lines with the time left."""
+
+from __future__ import annotations
+
+import pytest
+
+from adl import artifacts, progress
+
+
+def test_failed_write_leaves_the_earlier_file(tmp_path):
+    file = tmp_path / "a.txt"
+    artifacts.write_text(file, "first")
+    with pytest.raises(ZeroDivisionError), artifacts.replacing(file) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert file.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_failed_folder_leaves_the_earlier_folder(tmp_path):
+    folder = tmp_path / "a"
+    for content in ("first", "second"):
+        with artifacts.replacing_folder(folder) as temporary:
+            (temporary / content).touch()
+    with pytest.raises(ZeroDivisionError), artifacts.replacing_folder(folder) as temporary:
+        (temporary / "half").touch()
+        raise ZeroDivisionError
+    assert [p.name for p in folder.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_write_goes_around_a_read_only_output(tmp_path):
+    """DVC's linked caches make outputs read-only; writing into them would change the cache."""
+    cached = tmp_path / "cached"
+    cached.write_text("cached")
+    cached.chmod(0o444)
+    link = tmp_path / "link"
+    link.hardlink_to(cached)
+    artifacts.write_text(link, "new")
+    assert link.read_text() == "new"
+    assert cached.read_text() == "cached"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(7.6, "8 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (451_000, "125 h 16 min")],
+)
+def test_durations_read_as_a_person_would_write_them(seconds, text):
+    assert progress.duration(seconds) == text
+
+
+def test_log_gets_lines_with_count_rate_and_time_left(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0)
+    assert list(progress.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines] == [f"counting: {i}/3 numbers" for i in (1, 2, 3)]
+    assert all(line.endswith(" left") for line in lines)
