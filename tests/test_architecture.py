@@ -76,6 +76,7 @@ def test_each_file_is_used_on_its_own(tmp_path):
         ROOT / "params.yaml",
         net_arch=str(saved(tmp_path, [0, 0, 1, 2, 1])),
         cell_arch=str(ROOT / "architectures/published/cell_arch.npy"),
+        block_multiplier=5,
     )
     architecture = Architecture.from_params(p)
     assert architecture.net == (0, 0, 1, 2, 1)
@@ -83,7 +84,8 @@ def test_each_file_is_used_on_its_own(tmp_path):
 
 
 def test_block_multiplier_must_be_that_of_the_file():
-    p = params.load(ROOT / "params.yaml", block_multiplier=3)
+    published = str(ROOT / "architectures/published/cell_arch.npy")
+    p = params.load(ROOT / "params.yaml", cell_arch=published, block_multiplier=3)
     with pytest.raises(AdlError, match="set block_multiplier to 5"):
         Architecture.from_params(p)
 

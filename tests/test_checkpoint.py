@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from adl import checkpoint, network
+from adl import checkpoint, network, params
+from adl.artifacts import sidecar_path, write_json
 from adl.errors import AdlError
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -112,13 +114,9 @@ def test_missing_file_is_named(tiny, tmp_path):
 
 
 def test_sidecar_beats_the_parameters(tiny, file):
-    from adl import params
-    from adl.artifacts import sidecar_path, write_json
-    from tests.conftest import ROOT
-
-    p = params.load(ROOT / "params.yaml", net_arch=str(ROOT / "architectures/published/net_arch.npy"))
-    cell = str(ROOT / "architectures/published/cell_arch.npy")
-    p = p.model_copy(update={"cell_arch": cell})
+    published = ROOT / "architectures/published"
+    files = {"net_arch": str(published / "net_arch.npy"), "cell_arch": str(published / "cell_arch.npy")}
+    p = params.load(ROOT / "params.yaml", **files, block_multiplier=5)
     assert len(checkpoint.architecture_of(file, p).net) == 12
     write_json(sidecar_path(file), {"architecture": tiny.to_json()})
     assert checkpoint.architecture_of(file, p) == tiny
