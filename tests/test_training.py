@@ -80,7 +80,7 @@ def test_run_writes_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(s
     assert "ms_per_step" in result.speed
 
 
-def test_start_epoch_continues_schedule_and_order_from_given_weights(settings, record, tmp_path):
+def test_start_epoch_continues_the_schedule(settings, record, tmp_path):
     run(settings, record, tmp_path / "first.ckpt", epochs=1)
     _, straight = run(settings, record, tmp_path / "straight.ckpt")
     result, history = run(settings, record, tmp_path / "second.ckpt", ckpt_name="first.ckpt", start_epoch=1)
