@@ -29,6 +29,10 @@ LEVELS = 4
 OUTPUT_STRIDES = tuple(4 * 2**level for level in range(LEVELS))
 LOW_LEVEL_CELL = 2
 """The cell (from 0) whose output the decoder reads beside ASPP's."""
+ASPP_CHANNELS = 256
+ASPP_DILATIONS = (6, 12, 18)
+DECODER_CHANNELS = 256
+LOW_LEVEL_CHANNELS = 48
 
 PUBLISHED_NET = (0, 0, 0, 1, 2, 1, 2, 2, 3, 3, 2, 1)
 PUBLISHED_CELL = ((0, 7), (1, 4), (0, 4), (1, 6), (0, 4), (3, 4), (2, 5), (4, 5), (5, 7), (3, 5))
@@ -123,6 +127,15 @@ class Architecture:
             f" batch norm momentum {self.bn_momentum:g} eps {self.bn_eps:g},"
             f" drop path keep probability {self.drop_path_keep_prob:g}",
         ]
+
+
+def moved(n: int, move: int) -> int:
+    """The length of a side after a move of -1, 0 or +1 levels. 33 → 17 → 33: odd lengths keep aligned corners."""
+    if move > 0:
+        return (n + 1) // 2
+    if move < 0:
+        return 2 * n - n % 2
+    return n
 
 
 def load_net(path: Path) -> tuple[int, ...]:

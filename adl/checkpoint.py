@@ -138,19 +138,19 @@ def load(network: nn.Cell, path: str | Path) -> Loaded:
     return Loaded("2021" if from_2021 else "native", len(wanted), beside)
 
 
-def architecture_of(path: Path, params: Params) -> Architecture:
+def architecture_of(path: Path, params: Params | None) -> Architecture:
     """The architecture of a checkpoint: from its sidecar, or from the parameters where it has none (a 2021 file)."""
     sidecar = sidecar_path(path)
-    if not sidecar.exists():
+    if not sidecar.exists() and params is not None:
         print(f"{path} has no sidecar {sidecar.name}: taking the architecture from the parameters", flush=True)
         return Architecture.from_params(params)
     return Architecture.from_sidecar(sidecar)
 
 
-def restore(path: Path, architecture: Architecture, *, device_target: str) -> AutoDeepLab:
-    """Start the device, build the network and load the checkpoint into it."""
+def restore(path: Path, architecture: Architecture, *, device_target: str, graph: bool = True) -> AutoDeepLab:
+    """Start the device, build the network and load the checkpoint into it. graph: as `runtime.start`."""
     print("\n".join(architecture.describe()), flush=True)
-    runtime.start(device_target)
+    runtime.start(device_target, graph=graph)
     net = build(architecture)
     print(f"{path}: {load(net, path)}", flush=True)
     return net

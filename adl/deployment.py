@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from adl import cityscapes, inference, runtime
+from adl import inference, runtime
 from adl.artifacts import percent, replacing_folder, sidecar_path, write_image
-from adl.cityscapes import LABEL_ID, Frame, prediction_path
+from adl.cityscapes import LABEL_ID, Frame, files, prediction_path
 from adl.errors import AdlError
 from adl.progress import track
 from adl.scoring import Confusion
@@ -41,10 +41,8 @@ def infer(
     confusion, agreement, seconds = Confusion(), [], []
     with replacing_folder(predictions) as folder:
         for frame in track(frames, len(frames), "inferring"):
-            content, truth = cityscapes.read_frame(frame)
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-            if image is None:
-                raise AdlError(f"{frame.image}: its compressed pixels cannot be decoded. Unpack or download it again.")
+            content, truth = files.read_frame(frame)
+            image = files.decode_image(content, frame.image)
             if image.shape[:2] != size:
                 raise AdlError(
                     f"{frame.image}: is {image.shape[0]}×{image.shape[1]} (height × width), but {mindir} takes "

@@ -1,8 +1,29 @@
-"""The one kind of failure that is expected."""
+"""The one kind of failure that is expected, and how a program tells it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+RETURNS = (
+    "returns 0 when the work is complete, 2 for a fault that you can mend (one message names it), 130 when interrupted"
+)
+"""What every help text says of the exit code."""
 
 
 class AdlError(Exception):
-    """A fault that the user can mend: the message says what is wrong, where, and what to do.
+    """A fault that the user can mend: the message says what is wrong, where, and what to do."""
 
-    The stages print it without a traceback and exit 2.
-    """
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """End the program as people and scripts expect: an AdlError is one message and exit 2, an interruption exit 130."""
+    try:
+        yield
+    except AdlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

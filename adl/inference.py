@@ -63,31 +63,26 @@ def label_maps(passes: Mapping[float, Pass], image: np.ndarray, *, flip: bool) -
 
     image: (H, W, 3) uint8 BGR. Returns mode → (H, W) uint8 train ids.
     """
+    return {
+        mode: summed.argmax(axis=1)[0].asnumpy().astype(np.uint8)
+        for mode, summed in probabilities(passes, image, flip=flip).items()
+    }
+
+
+def probabilities(passes: Mapping[float, Pass], image: np.ndarray, *, flip: bool) -> dict[str, Tensor]:
+    """Mode → (1, classes, H, W) float32, probabilities summed over that mode's passes. image: (H, W, 3) uint8 BGR."""
     upright = Tensor(np.ascontiguousarray(image[None]))
     mirrored = Tensor(np.ascontiguousarray(image[None, :, ::-1]))
-    labels: dict[str, np.ndarray] = {}
-    total: Tensor | None = None
-    total_flip: Tensor | None = None
+    summed: dict[str, Tensor] = {}
     for scale, run in passes.items():
         plain = run(upright)
         both = plain + ops.flip(run(mirrored), (3,)) if flip else None
-        if scale == 1:
-            labels["single"] = _argmax(plain)
-            if both is not None:
-                labels["flip"] = _argmax(both)
-        if len(passes) > 1:
-            total = _sum(total, plain)
-            total_flip = _sum(total_flip, both)
-    if total is not None:
-        labels["multiscale"] = _argmax(total)
-    if total_flip is not None:
-        labels["multiscale_flip"] = _argmax(total_flip)
-    return labels
-
-
-def _sum(total: Tensor | None, addend: Tensor | None) -> Tensor | None:
-    return addend if total is None or addend is None else total + addend
-
-
-def _argmax(probabilities: Tensor) -> np.ndarray:
-    return probabilities.argmax(axis=1)[0].asnumpy().astype(np.uint8)
+        for suffix, addend in (("", plain), ("_flip", both)):
+            if addend is None:
+                continue
+            if scale == 1:
+                summed[suffix.removeprefix("_") or "single"] = addend
+            if len(passes) > 1:
+                mode = f"multiscale{suffix}"
+                summed[mode] = summed[mode] + addend if mode in summed else addend
+    return summed

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -96,23 +97,45 @@ def load(path: str | Path = "params.yaml", **overrides: Any) -> Params:
     range, impossible combination.
     """
     try:
-        content = YAML(typ="safe").load(Path(path))
+        content = Path(path).read_text()
     except OSError as error:
         raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
+    return parse(content, str(path), **overrides)
+
+
+def parse(text: str, name: str, **overrides: Any) -> Params:
+    """`load` for the text of a file; errors begin with `name`."""
+    try:
+        content = YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise AdlError(f"{path}: not valid YAML.\n{error}") from None
+        raise AdlError(f"{name}: not valid YAML.\n{error}") from None
     if not isinstance(content, dict):
-        raise AdlError(f"{path}: expected one `name: value` a line.")
+        raise AdlError(f"{name}: expected one `name: value` a line.")
     values = {**content, **overrides}
     try:
-        params = Params(**{str(name): value for name, value in values.items()})
+        params = Params(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
         faults = [_fault(dict(e)) for e in error.errors()]
     else:
         faults = _impossible(params)
         if not faults:
             return params
-    raise AdlError(f"{path}: {len(faults)} fault{'s' if len(faults) > 1 else ''}\n  " + "\n  ".join(faults))
+    raise AdlError(f"{name}: {len(faults)} fault{'s' if len(faults) > 1 else ''}\n  " + "\n  ".join(faults))
+
+
+def schema() -> list[tuple[str, str, str]]:
+    """(name, values that it takes, meaning) of every parameter, in the order of the file."""
+    return [(name, _values(field), field.description or "") for name, field in Params.model_fields.items()]
+
+
+def _values(field: FieldInfo) -> str:
+    kinds = {int: "whole number", float: "number", bool: "true, false", str: "text", type(None): "null"}
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(get_args(field.annotation))
+    types = get_args(field.annotation) or (field.annotation,)
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
+    return " or ".join([" ".join([kinds[types[0]], ", ".join(limits)]).strip(), *(kinds[t] for t in types[1:])])
 
 
 _TYPES = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false", "string_type": "text"}
@@ -167,15 +190,17 @@ def _impossible(p: Params) -> list[str]:
             f"ckpt_name: {p.ckpt_name} must be the name of a file in pretrained/, without a folder.",
         ),
         (
-            p.batch_size < 2,
-            "batch_size: 1. ASPP pools each image to one value a channel, so batch norm has no variance over one "
-            "image; take at least 2 a device.",
+            p.batch_size % p.device_num != 0,
+            f"batch_size: {p.batch_size} images cannot be shared out evenly to device_num {p.device_num} devices.",
+        ),
+        (
+            (p.batch_size if p.parallel else p.batch_size // p.device_num) == 1,
+            "batch_size: one image in a batch norm group. ASPP pools each image to one value a channel, so batch norm "
+            "has no variance over one image; take at least 2" + (" in all." if p.parallel else " a device."),
         ),
         (
             p.device_target == "CPU" and p.amp_level != "O0",
             f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0.",
         ),
-        (p.device_num > 1, f"device_num: {p.device_num}. This version trains on one device."),
-        (p.modelArts, "modelArts: true. This version does not copy to and from ModelArts storage."),
     ]
     return [message for broken, message in rules if broken]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adl import cityscapes
 from adl.architecture import Architecture
 from adl.artifacts import digest
+from adl.cityscapes.survey import survey
 from adl.errors import AdlError
 from adl.params import Params
 from adl.schedule import check_warmup, steps_an_epoch
@@ -19,14 +19,28 @@ def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
     Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
     """
     Architecture.from_params(params)
+    if params.device_num > 1:
+        raise AdlError(f"device_num: {params.device_num}. This version trains on one device.")
+    if params.modelArts:
+        raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
     if Path(params.data_path) == synthetic:
         images = params.synthetic_train_images
+        for expected, drawn in (
+            (params.expected_train_images, images),
+            (params.expected_val_images, params.synthetic_val_images),
+        ):
+            if expected not in (None, drawn):
+                raise AdlError(
+                    f"data_path is {synthetic}, the embedded scenes, of which {drawn} are drawn, but {expected} images "
+                    "are expected. Set data_path to the folder of Cityscapes, or expected_…_images to null."
+                )
         height, width = params.synthetic_height, 2 * params.synthetic_height
     else:
-        train = cityscapes.frames(params.data_path, "train", expected=params.expected_train_images)
-        val = cityscapes.frames(params.data_path, "val", expected=params.expected_val_images)
-        images = len(train)
-        width, height = cityscapes.image_size(val[0].image)
+        counts = {"train": params.expected_train_images, "val": params.expected_val_images}
+        found = survey(params.data_path, expected=counts).checked()
+        print(found.table(), flush=True)
+        images = found.splits["train"].images
+        width, height = found.splits["val"].size
     check_warmup(params.warmup_iters, params.epochs, steps_an_epoch(images, params.batch_size))
     if (params.export_height, params.export_width) != (height, width):
         raise AdlError(

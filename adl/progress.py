@@ -25,7 +25,8 @@ def track(items: Iterable[T], total: int, what: str, unit: str = "images") -> It
         if now - reported >= LINE_EVERY or (done == total and now - start >= 2):
             reported = now
             rate = done / (now - start)
-            print(f"{what}: {done}/{total} {unit}, {rate:.3g}/s, {duration((total - done) / rate)} left", flush=True)
+            left = duration((total - done) / rate)
+            print(f"{what}: {done}/{total} {unit}, {rate:.3g}/s, {left} left", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -36,3 +37,12 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def rough_duration(seconds: float) -> str:
+    """An estimate in one unit: 40 s, 12 min, 3.5 h, 12 days, 2.1 years."""
+    # Runs of this field are compared in hours: up to ten days it stays at them.
+    for unit, length, least in (("years", 365 * 86400, 1.5), ("days", 86400, 10), ("h", 3600, 1.5), ("min", 60, 1.5)):
+        if seconds >= least * length:
+            return f"{seconds / length:.{seconds < 9.95 * length:d}f} {unit}"
+    return f"{seconds:.0f} s"

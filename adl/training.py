@@ -16,7 +16,7 @@ import numpy as np
 from mindspore import Tensor, amp, nn
 from tqdm import tqdm
 
-from adl import checkpoint, dataset, network, runtime
+from adl import checkpoint, dataset, network, runtime, summary
 from adl.architecture import Architecture
 from adl.artifacts import digest, sidecar_path, write_json
 from adl.errors import AdlError
@@ -33,6 +33,8 @@ LOSS_SCALE_FACTOR = 2
 LOSS_SCALE_WINDOW = 1000
 MOST_SKIPPED = 32
 """Updates skipped in a row after which the loss scale cannot be the reason (it falls below 1 before)."""
+ESTIMATE_AFTER = 20
+"""Steps after which the whole training's time can be told."""
 
 
 class TrainStep(nn.Cell):
@@ -93,7 +95,18 @@ def train(
     plan = Plan.of(params, manifest)
     runtime.start(params.device_target, seed=params.seed)
     net = network.build(architecture)
-    print("\n".join(architecture.describe()), flush=True)
+    about_to_run = summary.before_training(
+        architecture,
+        images=plan.images,
+        steps=plan.steps,
+        first_step=plan.first_step,
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        crop_size=params.crop_size,
+        devices=params.device_num,
+        parallel=params.parallel,
+    )
+    print("\n".join([*architecture.describe(), *about_to_run]), flush=True)
     if params.ckpt_name:
         print(f"weights from {params.ckpt_name}: {checkpoint.load(net, pretrained / params.ckpt_name)}")
     if params.parallel:
@@ -257,12 +270,15 @@ class Reporter:
             self.reported = time.monotonic()
             if sys.stderr.isatty():
                 self.bar = tqdm(desc="training", total=self.steps, initial=position, unit="step", dynamic_ncols=True)
-        elif self.bar is not None:
+        if len(seconds) == ESTIMATE_AFTER + 1 and position < self.steps:
+            left = duration((self.steps - position) * float(np.mean(seconds[1:])))
+            tqdm.write(f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}")
+        if len(seconds) > 1 and self.bar is not None:
             self.bar.set_postfix_str(f"epoch {epoch + 1}, loss {loss:.4f}, learning rate {learning_rate:.3g}", False)
             self.bar.update()
             if position == self.steps:
                 self.bar.close()
-        elif time.monotonic() - self.reported >= LINE_EVERY or position == self.steps:
+        elif len(seconds) > 1 and (time.monotonic() - self.reported >= LINE_EVERY or position == self.steps):
             self.reported = time.monotonic()
             a_step = float(np.mean(seconds[1:][-50:]))
             print(

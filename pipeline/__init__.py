@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from adl.errors import RETURNS, reported
 
 SYNTHETIC = Path("data/synthetic")
 CHECKED = Path("data/checked.txt")
@@ -25,26 +26,27 @@ def state_folder() -> Path:
     return Path(os.environ.get("ADL_STATE_DIR", ".adl/state"))
 
 
-def checkpoint_arguments(description: str | None) -> tuple[Path, Path | None]:
-    """The checkpoint that the command line names, and the folder for its results (None: the pipeline's own places)."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="default: %(default)s")
-    parser.add_argument("--output", type=Path, help="folder for all results, instead of the pipeline's own places")
-    arguments = parser.parse_args()
+def parser(stage: str, description: str | None) -> argparse.ArgumentParser:
+    """The command line of a stage. description: its module's docstring, which ends with an example."""
+    return argparse.ArgumentParser(
+        prog=f"python -m pipeline.{stage}",
+        description=description,
+        epilog=RETURNS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def checkpoint_arguments(whole: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse with --checkpoint and --output; output None means the pipeline's own places."""
+    whole.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="default: %(default)s")
+    whole.add_argument("--output", type=Path, help="folder for all results, instead of the pipeline's own places")
+    arguments = whole.parse_args()
     if arguments.checkpoint != CHECKPOINT and arguments.output is None:
-        parser.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
-    return arguments.checkpoint, arguments.output
+        whole.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
+    return arguments
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage. An expected failure is one message and exit 2; an interruption is exit 130."""
-    from adl.errors import AdlError
-
-    try:
+    """Run a stage as a program."""
+    with reported():
         main()
-    except AdlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)

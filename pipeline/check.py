@@ -1,16 +1,22 @@
 """Stage `check`: refuse what cannot work before DVC removes any output.
 
-Only the standard library is imported until the environment is known to be complete.
+reads:  params.yaml, the architecture files, pretrained/, the folder that data_path names
+writes: data/checked.txt, data/start_weights.txt
+
+example: python -m pipeline.check
 """
 
 from __future__ import annotations
 
+# Only the standard library is imported until the environment is known to be complete.
 import importlib.util
 import sys
 
-from pipeline import CHECKED, PRETRAINED, START_WEIGHTS, SYNTHETIC, run
+from pipeline import CHECKED, PRETRAINED, START_WEIGHTS, SYNTHETIC, parser, run
 
-PACKAGES = ("mindspore", "dvclive", "numpy", "cv2", "pandas", "matplotlib", "cityscapesscripts", "pydantic", "tqdm")
+PACKAGES = (
+    "mindspore", "dvclive", "numpy", "cv2", "pandas", "matplotlib", "cityscapesscripts", "pydantic", "tabulate", "tqdm",
+)  # fmt: skip
 
 
 def environment() -> None:
@@ -25,6 +31,9 @@ def environment() -> None:
 
 
 def main() -> None:
+    parser("check", __doc__).parse_args()
+    environment()
+
     from adl import artifacts, params, preflight
 
     p = params.load()
@@ -34,5 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    environment()
     run(main)

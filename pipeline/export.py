@@ -1,7 +1,12 @@
 """Stage `export`: write the checkpoint as a MINDIR that takes raw images, and prove that it gives the same results.
 
-Outside DVC: python -m pipeline.export --checkpoint FILE --output DIR exports any checkpoint; one without a sidecar
-(FILE.json) takes its architecture from params.yaml.
+reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord (three val images, for the proof)
+writes: models/autodeeplab.mindir and its sidecar, metrics/export.json
+
+Outside DVC, --checkpoint FILE --output DIR exports any checkpoint; one without a sidecar (FILE.json) takes its
+architecture from params.yaml.
+
+example: python -m pipeline.export --checkpoint pretrained/old.ckpt --output old
 """
 
 from __future__ import annotations
@@ -9,11 +14,12 @@ from __future__ import annotations
 from adl import checkpoint, export, params
 from adl.artifacts import write_json
 from adl.records import record_path
-from pipeline import METRICS, MINDIR, RECORDS, checkpoint_arguments, run
+from pipeline import METRICS, MINDIR, RECORDS, checkpoint_arguments, parser, run
 
 
 def main() -> None:
-    checkpoint_file, output = checkpoint_arguments(__doc__)
+    arguments = checkpoint_arguments(parser("export", __doc__))
+    checkpoint_file, output = arguments.checkpoint, arguments.output
 
     p = params.load()
     mindir = output / MINDIR.name if output else MINDIR

@@ -1,22 +1,31 @@
-"""Stage `mindrecord@train`, `mindrecord@val`: convert one split to MindRecord."""
+"""Stage `mindrecord@train`, `mindrecord@val`: check one split and convert it to MindRecord.
+
+reads:  params.yaml, leftImg8bit/<split> and gtFine/<split> below data_path
+writes: data/mindrecord/cityscapes_<split>.mindrecord, its .db and manifest, metrics/mindrecord_<split>.json
+
+example: python -m pipeline.mindrecord --split train
+"""
 
 from __future__ import annotations
 
-import argparse
-
-from adl import cityscapes, params, records, runtime
+from adl import conversion, params, records, runtime
 from adl.artifacts import write_json
-from pipeline import METRICS, RECORDS, run
+from adl.cityscapes import SPLIT_SIZES, WITHHELD
+from adl.cityscapes.survey import survey
+from adl.errors import AdlError
+from pipeline import METRICS, RECORDS, parser, run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", choices=cityscapes.SPLITS, required=True)
-    split = parser.parse_args().split
+    whole = parser("mindrecord", __doc__)
+    whole.add_argument("--split", choices=SPLIT_SIZES, required=True)
+    split = whole.parse_args().split
+    if split == "test":
+        raise AdlError(f"--split test: {WITHHELD}")
     p = params.load()
     expected = {"train": p.expected_train_images, "val": p.expected_val_images}[split]
-    frames = cityscapes.frames(p.data_path, split, expected=expected)
-    manifest = records.write(frames, records.record_path(RECORDS, split), workers=runtime.cores())
+    frames = survey(p.data_path, [split], expected={split: expected}).checked().splits[split].frames
+    manifest = conversion.write(frames, records.record_path(RECORDS, split), workers=runtime.cores())
     numbers = {name: manifest[name] for name in ("images", "classes", "pixels_ignored", "pixels")}
     write_json(METRICS / f"mindrecord_{split}.json", numbers)
 

@@ -1,4 +1,10 @@
-"""Stage `report`: render every metric as a page, and one picture for the README."""
+"""Stage `report`: render every metric as a page, and one picture for the README.
+
+reads:  params.yaml, metrics/, the checkpoint's sidecar, reports/evaluate
+writes: reports/miou.md, reports/preview.png
+
+example: python -m pipeline.report
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,11 @@ import shutil
 
 from adl import params, report
 from adl.artifacts import replacing, write_text
-from pipeline import CHECKPOINT, METRICS, REPORTS, run
+from pipeline import CHECKPOINT, METRICS, REPORTS, parser, run
 
 
 def main() -> None:
+    parser("report", __doc__).parse_args()
     p = params.load()
     page = report.miou(
         METRICS,

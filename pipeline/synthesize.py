@@ -1,12 +1,19 @@
-"""Stage `synthesize`: draw the embedded data set."""
+"""Stage `synthesize`: draw the embedded data set.
+
+reads:  params.yaml
+writes: data/synthetic, in the folder layout of Cityscapes
+
+example: python -m pipeline.synthesize
+"""
 
 from __future__ import annotations
 
 from adl import params, runtime, synthetic
-from pipeline import SYNTHETIC, run
+from pipeline import SYNTHETIC, parser, run
 
 
 def main() -> None:
+    parser("synthesize", __doc__).parse_args()
     p = params.load()
     synthetic.write(
         SYNTHETIC,

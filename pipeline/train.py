@@ -1,4 +1,10 @@
-"""Stage `train`: train on the record; write the checkpoint, its sidecar, metrics and learning curves."""
+"""Stage `train`: train on the train record; write the checkpoint, its sidecar, metrics and learning curves.
+
+reads:  params.yaml, data/mindrecord, the architecture files, pretrained/ where ckpt_name names a file
+writes: models/autodeeplab.ckpt and its sidecar, metrics/train.json, reports/train, reports/speed/train.json
+
+example: python -m pipeline.train
+"""
 
 from __future__ import annotations
 
@@ -7,10 +13,11 @@ from dvclive import Live
 from adl import figures, params, training
 from adl.artifacts import write_json
 from adl.records import record_path
-from pipeline import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, run, state_folder
+from pipeline import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, parser, run, state_folder
 
 
 def main() -> None:
+    parser("train", __doc__).parse_args()
     p = params.load()
     history = []
     with Live(str(REPORTS / "train"), dvcyaml=None, save_dvc_exp=False, report=None) as live:

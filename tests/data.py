@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from adl import cityscapes, records, synthetic
+from adl import cityscapes, conversion, records, synthetic
+from adl.cityscapes import layout
 
 
 def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> tuple[Path, Path]:
     """An image of noise and a label of ids 0-33; returns both paths."""
-    rng = np.random.default_rng(sum(name.encode()))
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
     image, label = cityscapes.image_path(root, split, city, name), cityscapes.label_path(root, split, city, name)
     for path, content in (
         (image, rng.integers(0, 256, (*shape, 3), dtype=np.uint8)),
@@ -31,5 +33,5 @@ def write_scenes(root: Path, *, height: int = 64, **images: int) -> Path:
 
 def write_record(root: Path, split: str, folder: Path) -> Path:
     record = records.record_path(folder, split)
-    records.write(cityscapes.frames(root, split), record, workers=2)
+    conversion.write(layout.frames(root, split), record, workers=2)
     return record

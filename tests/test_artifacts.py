@@ -49,9 +49,25 @@ def test_durations_read_as_a_person_would_write_them(seconds, text):
     assert progress.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (8, "8 s"),
+        (130, "2.2 min"),
+        (5000, "83 min"),
+        (36_000, "10 h"),
+        (450_000, "125 h"),
+        (9e5, "10 days"),
+        (1e8, "3.2 years"),
+    ],
+)
+def test_estimates_are_in_one_unit(seconds, text):
+    assert progress.rough_duration(seconds) == text
+
+
 def test_log_gets_lines_with_count_rate_and_time_left(monkeypatch, capsys):
     monkeypatch.setattr(progress, "LINE_EVERY", 0)
     assert list(progress.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == [f"counting: {i}/3 numbers" for i in (1, 2, 3)]
     assert all(line.endswith(" left") for line in lines)

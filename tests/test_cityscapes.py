@@ -1,15 +1,29 @@
-"""The facts of the data set, and what conversion refuses; on real files."""
+"""The facts of the data set, and every fault of its files and folders; on real ones, through the command."""
 
 from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import id2label, labels
+from PIL import Image
 
-from adl import cityscapes
-from adl.errors import AdlError
+from adl import cityscapes, commands, conversion
+from adl.cityscapes import faults, files, layout
+from adl.cityscapes.faults import DataError
+from adl.cityscapes.survey import survey
+from tests.conftest import ROOT
 from tests.data import write_frame
+
+A, B, C = "a_000001_000019", "a_000002_000019", "b_000003_000019"
 
 
 def test_label_map_is_the_official_one():
@@ -23,102 +37,470 @@ def test_label_map_is_the_official_one():
     assert len(cityscapes.CATEGORIES) == 7
 
 
-def test_frames_are_sorted_by_city_and_name(tmp_path):
-    for city, name in (("b", "b_000001_000019"), ("a", "a_000002_000019"), ("a", "a_000001_000019")):
-        write_frame(tmp_path, "train", city, name)
-    assert [f.name for f in cityscapes.frames(tmp_path, "train")] == [
-        "a_000001_000019",
-        "a_000002_000019",
-        "b_000001_000019",
-    ]
+@pytest.fixture
+def root(tmp_path):
+    """A sound data set: three train frames in two cities, one val frame."""
+    place = tmp_path / "cityscapes"
+    for split, name in (("train", B), ("train", A), ("train", C), ("val", "c_000004_000019")):
+        write_frame(place, split, name[0], name)
+    return place
 
 
-def test_only_label_ids_files_are_taken_for_labels(tmp_path):
-    _, label = write_frame(tmp_path, "train", "a", "a_000001_000019")
-    label.with_name(label.name.replace("labelIds", "labelTrainIds")).write_bytes(label.read_bytes())
-    assert [f.label for f in cityscapes.frames(tmp_path, "train")] == [label]
+def image(root: Path, name: str = A, split: str = "train") -> Path:
+    return cityscapes.image_path(root, split, name[0], name)
 
 
-def test_no_images_at_all_names_the_folder_that_was_meant(tmp_path):
-    with pytest.raises(AdlError, match=r"no file leftImg8bit/train.*data_path must name the folder"):
-        cityscapes.frames(tmp_path, "train")
+def label(root: Path, name: str = A, split: str = "train") -> Path:
+    return cityscapes.label_path(root, split, name[0], name)
 
 
-def test_image_without_label_and_the_reverse_are_named(tmp_path):
-    _, label = write_frame(tmp_path, "train", "a", "a_000001_000019")
-    image, _ = write_frame(tmp_path, "train", "a", "a_000002_000019")
-    label.unlink()
-    image.unlink()
-    with pytest.raises(AdlError) as error:
-        cityscapes.frames(tmp_path, "train")
-    assert "a_000001_000019_leftImg8bit.png: this image has no label" in str(error.value)
-    assert "a_000002_000019_gtFine_labelIds.png: this label has no image" in str(error.value)
+def check_data(capsys, *arguments) -> tuple[int, str]:
+    """Run the command; returns its exit code and all that it printed."""
+    code = 0
+    try:
+        commands.main(["check-data", *map(str, arguments)])
+    except SystemExit as stop:
+        code = stop.code
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err
 
 
-def test_another_number_than_expected_is_refused_with_both(tmp_path):
-    write_frame(tmp_path, "val", "a", "a_000001_000019")
-    with pytest.raises(AdlError, match="val split has 1 images, but expected_val_images is 500"):
-        cityscapes.frames(tmp_path, "val", expected=500)
+def test_sound_data_passes_with_a_table(root, capsys):
+    code, text = check_data(capsys, root)
+    assert code == 0
+    train, val = (line.split() for line in text.splitlines() if line.startswith(("train", "val")))
+    assert train[:6] == ["train", "2", "3", "3", "3", "16×8"]
+    assert val[:6] == ["val", "1", "1", "1", "1", "16×8"]
+    assert "no fault" in text
+    size = sum(p.stat().st_size for p in root.rglob("*train*/*/*.png"))
+    assert json.loads(check_data(capsys, root, "--json")[1])["splits"]["train"]["bytes"] == size
 
 
-def truncate(image, label):
-    image.write_bytes(image.read_bytes()[:-20])
+def test_frames_are_sorted_by_city_and_name(root):
+    assert [frame.name for frame in layout.frames(root, "train")] == [A, B, C]
 
 
-def flip_a_bit(image, label):
-    content = bytearray(image.read_bytes())
+def test_other_kinds_of_labels_beside_the_right_one_are_ignored(root, capsys):
+    path = label(root)
+    for kind in ("labelTrainIds", "color", "instanceIds"):
+        path.with_name(path.name.replace("labelIds", kind)).write_bytes(b"anything")
+    assert layout.frames(root, "train")[0].label == path
+    assert check_data(capsys, root)[0] == 0
+
+
+# Faults of single files: (what is done, the file that must be named, the sentence, the cause).
+
+
+def truncated(root):
+    image(root).write_bytes(image(root).read_bytes()[:-20])
+    return image(root)
+
+
+def truncated_in_its_header(root):
+    image(root).write_bytes(image(root).read_bytes()[:20])
+    return image(root)
+
+
+def empty(root):
+    label(root).write_bytes(b"")
+    return label(root)
+
+
+def jpeg(root):
+    image(root).write_bytes(cv2.imencode(".jpg", np.zeros((8, 16, 3), np.uint8))[1].tobytes())
+    return image(root)
+
+
+def something_else(root):
+    image(root).write_bytes(b"<html>" * 20)
+    return image(root)
+
+
+def grey(root):
+    cv2.imwrite(str(image(root)), np.zeros((8, 16), np.uint8))
+    return image(root)
+
+
+def alpha(root):
+    cv2.imwrite(str(image(root)), np.zeros((8, 16, 4), np.uint8))
+    return image(root)
+
+
+def sixteen_bits(root):
+    cv2.imwrite(str(image(root)), np.zeros((8, 16, 3), np.uint16))
+    return image(root)
+
+
+def save_with_palette(path):
+    picture = Image.fromarray(np.arange(128, dtype=np.uint8).reshape(8, 16), "P")
+    picture.putpalette(bytes(range(256)) * 3)
+    picture.save(path)
+    return path
+
+
+def palette(root):
+    return save_with_palette(image(root))
+
+
+def instance_ids(root):
+    cv2.imwrite(str(label(root)), np.full((8, 16), 26001, np.uint16))
+    return label(root)
+
+
+def coloured(root):
+    cv2.imwrite(str(label(root)), np.zeros((8, 16, 3), np.uint8))
+    return label(root)
+
+
+def coloured_palette(root):
+    return save_with_palette(label(root))
+
+
+def other_size(root):
+    cv2.imwrite(str(label(root)), np.full((8, 15), 7, np.uint8))
+    return label(root)
+
+
+def other_size_than_the_split(root):
+    write_frame(root, "train", "a", A, shape=(10, 20))
+    return image(root)
+
+
+def wrong_ids(root):
+    cv2.imwrite(str(label(root)), np.array([[7, 200]] * 2, np.uint8).repeat(4, 0).repeat(8, 1))
+    return label(root)
+
+
+def train_ids(root):
+    cv2.imwrite(str(label(root)), np.array([[0, 18], [13, 255]], np.uint8).repeat(4, 0).repeat(8, 1))
+    return label(root)
+
+
+def void(root):
+    cv2.imwrite(str(label(root)), np.array([[0, 3]] * 2, np.uint8).repeat(4, 0).repeat(8, 1))
+    return label(root)
+
+
+def broken_link(root):
+    image(root).unlink()
+    image(root).symlink_to("nowhere.png")
+    return image(root)
+
+
+def missing_label(root):
+    label(root).unlink()
+    return image(root)
+
+
+def missing_image(root):
+    image(root).unlink()
+    return label(root)
+
+
+def only_train_ids(root):
+    label(root).rename(label(root).with_name(f"{A}_gtFine_labelTrainIds.png"))
+    return image(root)
+
+
+def only_instances(root):
+    label(root).rename(label(root).with_name(f"{A}_gtFine_instanceIds.png"))
+    return image(root)
+
+
+def in_two_cities(root):
+    for path in (image(root), label(root)):
+        other = path.parent.parent / "b" / path.name
+        other.write_bytes(path.read_bytes())
+    return image(root).parent.parent / "b" / image(root).name
+
+
+def copied_under_another_name(root):
+    copy = image(root, "b_000009_000019")
+    shutil.copy(image(root), copy)
+    shutil.copy(label(root), label(root, "b_000009_000019"))
+    return copy
+
+
+def train_and_val_share(root):
+    copy = image(root, "c_000009_000019", "val")
+    shutil.copy(image(root), copy)
+    shutil.copy(label(root), label(root, "c_000009_000019", "val"))
+    return copy
+
+
+FILE_FAULTS = [
+    (truncated, "truncated after", "was interrupted"),
+    (truncated_in_its_header, "truncated after 20 bytes", "was interrupted"),
+    (empty, "the file is empty", "the disk was full"),
+    (jpeg, "is a JPEG named .png", "converted"),
+    (something_else, "not a PNG file", "something else"),
+    (grey, "8-bit grey; expected 8-bit RGB", "converted to grey"),
+    (alpha, "8-bit RGB with alpha; expected 8-bit RGB", "image editor"),
+    (sixteen_bits, "16-bit RGB; expected 8-bit RGB", "image editor"),
+    (palette, "8-bit palette; expected 8-bit RGB", "image editor"),
+    (instance_ids, "16-bit grey; expected 8-bit grey", "_instanceIds.png"),
+    (coloured, "8-bit RGB; expected 8-bit grey", "_color.png"),
+    (coloured_palette, "8-bit palette; expected 8-bit grey", "_color.png"),
+    (other_size, "is 15×8 pixels, but its image", "resized"),
+    (other_size_than_the_split, "is 20×10 pixels, most of its split are 16×8", "another source"),
+    (wrong_ids, "label ids [200] do not exist", "not the labels of Cityscapes"),
+    (train_ids, "label ids [255] do not exist", "train ids (0-18 and 255) under the name of label ids"),
+    (void, "no pixel belongs to a class", "label of the test split"),
+    (broken_link, "it links to nowhere.png, which does not exist", "moved"),
+    (missing_label, "this image has no label", "not unpacked to its end"),
+    (missing_image, "this label has no image", "not unpacked to its end"),
+    (only_train_ids, "this image has no label", "labelTrainIds.png is there: train ids"),
+    (only_instances, "this image has no label", "instanceIds.png is there: the instances, 16-bit"),
+    (in_two_cities, "this frame is also in another city", "copied or unpacked into another"),
+    (copied_under_another_name, "is the same image as", "copied or renamed"),
+    (train_and_val_share, "is the same image as", "train and val share it"),
+]
+
+
+def contents(root: Path) -> dict[Path, bytes | None]:
+    return {p: p.read_bytes() if p.is_file() else None for p in root.rglob("*")}
+
+
+@pytest.mark.parametrize(("damage", "problem", "cause"), FILE_FAULTS, ids=[f.__name__ for f, _, _ in FILE_FAULTS])
+def test_fault_of_a_file_is_one_message_with_its_name_and_cause(root, tmp_path, capsys, damage, problem, cause):
+    named = damage(root)
+    before = contents(tmp_path)
+    code, text = check_data(capsys, root)
+    assert code == 2
+    [message] = [line for line in text.splitlines() if line.startswith(str(named))]
+    assert problem in message
+    assert cause in message
+    assert "1 fault" in text or damage is in_two_cities
+    reported = json.loads(check_data(capsys, root, "--json")[1])["faults"]
+    assert str(named) in [fault["file"] for fault in reported]
+    assert contents(tmp_path) == before
+    # Conversion refuses the same, but for what only both splits together show.
+    if damage is not train_and_val_share:
+        with pytest.raises(DataError) as error:
+            survey(root, ["train"]).checked()
+        assert problem in str(error.value)
+
+
+def test_damage_inside_a_file_is_found_by_the_deep_check_and_by_conversion(root, tmp_path, capsys):
+    content = bytearray(image(root).read_bytes())
     content[len(content) // 2] ^= 1
-    image.write_bytes(content)
+    image(root).write_bytes(content)
+    code, text = check_data(capsys, root, "--deep")
+    assert code == 2
+    assert f"{image(root)}: wrong checksum" in text
+    with pytest.raises(DataError, match="wrong checksum"):
+        conversion.write(layout.frames(root, "train"), tmp_path / "out" / "cityscapes_train.mindrecord", workers=1)
+    assert not list((tmp_path / "out").iterdir())
 
 
-def empty(image, label):
-    image.write_bytes(b"")
+def test_train_ids_without_255_are_found_over_all_files(root, tmp_path, capsys):
+    for name in (A, B, C):
+        cv2.imwrite(str(label(root, name)), np.arange(18, dtype=np.uint8).repeat(8).reshape(8, 18)[:, :16])
+    code, text = check_data(capsys, root)
+    assert code == 2
+    assert f"{root / 'gtFine/train'}: no id above 18 occurs in 3 _labelIds.png files" in text
+    assert "train ids under the name of label ids" in text
+    with pytest.raises(DataError, match="no id above 18"):
+        conversion.write(layout.frames(root, "train"), tmp_path / "out" / "cityscapes_train.mindrecord", workers=1)
+    assert not list((tmp_path / "out").iterdir())
 
 
-def jpeg(image, label):
-    image.write_bytes(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+def without_root_rights() -> None:
+    """Root may read everything, whatever the permissions: give that up before the program starts."""
+    drop_capability = 24
+    for override in (1, 2):
+        ctypes.CDLL(None).prctl(drop_capability, override, 0, 0, 0)
 
 
-def grey(image, label):
-    cv2.imwrite(str(image), np.zeros((8, 16), np.uint8))
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_permissions_are_named(root, what):
+    place = image(root) if what == "file" else image(root).parent
+    place.chmod(0)
+    try:
+        command = [sys.executable, "-m", "adl.commands", "check-data", str(root)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=without_root_rights)
+    finally:
+        place.chmod(0o755)
+    assert done.returncode == 2
+    assert f"{place}: cannot be {'read' if what == 'file' else 'listed'} (Permission denied)" in done.stdout
+    assert "belongs to another user" in done.stdout
+    assert not done.stderr
 
 
-def sixteen_bit_label(image, label):
-    cv2.imwrite(str(label), np.zeros((8, 16), np.uint16))
+def test_count_is_insisted_on_only_where_one_is_stated(root, capsys):
+    assert check_data(capsys, root)[0] == 0
+    code, text = check_data(capsys, root, "--official")
+    assert code == 2
+    assert "the train split has 3 images, but expected_train_images is 2975" in text
+    assert "the val split has 1 images, but expected_val_images is 500" in text
 
 
-def other_size(image, label):
-    cv2.imwrite(str(label), np.zeros((8, 15), np.uint8))
+def test_many_faults_of_one_kind_are_counted_not_poured_out(root, capsys):
+    for i in range(9):
+        path = write_frame(root, "train", "a", f"a_{100 + i:06d}_000019")[0]
+        path.write_bytes(b"")
+    text = check_data(capsys, root)[1]
+    assert text.count("the file is empty") == faults.MOST_LISTED
+    assert f"… and {9 - faults.MOST_LISTED} more of this kind (empty)" in text
+    assert len(json.loads(check_data(capsys, root, "--json")[1])["faults"]) == 9
 
 
-def wrong_id(image, label):
-    cv2.imwrite(str(label), np.full((8, 16), 200, np.uint8))
+def test_test_split_is_counted_without_labels(root, capsys):
+    path = write_frame(root, "test", "t", "t_000001_000019")[1]
+    path.unlink()
+    code, text = check_data(capsys, root)
+    assert code == 0
+    assert "withheld" in next(line for line in text.splitlines() if line.startswith("test"))
 
 
-def unreadable(image, label):
-    image.unlink()
-    image.symlink_to("nowhere.png")
+def test_shallow_check_opens_no_more_than_it_needs(root, monkeypatch):
+    decoded = []
+    real = files.read_label
+    monkeypatch.setattr("adl.cityscapes.survey.SAMPLED_LABELS", 1)
+    monkeypatch.setattr(files, "read_label", lambda frame: decoded.append(frame) or real(frame))
+    found = survey(root)
+    assert len(decoded) == found.decoded == 2, "one label a split"
 
 
-@pytest.mark.parametrize(
-    ("damage", "file", "reason"),
-    [
-        (truncate, "image", "truncated"),
-        (flip_a_bit, "image", "wrong checksum"),
-        (empty, "image", "empty"),
-        (jpeg, "image", "not a PNG"),
-        (grey, "image", "8-bit grey; expected 8-bit RGB"),
-        (sixteen_bit_label, "label", "16-bit grey; expected 8-bit grey"),
-        (other_size, "label", "is 15×8 pixels, but its image"),
-        (wrong_id, "label", r"label ids \[200\] do not exist"),
-        (unreadable, "image", "cannot be read"),
-    ],
-)
-def test_bad_file_is_named_with_the_reason(tmp_path, damage, file, reason):
-    image, label = write_frame(tmp_path, "train", "a", "a_000001_000019")
-    frame = cityscapes.frames(tmp_path, "train")[0]
-    cityscapes.read_frame(frame)
-    damage(image, label)
-    with pytest.raises(AdlError, match=reason) as error:
-        cityscapes.read_frame(frame)
-    assert str({"image": image, "label": label}[file]) in str(error.value)
+# Faults of the folders: (what is done, which returns the data_path that the user then gives; the advice).
+
+
+def one_level_too_deep(root):
+    return root / "leftImg8bit"
+
+
+def three_levels_too_deep(root):
+    return root / "leftImg8bit" / "train" / "a"
+
+
+def one_level_too_high(root):
+    return root.parent
+
+
+def only_the_images(root):
+    shutil.rmtree(root / "gtFine")
+    return root
+
+
+def only_the_labels(root):
+    shutil.rmtree(root / "leftImg8bit")
+    return root
+
+
+def misspelt_as_in_2021(root):
+    (root / "leftImg8bit").rename(root / "leftImage8bit")
+    return root
+
+
+def misspelt_labels(root):
+    (root / "gtFine").rename(root / "gtfine")
+    return root
+
+
+def misspelt_split(root):
+    (root / "gtFine" / "train").rename(root / "gtFine" / "training")
+    return root
+
+
+def each_zip_in_its_folder(root):
+    for folder in ("leftImg8bit", "gtFine"):
+        (root / f"{folder}_trainvaltest").mkdir()
+        (root / folder).rename(root / f"{folder}_trainvaltest" / folder)
+    return root
+
+
+def still_packed(root):
+    shutil.rmtree(root / "gtFine")
+    (root / "gtFine_trainvaltest.zip").write_bytes(b"PK")
+    return root
+
+
+def zip_as_path(root):
+    (root / "x.zip").write_bytes(b"PK")
+    return root / "x.zip"
+
+
+def coarse_labels(root):
+    (root / "gtFine").rename(root / "gtCoarse")
+    return root
+
+
+def without_cities(root):
+    for path in (root / "leftImg8bit/train").rglob("*.png"):
+        path.rename(root / "leftImg8bit/train" / path.name)
+    return root
+
+
+def other_suffix(root):
+    for path in (root / "leftImg8bit/train").rglob("*.png"):
+        path.rename(path.with_name(path.name.replace("_leftImg8bit", "")))
+    return root
+
+
+def no_label_ids_at_all(root):
+    for path in (root / "gtFine/train").rglob("*.png"):
+        path.rename(path.with_name(path.name.replace("labelIds", "color")))
+    return root
+
+
+def misspelt_path(root):
+    return root.parent / "cityscape"
+
+
+def empty_folder(root):
+    shutil.rmtree(root)
+    root.mkdir()
+    return root
+
+
+LAYOUT_FAULTS = [
+    (one_level_too_deep, "data_path lies inside the data set. Set data_path to {root}."),
+    (three_levels_too_deep, "data_path lies inside the data set. Set data_path to {root}."),
+    (one_level_too_high, "data_path lies above the data set. Set data_path to {root}."),
+    (only_the_images, "holds no gtFine/. Likely cause: only leftImg8bit_trainvaltest.zip is unpacked here."),
+    (only_the_labels, "holds no leftImg8bit/. Likely cause: only gtFine_trainvaltest.zip is unpacked here."),
+    (misspelt_as_in_2021, "leftImage8bit is misspelt. Rename {root}/leftImage8bit to {root}/leftImg8bit."),
+    (misspelt_labels, "gtfine is misspelt. Rename {root}/gtfine to {root}/gtFine."),
+    (misspelt_split, "training is misspelt. Rename {root}/gtFine/training to {root}/gtFine/train."),
+    (each_zip_in_its_folder, "Move {root}/gtFine_trainvaltest/gtFine to {root}/gtFine."),
+    (still_packed, "gtFine_trainvaltest.zip is still packed. Unpack it there: unzip"),
+    (zip_as_path, "is a file. Likely cause: the zip is not unpacked"),
+    (coarse_labels, "gtCoarse are the coarse labels, which are not used. Unpack gtFine_trainvaltest.zip"),
+    (
+        without_cities,
+        "files lie directly in it, as a_000001_000019_leftImg8bit.png. Put each in the folder of its city",
+    ),
+    (other_suffix, "have other names, as a_000001_000019.png. Name them <city>_<sequence>_<frame>_leftImg8bit.png"),
+    (no_label_ids_at_all, "there are only other kinds of labels, as a_000001_000019_gtFine_color.png"),
+    (misspelt_path, "does not exist. Likely cause: a misspelt or moved folder. Did you mean {root}."),
+    (empty_folder, "holds neither leftImg8bit/ nor gtFine/. Likely cause: this is not the folder of Cityscapes."),
+]
+
+
+@pytest.mark.parametrize(("damage", "advice"), LAYOUT_FAULTS, ids=[f.__name__ for f, _ in LAYOUT_FAULTS])
+def test_fault_of_the_layout_says_which_folder_was_meant(root, tmp_path, capsys, damage, advice):
+    path = damage(root)
+    before = contents(tmp_path)
+    code, text = check_data(capsys, path)
+    assert code == 2
+    assert advice.format(root=root) in text
+    assert str(path) in text
+    assert contents(tmp_path) == before
+    assert len([line for line in text.splitlines() if "Likely cause" in line]) <= 2, text
+
+
+def test_path_of_the_parameters_is_the_default(root, tmp_path, capsys, monkeypatch):
+    text = (ROOT / "params.yaml").read_text().replace("data_path: data/synthetic", f"data_path: {root}")
+    (tmp_path / "params.yaml").write_text(text.replace("expected_val_images: null", "expected_val_images: 500"))
+    monkeypatch.chdir(tmp_path)
+    code, text = check_data(capsys)
+    assert code == 2
+    assert "the val split has 1 images, but expected_val_images is 500" in text
+
+
+def test_check_imports_no_mindspore(root):
+    code = "import sys; sys.modules['mindspore'] = None\nfrom adl import commands\ncommands.main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "check-data", str(root), "--deep"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert "every byte and pixel" in done.stdout

@@ -11,7 +11,7 @@ import pytest
 from mindspore import Tensor
 
 from adl import baselines, cityscapes, deployment, evaluation, export, network, records
-from adl.cityscapes import CATEGORIES, CLASS_NAMES
+from adl.cityscapes import CATEGORIES, CLASS_NAMES, layout
 from adl.errors import AdlError
 from tests.data import write_record, write_scenes
 from tests.test_scoring import official_scores
@@ -45,7 +45,7 @@ def score(net, folder, predictions, **changes):
 
 def test_miou_equals_the_official_script_on_the_files_written(net, raw, folder, tmp_path, monkeypatch, capsys):
     result = score(net, folder, tmp_path / "predictions")
-    frames = cityscapes.frames(raw, "val")
+    frames = layout.frames(raw, "val")
     pairs = []
     for frame in frames:
         found = list((tmp_path / "predictions").rglob(f"{frame.name}*"))
@@ -120,7 +120,7 @@ def test_exported_file_gives_the_checkpoints_results(mindir, net, raw, folder, t
     expected = score(net, folder, tmp_path / "evaluate")
     result = deployment.infer(
         path,
-        cityscapes.frames(raw, "val"),
+        layout.frames(raw, "val"),
         device_target="CPU",
         flip=True,
         reference=tmp_path / "evaluate",
@@ -136,7 +136,7 @@ def test_image_of_another_size_is_refused_by_name(mindir, raw, tmp_path):
     other = write_scenes(tmp_path / "other", height=70, train=1, val=1)
     with pytest.raises(AdlError, match=r"elmstad_000000_000019_leftImg8bit\.png: is 70×140.*takes 64×128"):
         deployment.infer(
-            path, cityscapes.frames(other, "val"), device_target="CPU", flip=False,
+            path, layout.frames(other, "val"), device_target="CPU", flip=False,
             reference=tmp_path, predictions=tmp_path / "infer",
         )  # fmt: skip
     assert not (tmp_path / "infer").exists()

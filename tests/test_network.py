@@ -10,9 +10,8 @@ import pytest
 from mindspore import Tensor
 
 from adl import network
-from adl.architecture import Architecture
+from adl.architecture import Architecture, moved
 from adl.network import drop_path
-from adl.network.encoder import moved
 from adl.network.normalization import batch_norm
 
 pytestmark = pytest.mark.usefixtures("pynative")

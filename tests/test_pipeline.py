@@ -15,7 +15,9 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from adl.artifacts import digest
+from adl import cityscapes, synthetic
+from adl.artifacts import digest, write_image
+from tests import test_cityscapes
 from tests.conftest import ROOT
 
 TINY = {
@@ -83,8 +85,8 @@ def run(folder: Path, *command: str, timeout: float = 280) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
-def succeeds(folder: Path, *command: str) -> str:
-    result = run(folder, *command)
+def succeeds(folder: Path, *command: str, timeout: float = 280) -> str:
+    result = run(folder, *command, timeout=timeout)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
 
@@ -119,7 +121,10 @@ def refused(folder: Path, *command: str) -> str:
         ({"net_arch": "architectures/none.npy"}, "architectures/none.npy: no such file"),
         ({"warmup_iters": 100}, "warmup_iters is 100, but the whole run has 2 steps"),
         ({"export_width": 64}, "export_height × export_width is 64×64, but the val images are 64×128"),
-        ({"data_path": "nowhere"}, "nowhere: no file leftImg8bit/train"),
+        ({"data_path": "nowhere"}, "nowhere: does not exist"),
+        ({"expected_train_images": 2975}, "embedded scenes, of which 4 are drawn, but 2975 images are expected"),
+        ({"device_num": 2}, "device_num: 2. This version trains on one device."),
+        ({"modelArts": True}, "modelArts: true. This version does not copy"),
         ({"ckpt_name": "lost.ckpt"}, "pretrained/lost.ckpt does not exist; pretrained/ holds no checkpoint"),
     ],
 )
@@ -139,6 +144,15 @@ def test_conversion_refuses_a_damaged_file_by_name(workspace):
     image.write_bytes(image.read_bytes()[:1000])
     message = refused(workspace, "python", "-m", "pipeline.mindrecord", "--split", "val")
     assert f"{image.relative_to(workspace)}: the file is truncated" in message
+
+
+@pytest.mark.parametrize(
+    "command", [("mindrecord", "--split", "test"), ("evaluate", "--split", "test", "--output", "x")], ids=lambda c: c[0]
+)
+def test_asking_for_the_test_split_explains_that_its_labels_are_withheld(workspace, command):
+    message = refused(workspace, "python", "-m", f"pipeline.{command[0]}", *command[1:])
+    assert "the labels of the test split are withheld by Cityscapes" in message
+    assert "adl submission" in message
 
 
 def test_killed_synthesis_leaves_no_process_and_no_half_written_data(workspace):
@@ -184,8 +198,7 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
     git(workspace, "add", "-A")
     git(workspace, "commit", "-q", "-m", "first run")
 
-    assert ran(succeeds(workspace, "dvc", "repro")) == set()
-    assert "up to date" in succeeds(workspace, "dvc", "repro")
+    assert ran(succeeds(workspace, "dvc", "repro")) == {"check"}
 
     output = run(workspace, "dvc", "exp", "run", "-S", "bn_momentum=2")
     assert output.returncode != 0
@@ -206,7 +219,7 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
     assert json.loads((workspace / "metrics/evaluate.json").read_text()) == first
     assert digest(workspace / "models/autodeeplab.ckpt") == model
     assert (workspace / "adl/report.py").read_text().endswith("# edited\n")
-    assert ran(succeeds(workspace, "dvc", "repro")) == set()
+    assert ran(succeeds(workspace, "dvc", "repro")) == {"check"}
 
     # There again and back by parameters alone: DVC's run cache has both models, nothing is trained.
     set_params(workspace, bn_momentum=0.5)
@@ -221,3 +234,55 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
     command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "models/autodeeplab.ckpt", "--output", "elsewhere")
     succeeds(workspace, *command)
     assert json.loads((workspace / "elsewhere/evaluate.json").read_text()) == first
+
+
+def draw(root: Path, frames: list[tuple[str, str]], *, height: int) -> None:
+    """Scenes as frames of given splits and names, in the layout of Cityscapes."""
+    for number, (split, name) in enumerate(frames):
+        image, labels = synthetic.scene(split, number, height=height, seed=0)
+        write_image(cityscapes.image_path(root, split, name[0], name), image)
+        write_image(cityscapes.label_path(root, split, name[0], name), labels)
+
+
+@pytest.mark.slow
+def test_layout_faults_stop_dvc_repro_before_it_removes_anything(workspace):
+    root, sound = workspace / "raw/cityscapes", workspace / "sound"
+    frames = [("train", name) for name in (test_cityscapes.A, test_cityscapes.B, test_cityscapes.C)]
+    draw(sound, [*frames, ("val", "c_000004_000019")], height=64)
+    shutil.copytree(sound, root)
+    set_params(workspace, data_path="raw/cityscapes")
+    succeeds(workspace, "dvc", "repro")
+    results = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(workspace / folder)}
+    parameters = (workspace / "params.yaml").read_text()
+    for damage, advice in test_cityscapes.LAYOUT_FAULTS:
+        shutil.rmtree(workspace / "raw")
+        shutil.copytree(sound, root)
+        (workspace / "params.yaml").write_text(parameters)
+        path = damage(root).relative_to(workspace)
+        if path != root.relative_to(workspace):
+            set_params(workspace, data_path=str(path))
+        done = run(workspace, "dvc", "repro")
+        assert done.returncode != 0, damage.__name__
+        assert "Traceback" not in done.stdout + done.stderr, damage.__name__
+        # What lies inside or above is named with its whole path, the rest as data_path does.
+        told = done.stderr.replace(str(workspace) + "/", "")
+        assert advice.format(root=root.relative_to(workspace)) in told, (damage.__name__, done.stderr)
+        after = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(workspace / folder)}
+        assert after == results, damage.__name__
+
+
+@pytest.mark.slow
+def test_full_size_tree_goes_through_the_recipe_for_a_cpu_with_the_published_network(workspace):
+    root = workspace / "raw"
+    frames = [("train", f"a_{i:06d}_000019") for i in range(22)] + [("val", "b_000000_000019")]
+    draw(root, frames, height=1024)
+    succeeds(workspace, "adl", "recipe", "cityscapes-cpu", "--data-path", "raw")
+    output = succeeds(workspace, "dvc", "repro", timeout=900)
+    assert ran(output) == EVERY_STAGE - {"synthesize"}
+    assert "10,395,808" in output
+    metrics = {p.stem: json.loads(p.read_text()) for p in (workspace / "metrics").glob("*.json")}
+    assert (metrics["train"]["steps"], metrics["train"]["parameters"]) == (11, 10_395_808)
+    assert metrics["evaluate"]["images"] == metrics["infer"]["images"] == 1
+    assert metrics["infer"]["agreement"] > 99.99
+    sidecar = json.loads((workspace / "models/autodeeplab.mindir.json").read_text())
+    assert (sidecar["input"]["height"], sidecar["input"]["width"]) == (1024, 2048)

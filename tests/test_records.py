@@ -9,7 +9,8 @@ import mindspore.dataset as ds
 import numpy as np
 import pytest
 
-from adl import cityscapes, records
+from adl import cityscapes, conversion, records
+from adl.cityscapes import files, layout
 from adl.errors import AdlError
 from tests.data import write_frame, write_record
 
@@ -23,7 +24,7 @@ def root(tmp_path):
 
 def test_image_bytes_pass_unchanged_and_labels_become_train_ids(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
-    frames = cityscapes.frames(root, "train")
+    frames = layout.frames(root, "train")
     rows = list(ds.MindDataset(str(record), shuffle=False).create_dict_iterator(num_epochs=1, output_numpy=True))
     assert [str(row["file_name"]) for row in rows] == [f.name for f in frames]
     for row, frame in zip(rows, frames, strict=True):
@@ -34,7 +35,7 @@ def test_image_bytes_pass_unchanged_and_labels_become_train_ids(root, tmp_path):
 
 def test_reading_gives_bgr_images_in_order_up_to_the_limit(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
-    frames = cityscapes.frames(root, "train")
+    frames = layout.frames(root, "train")
     rows = list(records.read(record, limit=3))
     assert [name for name, _, _ in rows] == [f.name for f in frames[:3]]
     np.testing.assert_array_equal(rows[0][1], cv2.imread(str(frames[0].image)))
@@ -43,7 +44,7 @@ def test_reading_gives_bgr_images_in_order_up_to_the_limit(root, tmp_path):
 def test_manifest_counts_images_and_pixels(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     manifest = records.read_manifest(record)
-    labels = [cityscapes.TRAIN_ID[cityscapes.read_frame(f)[1]] for f in cityscapes.frames(root, "train")]
+    labels = [cityscapes.TRAIN_ID[files.read_frame(f)[1]] for f in layout.frames(root, "train")]
     counts = np.bincount(np.concatenate([label.ravel() for label in labels]), minlength=256)
     assert manifest["images"] == 7
     assert manifest["classes"] == 19
@@ -62,10 +63,10 @@ def test_digest_follows_from_the_content(root, tmp_path):
 def test_bad_frame_leaves_the_earlier_record_and_nothing_else(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     before = {p.name: p.read_bytes() for p in record.parent.iterdir()}
-    frames = cityscapes.frames(root, "train")
+    frames = layout.frames(root, "train")
     frames[4].image.write_bytes(frames[4].image.read_bytes()[:50])
     with pytest.raises(AdlError, match="truncated"):
-        records.write(frames, record, workers=2)
+        conversion.write(frames, record, workers=2)
     assert {p.name: p.read_bytes() for p in record.parent.iterdir()} == before
 
 

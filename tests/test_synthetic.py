@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from adl import cityscapes, synthetic
+from adl.cityscapes import files, layout
 from tests.data import write_scenes
 
 
@@ -49,13 +50,13 @@ def test_full_size_scene_can_be_drawn():
 
 def test_tree_has_the_layout_of_cityscapes(tmp_path):
     root = write_scenes(tmp_path / "data", train=5, val=3)
-    train, val = cityscapes.frames(root, "train"), cityscapes.frames(root, "val")
+    train, val = layout.frames(root, "train"), layout.frames(root, "val")
     assert (len(train), len(val)) == (5, 3)
     assert len({f.city for f in train}) > 1
     assert len({f.city for f in val}) > 1
     assert not {f.city for f in train} & {f.city for f in val}
     for frame in train + val:
-        cityscapes.read_frame(frame)
+        files.read_frame(frame)
         assert frame.name.startswith(f"{frame.city}_")
     pixels = [f.image.read_bytes() for f in train + val]
     assert len(set(pixels)) == 8
@@ -63,9 +64,9 @@ def test_tree_has_the_layout_of_cityscapes(tmp_path):
 
 def test_writing_again_replaces_the_tree(tmp_path):
     root = write_scenes(tmp_path / "data", train=3, val=1)
-    first = {f.name: f.image.read_bytes() for f in cityscapes.frames(root, "train")}
+    first = {f.name: f.image.read_bytes() for f in layout.frames(root, "train")}
     write_scenes(root, train=2, val=1)
-    second = {f.name: f.image.read_bytes() for f in cityscapes.frames(root, "train")}
+    second = {f.name: f.image.read_bytes() for f in layout.frames(root, "train")}
     assert second == {name: first[name] for name in second}
     assert len(second) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["data"]

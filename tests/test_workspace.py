@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +18,13 @@ CANNOT_CHANGE_NUMBERS = {
     "pipeline/__init__.py",
     "adl/__init__.py",
     "adl/artifacts.py",
+    "adl/cost.py",
     "adl/errors.py",
     "adl/figures.py",
     "adl/params.py",
     "adl/progress.py",
     "adl/report.py",
+    "adl/summary.py",
 }
 
 
@@ -101,7 +102,19 @@ def test_stage_declares_the_parameters_that_it_reads(stage):
 
 
 def test_what_people_need_without_mindspore_imports_without_it():
-    modules = ["params", "architecture", "cityscapes", "scoring", "artifacts", "figures", "report", "preflight"]
+    modules = [
+        "params",
+        "architecture",
+        "cityscapes",
+        "scoring",
+        "artifacts",
+        "figures",
+        "report",
+        "preflight",
+        "cost",
+        "summary",
+        "recipes",
+    ]
     code = "import sys; sys.modules['mindspore'] = None\n" + "\n".join(f"import adl.{name}" for name in modules)
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -112,11 +125,3 @@ def test_the_onednn_setting_is_made_before_mindspore_can_be_imported():
     environment = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment)
     assert result.stdout.strip() == "AVX2"
-
-
-def test_readme_names_only_files_that_exist():
-    text = (ROOT / "README.md").read_text()
-    for name in re.findall(r"`((?:tests|pipeline|adl|architectures)/[\w/.]+)`", text):
-        assert (ROOT / name).exists(), name
-    for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", text):
-        assert (ROOT / target).exists(), target

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
+from adl.architecture import ASPP_CHANNELS as CHANNELS
+from adl.architecture import ASPP_DILATIONS as DILATIONS
 from adl.network.normalization import Norm
 from adl.network.operations import ConvNormAct, conv
-
-CHANNELS = 256
-DILATIONS = (6, 12, 18)
 
 
 class ASPP(nn.Cell):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from adl.network import aspp
+from adl.architecture import ASPP_CHANNELS, LOW_LEVEL_CHANNELS
+from adl.architecture import DECODER_CHANNELS as CHANNELS
 from adl.network.drop_path import HashedDropout
 from adl.network.normalization import Norm
 from adl.network.operations import ConvNormAct, conv, resize, small_normal
-
-LOW_LEVEL_CHANNELS = 48
-CHANNELS = 256
 
 
 class Decoder(nn.Cell):
@@ -23,7 +21,7 @@ class Decoder(nn.Cell):
         )
         self.refine = nn.CellList(
             [
-                ConvNormAct(conv(aspp.CHANNELS + LOW_LEVEL_CHANNELS, CHANNELS, 3), norm(CHANNELS), nn.ReLU()),
+                ConvNormAct(conv(ASPP_CHANNELS + LOW_LEVEL_CHANNELS, CHANNELS, 3), norm(CHANNELS), nn.ReLU()),
                 ConvNormAct(conv(CHANNELS, CHANNELS, 3), norm(CHANNELS), nn.ReLU()),
             ]
         )

@@ -6,7 +6,7 @@ import itertools
 
 from mindspore import Tensor, nn
 
-from adl.architecture import LOW_LEVEL_CELL, Architecture
+from adl.architecture import LOW_LEVEL_CELL, Architecture, moved
 from adl.network.cell import Cell
 from adl.network.normalization import Norm
 from adl.network.operations import ConvNormAct, conv
@@ -55,12 +55,3 @@ class Encoder(nn.Cell):
             if i == LOW_LEVEL_CELL:
                 low_level = output
         return low_level, previous
-
-
-def moved(n: int, move: int) -> int:
-    """The length of a side after a move of -1, 0 or +1 levels. 33 → 17 → 33: odd lengths keep aligned corners."""
-    if move > 0:
-        return (n + 1) // 2
-    if move < 0:
-        return 2 * n - n % 2
-    return n

@@ -16,7 +16,7 @@ from adl.artifacts import replacing_folder, write_image
 from adl.progress import track
 from adl.synthetic import street
 
-CITIES = {"train": ("aldorf", "brenhaven", "carlsund", "dunmere"), "val": ("elmstad", "fjordby")}
+CITIES = {"train": ("aldorf", "brenhaven", "carlsund", "dunmere"), "val": ("elmstad", "fjordby"), "test": ("grenholm",)}
 
 
 def write(root: Path, *, images: dict[str, int], height: int, seed: int, workers: int) -> None:
@@ -48,5 +48,5 @@ def _write_scene(task: tuple[Path, str, str, int, int, int]) -> None:
 
 def scene(split: str, number: int, *, height: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Image (height, 2·height, 3) uint8 RGB and label ids (height, 2·height) uint8 of one scene."""
-    rng = np.random.default_rng([seed, cityscapes.SPLITS.index(split), number, 3])
+    rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
     return street.draw(height, 2 * height, rng)

@@ -1,0 +1,54 @@
+"""What is wrong with the data: which file, what was found, why, and what to do about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from adl.errors import AdlError
+
+MOST_LISTED = 5
+"""Faults of one kind that a text lists."""
+ZIPS = {
+    "leftImg8bit": "leftImg8bit_trainvaltest.zip (the 3rd, 11 GB)",
+    "gtFine": "gtFine_trainvaltest.zip (the 1st, 241 MB)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """kind: one word for each sort of fault. problem, cause and remedy read as sentences without their full stop."""
+
+    kind: str
+    file: Path
+    problem: str
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}. Likely cause: {self.cause}. {self.remedy}."
+
+    def to_json(self) -> dict[str, str]:
+        return {field: str(value) for field, value in dataclasses.asdict(self).items()}
+
+
+class DataError(AdlError):
+    """One or more faults of the data."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(listing(faults))
+        self.faults = tuple(faults)
+
+
+def listing(faults: Sequence[Fault]) -> str:
+    """One fault a line, the first few of each kind."""
+    lines, seen, total = [], Counter[str](), Counter(fault.kind for fault in faults)
+    for fault in faults:
+        seen[fault.kind] += 1
+        if seen[fault.kind] <= MOST_LISTED:
+            lines.append(str(fault))
+        if seen[fault.kind] == total[fault.kind] > MOST_LISTED:
+            lines.append(f"… and {total[fault.kind] - MOST_LISTED} more of this kind ({fault.kind})")
+    return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""The `adl` command for people: one module a subcommand, each with `add(subcommands)`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from adl.errors import RETURNS, reported
+
+
+def add_command(
+    subcommands: Any, name: str, run: Callable[[argparse.Namespace], None], *, description: str, example: str
+) -> argparse.ArgumentParser:
+    """A subcommand whose help says what it reads, writes and returns, with an example.
+
+    description: its first line is the summary; `reads:` and `writes:` lines follow.
+    """
+    parser = subcommands.add_parser(
+        name,
+        help=description.split("\n", maxsplit=1)[0],
+        description=description,
+        epilog=f"{RETURNS}\n\nexample:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def parser() -> argparse.ArgumentParser:
+    from adl.commands import check_data, explain, predict, recipe, submission
+
+    whole = argparse.ArgumentParser(
+        prog="adl",
+        description="Auto-DeepLab on MindSpore: what is done beside the pipeline, which `dvc repro` runs.",
+        epilog="adl COMMAND --help explains each, with an example.",
+    )
+    subcommands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (check_data, recipe, explain, predict, submission):
+        module.add(subcommands)
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    chosen = parser().parse_args(arguments)
+    with reported():
+        chosen.run(chosen)

@@ -1,0 +1,5 @@
+"""`python -m adl.commands`: the `adl` command where it is not installed."""
+
+from adl.commands import main
+
+main()

@@ -1,0 +1,86 @@
+"""adl recipe: write params.yaml for a published run, or for a first one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from adl import cost, params, recipes, runtime
+from adl.architecture import Architecture
+from adl.artifacts import write_text
+from adl.cityscapes import SPLIT_SIZES
+from adl.commands import add_command
+from adl.params import Params
+from adl.progress import rough_duration
+from adl.schedule import steps_an_epoch
+
+PARAMS = Path("params.yaml")
+SYNTHETIC = "data/synthetic"
+DESCRIPTION = """list the recipes, or write one to params.yaml
+
+reads:  pipeline/recipes/*.yaml, params.yaml
+writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
+        every other value comes from the recipe, whatever stood there"""
+
+
+def add(subcommands: Any) -> None:
+    command = add_command(
+        subcommands,
+        "recipe",
+        run,
+        description=DESCRIPTION,
+        example="adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run",
+    )
+    command.add_argument("name", nargs="?", metavar="NAME", help="without it: list them")
+    command.add_argument("--dry-run", action="store_true", help="only show what would change")
+    command.add_argument("--all", action="store_true", help="take the machine keys from the recipe too")
+    command.add_argument("--data-path", metavar="PATH", help="set data_path too")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    present = recipes.present(PARAMS)
+    if arguments.name is None:
+        device = present.get("device_target", "CPU")
+        rows = [
+            (name, recipes.about(name), *_plan(name, recipes.load(name, present), device)) for name in recipes.names()
+        ]
+        print(tabulate(rows, headers=("recipe", "", "steps", f"training on {device}"), maxcolwidths=[None, 62]))
+        print(f"\n{_basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}.")
+        return
+    recipes.check_name(arguments.name)
+    text = recipes.text(arguments.name, present, machine=arguments.all, data_path=arguments.data_path)
+    changes = recipes.changes(present, text)
+    print(tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True) if changes else "no change")
+    p = params.parse(text, f"recipe {arguments.name} with the values of this machine")
+    if not arguments.dry_run:
+        write_text(PARAMS, text)
+        print(f"\n{PARAMS} is now the recipe {arguments.name}. `dvc repro` runs it.")
+    if arguments.name.startswith("cityscapes") and p.data_path == SYNTHETIC:
+        print(
+            f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
+            f"(adl recipe {arguments.name} --data-path PATH)."
+        )
+
+
+def _plan(name: str, p: Params, device: str) -> tuple[str, str]:
+    """(steps, rough time) of a recipe's training on a kind of device."""
+    images = p.synthetic_train_images if name == recipes.SHIPPED else SPLIT_SIZES["train"]
+    steps = p.epochs * steps_an_epoch(images, p.batch_size)
+    architecture = Architecture.from_params(p)
+    if device == "CPU":
+        a_step = cost.cpu_step(architecture, p.crop_size, p.batch_size, cores=runtime.cores())
+    else:
+        a_step = cost.ascend_step(architecture, p.crop_size, p.batch_size // p.device_num)
+    return f"{steps:,}", rough_duration(steps * a_step)
+
+
+def _basis(device: str) -> str:
+    if device == "CPU":
+        return f"Times: for {runtime.cores()} cores, from the size of the network, to within a factor of two."
+    return (
+        "Times: scaled from 0.59 s a step (S, crop 769, 2 images on each of 8 Ascend 910), which the README of 2021 "
+        "states; nothing was measured on Ascend with this project."
+    )

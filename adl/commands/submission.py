@@ -1,0 +1,78 @@
+"""adl submission: the zip of label maps that the benchmark's server scores."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from adl import params
+from adl.artifacts import digest, write_image
+from adl.cityscapes import WITHHELD, layout, prediction_path
+from adl.cityscapes.faults import DataError
+from adl.commands import add_command
+from adl.commands.predict import add_model_arguments, params_for
+from adl.errors import AdlError
+from adl.progress import track
+
+DESCRIPTION = """label the test split, check every label map, and zip them for the Cityscapes server
+
+reads:  PATH/leftImg8bit/test (no labels: they are withheld) and a trained model; or label maps that are already there
+writes: label-id PNGs below data/predictions/test, kept so that an interrupted run goes on, and the zip"""
+PREDICTIONS = Path("data/predictions/test")
+
+
+def add(subcommands: Any) -> None:
+    command = add_command(
+        subcommands,
+        "submission",
+        run,
+        description=DESCRIPTION,
+        example="adl submission /data/cityscapes --output submission.zip",
+    )
+    command.add_argument("path", nargs="?", type=Path, help="default: data_path of params.yaml")
+    add_model_arguments(command)
+    command.add_argument(
+        "--multiscale", action="store_true", help="average over scales 0.5 to 1.75 (eleven times the work)"
+    )
+    command.add_argument("--predictions", type=Path, help="check and zip the label maps in this folder instead")
+    command.add_argument("--output", type=Path, default=Path("submission.zip"), help="default: %(default)s")
+    command.add_argument("--partial", action="store_true", help="accept another number of images than 1525")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from adl import submission
+
+    root = arguments.path or Path(params.load().data_path)
+    frames, faults = layout.unlabelled(root, "test")
+    if faults:
+        raise DataError(layout.missing_folders(root) or faults)
+    if not arguments.partial:
+        submission.check_count(frames)
+    predictions = arguments.predictions or _predict(arguments, frames)
+    submission.pack(submission.check(predictions, frames), arguments.output)
+    print(f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image")
+    print(f"No mIOU is given: {WITHHELD.split(':')[0]}.")
+
+
+def _predict(arguments: argparse.Namespace, frames: list[layout.Frame]) -> Path:
+    """Label what is not labelled yet by this very model in this mode."""
+    from adl import prediction
+
+    if not arguments.model.is_file():
+        raise AdlError(f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model.")
+    predictor = prediction.Predictor.load(
+        arguments.model,
+        device_target=arguments.device,
+        flip=not arguments.no_flip,
+        multiscale=arguments.multiscale,
+        params=params_for(arguments.model),
+        one_size=True,
+    )
+    folder = PREDICTIONS / f"{digest(arguments.model)[:12]}-{predictor.mode}"
+    todo = [frame for frame in frames if not prediction_path(folder, frame.name).exists()]
+    if len(todo) < len(frames):
+        print(f"{len(frames) - len(todo)} of {len(frames)} label maps are there already: {folder}", flush=True)
+    for frame in track(todo, len(todo), "predicting"):
+        write_image(prediction_path(folder, frame.name), predictor(prediction.read_image(frame.image)))
+    return folder

@@ -1,0 +1,122 @@
+"""Label maps of any image, of any size, from a checkpoint or an exported file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from adl import checkpoint, inference, runtime
+from adl.architecture import Architecture
+from adl.artifacts import sidecar_path
+from adl.cityscapes import LABEL_ID
+from adl.errors import AdlError
+from adl.params import SMALLEST_SIDE, Params
+
+LONGEST_SIDE = 2048
+"""Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+class Predictor:
+    """A model at work: image in, label ids out.
+
+    size: (height, width) of the only input that the model takes; None: any.
+    """
+
+    def __init__(self, passes: dict[float, inference.Pass], size: tuple[int, int] | None, mode: str) -> None:
+        self.passes, self.size, self.mode = passes, size, mode
+
+    @classmethod
+    def load(
+        cls,
+        model: Path,
+        *,
+        device_target: str,
+        flip: bool,
+        multiscale: bool = False,
+        params: Params | None = None,
+        one_size: bool = False,
+    ) -> Predictor:
+        """A `.ckpt` with its sidecar (or, without one, the architecture of params), or a `.mindir` with its sidecar.
+
+        one_size: all images will have the same size, so that it is worth while to compile the network for it.
+        """
+        mode = inference.modes(multiscale=multiscale, flip=flip)[0]
+        if not model.is_file():
+            raise AdlError(f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt or .mindir with --model.")
+        if model.suffix != ".mindir":
+            network = checkpoint.restore(
+                model, checkpoint.architecture_of(model, params), device_target=device_target, graph=one_size
+            )
+            return cls(inference.passes(network, multiscale=multiscale), None, mode)
+        if multiscale:
+            raise AdlError(f"{model}: a MINDIR takes one size; for several scales use the checkpoint.")
+        Architecture.from_sidecar(sidecar_path(model))
+        takes = json.loads(sidecar_path(model).read_text())["input"]
+        runtime.start(device_target)
+        return cls({1.0: inference.exported(model)}, (takes["height"], takes["width"]), mode)
+
+    def __call__(self, image: np.ndarray, *, longest_side: int = LONGEST_SIDE) -> np.ndarray:
+        """image: (H, W, 3) uint8 BGR. Returns (H, W) uint8 label ids.
+
+        An image with a side above longest_side, one too small, or of another size than the model takes is scaled, and
+        its probabilities are scaled back; its aspect ratio is kept.
+        """
+        size = image.shape[0], image.shape[1]
+        inner = _fitting(size, self.size, longest_side)
+        canvas = image if inner == size else cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
+        if self.size and self.size != inner:
+            # Padded as in training: black, at the bottom and on the right.
+            below, right = self.size[0] - inner[0], self.size[1] - inner[1]
+            canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        if canvas.shape[:2] == size:
+            return LABEL_ID[inference.label_maps(self.passes, canvas, flip=self.mode.endswith("flip"))[self.mode]]
+        summed = inference.probabilities(self.passes, canvas, flip=self.mode.endswith("flip"))[self.mode]
+        return LABEL_ID[_enlarged_argmax(summed[0].asnumpy()[:, : inner[0], : inner[1]], size)]
+
+
+def _fitting(size: tuple[int, int], takes: tuple[int, int] | None, longest_side: int) -> tuple[int, int]:
+    """(height, width) that an image is scaled to."""
+    if takes:
+        scale = min(takes[0] / size[0], takes[1] / size[1])
+        return min(takes[0], max(1, round(scale * size[0]))), min(takes[1], max(1, round(scale * size[1])))
+    scale = min(1.0, longest_side / max(size))
+    return max(SMALLEST_SIDE, round(scale * size[0])), max(SMALLEST_SIDE, round(scale * size[1]))
+
+
+def _enlarged_argmax(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(classes, h, w) → (H, W) uint8 train ids. One class at a time: all of a large photograph's would not fit."""
+    best = np.full(size, -1, np.float32)
+    labels = np.zeros(size, np.uint8)
+    for train_id, plane in enumerate(probabilities):
+        enlarged = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
+        better = enlarged > best
+        best[better] = enlarged[better]
+        labels[better] = train_id
+    return labels
+
+
+def find_images(path: Path) -> list[Path]:
+    """The image itself, or every image below a folder, sorted. Raises AdlError where there is none."""
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise AdlError(f"{path}: holds no image ({', '.join(SUFFIXES)}).")
+    elif path.exists():
+        found = [path]
+    else:
+        raise AdlError(f"{path}: no such image or folder.")
+    if broken := [p for p in found if not cv2.haveImageReader(str(p))]:
+        raise AdlError("\n".join(f"{p}: not an image that can be read." for p in broken))
+    return found
+
+
+def read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 BGR, upright as its EXIF orientation says; grey, alpha and 16 bits are converted."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise AdlError(f"{path}: not an image that can be read.")
+    return image

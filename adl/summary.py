@@ -1,0 +1,55 @@
+"""What will be trained, in words, before hours are spent."""
+
+from __future__ import annotations
+
+import os
+
+from adl import cost
+from adl.architecture import LEVELS, OUTPUT_STRIDES, Architecture
+
+SMALLEST_GROUP = 16
+"""Images in a batch norm group below which the README of 2021 did not reach the published mIOU."""
+
+
+def drawing(architecture: Architecture) -> list[str]:
+    """The network path: a row for each output stride, a column for each cell."""
+    return [
+        f"stride {OUTPUT_STRIDES[level]:>2}  " + " ".join("■" if at == level else "·" for at in architecture.net)
+        for level in range(LEVELS)
+    ]
+
+
+def before_training(
+    architecture: Architecture,
+    *,
+    images: int,
+    steps: int,
+    first_step: int,
+    epochs: int,
+    batch_size: int,
+    crop_size: int,
+    devices: int,
+    parallel: bool,
+) -> list[str]:
+    """Lines that say what will run."""
+    group = batch_size if parallel else batch_size // devices
+    memory = cost.training_memory(architecture, crop_size, batch_size // devices)
+    lines = [
+        *drawing(architecture),
+        f"cells        {len(architecture.net)} of {architecture.blocks} blocks, filter multiplier "
+        f"{architecture.filter_multiplier}",
+        f"parameters   {cost.parameters(architecture):,}",
+        f"data         {images} images, {steps // epochs} steps an epoch",
+        f"steps        {steps:,} in {epochs} epochs" + (f", beginning at step {first_step:,}" if first_step else ""),
+        f"batch norm   {group} image{'s' if group > 1 else ''} a group",
+        f"memory       about {memory / 1e9:.1f} GB" + (" on each device" if devices > 1 else ""),
+    ]
+    if group < SMALLEST_GROUP:
+        lines.append(
+            f"warning: batch norm over {group} images. The published mIOU needs {SMALLEST_GROUP} or more: raise "
+            "batch_size" + ("." if parallel else ", or set parallel to true.")
+        )
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory > there:
+        lines.append(f"warning: this machine has {there / 1e9:.0f} GB of memory. Lower crop_size or batch_size.")
+    return lines

@@ -1,0 +1,270 @@
+"""`adl predict` and `adl submission`: any photograph, and the complete zip; on real files."""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+from mindspore import Tensor
+from PIL import Image
+
+from adl import checkpoint, cityscapes, commands, export, network, prediction, runtime
+from adl.artifacts import sidecar_path, write_json
+from adl.cityscapes import COLOURS, LABEL_ID, LABELS
+from adl.errors import AdlError
+from tests.data import write_record, write_scenes
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A tiny network as a checkpoint and as a MINDIR of 64×128."""
+    from adl.architecture import Architecture
+
+    folder = tmp_path_factory.mktemp("models")
+    architecture = Architecture(net=(0, 1, 1), cell=((0, 6), (1, 4)), filter_multiplier=2, initial_fm=4)
+    runtime.start("CPU", seed=1, graph=False)
+    net = network.build(architecture)
+    rng = np.random.default_rng(0)
+    for parameter in net.get_parameters():  # weights that give more than one class
+        if parameter.name.endswith("weight"):
+            parameter.set_data(Tensor(rng.normal(0, 0.3, parameter.shape).astype(np.float32)))
+    checkpoint.save(net, folder / "m.ckpt")
+    write_json(sidecar_path(folder / "m.ckpt"), {"architecture": architecture.to_json()})
+    record = write_record(write_scenes(folder / "raw", val=1), "val", folder)
+    export.mindir(net, folder / "m.mindir", height=64, width=128, record=record)
+    export.write_sidecar(folder / "m.mindir", source=folder / "m.ckpt", architecture=architecture, height=64, width=128)
+    return folder
+
+
+@pytest.fixture
+def photograph(rng):
+    """A smooth picture: a network sees structure in it at any scale."""
+
+    def make(height: int, width: int) -> np.ndarray:
+        return cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), (width, height))
+
+    return make
+
+
+def predict(*arguments) -> None:
+    commands.main(["predict", *map(str, arguments)])
+
+
+def read(folder, name, kind):
+    return cv2.imread(str(folder / f"{name}_{kind}.png"), cv2.IMREAD_UNCHANGED)
+
+
+@pytest.mark.parametrize("model", ["m.ckpt", "m.mindir"])
+@pytest.mark.parametrize("size", [(33, 33), (20, 90), (70, 50), (64, 128)])
+def test_small_and_odd_sizes_are_labelled_at_their_size(models, photograph, tmp_path, model, size):
+    cv2.imwrite(str(tmp_path / "p.png"), photograph(*size))
+    predict(tmp_path / "p.png", "--model", models / model, "--output", tmp_path / "out")
+    labels = read(tmp_path / "out", "p", "labelIds")
+    assert labels.shape == size
+    assert labels.dtype == np.uint8
+    assert set(np.unique(labels)) <= {label.id for label in LABELS}
+    assert read(tmp_path / "out", "p", "color").shape == (*size, 3)
+    np.testing.assert_array_equal(read(tmp_path / "out", "p", "color")[..., ::-1], COLOURS[labels])
+
+
+@pytest.mark.slow
+def test_photograph_of_48_megapixels_is_labelled_at_its_size(models, photograph, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "large.jpg"), photograph(6000, 8000))
+    predict(tmp_path / "large.jpg", "--model", models / "m.ckpt", "--output", tmp_path / "out", "--longest-side", 512)
+    assert read(tmp_path / "out", "large", "labelIds").shape == (6000, 8000)
+    assert "8000×6000, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("takes", [None, (64, 128), (90, 60)])
+def test_scaling_down_and_up_keeps_what_lies_where(takes):
+    def blue_or_not(batch: Tensor) -> Tensor:
+        blue = batch.asnumpy()[:, None, :, :, 0].astype(np.float32) / 255
+        return Tensor(np.concatenate([blue, 1 - blue], axis=1))
+
+    image = np.zeros((150, 200, 3), np.uint8)
+    image[30:100, 20:80, 0] = 255
+    labels = prediction.Predictor({1.0: blue_or_not}, takes, "flip")(image, longest_side=100)
+    expected = np.where(image[..., 0] > 0, LABEL_ID[0], LABEL_ID[1])
+    border = cv2.morphologyEx(image[..., 0], cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
+    np.testing.assert_array_equal(labels[~border], expected[~border])
+
+
+def test_portrait_with_exif_rotation_is_labelled_upright(models, photograph, tmp_path):
+    upright = photograph(96, 64)
+    Image.fromarray(upright[..., ::-1]).save(tmp_path / "upright.jpg", quality=100, subsampling=0)
+    lying = Image.open(tmp_path / "upright.jpg").transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90° to the right to see it upright"
+    lying.save(tmp_path / "lying.jpg", quality=100, subsampling=0, exif=exif)
+    assert Image.open(tmp_path / "lying.jpg").size == (96, 64)
+    predict(tmp_path, "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    one, other = (read(tmp_path / "out", name, "labelIds") for name in ("upright", "lying"))
+    assert one.shape == other.shape == (96, 64)
+    assert (one == other).mean() > 0.95
+    assert len(np.unique(one)) > 1
+
+
+def test_prediction_equals_that_of_the_stages(models, photograph):
+    from adl import inference
+
+    image = photograph(64, 128)
+    of_checkpoint = prediction.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)(image)
+    of_mindir = prediction.Predictor.load(models / "m.mindir", device_target="CPU", flip=True)(image)
+    passes = {1.0: inference.exported(models / "m.mindir")}
+    stage = LABEL_ID[inference.label_maps(passes, image, flip=True)["flip"]]
+    np.testing.assert_array_equal(of_mindir, stage)
+    assert (of_checkpoint == of_mindir).mean() > 0.999
+
+
+def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
+    for name in ("b.png", "sub/a.JPG"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    predict(tmp_path / "in", "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    assert {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_labelIds.png")} == {
+        "b_labelIds.png",
+        "sub/a_labelIds.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("text.jpg", b"hello", "text.jpg: not an image that can be read"),
+        ("empty.png", b"", "empty.png: not an image that can be read"),
+        (None, None, "no such image or folder"),
+    ],
+)
+def test_what_is_no_image_is_refused_before_the_model_is_loaded(models, tmp_path, capsys, name, content, message):
+    if name:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SystemExit, match="2"):
+        predict(tmp_path / (name or "lost.png"), "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "cells at levels" not in printed.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_without_images_missing_model_and_shared_names_are_refused(models, photograph, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for arguments, message in (
+        ((tmp_path / "in",), "holds no image"),
+        ((tmp_path / "in" / "a.png", "--model", tmp_path / "none.ckpt"), "none.ckpt: no such model"),
+        ((tmp_path / "in",), "would write the same files; rename one"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            predict(*arguments, "--output", tmp_path / "out")
+        assert message in capsys.readouterr().err
+        for name in ("a.png", "a.jpg") if "none.ckpt" in str(arguments) else ("a.png",):
+            cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
+
+
+# The submission.
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("scenes"), test=3)
+
+
+@pytest.fixture
+def submit(models, scenes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        commands.main(["submission", str(scenes), "--model", str(models / "m.ckpt"), *map(str, arguments)])
+
+    return run
+
+
+def test_zip_passes_the_official_file_matching(submit, scenes, tmp_path, capsys):
+    submit("--partial", "--output", tmp_path / "s.zip")
+    assert "withheld" in capsys.readouterr().out
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        archive.extractall(tmp_path / "unpacked")
+    matching = argparse.Namespace(predictionPath=str(tmp_path / "unpacked"), predictionWalk=None)
+    for truth in sorted((scenes / "gtFine/test").rglob("*_labelIds.png")):
+        found = official.getPrediction(matching, str(truth))
+        label = cv2.imread(found, cv2.IMREAD_UNCHANGED)
+        assert label.shape == cv2.imread(str(truth), cv2.IMREAD_UNCHANGED).shape
+        assert set(np.unique(label)) <= {c.id for c in cityscapes.CLASSES}
+    assert len(list((tmp_path / "unpacked").rglob("*.png"))) == 3
+
+
+def test_interrupted_submission_goes_on_and_gives_the_same_zip(submit, tmp_path, monkeypatch, capsys):
+    submit("--partial", "--output", tmp_path / "one.zip")
+    maps = sorted((tmp_path / "data/predictions/test").rglob("*.png"))
+    maps[1].unlink()
+    before = maps[0].stat().st_mtime_ns
+    capsys.readouterr()
+    submit("--partial", "--output", tmp_path / "two.zip")
+    assert "2 of 3 label maps are there already" in capsys.readouterr().out
+    assert maps[0].stat().st_mtime_ns == before
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_incomplete_test_split_is_refused_with_both_numbers(submit, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        submit()
+    assert "the test split has 3 images here; the server scores only a complete set of 1525" in capsys.readouterr().err
+    assert not (tmp_path / "submission.zip").exists()
+    assert not (tmp_path / "data").exists()
+
+
+def lost(path):
+    path.unlink()
+
+
+def twice(path):
+    path.with_name(f"{path.stem}_again.png").write_bytes(path.read_bytes())
+
+
+def stranger(path):
+    path.with_name("x_000000_000000.png").write_bytes(path.read_bytes())
+
+
+def wrong_size(path):
+    cv2.imwrite(str(path), np.full((10, 10), 7, np.uint8))
+
+
+def colours(path):
+    cv2.imwrite(str(path), np.full((64, 128, 3), 7, np.uint8))
+
+
+def train_ids(path):
+    cv2.imwrite(str(path), np.full((64, 128), 255, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lost, "grenholm_000000_000019: no label map"),
+        (twice, "grenholm_000000_000019: more than one label map"),
+        (stranger, "x_000000_000000.png: belongs to no image of the test split"),
+        (wrong_size, "grenholm_000000_000019.png: is 10×10, its image 128×64"),
+        (colours, "grenholm_000000_000019.png: has 3 channel(s) of 8 bits"),
+        (train_ids, "grenholm_000000_000019.png: holds ids that are no label ids: [255]"),
+    ],
+)
+def test_faulty_set_is_refused_with_the_list(submit, scenes, tmp_path, capsys, damage, message):
+    for truth in (scenes / "gtFine/test").rglob("*_labelIds.png"):
+        place = cityscapes.prediction_path(tmp_path / "maps", truth.name.removesuffix("_gtFine_labelIds.png"))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(truth.read_bytes())
+    submit("--partial", "--predictions", tmp_path / "maps", "--output", tmp_path / "good.zip")
+    damage(tmp_path / "maps/grenholm/grenholm_000000_000019.png")
+    with pytest.raises(SystemExit, match="2"):
+        submit("--partial", "--predictions", tmp_path / "maps")
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "submission.zip").exists()
+
+
+def test_mindir_does_several_scales_only_as_a_checkpoint(models):
+    with pytest.raises(AdlError, match="takes one size"):
+        prediction.Predictor.load(models / "m.mindir", device_target="CPU", flip=True, multiscale=True)

@@ -1,0 +1,118 @@
+"""README and CONTRIBUTING: every command line exists and takes its arguments; the parameter table is the schema."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cityscapesscripts.download import downloader
+from dvc.cli import parse_args
+
+from adl import commands
+from adl.commands.explain import markdown
+from adl.params import Params
+from tests.conftest import ROOT
+
+PAGES = ("README.md", "CONTRIBUTING.md")
+STAGES = ("check", "synthesize", "mindrecord", "train", "evaluate", "export", "infer", "report")
+
+
+def lines() -> list[str]:
+    """Every line of every bash block, without its comment."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+            found += [line for text in block.splitlines() if (line := text.split("  #")[0].strip())]
+    return found
+
+
+def test_there_are_commands_of_every_kind():
+    assert {line.split()[0] for line in lines()} == {
+        "make", "dvc", "adl", "python", "source", "csDownload", "unzip", "mkdir",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(lines()))
+def test_command_exists_and_takes_these_arguments(line):
+    program, *arguments = shlex.split(line)
+    if program == "make":
+        done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    elif program == "dvc":
+        assert parse_args(arguments).func
+    elif program == "adl":
+        assert commands.parser().parse_args(arguments).run
+    elif program == "python":
+        assert_stage_takes(arguments)
+    elif program == "source":
+        assert arguments == [str(Path(".venv") / "bin" / "activate")]
+    elif program == "csDownload":
+        packages = arguments[2:]
+        assert arguments[0] == "-d"
+        assert "'-d', '--destination_path'" in Path(downloader.__file__).read_text()
+        assert packages == ["gtFine_trainvaltest.zip", "leftImg8bit_trainvaltest.zip"]
+    else:
+        assert program in ("unzip", "mkdir")
+
+
+def assert_stage_takes(arguments: list[str]) -> None:
+    """The stage's own help names every option that is given to it."""
+    assert arguments[0] == "-m"
+    done = subprocess.run([sys.executable, *arguments[:2], "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for option in (a for a in arguments[2:] if a.startswith("--")):
+        assert f"{option} " in done.stdout
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_of_a_stage_says_what_it_reads_writes_and_returns_and_starts_nothing(stage, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", f"pipeline.{stage}", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    for part in ("reads:", "writes:", "returns 0", f"example: python -m pipeline.{stage}"):
+        assert part in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["check-data", "recipe", "explain", "predict", "submission"])
+def test_help_of_a_command_has_an_example_that_parses(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        commands.main([name, "--help"])
+    text = capsys.readouterr().out
+    for part in ("reads:", "writes:", "returns 0"):
+        assert part in text
+    example = text.rstrip().splitlines()[-1]
+    assert commands.parser().parse_args(shlex.split(example)[1:]).command == name
+
+
+def test_every_command_is_in_the_help_of_adl_and_in_readme(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        commands.main(["--help"])
+    listed = re.findall(r"^    ([\w-]+)", capsys.readouterr().out, re.MULTILINE)
+    assert set(listed) == {"check-data", "recipe", "explain", "predict", "submission"}
+    assert {line.split()[1] for line in lines() if line.startswith("adl ")} == set(listed)
+
+
+def test_parameter_table_is_the_schema():
+    text = (ROOT / "README.md").read_text()
+    table = re.search(r"<!-- parameters: .*? -->\n(.*?)\n<!-- end", text, re.DOTALL)[1]
+    assert table.strip() == markdown()
+    assert table.count("\n| `") == len(Params.model_fields)
+
+
+def test_pages_name_only_files_that_exist():
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for name in re.findall(r"`((?:tests|pipeline|adl|architectures|benchmarks)/[\w/.]+)`", text):
+            assert (ROOT / name).exists(), name
+        for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", text):
+            assert (ROOT / target).exists(), target

@@ -1,0 +1,149 @@
+"""Recipes: each is a whole valid parameter file, comments and machine keys kept."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+from adl import commands, params, recipes
+from adl.architecture import Architecture
+from tests.conftest import ROOT
+
+NAMES = (
+    "cityscapes-0.5M", "cityscapes-1.0M", "cityscapes-1.5M", "cityscapes-1.5M-drop-path", "cityscapes-cpu", "synthetic",
+)  # fmt: skip
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "pipeline/recipes", tmp_path / "pipeline/recipes")
+    shutil.copytree(ROOT / "architectures", tmp_path / "architectures")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def recipe(*arguments: str) -> params.Params:
+    commands.main(["recipe", *arguments])
+    return params.load()
+
+
+def comments(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+):.*?# (.*)$", text, re.MULTILINE))
+
+
+def test_list_has_every_recipe_with_a_sentence_and_a_time(workspace, capsys):
+    commands.main(["recipe"])
+    listed = capsys.readouterr().out
+    assert recipes.names() == list(NAMES)
+    for name in NAMES:
+        row = next(line for line in listed.splitlines() if line.startswith(f"{name} "))
+        assert re.search(r"\d [a-z]+$", row), row
+        assert recipes.about(name)[:30] in row
+    assert "training on CPU" in listed
+
+
+def test_times_on_ascend_are_those_of_2021_for_its_own_runs(workspace, capsys):
+    (workspace / "params.yaml").write_text("device_target: Ascend\n")
+    commands.main(["recipe"])
+    lines = capsys.readouterr().out.splitlines()
+    hours = {line.split()[0]: line.split()[-2:] for line in lines if line.startswith("cityscapes-")}
+    # 186 steps an epoch × 1300, 2700, 4000 epochs × 0.589757 s = 40, 82, 122 h; 2021 states 42, 82, 125 h in all.
+    assert [hours[f"cityscapes-{n}"] for n in ("0.5M", "1.0M", "1.5M")] == [["40", "h"], ["82", "h"], ["122", "h"]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipe_is_a_valid_file_whose_architecture_loads_and_whose_comments_stay(workspace, name):
+    p = recipe(name, "--all")
+    text = (workspace / "params.yaml").read_text()
+    assert Architecture.from_params(p).blocks == p.block_multiplier
+    assert comments(text) == comments((ROOT / "params.yaml").read_text())
+    assert recipes.about(name) in " ".join(text.splitlines()[0].removeprefix("# ").split())
+
+
+def test_published_runs_have_the_published_values(workspace):
+    for name, epochs, momentum in (("0.5M", 1300, 0.995), ("1.0M", 2700, 0.9), ("1.5M", 4000, 0.99)):
+        p = recipe(f"cityscapes-{name}", "--all")
+        assert (p.epochs, p.bn_momentum, p.batch_size, p.crop_size, p.filter_multiplier) == (
+            epochs, momentum, 16, 769, 20,
+        )  # fmt: skip
+        assert (p.device_target, p.device_num, p.warmup_iters, p.initial_fm) == ("Ascend", 8, 1000, None)
+        assert (p.expected_train_images, p.expected_val_images) == (2975, 500)
+
+
+def test_shipped_parameters_are_the_recipe_synthetic(workspace):
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "pipeline/recipes/synthetic.yaml").read_text()
+    before = (workspace / "params.yaml").read_text()
+    recipe("cityscapes-1.5M")
+    recipe("synthetic")
+    assert (workspace / "params.yaml").read_text() == before, "there and back, byte for byte"
+
+
+def test_machine_keys_stay_unless_all_and_everything_else_goes(workspace):
+    text = (workspace / "params.yaml").read_text()
+    text = text.replace("data_path: data/synthetic", "data_path: /data/cs").replace("workers: 4", "workers: 7")
+    (workspace / "params.yaml").write_text(text.replace("seed: 0 ", "seed: 5 "))
+    p = recipe("cityscapes-1.5M")
+    assert (p.data_path, p.device_target, p.device_num, p.workers, p.seed) == ("/data/cs", "CPU", 1, 7, 0)
+    p = recipe("cityscapes-1.5M", "--all")
+    assert (p.data_path, p.device_target, p.device_num, p.workers) == ("data/synthetic", "Ascend", 8, 4)
+
+
+def test_dry_run_shows_each_difference_and_writes_nothing(workspace, capsys):
+    before = (workspace / "params.yaml").read_text()
+    commands.main(["recipe", "cityscapes-cpu", "--dry-run"])
+    shown = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}
+    assert shown["crop_size"] == ["129", "257"]
+    assert shown["initial_fm"] == ["16", "null"]
+    assert "seed" not in shown
+    assert (workspace / "params.yaml").read_text() == before
+
+
+def test_data_path_is_set_or_asked_for(workspace, capsys):
+    recipe("cityscapes-cpu")
+    assert "data_path is still data/synthetic" in capsys.readouterr().out
+    assert recipe("cityscapes-cpu", "--data-path", "/data/cs").data_path == "/data/cs"
+    assert "still" not in capsys.readouterr().out
+
+
+def test_broken_file_is_mended_by_a_recipe(workspace):
+    (workspace / "params.yaml").write_text("a: [")
+    assert recipe("synthetic").epochs == 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cityscapes-1.5",), "cityscapes-1.5: no such recipe; did you mean cityscapes-1.5M?"),
+        (("synthetic",), "device_num: 'two' is not a whole number"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(workspace, capsys, arguments, message):
+    (workspace / "params.yaml").write_text("device_num: two\n")
+    with pytest.raises(SystemExit, match="2"):
+        recipe(*arguments)
+    assert message in capsys.readouterr().err
+    assert (workspace / "params.yaml").read_text() == "device_num: two\n"
+
+
+def test_recipes_are_looked_for_in_the_projects_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(["recipe"])
+    assert "Run this in the project's folder" in capsys.readouterr().err
+
+
+def test_explain_gives_the_meaning_the_range_and_the_present_value(workspace, capsys):
+    commands.main(["explain", "bn_momentum"])
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.split()[:2] == ["bn_momentum", "0.995"]
+    assert "≥ 0, < 1" in row
+    assert "share of the old running statistic" in row
+    commands.main(["explain"])
+    whole = capsys.readouterr().out
+    assert all(name in whole for name in params.Params.model_fields)
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(["explain", "bn_momentun"])
+    assert "did you mean bn_momentum?" in capsys.readouterr().err
