@@ -11,6 +11,7 @@ import numpy as np
 from adl.augment import augment, normalise
 from adl.cityscapes import IGNORE
 from adl.records import decode_image, decode_label
+from adl.runtime import ALONE, World
 from adl.schedule import steps_an_epoch
 
 _ORDER = 1  # keeps these draws apart from those of the masks (2) and the augmentation (none)
@@ -32,13 +33,18 @@ def batches(
     crop_size: int,
     ignore_label: int,
     workers: int,
+    first_batch: int = 0,
+    world: World = ALONE,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches of one epoch: images (N, 3, crop, crop) float32, labels (N, crop, crop) int32.
+    """The batches of one epoch from `first_batch` on: images (N, 3, crop, crop) float32, labels (N, crop, crop) int32.
 
-    The sample at place p of the run's whole order is augmented from (seed, p), whatever the number of workers.
+    Each rank gets its part of every batch. The sample at place p of the run's whole order is augmented from (seed, p),
+    whatever the number of workers.
     """
     order = epoch_order(seed=seed, epoch=epoch, images=images, batch_size=batch_size)
     places = epoch * len(order) + np.arange(len(order))
+    mine = np.arange(len(order)).reshape(-1, batch_size)[first_batch:, world.share(batch_size)].ravel()
+    order, places = order[mine], places[mine]
 
     def prepare(image: np.ndarray, label: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ids = decode_label(label)
@@ -63,5 +69,5 @@ def batches(
         output_columns=["image", "label"],
         num_parallel_workers=workers,
     )
-    batched = prepared.project(["image", "label"]).batch(batch_size, drop_remainder=True)
+    batched = prepared.project(["image", "label"]).batch(batch_size // world.size, drop_remainder=True)
     yield from batched.create_tuple_iterator(num_epochs=1, output_numpy=True)

@@ -74,7 +74,10 @@ class Params(BaseModel):
     ohem_thresh: float = Field(gt=0, lt=1, description="pixels whose class has at most this probability are hard")
     ckpt_name: str | None = Field(min_length=1, description="file in pretrained/ to start training from; null: none")
     start_epoch: int = Field(ge=0, description="epoch to begin at with ckpt_name; equal to epochs: only copy weights")
-    save_epochs: int = Field(ge=1, description="epochs between two saves of the weights so far")
+    save_epochs: int = Field(ge=1, description="epochs between two saves of the state")
+    save_minutes: float | None = Field(
+        gt=0, description="minutes between two saves of the state, in mid-epoch too; null: off"
+    )
     amp_level: Literal["O0", "O2", "O3"] = Field(description="mixed precision: O0 none, O2 and O3 on Ascend")
 
     # Evaluation, export

@@ -9,13 +9,15 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from adl.runtime import on_terminal as on_terminal
+
 T = TypeVar("T")
 LINE_EVERY = 5.0  # seconds
 
 
 def track(items: Iterable[T], total: int, what: str, unit: str = "images") -> Iterator[T]:
     """Pass the items on while reporting how many there were, how fast, and how long the rest takes."""
-    if sys.stderr.isatty():
+    if on_terminal():
         yield from tqdm(items, desc=what, total=total, unit=f" {unit}", dynamic_ncols=True)
         return
     start = reported = time.monotonic()

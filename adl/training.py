@@ -1,4 +1,4 @@
-"""The training loop: one process, one device."""
+"""The training loop: every rank runs it on its slice of each global batch; rank 0 saves and reports."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, amp, nn
+from mindspore import Tensor, amp, nn, ops
 from tqdm import tqdm
 
 from adl import checkpoint, dataset, network, runtime, summary
 from adl.architecture import Architecture
-from adl.artifacts import digest, sidecar_path, write_json
+from adl.artifacts import digest, replacing_folder, sidecar_path, write_json
+from adl.collective import AllSum, AllSumEach
 from adl.errors import AdlError
 from adl.loss import CrossEntropy, OhemCrossEntropy
 from adl.network import drop_path
 from adl.optimizer import momentum
 from adl.params import TRAINING, Params
-from adl.progress import LINE_EVERY, duration
+from adl.progress import LINE_EVERY, duration, on_terminal
 from adl.records import read_manifest
+from adl.runtime import ALONE, World
 from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
+from adl.state import Saved, State
 
 FIRST_LOSS_SCALE = 2.0**16
 LOSS_SCALE_FACTOR = 2
@@ -35,13 +38,26 @@ MOST_SKIPPED = 32
 """Updates skipped in a row after which the loss scale cannot be the reason (it falls below 1 before)."""
 ESTIMATE_AFTER = 20
 """Steps after which the whole training's time can be told."""
+CHECKPOINT = "autodeeplab.ckpt"
+
+
+class Stopped(Exception):  # noqa: N818 (no error)
+    """The training was asked to stop; its state is saved."""
 
 
 class TrainStep(nn.Cell):
-    """Forward, backward and update as one graph, with dynamic loss scaling."""
+    """Forward, backward and update as one graph, with dynamic loss scaling.
+
+    The criterion gives this rank's share of the loss: the shares of all ranks add up to it, and so do the gradients.
+    """
 
     def __init__(
-        self, network: nn.Cell, criterion: nn.Cell, optimizer: nn.Optimizer, scaler: amp.DynamicLossScaler
+        self,
+        network: nn.Cell,
+        criterion: nn.Cell,
+        optimizer: nn.Optimizer,
+        scaler: amp.DynamicLossScaler,
+        world: World = ALONE,
     ) -> None:
         super().__init__()
         self.network = network
@@ -49,52 +65,54 @@ class TrainStep(nn.Cell):
         self.optimizer = optimizer
         self.scaler = scaler
         self.value_and_grad = ms.value_and_grad(self._scaled_loss, None, optimizer.parameters)
+        self.sum = AllSum(world)
+        self.sum_gradients = AllSumEach(world)
 
     def _scaled_loss(self, images: Tensor, labels: Tensor, keys: Tensor, survivors: Tensor | None) -> Tensor:
         return self.scaler.scale(self.criterion(self.network(images, keys, survivors), labels))
 
     def construct(
-        self, images: Tensor, labels: Tensor, keys: Tensor, survivors: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Returns the loss and whether the gradients were finite, that is, whether the update was applied."""
+        self, images: Tensor, labels: Tensor, keys: Tensor, stop: Tensor, survivors: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """stop: (1,) float32, above 0 where this rank wants to stop.
+
+        Returns the loss, whether the gradients were finite, that is, whether the update was applied, and whether any
+        rank wants to stop: the same on all ranks.
+        """
         scaled_loss, gradients = self.value_and_grad(images, labels, keys, survivors)
-        loss = self.scaler.unscale(scaled_loss)
+        gradients = self.sum_gradients(gradients)
         gradients = self.scaler.unscale(gradients)
+        loss_and_stop = self.sum(ops.cat([self.scaler.unscale(scaled_loss).reshape(1), stop]))
+        # Summed gradients are equal on all ranks, and so is this.
         finite = amp.all_finite(gradients)
         if finite:
             self.optimizer(gradients)
         self.scaler.adjust(finite)
-        return loss, finite
-
-
-@dataclasses.dataclass
-class Result:
-    """What a training left behind, beside its files."""
-
-    metrics: dict[str, Any]
-    speed: dict[str, Any]
+        return loss_and_stop[0], finite, loss_and_stop[1]
 
 
 def train(
     params: Params,
     record: Path,
-    output: Path,
+    state: State,
     *,
-    log_epoch: Callable[[int, dict[str, float]], None],
+    world: World = ALONE,
     pretrained: Path = Path("pretrained"),
-    saved: Path = Path(".adl/state"),
-) -> Result:
-    """Train on a record and write the checkpoint `output` and its sidecar.
+    log_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train on a record, from the newest whole state on, and leave the result in the state's folder.
 
-    log_epoch(epoch, values) is told after every epoch.
-    saved: where the weights so far go every `save_epochs`. Raises AdlError before anything is compiled where the
-    parameters do not fit the data, and later where the loss stays without finite gradients.
+    log_epoch(row) is told of every epoch, also of those that an earlier attempt trained. stopping: asked after every
+    step. Raises AdlError before anything is compiled where the parameters do not fit the data, and later where the
+    loss stays without finite gradients; Stopped when the state is saved because it was asked to.
     """
     architecture = Architecture.from_params(params)
     manifest = read_manifest(record)
     plan = Plan.of(params, manifest)
-    runtime.start(params.device_target, seed=params.seed)
-    net = network.build(architecture)
+    runtime.start(params.device_target, seed=params.seed, world=world)
+    net = network.build(architecture, world=world if params.parallel else ALONE)
+    say = print if world.rank == 0 else lambda *_, **__: None
     about_to_run = summary.before_training(
         architecture,
         images=plan.images,
@@ -103,46 +121,59 @@ def train(
         epochs=params.epochs,
         batch_size=params.batch_size,
         crop_size=params.crop_size,
-        devices=params.device_num,
+        devices=world.size,
         parallel=params.parallel,
     )
-    print("\n".join([*architecture.describe(), *about_to_run]), flush=True)
+    say("\n".join([*architecture.describe(), *about_to_run]), flush=True)
     if params.ckpt_name:
-        print(f"weights from {params.ckpt_name}: {checkpoint.load(net, pretrained / params.ckpt_name)}")
-    if params.parallel:
-        print("parallel: no effect on one device")
+        say(f"weights from {params.ckpt_name}: {checkpoint.load(net, pretrained / params.ckpt_name)}")
+    if params.parallel and world.size == 1:
+        say("parallel: no effect on one device")
     if params.workers > runtime.cores():
-        print(f"workers: {runtime.cores()} instead of {params.workers}, the number of cores")
+        say(f"workers: {runtime.cores()} instead of {params.workers}, the number of cores")
 
-    loop = Loop(net, params, plan, record)
-    for epoch in range(params.start_epoch, params.epochs):
-        log_epoch(epoch, loop.run_epoch(epoch))
-        if (epoch + 1) % params.save_epochs == 0 and epoch + 1 < params.epochs:
-            checkpoint.save(net, saved / "weights_so_far.ckpt")
-            print(f"weights after epoch {epoch + 1}: {saved / 'weights_so_far.ckpt'}", flush=True)
+    loop = Loop(net, params, plan, record, state, world, stopping)
+    if saved := state.latest():
+        loop.restore(saved)
+        say(f"resuming at step {loop.position:,} of {plan.steps:,}", flush=True)
+    for row in loop.history:
+        log_epoch(row)
+    while loop.position < plan.steps:
+        loop.run_epoch()
+        log_epoch(loop.history[-1])
+    if world.rank == 0:
+        _write_result(state, net, params, architecture, manifest, loop)
 
-    checkpoint.save(net, output)
-    write_json(
-        sidecar_path(output),
-        {
-            "format": 1,
-            "architecture": architecture.to_json(),
-            "data": {"digest": manifest["digest"], "images": manifest["images"]},
-            "digest": digest(output),
-            "params": params.model_dump(include=set(TRAINING)),
-        },
-    )
-    return Result(
-        metrics={
-            "loss": loop.last_loss and round(loop.last_loss, 6),
+
+def _write_result(
+    state: State, net: nn.Cell, params: Params, architecture: Architecture, manifest: dict[str, Any], loop: Loop
+) -> None:
+    """The folder `result` is the record of completion: it appears whole."""
+    with replacing_folder(state.result) as folder:
+        output = folder / CHECKPOINT
+        checkpoint.save(net, output)
+        write_json(
+            sidecar_path(output),
+            {
+                "format": 1,
+                "architecture": architecture.to_json(),
+                "data": {"digest": manifest["digest"], "images": manifest["images"]},
+                "digest": digest(output),
+                "params": params.model_dump(include=set(TRAINING)),
+            },
+        )
+        metrics = {
+            "loss": loop.history[-1]["loss"] and round(loop.history[-1]["loss"], 6) if loop.history else None,
             "epochs": params.epochs - params.start_epoch,
-            "steps": loop.step - plan.first_step,
+            "steps": loop.step - loop.plan.first_step,
             "skipped_steps": loop.skipped,
             "images": manifest["images"],
             "parameters": sum(p.size for p in net.trainable_params()),
-        },
-        speed=loop.speed(),
-    )
+        }
+        write_json(folder / "metrics.json", metrics)
+        write_json(folder / "history.json", loop.history)
+        write_json(folder / "speed.json", loop.speed())
+    state.drop_positions()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +181,7 @@ class Plan:
     """Sizes of a run that follow from the parameters and the data."""
 
     images: int
+    per_epoch: int
     steps: int
     first_step: int
 
@@ -160,21 +192,33 @@ class Plan:
             raise AdlError(f"num_classes is {params.num_classes}, but the record holds {manifest['classes']} classes.")
         per_epoch = steps_an_epoch(manifest["images"], params.batch_size)
         check_warmup(params.warmup_iters, params.epochs, per_epoch)
-        return cls(manifest["images"], params.epochs * per_epoch, params.start_epoch * per_epoch)
+        return cls(manifest["images"], per_epoch, params.epochs * per_epoch, params.start_epoch * per_epoch)
 
 
 class Loop:
-    """The state of a running training: both counters, the network, what was measured.
+    """A running training: both counters, the network, what was measured.
 
     position counts batches drawn; step counts updates applied. They differ by the updates that loss scaling skipped.
     """
 
-    def __init__(self, net: nn.Cell, params: Params, plan: Plan, record: Path) -> None:
-        self.params, self.plan, self.record = params, plan, record
+    def __init__(
+        self,
+        net: nn.Cell,
+        params: Params,
+        plan: Plan,
+        record: Path,
+        state: State,
+        world: World,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.params, self.plan, self.record, self.state = params, plan, record, state
+        self.world, self.stopping, self.net = world, stopping, net
         self.position = self.step = plan.first_step
         self.skipped = self.skipped_in_a_row = 0
-        self.last_loss: float | None = None
+        self.losses: list[float] = []  # of the present epoch
+        self.history: list[dict[str, float]] = []
         self.seconds: list[float] = []
+        self.saved_at = time.monotonic()
         self.learning_rates = warmup_poly(
             start=params.warmup_start_lr,
             base=params.base_lr,
@@ -183,17 +227,18 @@ class Loop:
             steps=plan.steps,
         )
         remaining = self.learning_rates[plan.first_step :]
-        optimizer = momentum(net, remaining if len(remaining) else self.learning_rates[-1:], params.weight_decay)
+        self.optimizer = momentum(net, remaining if len(remaining) else self.learning_rates[-1:], params.weight_decay)
         self.cells, self.operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
+        whole = net
         if params.amp_level != "O0":
-            net = amp.auto_mixed_precision(net, params.amp_level)
+            whole = amp.auto_mixed_precision(net, params.amp_level)
         self.scaler = amp.DynamicLossScaler(FIRST_LOSS_SCALE, LOSS_SCALE_FACTOR, LOSS_SCALE_WINDOW)
-        self.train_step = TrainStep(net, _criterion(params), optimizer, self.scaler).set_train()
-        self.reporter = Reporter(plan.steps)
+        self.train_step = TrainStep(whole, _criterion(params, world), self.optimizer, self.scaler, world).set_train()
+        self.reporter = Reporter(plan.steps) if world.rank == 0 else None
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train one epoch; returns its mean loss and the last learning rate."""
-        losses = []
+    def run_epoch(self) -> None:
+        """Train from the present position to the end of its epoch, and add a row to the history."""
+        epoch, first_batch = divmod(self.position, self.plan.per_epoch)
         batches = dataset.batches(
             self.record,
             images=self.plan.images,
@@ -203,25 +248,84 @@ class Loop:
             crop_size=self.params.crop_size,
             ignore_label=self.params.ignore_label,
             workers=runtime.workers(self.params.workers),
+            first_batch=first_batch,
+            world=self.world,
         )
-        if not self.seconds:
+        if not self.seconds and self.reporter:
             print("compiling the training graph (this takes a while and happens once)", flush=True)
         for images, labels in batches:
             start = time.perf_counter()
             learning_rate = float(self.learning_rates[self.step])
-            loss, applied = self.train_step(Tensor(images), Tensor(labels), *self._masks())
-            losses.append(float(loss))
-            self._count(bool(applied), losses[-1], learning_rate)
+            last = (self.position + 1) % self.plan.per_epoch == 0
+            wanted = self.stopping() or (last and self.state.stop_request.exists())
+            keys, survivors = self._masks()
+            stop = Tensor(np.array([wanted], np.float32))
+            loss, applied, stop = self.train_step(Tensor(images), Tensor(labels), keys, stop, survivors)
+            self.losses.append(float(loss))
+            self._count(bool(applied), self.losses[-1], learning_rate)
             self.seconds.append(time.perf_counter() - start)
-            self.reporter.step(epoch, self.position, losses[-1], learning_rate, self.seconds)
-        self.last_loss = float(np.mean(losses))
-        return {"loss": self.last_loss, "learning_rate": learning_rate}
+            if self.reporter:
+                self.reporter.step(epoch, self.position, self.losses[-1], learning_rate, self.seconds)
+            if last:
+                mean = float(np.mean(self.losses))
+                self.history.append({"epoch": epoch + 1, "loss": mean, "learning_rate": learning_rate})
+                self.losses = []
+            if self.position < self.plan.steps:
+                self._save_when_due(stop=float(stop) > 0, epoch_ends=last)
+
+    def _save_when_due(self, *, stop: bool, epoch_ends: bool) -> None:
+        """Rank 0 saves: the weights of all ranks are equal. Raises Stopped, on all ranks together."""
+        minutes = self.params.save_minutes
+        due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
+        due = due or (epoch_ends and (self.position // self.plan.per_epoch) % self.params.save_epochs == 0)
+        # Where the last update was skipped, the next ones tell whether the run recovers.
+        if self.world.rank == 0 and ((due and not self.skipped_in_a_row) or stop):
+            self.state.save(self.snapshot())
+            self.saved_at = time.monotonic()
+        if stop:
+            raise Stopped(f"stopped at step {self.position:,} of {self.plan.steps:,}; the state is saved")
+
+    def snapshot(self) -> Saved:
+        arrays = {f"network/{name}": p.asnumpy() for name, p in self.net.parameters_and_names()}
+        arrays |= {f"moments/{i:04d}": p.asnumpy() for i, p in enumerate(self.optimizer.moments)}
+        if broken := [name for name, values in arrays.items() if not np.isfinite(values).all()]:
+            raise AdlError(
+                f"{broken[0]} is no longer finite at step {self.step}: the training diverged, and this state is not "
+                "saved. Lower base_lr or lengthen warmup_iters."
+            )
+        return Saved(
+            arrays,
+            {
+                "position": self.position,
+                "step": self.step,
+                "skipped": self.skipped,
+                "skipped_in_a_row": self.skipped_in_a_row,
+                "losses": self.losses,
+                "history": self.history,
+                "loss_scale": float(self.scaler.scale_value.asnumpy()),
+                "loss_scale_counter": int(self.scaler.counter.asnumpy()),
+            },
+        )
+
+    def restore(self, saved: Saved) -> None:
+        for name, parameter in self.net.parameters_and_names():
+            parameter.set_data(Tensor(saved.arrays[f"network/{name}"]))
+        for i, moment in enumerate(self.optimizer.moments):
+            moment.set_data(Tensor(saved.arrays[f"moments/{i:04d}"]))
+        meta = saved.meta
+        self.position, self.step = meta["position"], meta["step"]
+        self.skipped, self.skipped_in_a_row = meta["skipped"], meta["skipped_in_a_row"]
+        self.losses, self.history = list(meta["losses"]), list(meta["history"])
+        self.scaler.scale_value.set_data(Tensor(meta["loss_scale"], self.scaler.scale_value.dtype))
+        self.scaler.counter.set_data(Tensor(meta["loss_scale_counter"], self.scaler.counter.dtype))
+        applied = Tensor([self.step - self.plan.first_step], self.optimizer.global_step.dtype)
+        self.optimizer.global_step.set_data(applied.reshape(self.optimizer.global_step.shape))
 
     def _masks(self) -> tuple[Tensor, Tensor | None]:
         keys, draws = drop_path.draw(
             seed=self.params.seed,
             position=self.position,
-            places=range(self.params.batch_size),
+            places=self.world.share(self.params.batch_size),
             cells=self.cells,
             operations=self.operations,
         )
@@ -252,6 +356,7 @@ class Loop:
             "compile_seconds": round(self.seconds[0] - usual, 1) if len(self.seconds) > 1 else None,
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "device": self.params.device_target,
+            "devices": self.world.size,
             "cores": runtime.cores(),
         }
 
@@ -268,7 +373,7 @@ class Reporter:
         if len(seconds) == 1:
             print(f"first step, with compilation: {seconds[0]:.1f} s", flush=True)
             self.reported = time.monotonic()
-            if sys.stderr.isatty():
+            if on_terminal():
                 self.bar = tqdm(desc="training", total=self.steps, initial=position, unit="step", dynamic_ncols=True)
         if len(seconds) == ESTIMATE_AFTER + 1 and position < self.steps:
             left = duration((self.steps - position) * float(np.mean(seconds[1:])))
@@ -284,16 +389,19 @@ class Reporter:
             print(
                 f"epoch {epoch + 1} step {position}/{self.steps}: loss {loss:.4f}, learning rate {learning_rate:.3g}, "
                 f"{a_step:.2f} s/step, {duration((self.steps - position) * a_step)} left",
+                file=sys.stderr,
                 flush=True,
             )
 
 
-def _criterion(params: Params) -> nn.Cell:
+def _criterion(params: Params, world: World) -> nn.Cell:
     if params.criterion == "ce":
-        return CrossEntropy(ignore_label=params.ignore_label)
+        return CrossEntropy(ignore_label=params.ignore_label, world=world)
+    images = params.batch_size // world.size
     return OhemCrossEntropy(
         threshold=params.ohem_thresh,
         # A sixteenth of the pixels on this device, as published.
-        min_kept=params.batch_size * params.crop_size**2 // 16,
+        min_kept=images * params.crop_size**2 // 16,
         ignore_label=params.ignore_label,
+        world=world,
     )

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from adl import runtime
 from adl.errors import RETURNS, reported
 
 SYNTHETIC = Path("data/synthetic")
@@ -48,5 +49,6 @@ def checkpoint_arguments(whole: argparse.ArgumentParser) -> argparse.Namespace:
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage as a program."""
+    runtime.stop_when_dvc_dies()
     with reported():
         main()

@@ -1,44 +1,77 @@
-"""Stage `train`: train on the train record; write the checkpoint, its sidecar, metrics and learning curves.
+"""Stage `train`: train on the train record, from the last saved state on; write the checkpoint and what belongs to it.
 
 reads:  params.yaml, data/mindrecord, the architecture files, pretrained/ where ckpt_name names a file
-writes: models/autodeeplab.ckpt and its sidecar, metrics/train.json, reports/train, reports/speed/train.json
+writes: models/autodeeplab.ckpt and its sidecar, metrics/train.json, reports/train, reports/speed/train.json;
+        while it trains, its state below .adl/state (or ADL_STATE_DIR)
 
 example: python -m pipeline.train
 """
 
 from __future__ import annotations
 
-from dvclive import Live
+import json
+import shutil
+import sys
+from pathlib import Path
 
-from adl import figures, params, training
-from adl.artifacts import write_json
-from adl.records import record_path
-from pipeline import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, parser, run, state_folder
+from ruamel.yaml import YAML
+
+from adl import launcher, params, records, state, worker
+from adl.architecture import Architecture
+from adl.artifacts import replacing, sidecar_path, write_json
+from adl.curves import Curves
+from adl.params import TRAINING
+from adl.state import State
+from pipeline import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, START_WEIGHTS, parser, run, state_folder
 
 
 def main() -> None:
     parser("train", __doc__).parse_args()
     p = params.load()
-    history = []
-    with Live(str(REPORTS / "train"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
+    record = records.record_path(RECORDS, "train")
+    key = {
+        "format": state.FORMAT,
+        "params": p.model_dump(include=set(TRAINING)),
+        "architecture": Architecture.from_params(p).to_json(),
+        "data": records.read_manifest(record)["digest"],
+        "start_weights": START_WEIGHTS.read_text().strip(),
+    }
+    own = state.of_key(state_folder(), key)
+    with own.held():
+        state.prepare(own, key, state.code_digest(code()))
+        if own.finished:
+            print(f"this training was finished before: its results are put in place again from {own.folder}")
+        else:
+            job = own.folder / "job.json"
+            worker.Job(p, record, own.folder, PRETRAINED, REPORTS / "train").write(job)
+            command = [sys.executable, "-m", "adl.worker", str(job)]
+            exit_code = launcher.Launcher(own.logs).run(command, world_size=p.device_num)
+            if exit_code or not own.finished:
+                sys.exit(exit_code or 1)
+        put_in_place(own)
+        state.drop_other_finished(state_folder(), own)
 
-        def log_epoch(epoch: int, values: dict[str, float]) -> None:
-            history.append({"epoch": epoch + 1, **values})
-            for name, value in values.items():
-                live.log_metric(name, value)
-            live.next_step()
 
-        result = training.train(
-            p,
-            record_path(RECORDS, "train"),
-            CHECKPOINT,
-            log_epoch=log_epoch,
-            pretrained=PRETRAINED,
-            saved=state_folder(),
-        )
-    figures.save(figures.learning_curves(history), REPORTS / "train" / "curves.png")
-    write_json(METRICS / "train.json", result.metrics)
-    write_json(REPORTS / "speed" / "train.json", result.speed)
+def code() -> list[Path]:
+    """The code that the stage depends on, as dvc.yaml lists it."""
+    deps = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["train"]["deps"]
+    return [Path(dep) for dep in deps if dep.startswith(("adl/", "pipeline/"))]
+
+
+def put_in_place(finished: State) -> None:
+    """Write the declared outputs from the result of a training."""
+    for source, target in (
+        (finished.result / CHECKPOINT.name, CHECKPOINT),
+        (sidecar_path(finished.result / CHECKPOINT.name), sidecar_path(CHECKPOINT)),
+    ):
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+    with Curves(REPORTS / "train") as curves:
+        for row in json.loads((finished.result / "history.json").read_text()):
+            curves.log(row)
+        curves.draw()
+    write_json(METRICS / "train.json", json.loads((finished.result / "metrics.json").read_text()))
+    write_json(REPORTS / "speed" / "train.json", json.loads((finished.result / "speed.json").read_text()))
 
 
 if __name__ == "__main__":

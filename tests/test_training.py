@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import mindspore as ms
 import numpy as np
@@ -19,9 +20,11 @@ from adl.loss import CrossEntropy
 from adl.optimizer import momentum
 from adl.records import read, read_manifest
 from adl.scoring import Confusion
+from adl.state import State
 from tests.conftest import ROOT
 from tests.data import write_record, write_scenes
 
+NO_STOP = Tensor(np.zeros(1, np.float32))
 pytestmark = pytest.mark.usefixtures("graph")
 
 
@@ -42,60 +45,104 @@ def settings(tiny, tmp_path):
     }  # fmt: skip
 
 
-def run(settings, record, output, **changes):
-    history = []
-    result = training.train(
+def run(settings, record, folder, *, stop_at=None, **changes):
+    """Train in a state folder of its own; returns its result's metrics and the history. stop_at: a position."""
+    state = State(folder)
+    asked = []
+
+    def stopping():
+        asked.append(None)
+        return stop_at is not None and len(asked) == stop_at
+
+    training.train(
         params.load(ROOT / "params.yaml", **(settings | changes)),
         record,
-        output,
-        log_epoch=lambda epoch, values: history.append((epoch, values["loss"], values["learning_rate"])),
-        pretrained=output.parent,
-        saved=output.parent / "state",
+        state,
+        pretrained=folder.parent,
+        stopping=stopping,
     )
-    return result, history
+    metrics, history = (json.loads((state.result / f"{name}.json").read_text()) for name in ("metrics", "history"))
+    return metrics, history
 
 
-def test_run_writes_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(settings, record, tmp_path, capsys):
+def weights(folder):
+    return digest(folder / "result/autodeeplab.ckpt")
+
+
+def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(settings, record, tmp_path, capsys):
     changes = {"drop_path_keep_prob": 0.7, "save_epochs": 1}
-    result, history = run(settings, record, tmp_path / "a" / "m.ckpt", **changes)
-    assert result.metrics["steps"] == 4
-    assert result.metrics["skipped_steps"] == 0
-    assert [epoch for epoch, _, _ in history] == [0, 1]
-    sidecar = json.loads((tmp_path / "a/m.ckpt.json").read_text())
-    assert sidecar["digest"] == digest(tmp_path / "a/m.ckpt")
+    metrics, history = run(settings, record, tmp_path / "a", **changes)
+    assert metrics["steps"] == 4
+    assert metrics["skipped_steps"] == 0
+    assert [row["epoch"] for row in history] == [1, 2]
+    sidecar = json.loads((tmp_path / "a/result/autodeeplab.ckpt.json").read_text())
+    assert sidecar["digest"] == weights(tmp_path / "a")
     assert sidecar["data"]["digest"] == read_manifest(record)["digest"]
     assert sidecar["params"]["drop_path_keep_prob"] == 0.7
-    architecture = Architecture.from_sidecar(tmp_path / "a/m.ckpt.json")
+    architecture = Architecture.from_sidecar(tmp_path / "a/result/autodeeplab.ckpt.json")
     assert architecture.net == (0, 1, 1)
-    checkpoint.load(network.build(architecture), tmp_path / "a/m.ckpt")
-    assert checkpoint.load(network.build(architecture), tmp_path / "a/state/weights_so_far.ckpt").names == "native"
+    checkpoint.load(network.build(architecture), tmp_path / "a/result/autodeeplab.ckpt")
+    assert not State(tmp_path / "a").positions(), "what is finished needs no state"
     printed = capsys.readouterr().out
     assert "3 cells at levels 0 1 1" in printed
     assert "first step, with compilation" in printed
 
-    again, history_again = run(settings, record, tmp_path / "b" / "m.ckpt", **changes)
-    assert again.metrics == result.metrics
+    again, history_again = run(settings, record, tmp_path / "b", **changes)
+    assert again == metrics
     assert history_again == history
-    assert digest(tmp_path / "b/m.ckpt") == sidecar["digest"], "two runs of one seed give the same file"
-    assert "ms_per_step" in result.speed
+    assert weights(tmp_path / "b") == sidecar["digest"], "two runs of one seed give the same file"
+    assert "ms_per_step" in json.loads((tmp_path / "b/result/speed.json").read_text())
+
+
+def test_resumed_run_equals_the_uninterrupted_one(settings, record, tmp_path, capsys):
+    changes = {"drop_path_keep_prob": 0.7, "epochs": 4}
+    straight = run(settings, record, tmp_path / "straight", **changes)
+    for stop_at in (3, 2):  # batches of this attempt: in the middle of an epoch, and after its last one
+        with pytest.raises(training.Stopped, match="the state is saved"):
+            run(settings, record, tmp_path / "resumed", stop_at=stop_at, **changes)
+        assert not (tmp_path / "resumed/result").exists()
+    capsys.readouterr()
+    assert run(settings, record, tmp_path / "resumed", **changes) == straight
+    assert "resuming at step 5 of 8" in capsys.readouterr().out
+    assert weights(tmp_path / "resumed") == weights(tmp_path / "straight")
+
+
+def test_state_is_saved_every_so_many_epochs_and_minutes(settings, record, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(State, "save", lambda self, state: saved.append(state.position))
+    run(settings, record, tmp_path / "a", epochs=5, save_epochs=2, save_minutes=None)
+    assert saved == [4, 8]
+    saved.clear()
+    run(settings, record, tmp_path / "b", epochs=2, save_epochs=100, save_minutes=1e-9)
+    assert saved == [1, 2, 3]
+
+
+def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/stop").touch()
+    with pytest.raises(training.Stopped, match="stopped at step 2 of 4"):
+        run(settings, record, tmp_path / "a")
+    assert State(tmp_path / "a").latest().position == 2
 
 
 def test_start_epoch_continues_the_schedule(settings, record, tmp_path):
-    run(settings, record, tmp_path / "first.ckpt", epochs=1)
-    _, straight = run(settings, record, tmp_path / "straight.ckpt")
-    result, history = run(settings, record, tmp_path / "second.ckpt", ckpt_name="first.ckpt", start_epoch=1)
-    assert result.metrics["epochs"] == 1
-    assert result.metrics["steps"] == 2
-    assert [epoch for epoch, _, _ in history] == [1]
-    assert history[0][2] == straight[1][2], "learning rate"
+    run(settings, record, tmp_path / "first", epochs=1)
+    shutil.copy(tmp_path / "first/result/autodeeplab.ckpt", tmp_path / "first.ckpt")
+    _, straight = run(settings, record, tmp_path / "straight")
+    metrics, history = run(settings, record, tmp_path / "second", ckpt_name="first.ckpt", start_epoch=1)
+    assert metrics["epochs"] == 1
+    assert metrics["steps"] == 2
+    assert [row["epoch"] for row in history] == [2]
+    assert history[0]["learning_rate"] == straight[1]["learning_rate"]
 
 
 def test_start_epoch_at_the_end_copies_the_weights(settings, record, tmp_path):
-    run(settings, record, tmp_path / "first.ckpt", epochs=1)
-    result, history = run(settings, record, tmp_path / "copy.ckpt", epochs=1, ckpt_name="first.ckpt", start_epoch=1)
+    run(settings, record, tmp_path / "first", epochs=1)
+    shutil.copy(tmp_path / "first/result/autodeeplab.ckpt", tmp_path / "first.ckpt")
+    metrics, history = run(settings, record, tmp_path / "copy", epochs=1, ckpt_name="first.ckpt", start_epoch=1)
     assert history == []
-    assert result.metrics["steps"] == 0
-    first, copy = (ms.load_checkpoint(str(tmp_path / f"{n}.ckpt")) for n in ("first", "copy"))
+    assert metrics["steps"] == 0
+    first, copy = (ms.load_checkpoint(str(tmp_path / f"{n}/result/autodeeplab.ckpt")) for n in ("first", "copy"))
     assert first.keys() == copy.keys()
     for name in first:
         np.testing.assert_array_equal(first[name].asnumpy(), copy[name].asnumpy())
@@ -103,15 +150,17 @@ def test_start_epoch_at_the_end_copies_the_weights(settings, record, tmp_path):
 
 def test_too_long_a_warmup_is_refused_before_compilation(settings, record, tmp_path, capsys):
     with pytest.raises(AdlError, match="warmup_iters is 4, but the whole run has 4 steps"):
-        run(settings, record, tmp_path / "m.ckpt", warmup_iters=4)
+        run(settings, record, tmp_path / "a", warmup_iters=4)
     assert "compiling" not in capsys.readouterr().out
-    assert not (tmp_path / "m.ckpt").exists()
+    assert not (tmp_path / "a").exists()
 
 
-def test_diverging_run_stops_with_step_rate_and_scale(settings, record, tmp_path):
+def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_state(settings, record, tmp_path):
     with pytest.raises(AdlError, match=r"diverged at step \d+: loss nan, learning rate .*, loss scale"):
-        run(settings, record, tmp_path / "m.ckpt", base_lr=1e30, warmup_iters=0, epochs=20)
-    assert not (tmp_path / "m.ckpt").exists()
+        run(settings, record, tmp_path / "a", base_lr=1e30, warmup_iters=0, epochs=20, save_minutes=1e-9)
+    state = State(tmp_path / "a")
+    assert not state.finished
+    assert all(np.isfinite(values).all() for values in state.latest().arrays.values())
 
 
 @pytest.fixture
@@ -131,7 +180,7 @@ def test_overflow_skips_the_update_and_halves_the_scale_and_decay_spares_batch_n
     before = weight.asnumpy().copy()
     infinite = images.copy()
     infinite[0, 0, 0, 0] = np.inf
-    _, applied = step(Tensor(infinite), labels, keys)
+    _, applied, _ = step(Tensor(infinite), labels, keys, NO_STOP)
     assert not bool(applied)
     assert float(step.scaler.scale_value) == 2.0**15
     np.testing.assert_array_equal(weight.asnumpy(), before)
@@ -140,25 +189,25 @@ def test_overflow_skips_the_update_and_halves_the_scale_and_decay_spares_batch_n
     # Where nothing is valid the gradient is zero: what moves, moves by weight decay.
     nothing = Tensor(np.full((2, 33, 33), 255, np.int32))
     gamma_before = gamma.asnumpy().copy()
-    _, applied = step(Tensor(images), nothing, keys)
+    _, applied, _ = step(Tensor(images), nothing, keys, NO_STOP)
     assert bool(applied)
     np.testing.assert_allclose(weight.asnumpy(), before * (1 - 0.1 * 0.5), rtol=1e-5)
     np.testing.assert_array_equal(gamma.asnumpy(), gamma_before)
 
 
 def test_loss_scale_does_not_change_the_update(tiny, rng):
-    def weights(scale):
+    def trained(scale):
         ms.set_seed(1)
         net = network.build(tiny)
         scaler = amp.DynamicLossScaler(scale, 2, 1000)
         optimizer = momentum(net, np.full(3, 0.1), 1e-4)
         step = training.TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
-        step(images, labels, Tensor(np.ones((2, 2), np.int32)))
+        step(images, labels, Tensor(np.ones((2, 2), np.int32)), NO_STOP)
         return net.decoder.classifier.weight.asnumpy()
 
     images = Tensor(rng.normal(size=(2, 3, 33, 33)).astype(np.float32))
     labels = Tensor(rng.integers(0, 19, (2, 33, 33)).astype(np.int32))
-    np.testing.assert_allclose(weights(1.0), weights(1024.0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(trained(1.0), trained(1024.0), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.slow
@@ -175,7 +224,7 @@ def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     step = training.TrainStep(net, CrossEntropy(ignore_label=255), optimizer, amp.DynamicLossScaler(1.0, 2, 1000))
     step.set_train()
     for _ in range(200):
-        step(images, labels, None)
+        step(images, labels, None, NO_STOP)
     confusion = Confusion()
     evaluate = passes(net, multiscale=False)
     for _, image, label in samples:
@@ -190,7 +239,7 @@ def test_published_network_trains_a_few_steps(settings, record, tmp_path):
         "cell_arch": str(ROOT / "architectures/published/cell_arch.npy"),
         "block_multiplier": 5, "filter_multiplier": 20, "initial_fm": None, "crop_size": 65,
     }  # fmt: skip
-    result, history = run(settings | published, record, tmp_path / "m.ckpt", epochs=2)
-    assert result.metrics["parameters"] == 10_395_808
-    assert result.metrics["steps"] == 4
-    assert all(np.isfinite(loss) for _, loss, _ in history)
+    metrics, history = run(settings | published, record, tmp_path / "a", epochs=2)
+    assert metrics["parameters"] == 10_395_808
+    assert metrics["steps"] == 4
+    assert all(np.isfinite(row["loss"]) for row in history)

@@ -10,6 +10,7 @@ from adl.network.decoder import Decoder
 from adl.network.encoder import Encoder
 from adl.network.normalization import batch_norm
 from adl.network.operations import resize
+from adl.runtime import ALONE, World
 
 
 class AutoDeepLab(nn.Cell):
@@ -33,9 +34,12 @@ class AutoDeepLab(nn.Cell):
         return resize(logits, (images.shape[2], images.shape[3]))
 
 
-def build(architecture: Architecture) -> AutoDeepLab:
-    """The network of an architecture, freshly initialised. Seed MindSpore first (`adl.runtime.start`)."""
-    norm = batch_norm(momentum=architecture.bn_momentum, eps=architecture.bn_eps)
+def build(architecture: Architecture, *, world: World = ALONE) -> AutoDeepLab:
+    """The network of an architecture, freshly initialised. Seed MindSpore first (`adl.runtime.start`).
+
+    world: the ranks over whose images batch norm goes.
+    """
+    norm = batch_norm(momentum=architecture.bn_momentum, eps=architecture.bn_eps, world=world)
     channels = architecture.output_channels
     return AutoDeepLab(
         encoder=Encoder(architecture, norm),

@@ -4,21 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mindspore import nn
+from mindspore import Tensor, nn, ops
+
+from adl import runtime
+from adl.collective import AllSum
+from adl.runtime import ALONE, World
 
 Norm = Callable[..., nn.Cell]
 """norm(channels, affine=True) -> a batch norm over (N, channels, H, W)."""
 
 
-def batch_norm(*, momentum: float, eps: float) -> Norm:
-    """Batch norm over the images of one device.
+def batch_norm(*, momentum: float, eps: float, world: World = ALONE) -> Norm:
+    """Batch norm over the images of all ranks of the world.
 
     momentum: the share of the OLD running statistic that stays at each step (PyTorch's is 1 minus it).
-    With affine=False gamma and beta exist, as in a 2021 checkpoint, but are not trained.
+    With affine=False gamma and beta exist, as in a 2021 checkpoint, but are not trained. All kinds have the same
+    parameter names.
     """
 
     def norm(channels: int, affine: bool = True) -> nn.Cell:
         # By keyword: MindSpore announces another default for both.
-        return nn.BatchNorm2d(num_features=channels, eps=eps, momentum=momentum, affine=affine)
+        settings = {"num_features": channels, "eps": eps, "momentum": momentum, "affine": affine}
+        if world.size == 1:
+            return nn.BatchNorm2d(**settings)
+        return nn.SyncBatchNorm(**settings) if runtime.on_ascend() else GlobalBatchNorm(world, **settings)
 
     return norm
+
+
+class GlobalBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the images of all ranks, by differentiable sums: what nn.SyncBatchNorm is on Ascend."""
+
+    def __init__(self, world: World, **settings: float) -> None:
+        super().__init__(**settings)
+        self.world_size = world.size
+        self.over_ranks = AllSum(world)
+        self.old = settings["momentum"]
+        self.epsilon = settings["eps"]
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) float32 to the same; in training the running statistics move by the global batch's."""
+        if not self.training:
+            return super().construct(x)
+        count = self.world_size * x.shape[0] * x.shape[2] * x.shape[3]
+        mean = self.over_ranks(x.sum(axis=(0, 2, 3))) / count
+        centred = x - mean.reshape(1, -1, 1, 1)
+        variance = self.over_ranks((centred * centred).sum(axis=(0, 2, 3))) / count
+        unbiased = ops.stop_gradient(variance) * (count / (count - 1))
+        ops.assign(self.moving_mean, self.old * self.moving_mean + (1 - self.old) * ops.stop_gradient(mean))
+        ops.assign(self.moving_variance, self.old * self.moving_variance + (1 - self.old) * unbiased)
+        factor = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return centred * factor.reshape(1, -1, 1, 1) + self.beta.reshape(1, -1, 1, 1)

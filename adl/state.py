@@ -1,0 +1,197 @@
+"""The resumable state of a training: a folder of its own for all that changes the result, locked while in use.
+
+<ADL_STATE_DIR>/<key>/about.json            what the key is made of, the digest of the code, when it began
+                      position_<n>.npz      state after n batches; the last two are kept
+                      result/               appears whole, when the training is complete
+                      logs/rank_<r>.log     what each worker printed
+                      lock, stop            held by the process that trains; left by `adl stop`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from adl.artifacts import digest, remove, replacing, write_json
+from adl.errors import AdlError
+
+FORMAT = 1
+KEPT = 2
+_META = "meta"
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """arrays: name → values. meta: plain numbers and lists."""
+
+    arrays: Mapping[str, np.ndarray]
+    meta: dict[str, Any]
+
+    @property
+    def position(self) -> int:
+        return self.meta["position"]
+
+
+class State:
+    """One folder of states. Reading and saving need no lock; `held` takes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def stop_request(self) -> Path:
+        return self.folder / "stop"
+
+    @property
+    def finished(self) -> bool:
+        return self.result.is_dir()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return json.loads((self.folder / "about.json").read_text())
+
+    def positions(self) -> list[Path]:
+        """Saved states, the newest last."""
+        return sorted(self.folder.glob("position_*.npz"))
+
+    def save(self, saved: Saved) -> None:
+        """Write a state whole or not at all, then drop all but the last two. Raises AdlError where the disk is full."""
+        path = self.folder / f"position_{saved.position:09d}.npz"
+        meta = np.frombuffer(json.dumps(saved.meta).encode(), np.uint8)
+        try:
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **{_META: meta}, **saved.arrays)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            kept = f"the last good one is {self.positions()[-1]}" if self.positions() else "none was saved before"
+            raise AdlError(
+                f"{path}: the state cannot be saved ({error.strerror}); {kept}. Make room (`adl state prune` removes "
+                "what is not needed), and `dvc repro` goes on from there."
+            ) from None
+        for old in self.positions()[:-KEPT]:
+            old.unlink()
+
+    def latest(self) -> Saved | None:
+        """The newest state that is whole; each that is not is reported."""
+        for path in reversed(self.positions()):
+            try:
+                # Every member of the archive has a checksum, which reading verifies.
+                with np.load(path, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in file.files}
+                return Saved(arrays, json.loads(arrays.pop(_META).tobytes()))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                print(f"warning: {path} is damaged ({error}); falling back to the one before", flush=True)
+        return None
+
+    def drop_positions(self) -> None:
+        for path in self.positions():
+            path.unlink()
+
+    def holder(self) -> int | None:
+        """The process that trains here, if one does."""
+        try:
+            with (self.folder / "lock").open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            return int((self.folder / "lock").read_text() or 0)
+        return None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock. Raises AdlError where another process does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a+") as file:
+            self._lock(file)
+            remove(self.stop_request)
+            yield
+
+    def _lock(self, file: IO[str]) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise AdlError(
+                f"this very training runs already: process {file.read().strip()} holds {self.folder}. Wait for it, or "
+                "stop it (`adl stop`)."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+
+
+def of_key(root: Path, key: Mapping[str, Any]) -> State:
+    """The state that belongs to all that changes a result."""
+    text = json.dumps(key, sort_keys=True)
+    return State(root / hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def prepare(state: State, key: Mapping[str, Any], code: str) -> None:
+    """Make the state fit for a training with this code; call it with the lock held.
+
+    A training that was finished with other code is dropped: this one starts at step 0. Raises AdlError where one is
+    unfinished under other code.
+    """
+    if (state.folder / "about.json").exists():
+        if state.about["code"] == code:
+            return
+        if not state.finished and state.positions():
+            raise AdlError(
+                f"an unfinished training waits in {state.folder}, but the code that it depends on has changed since. "
+                f"Go on with the new code: `adl state adopt {state.name}`. Begin anew: `adl state drop {state.name}`."
+            )
+        remove(state.result)
+        state.drop_positions()
+    write_json(state.folder / "about.json", {"key": dict(key), "code": code})
+
+
+def adopt(state: State, code: str) -> None:
+    """Let a training go on under the present code."""
+    write_json(state.folder / "about.json", {**state.about, "code": code})
+
+
+def states(root: Path) -> list[State]:
+    """Every state, by name."""
+    return [State(path.parent) for path in sorted(root.glob("*/about.json"))]
+
+
+def drop_other_finished(root: Path, kept: State) -> None:
+    """A finished state is kept until a training with another key finishes."""
+    for state in states(root):
+        if state.folder != kept.folder and state.finished and state.holder() is None:
+            remove(state.folder)
+
+
+def code_digest(files: list[Path]) -> str:
+    """Of the code that a training depends on; folders stand for the Python files below them."""
+    sha = hashlib.sha256()
+    for path in sorted(p for f in files for p in ([f] if f.is_file() else f.rglob("*.py"))):
+        sha.update(f"{path} {digest(path)}\n".encode())
+    return sha.hexdigest()

@@ -1,0 +1,73 @@
+"""`python -m adl.worker JOB.json`: one worker of a training. The launcher starts it; nobody else needs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adl import runtime, training
+from adl.curves import Curves
+from adl.errors import reported
+from adl.launcher import STOPPED
+from adl.params import Params
+from adl.state import State
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What every worker of a training is told. All paths are relative to the workspace."""
+
+    params: Params
+    record: Path
+    state: Path
+    pretrained: Path
+    curves: Path
+
+    def write(self, path: Path) -> None:
+        fields = {f.name: str(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        path.write_text(json.dumps(fields | {"params": self.params.model_dump()}))
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        fields = json.loads(path.read_text())
+        params = Params(**fields.pop("params"))
+        return cls(params=params, **{name: Path(value) for name, value in fields.items()})
+
+
+def main() -> None:
+    job = Job.read(Path(sys.argv[1]))
+    world = runtime.world()
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    with reported(), _curves(job.curves, world.rank) as curves:
+        try:
+            training.train(
+                job.params,
+                job.record,
+                State(job.state),
+                world=world,
+                pretrained=job.pretrained,
+                log_epoch=curves.log,
+                stopping=asked.is_set,
+            )
+        except training.Stopped as stopped:
+            if world.rank == 0:
+                print(f"{stopped}. `dvc repro` goes on from there.", flush=True)
+            sys.exit(STOPPED)
+
+
+@contextmanager
+def _curves(folder: Path, rank: int) -> Iterator[Curves]:
+    """Only rank 0 draws."""
+    with Curves(folder if rank == 0 else None) as curves:
+        yield curves
+
+
+if __name__ == "__main__":
+    main()

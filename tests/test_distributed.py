@@ -1,0 +1,77 @@
+"""Two real processes against one: the same training."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from adl import params
+from adl.launcher import Launcher
+from adl.state import State
+from adl.worker import Job
+from tests.conftest import ROOT
+from tests.data import write_record, write_scenes
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("record")
+    return write_record(write_scenes(folder / "raw", train=5, val=1), "train", folder)
+
+
+@pytest.fixture
+def train(tiny, tmp_path, record):
+    np.save(tmp_path / "net.npy", np.array(tiny.net))
+    np.save(tmp_path / "cell.npy", np.array(tiny.cell))
+
+    def run(name: str, processes: int, **changes) -> State:
+        settings = {
+            "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
+            "filter_multiplier": 2, "initial_fm": 4, "epochs": 2, "batch_size": 2, "crop_size": 48, "warmup_iters": 1,
+            "criterion": "ce", "drop_path_keep_prob": 0.7, "bn_momentum": 0.9, "device_num": processes,
+        }  # fmt: skip
+        state = State(tmp_path / name)
+        state.folder.mkdir(exist_ok=True)
+        p = params.load(ROOT / "params.yaml", **(settings | changes))
+        Job(p, record, state.folder, tmp_path, tmp_path / f"{name}-curves").write(state.folder / "job.json")
+        command = [sys.executable, "-m", "adl.worker", str(state.folder / "job.json")]
+        code = Launcher(state.logs).run(command, world_size=processes)
+        assert code == changes.get("code", 0), (state.logs / "rank_0.log").read_text()[-3000:]
+        return state
+
+    return run
+
+
+def result(state: State):
+    history = json.loads((state.result / "history.json").read_text())
+    stored = ms.load_checkpoint(str(state.result / "autodeeplab.ckpt"))
+    statistics = {n: p.asnumpy() for n, p in stored.items() if "moving_" in n}
+    weights = {n: p.asnumpy() for n, p in stored.items() if "moving_" not in n}
+    return np.array([row["loss"] for row in history]), weights, statistics
+
+
+def differences(one: State, other: State) -> tuple[float, float, float]:
+    """Largest differences of losses, weights and running statistics, over the largest magnitude of each."""
+    (losses, *tensors), (losses_other, *tensors_other) = result(one), result(other)
+    found = [np.abs(losses - losses_other).max() / np.abs(losses).max()]
+    for mine, others in zip(tensors, tensors_other, strict=True):
+        assert mine.keys() == others.keys()
+        largest = max(np.abs(values).max() for values in mine.values())
+        found.append(max(np.abs(mine[name] - others[name]).max() for name in mine) / largest)
+    return tuple(found)
+
+
+# Rounding differs between one process and two, a ReLU near zero flips by it, and freshly initialised 1×1 convolutions
+# have gradients of a thousand times their weights: small steps keep that apart from mistakes.
+CALM = {"base_lr": 5e-6}
+
+
+def test_two_processes_with_an_image_each_equal_one_with_two(train):
+    one, two = train("one", 1, **CALM), train("two", 2, **CALM)
+    assert max(differences(one, two)) < 1e-5
+    start = train("start", 1, **CALM, epochs=1)
+    assert min(differences(one, start)[1:]) > 1e-4, "the training moves the weights by far more"
