@@ -19,8 +19,6 @@ def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
     Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
     """
     Architecture.from_params(params)
-    if params.device_num > 1:
-        raise AdlError(f"device_num: {params.device_num}. This version trains on one device.")
     if params.modelArts:
         raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
     if Path(params.data_path) == synthetic:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from ruamel.yaml import YAML
 
 from adl.artifacts import digest, remove, replacing, write_json
 from adl.errors import AdlError
@@ -195,3 +196,9 @@ def code_digest(files: list[Path]) -> str:
     for path in sorted(p for f in files for p in ([f] if f.is_file() else f.rglob("*.py"))):
         sha.update(f"{path} {digest(path)}\n".encode())
     return sha.hexdigest()
+
+
+def train_code(stages: Path = Path("dvc.yaml")) -> list[Path]:
+    """The code that the stage `train` depends on, as dvc.yaml lists it."""
+    deps = YAML(typ="safe").load(stages)["stages"]["train"]["deps"]
+    return [Path(dep) for dep in deps if dep.startswith(("adl/", "pipeline/"))]

@@ -12,9 +12,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from pathlib import Path
-
-from ruamel.yaml import YAML
 
 from adl import launcher, params, records, state, worker
 from adl.architecture import Architecture
@@ -38,7 +35,7 @@ def main() -> None:
     }
     own = state.of_key(state_folder(), key)
     with own.held():
-        state.prepare(own, key, state.code_digest(code()))
+        state.prepare(own, key, state.code_digest(state.train_code()))
         if own.finished:
             print(f"this training was finished before: its results are put in place again from {own.folder}")
         else:
@@ -50,12 +47,6 @@ def main() -> None:
                 sys.exit(exit_code or 1)
         put_in_place(own)
         state.drop_other_finished(state_folder(), own)
-
-
-def code() -> list[Path]:
-    """The code that the stage depends on, as dvc.yaml lists it."""
-    deps = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]["train"]["deps"]
-    return [Path(dep) for dep in deps if dep.startswith(("adl/", "pipeline/"))]
 
 
 def put_in_place(finished: State) -> None:

@@ -36,3 +36,10 @@ def tiny() -> Architecture:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Path:
+    from tests.workspace import make_workspace
+
+    return make_workspace(tmp_path / "workspace")

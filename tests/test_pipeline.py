@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from ruamel.yaml import YAML
 
 from adl import cityscapes, synthetic
 from adl.artifacts import digest, write_image
 from tests import test_cityscapes
-from tests.conftest import ROOT
+from tests.workspace import files, git, ran, run, set_params, succeeds
 
-TINY = {
-    "synthetic_height": 64, "synthetic_train_images": 4, "synthetic_val_images": 3, "export_height": 64,
-    "export_width": 128, "net_arch": "architectures/tiny/net_arch.npy", "cell_arch": "architectures/tiny/cell_arch.npy",
-    "block_multiplier": 1, "filter_multiplier": 2, "initial_fm": 4, "epochs": 1, "batch_size": 2, "crop_size": 48,
-    "warmup_iters": 1, "bn_momentum": 0.995,
-}  # fmt: skip
 EVERY_STAGE = {
     "synthesize",
     "check",
@@ -37,71 +28,6 @@ EVERY_STAGE = {
     "infer",
     "report",
 }
-
-
-@pytest.fixture
-def workspace(tmp_path) -> Path:
-    """The project's tracked files with parameters for a tiny run, as a git repository of their own."""
-    folder = tmp_path / "workspace"
-    # Tracked and new files, so that the test runs before a commit too.
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() and not name.startswith("tests/"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    for lock in (folder / "dvc.lock", folder / "pipeline/synthetic/dvc.lock"):
-        lock.unlink(missing_ok=True)
-    (folder / "architectures/tiny").mkdir()
-    np.save(folder / "architectures/tiny/net_arch.npy", np.array([0, 1, 1]))
-    np.save(folder / "architectures/tiny/cell_arch.npy", np.array([[0, 6], [1, 4]]))
-    set_params(folder, **TINY)
-    git(folder, "init", "-q")
-    git(folder, "config", "user.name", "t")
-    git(folder, "config", "user.email", "t@example.org")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "start")
-    return folder
-
-
-def set_params(folder: Path, **values) -> None:
-    yaml = YAML()
-    content = yaml.load(folder / "params.yaml")
-    content.update(values)
-    yaml.dump(content, folder / "params.yaml")
-
-
-def git(folder: Path, *args: str) -> None:
-    subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True)
-
-
-def run(folder: Path, *command: str, timeout: float = 280) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
-
-
-def succeeds(folder: Path, *command: str, timeout: float = 280) -> str:
-    result = run(folder, *command, timeout=timeout)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return result.stdout + result.stderr
-
-
-def ran(output: str) -> set[str]:
-    """Names of the stages that DVC ran."""
-    return {
-        line.split("'")[1].split(":")[-1].removeprefix("pipeline/synthetic/dvc.yaml:")
-        for line in output.splitlines()
-        if line.startswith("Running stage")
-    }
-
-
-def files(folder: Path) -> set[Path]:
-    return {p for p in folder.rglob("*") if p.is_file() and not {".git", "__pycache__"} & set(p.parts)}
 
 
 def refused(folder: Path, *command: str) -> str:
@@ -123,7 +49,6 @@ def refused(folder: Path, *command: str) -> str:
         ({"export_width": 64}, "export_height × export_width is 64×64, but the val images are 64×128"),
         ({"data_path": "nowhere"}, "nowhere: does not exist"),
         ({"expected_train_images": 2975}, "embedded scenes, of which 4 are drawn, but 2975 images are expected"),
-        ({"device_num": 2}, "device_num: 2. This version trains on one device."),
         ({"modelArts": True}, "modelArts: true. This version does not copy"),
         ({"ckpt_name": "lost.ckpt"}, "pretrained/lost.ckpt does not exist; pretrained/ holds no checkpoint"),
     ],

@@ -28,7 +28,7 @@ def add_command(
 
 
 def parser() -> argparse.ArgumentParser:
-    from adl.commands import check_data, explain, predict, recipe, submission
+    from adl.commands import check_data, explain, predict, recipe, state, submission
 
     whole = argparse.ArgumentParser(
         prog="adl",
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (check_data, recipe, explain, predict, submission):
+    for module in (check_data, recipe, explain, predict, submission, state):
         module.add(subcommands)
     return whole
 

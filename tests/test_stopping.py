@@ -1,0 +1,249 @@
+"""Training in the middle of `dvc repro`: stopped in every way, resumed, locked, adopted; with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from adl.artifacts import digest
+from tests.test_pipeline import wait_for
+from tests.workspace import git, make_workspace, ran, run, set_params, succeeds
+
+LONG = {"epochs": 500, "save_minutes": None}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """A workspace whose data is converted."""
+    folder = make_workspace(tmp_path_factory.mktemp("prepared") / "workspace")
+    succeeds(folder, "dvc", "repro", "mindrecord")
+    return folder
+
+
+class Repro:
+    """A running `dvc repro`, in a process group of its own."""
+
+    def __init__(self, folder: Path, *command: str, shell: str | None = "/bin/bash", **environment: str) -> None:
+        own = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | environment
+        own.pop("SHELL", None)
+        if shell:
+            own["SHELL"] = shell
+        self.log = folder.parent / "repro.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command or ("dvc", "repro", "train"),
+                cwd=folder,
+                env=own,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.seen: list[psutil.Process] = []
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, words: str, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while words not in self.text():
+            assert self.process.poll() is None, self.text()[-3000:]
+            assert time.monotonic() < deadline, self.text()[-3000:]
+            time.sleep(0.05)
+
+    def processes(self) -> list[psutil.Process]:
+        """All that the run started so far."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.seen += [child for child in children if child not in self.seen]
+        return self.seen
+
+    def stage(self) -> psutil.Process:
+        return next(p for p in self.processes() if "pipeline.train" in p.cmdline() and p.cmdline()[0] != "/bin/sh")
+
+    def ends(self) -> int:
+        """The exit code; nothing of the run may be alive ten seconds later."""
+        deadline = time.monotonic() + 10
+        while alive := [p for p in self.seen if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
+            assert time.monotonic() < deadline, (alive, self.text()[-3000:])
+            time.sleep(0.05)
+        return self.process.wait(timeout=10)
+
+
+def locked_stages(folder: Path) -> set[str]:
+    return set(YAML(typ="safe").load(folder / "dvc.lock")["stages"])
+
+
+TO_STAGE = [("stage", number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+TO_GROUP = [("group", number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+TO_DVC = [("dvc", number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)]
+
+
+def kill(repro: Repro, target: str, number: signal.Signals) -> None:
+    repro.processes()
+    if target == "stage":
+        repro.stage().send_signal(number)
+    elif target == "group":
+        os.killpg(repro.process.pid, number)
+    else:
+        repro.process.send_signal(number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "shell"), [(1, "/bin/bash"), (1, None), (2, "/bin/bash"), (2, None)])
+def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(prepared, processes, shell):
+    set_params(prepared, **LONG, device_num=processes, seed=processes + (10 if shell else 20))
+    resumes = False
+    for target, number in TO_STAGE + TO_GROUP + TO_DVC:
+        repro = Repro(prepared, shell=shell)
+        repro.wait_for("resuming at step" if resumes else "first step, with compilation")
+        if resumes:
+            repro.wait_for("first step, with compilation")
+        kill(repro, target, number)
+        assert repro.ends() != 0, (target, number)
+        assert "train" not in locked_stages(prepared), (target, number)
+        resumes = True
+
+
+@pytest.mark.slow
+def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(prepared):
+    set_params(prepared, epochs=40, save_minutes=None, seed=1)
+    repro = Repro(prepared)
+    repro.wait_for("first step, with compilation")
+    kill(repro, "stage", signal.SIGTERM)
+    assert repro.ends() != 0
+    assert "the state is saved. `dvc repro` goes on from there." in repro.text()
+    assert not (prepared / "models/autodeeplab.ckpt").exists()
+
+    # The state of an unfinished run is not for other code, unless someone says so.
+    (prepared / "adl/loss.py").write_text((prepared / "adl/loss.py").read_text() + "# edited\n")
+    refused = run(prepared, "dvc", "repro", "train")
+    assert refused.returncode != 0
+    assert "the code that it depends on has changed since" in refused.stderr
+    name = succeeds(prepared, "adl", "state", "list").splitlines()[-1].split()[0]
+    assert f"adl state adopt {name}" in refused.stderr
+    succeeds(prepared, "adl", "state", "adopt", name)
+
+    output = succeeds(prepared, "dvc", "repro", "train")
+    assert "resuming at step" in output
+    resumed = digest(prepared / "models/autodeeplab.ckpt")
+    curves = (prepared / "reports/train/plots/metrics/loss.tsv").read_bytes()
+
+    # Finished under this code: put in place again without a step. (DVC's commit may fail after a training.)
+    (prepared / "dvc.lock").write_text((prepared / "dvc.lock").read_text().split("  train:")[0])
+    output = succeeds(prepared, "dvc", "repro", "train", "--no-run-cache")
+    assert "this training was finished before" in output
+    assert "first step" not in output
+    assert digest(prepared / "models/autodeeplab.ckpt") == resumed
+
+    # Finished under other code: from step 0.
+    (prepared / "adl/loss.py").write_text((prepared / "adl/loss.py").read_text() + "# again\n")
+    output = succeeds(prepared, "dvc", "repro", "train")
+    assert "resuming" not in output
+    assert digest(prepared / "models/autodeeplab.ckpt") == resumed, "straight through: the same weights"
+    assert (prepared / "reports/train/plots/metrics/loss.tsv").read_bytes() == curves
+
+
+def test_second_run_on_one_key_is_refused_with_the_holder(prepared):
+    set_params(prepared, **LONG, seed=2)
+    repro = Repro(prepared)
+    repro.wait_for("first step, with compilation")
+    second = run(prepared, "python", "-m", "pipeline.train")
+    assert second.returncode == 2
+    assert f"process {repro.stage().pid} holds" in second.stderr
+    succeeds(prepared, "adl", "stop")
+    repro.wait_for("the state is saved")
+    assert repro.ends() != 0
+    assert ran(repro.text()) == {"check", "train"}
+    succeeds(prepared, "adl", "state", "drop", "--all")
+    assert not list((prepared / ".adl/state").glob("*/about.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(prepared, processes):
+    calm = {"base_lr": 5e-6} if processes > 1 else {}  # as in test_distributed.py
+    settings = {"epochs": 30, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7, "device_num": processes, "seed": 5}
+    set_params(prepared, **settings, **calm)
+    repro = Repro(prepared)
+    repro.wait_for("first step, with compilation")
+    # Two steps an epoch: an odd position is in the middle of one.
+    states = prepared / ".adl/state"
+    wait_for(lambda: any(int(p.stem[-9:]) % 2 for p in states.glob("*/position_*.npz")))
+    stage = repro.stage()
+    repro.processes()
+    stage.kill()
+    assert repro.ends() != 0
+    output = succeeds(prepared, "dvc", "repro", "train")
+    assert "resuming at step" in output
+    resumed = results(prepared)
+
+    succeeds(prepared, "adl", "state", "drop", "--all")
+    output = succeeds(prepared, "dvc", "repro", "--force", "--single-item", "--no-run-cache", "train")
+    assert "resuming" not in output
+    straight = results(prepared)
+    if processes == 1:
+        assert resumed == straight
+    else:
+        for name, values in weights(resumed).items():
+            np.testing.assert_allclose(values, weights(straight)[name], atol=1e-5 * np.abs(values).max(initial=1))
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    names = ("models/autodeeplab.ckpt", "reports/train/plots/metrics/loss.tsv", "metrics/train.json")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def weights(of_run: dict[str, bytes]) -> dict[str, np.ndarray]:
+    with tempfile.NamedTemporaryFile(suffix=".ckpt") as file:
+        file.write(of_run["models/autodeeplab.ckpt"])
+        file.flush()
+        return {name: p.asnumpy() for name, p in ms.load_checkpoint(file.name).items()}
+
+
+@pytest.mark.slow
+def test_experiments_start_anew_come_back_from_the_cache_and_resume_in_a_copy(prepared, tmp_path):
+    set_params(prepared, epochs=3, device_num=1, drop_path_keep_prob=1.0, save_minutes=None, seed=6, base_lr=0.05)
+    succeeds(prepared, "dvc", "repro", "train")
+    first = digest(prepared / "models/autodeeplab.ckpt")
+    git(prepared, "add", "-A")
+    git(prepared, "commit", "-q", "-m", "first")
+    output = succeeds(prepared, "dvc", "exp", "run", "-S", "bn_momentum=0.5", "train")
+    assert "resuming" not in output
+    assert "epoch 1 " in output
+    assert digest(prepared / "models/autodeeplab.ckpt") != first
+    set_params(prepared, bn_momentum=0.995)
+    assert "train" not in ran(succeeds(prepared, "dvc", "repro", "train"))
+    assert digest(prepared / "models/autodeeplab.ckpt") == first
+
+    git(prepared, "restore", ".")
+    command = ("dvc", "exp", "run", "--temp", "-S", "epochs=400", "-S", "save_minutes=0.001", "train")
+    repro = Repro(prepared, *command, ADL_STATE_DIR=str(tmp_path / "state"))
+    wait_for(lambda: list(tmp_path.glob("state/*/position_*.npz")), seconds=90)
+    repro.processes()
+    os.killpg(repro.process.pid, signal.SIGKILL)
+    assert repro.ends() != 0
+    again = Repro(prepared, *command, ADL_STATE_DIR=str(tmp_path / "state"))
+    again.wait_for("resuming at step")
+    again.processes()
+    os.killpg(again.process.pid, signal.SIGTERM)
+    assert again.ends() != 0
+
+
+@pytest.mark.slow
+def test_repro_under_nohup_survives_a_hangup(prepared):
+    set_params(prepared, epochs=60, device_num=1, save_minutes=None, seed=8)
+    repro = Repro(prepared, "nohup", "dvc", "repro", "train")
+    repro.wait_for("first step, with compilation")
+    os.killpg(repro.process.pid, signal.SIGHUP)
+    assert repro.process.wait(timeout=120) == 0, repro.text()[-2000:]
+    assert "train" in locked_stages(prepared)

@@ -1,0 +1,84 @@
+"""A workspace of its own for tests that run stages as processes, with real DVC."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+TINY = {
+    "synthetic_height": 64, "synthetic_train_images": 4, "synthetic_val_images": 3, "export_height": 64,
+    "export_width": 128, "net_arch": "architectures/tiny/net_arch.npy", "cell_arch": "architectures/tiny/cell_arch.npy",
+    "block_multiplier": 1, "filter_multiplier": 2, "initial_fm": 4, "epochs": 1, "batch_size": 2, "crop_size": 48,
+    "warmup_iters": 1, "bn_momentum": 0.995,
+}  # fmt: skip
+
+
+def make_workspace(folder: Path) -> Path:
+    """The project's tracked files with parameters for a tiny run, as a git repository of their own."""
+    # Tracked and new files, so that the test runs before a commit too.
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for lock in (folder / "dvc.lock", folder / "pipeline/synthetic/dvc.lock"):
+        lock.unlink(missing_ok=True)
+    (folder / "architectures/tiny").mkdir()
+    np.save(folder / "architectures/tiny/net_arch.npy", np.array([0, 1, 1]))
+    np.save(folder / "architectures/tiny/cell_arch.npy", np.array([[0, 6], [1, 4]]))
+    set_params(folder, **TINY)
+    git(folder, "init", "-q")
+    git(folder, "config", "user.name", "t")
+    git(folder, "config", "user.email", "t@example.org")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "start")
+    return folder
+
+
+def set_params(folder: Path, **values) -> None:
+    yaml = YAML()
+    content = yaml.load(folder / "params.yaml")
+    content.update(values)
+    yaml.dump(content, folder / "params.yaml")
+
+
+def git(folder: Path, *args: str) -> None:
+    subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True)
+
+
+def run(folder: Path, *command: str, timeout: float = 280) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def succeeds(folder: Path, *command: str, timeout: float = 280) -> str:
+    result = run(folder, *command, timeout=timeout)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+def ran(output: str) -> set[str]:
+    """Names of the stages that DVC ran."""
+    return {
+        line.split("'")[1].split(":")[-1].removeprefix("pipeline/synthetic/dvc.yaml:")
+        for line in output.splitlines()
+        if line.startswith("Running stage")
+    }
+
+
+def files(folder: Path) -> set[Path]:
+    return {p for p in folder.rglob("*") if p.is_file() and not {".git", "__pycache__"} & set(p.parts)}
