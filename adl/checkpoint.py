@@ -99,8 +99,10 @@ def save(network: nn.Cell, path: Path) -> None:
         ms.save_checkpoint([{"name": n, "data": p} for n, p in network.parameters_and_names()], str(temporary))
 
 
-def load(network: nn.Cell, path: str | Path) -> Loaded:
+def load(network: nn.Cell, path: str | Path, *, leave_out: str | None = None) -> Loaded:
     """Load every parameter of the network from a file with native or 2021 names.
+
+    leave_out: parameters whose names begin so stay as they are, whatever the file has for them.
 
     Raises AdlError where the file is unreadable, or where it and the network do not match exactly; the message lists
     missing, unexpected and mis-shaped parameters with the nearest names. The network is then unchanged.
@@ -118,6 +120,11 @@ def load(network: nn.Cell, path: str | Path) -> Loaded:
     from_2021 = any(name.startswith(("encoder.NASCells.", "encoder.stem0.")) for name in stored)
     use_abn = network.encoder.nas_cells[0].older.use_abn
     wanted = {name_2021(n, use_abn=use_abn) if from_2021 else n: p for n, p in network.parameters_and_names()}
+    if leave_out is not None:
+        left = {n for n, _ in network.parameters_and_names() if n.startswith(leave_out)}
+        left = {name_2021(n, use_abn=use_abn) if from_2021 else n for n in left}
+        wanted = {n: p for n, p in wanted.items() if n not in left}
+        stored = {n: p for n, p in stored.items() if n not in left}
     beside = tuple(n for n in stored if n not in wanted and from_2021 and _BESIDE_WEIGHTS_2021.fullmatch(n))
     unexpected = [n for n in stored if n not in wanted and n not in beside]
     missing = [n for n in wanted if n not in stored]

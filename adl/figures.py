@@ -19,7 +19,7 @@ from adl.cityscapes import CLASS_NAMES, CLASSES, COLOURS, TRAIN_ID
 
 ERROR = np.array((213, 94, 0), np.uint8)  # vermilion: told apart from grey by every kind of colour vision
 NOT_SCORED = np.array((240, 228, 66), np.uint8)  # yellow
-BAR, BASELINE = "#0072B2", "#999999"
+BAR, BASELINE, SCORE = "#0072B2", "#999999", "#D55E00"
 
 
 def save(figure: Figure, path: Path, *, dpi: int = 100) -> None:
@@ -126,6 +126,13 @@ def learning_curves(history: list[dict[str, float]]) -> Figure:
     epochs = [row["epoch"] for row in history]
     top.plot(epochs, [row["loss"] for row in history], marker="o", markersize=3, color=BAR)
     top.set(ylabel="mean loss", title="Learning curves")
+    validated = [row for row in history if "val_mIOU" in row]
+    if validated:
+        scores = top.twinx()
+        scores.plot(
+            [r["epoch"] for r in validated], [r["val_mIOU"] for r in validated], "s--", markersize=4, color=SCORE
+        )
+        scores.set_ylabel("val mIOU (%)", color=SCORE)
     bottom.plot(epochs, [row["learning_rate"] for row in history], marker="o", markersize=3, color="#009E73")
     bottom.set(xlabel="epoch", ylabel="learning rate at its end")
     for axis in (top, bottom):

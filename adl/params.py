@@ -21,7 +21,7 @@ TRAINING = (
     "net_arch", "cell_arch", "filter_multiplier", "block_multiplier", "initial_fm", "use_ABN", "affine", "bn_momentum",
     "bn_eps", "parallel", "drop_path_keep_prob", "num_classes", "ignore_label", "epochs", "batch_size", "crop_size",
     "seed", "base_lr", "warmup_start_lr", "warmup_iters", "min_lr", "weight_decay", "criterion", "ohem_thresh",
-    "ckpt_name", "start_epoch", "amp_level", "device_target", "device_num",
+    "ckpt_name", "ckpt_classifier", "start_epoch", "eval_epochs", "amp_level", "device_target", "device_num",
 )  # fmt: skip
 """What changes a trained model: the parameters of the stage `train`, and what its sidecar records."""
 
@@ -73,10 +73,15 @@ class Params(BaseModel):
     criterion: Literal["ce", "ohemce"] = Field(description="loss: cross entropy, or with hard example mining")
     ohem_thresh: float = Field(gt=0, lt=1, description="pixels whose class has at most this probability are hard")
     ckpt_name: str | None = Field(min_length=1, description="file in pretrained/ to start training from; null: none")
+    ckpt_classifier: bool = Field(description="take the classifier from ckpt_name too; false: other classes there")
     start_epoch: int = Field(ge=0, description="epoch to begin at with ckpt_name; equal to epochs: only copy weights")
     save_epochs: int = Field(ge=1, description="epochs between two saves of the state")
     save_minutes: float | None = Field(
         gt=0, description="minutes between two saves of the state, in mid-epoch too; null: off"
+    )
+    eval_epochs: int = Field(ge=0, description="epochs between two validations while training; 0: none")
+    keep_checkpoints: int = Field(
+        ge=1, description="models to keep: the final one, and the last ones before it, one every save_epochs"
     )
     amp_level: Literal["O0", "O2", "O3"] = Field(description="mixed precision: O0 none, O2 and O3 on Ascend")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import mindspore.dataset as ds
 import numpy as np
 
 from adl.errors import AdlError
+from adl.runtime import ALONE, World
 
 SCHEMA = {"file_name": {"type": "string"}, "image": {"type": "bytes"}, "label": {"type": "bytes"}}
 
@@ -32,12 +34,19 @@ def read_manifest(record: Path) -> dict[str, Any]:
         raise AdlError(f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it.") from None
 
 
-def read(record: Path, *, limit: int | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, image (H, W, 3) uint8 BGR, label (H, W) uint8 train ids) of the first `limit` rows, in their order."""
+def read(
+    record: Path, *, limit: int | None = None, world: World = ALONE
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(name, image (H, W, 3) uint8 BGR, label (H, W) uint8 train ids) of the first `limit` rows, in their order.
+
+    Of several ranks each gets its own, and all together each row once.
+    """
     rows = ds.MindDataset(str(record), columns_list=["file_name", "image", "label"], shuffle=False)
     if limit is not None:
         rows = rows.take(limit)
-    for name, image, label in rows.create_tuple_iterator(num_epochs=1, output_numpy=True):
+    for name, image, label in itertools.islice(
+        rows.create_tuple_iterator(num_epochs=1, output_numpy=True), world.rank, None, world.size
+    ):
         yield str(name), decode_image(image), decode_label(label)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from tqdm import tqdm
 
 from adl import checkpoint, dataset, network, runtime, summary
 from adl.architecture import Architecture
-from adl.artifacts import digest, replacing_folder, sidecar_path, write_json
+from adl.artifacts import digest, remove, replacing_folder, sidecar_path, write_json
 from adl.collective import AllSum, AllSumEach
 from adl.errors import AdlError
 from adl.loss import CrossEntropy, OhemCrossEntropy
@@ -30,6 +32,7 @@ from adl.records import read_manifest
 from adl.runtime import ALONE, World
 from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
 from adl.state import Saved, State
+from adl.validation import Validation
 
 FIRST_LOSS_SCALE = 2.0**16
 LOSS_SCALE_FACTOR = 2
@@ -39,6 +42,9 @@ MOST_SKIPPED = 32
 ESTIMATE_AFTER = 20
 """Steps after which the whole training's time can be told."""
 CHECKPOINT = "autodeeplab.ckpt"
+CLASSIFIER = "decoder.classifier."
+INTERMEDIATE = "intermediate"
+"""Folder of the models that `keep_checkpoints` keeps beside the final one."""
 
 
 class Stopped(Exception):  # noqa: N818 (no error)
@@ -96,6 +102,7 @@ def train(
     record: Path,
     state: State,
     *,
+    val_record: Path | None = None,
     world: World = ALONE,
     pretrained: Path = Path("pretrained"),
     log_epoch: Callable[[dict[str, float]], None] = lambda row: None,
@@ -126,13 +133,19 @@ def train(
     )
     say("\n".join([*architecture.describe(), *about_to_run]), flush=True)
     if params.ckpt_name:
-        say(f"weights from {params.ckpt_name}: {checkpoint.load(net, pretrained / params.ckpt_name)}")
+        leave_out = None if params.ckpt_classifier else CLASSIFIER
+        loaded = checkpoint.load(net, pretrained / params.ckpt_name, leave_out=leave_out)
+        say(f"weights from {params.ckpt_name}: {loaded}" + (f", without {leave_out}" if leave_out else ""))
     if params.parallel and world.size == 1:
         say("parallel: no effect on one device")
     if params.workers > runtime.cores():
         say(f"workers: {runtime.cores()} instead of {params.workers}, the number of cores")
 
-    loop = Loop(net, params, plan, record, state, world, stopping)
+    validation = None
+    if val_record and params.eval_epochs:
+        validation = Validation(architecture, val_record, world)
+    sidecar = functools.partial(_sidecar, architecture=architecture, manifest=manifest, params=params)
+    loop = Loop(net, params, plan, record, state, world, stopping, validation, sidecar)
     if saved := state.latest():
         loop.restore(saved)
         say(f"resuming at step {loop.position:,} of {plan.steps:,}", flush=True)
@@ -142,38 +155,44 @@ def train(
         loop.run_epoch()
         log_epoch(loop.history[-1])
     if world.rank == 0:
-        _write_result(state, net, params, architecture, manifest, loop)
+        _write_result(state, net, params, loop)
 
 
-def _write_result(
-    state: State, net: nn.Cell, params: Params, architecture: Architecture, manifest: dict[str, Any], loop: Loop
-) -> None:
+def _sidecar(output: Path, *, epoch: int, architecture: Architecture, manifest: dict[str, Any], params: Params) -> None:
+    """Write beside a checkpoint what it is. epoch: how many epochs it was trained, of how many is in its params."""
+    content = {
+        "format": 1,
+        "architecture": architecture.to_json(),
+        "data": {"digest": manifest["digest"], "images": manifest["images"]},
+        "digest": digest(output),
+        "epoch": epoch,
+        "params": params.model_dump(include=set(TRAINING)),
+    }
+    write_json(sidecar_path(output), content)
+
+
+def _write_result(state: State, net: nn.Cell, params: Params, loop: Loop) -> None:
     """The folder `result` is the record of completion: it appears whole."""
     with replacing_folder(state.result) as folder:
-        output = folder / CHECKPOINT
-        checkpoint.save(net, output)
-        write_json(
-            sidecar_path(output),
-            {
-                "format": 1,
-                "architecture": architecture.to_json(),
-                "data": {"digest": manifest["digest"], "images": manifest["images"]},
-                "digest": digest(output),
-                "params": params.model_dump(include=set(TRAINING)),
-            },
-        )
+        checkpoint.save(net, folder / CHECKPOINT)
+        loop.sidecar(folder / CHECKPOINT, epoch=params.epochs)
+        (folder / INTERMEDIATE).mkdir()
+        for kept in loop.intermediate():
+            for path in (kept, sidecar_path(kept)):
+                shutil.copyfile(path, folder / INTERMEDIATE / path.name)
         metrics = {
             "loss": loop.history[-1]["loss"] and round(loop.history[-1]["loss"], 6) if loop.history else None,
             "epochs": params.epochs - params.start_epoch,
             "steps": loop.step - loop.plan.first_step,
             "skipped_steps": loop.skipped,
-            "images": manifest["images"],
+            "images": loop.plan.images,
             "parameters": sum(p.size for p in net.trainable_params()),
         }
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "history.json", loop.history)
         write_json(folder / "speed.json", loop.speed())
     state.drop_positions()
+    remove(state.folder / INTERMEDIATE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +229,10 @@ class Loop:
         state: State,
         world: World,
         stopping: Callable[[], bool],
+        validation: Validation | None,
+        sidecar: Callable[..., None],
     ) -> None:
+        self.validation, self.sidecar = validation, sidecar
         self.params, self.plan, self.record, self.state = params, plan, record, state
         self.world, self.stopping, self.net = world, stopping, net
         self.position = self.step = plan.first_step
@@ -270,6 +292,7 @@ class Loop:
                 mean = float(np.mean(self.losses))
                 self.history.append({"epoch": epoch + 1, "loss": mean, "learning_rate": learning_rate})
                 self.losses = []
+                self._validate(epoch)
             if self.position < self.plan.steps:
                 self._save_when_due(stop=float(stop) > 0, epoch_ends=last)
 
@@ -277,13 +300,37 @@ class Loop:
         """Rank 0 saves: the weights of all ranks are equal. Raises Stopped, on all ranks together."""
         minutes = self.params.save_minutes
         due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
-        due = due or (epoch_ends and (self.position // self.plan.per_epoch) % self.params.save_epochs == 0)
+        epoch = self.position // self.plan.per_epoch
+        if epoch_ends and epoch % self.params.save_epochs == 0:
+            due = True
+            self._keep(epoch)
         # Where the last update was skipped, the next ones tell whether the run recovers.
         if self.world.rank == 0 and ((due and not self.skipped_in_a_row) or stop):
             self.state.save(self.snapshot())
             self.saved_at = time.monotonic()
         if stop:
             raise Stopped(f"stopped at step {self.position:,} of {self.plan.steps:,}; the state is saved")
+
+    def _validate(self, epoch: int) -> None:
+        if self.validation and (epoch + 1) % self.params.eval_epochs == 0:
+            miou = self.validation.miou(self.net)
+            if miou is not None:
+                self.history[-1]["val_mIOU"] = miou
+            if self.reporter:
+                tqdm.write(f"epoch {epoch + 1}: val mIOU {miou} % (single, {self.validation.images} images)")
+
+    def intermediate(self) -> list[Path]:
+        return sorted((self.state.folder / INTERMEDIATE).glob("*.ckpt"))
+
+    def _keep(self, epoch: int) -> None:
+        """Keep the present model beside the final one, and drop the oldest beyond keep_checkpoints."""
+        if self.world.rank == 0 and self.params.keep_checkpoints > 1:
+            path = self.state.folder / INTERMEDIATE / f"epoch_{epoch:05d}.ckpt"
+            checkpoint.save(self.net, path)
+            self.sidecar(path, epoch=epoch)
+            for old in self.intermediate()[: 1 - self.params.keep_checkpoints]:
+                remove(old)
+                remove(sidecar_path(old))
 
     def snapshot(self) -> Saved:
         arrays = {f"network/{name}": p.asnumpy() for name, p in self.net.parameters_and_names()}

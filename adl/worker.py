@@ -25,6 +25,7 @@ class Job:
 
     params: Params
     record: Path
+    val_record: Path
     state: Path
     pretrained: Path
     curves: Path
@@ -51,6 +52,7 @@ def main() -> None:
                 job.params,
                 job.record,
                 State(job.state),
+                val_record=job.val_record,
                 world=world,
                 pretrained=job.pretrained,
                 log_epoch=curves.log,

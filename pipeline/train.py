@@ -1,8 +1,8 @@
 """Stage `train`: train on the train record, from the last saved state on; write the checkpoint and what belongs to it.
 
 reads:  params.yaml, data/mindrecord, the architecture files, pretrained/ where ckpt_name names a file
-writes: models/autodeeplab.ckpt and its sidecar, metrics/train.json, reports/train, reports/speed/train.json;
-        while it trains, its state below .adl/state (or ADL_STATE_DIR)
+writes: models/autodeeplab.ckpt and its sidecar, models/intermediate, metrics/train.json, reports/train,
+        reports/speed/train.json; while it trains, its state below .adl/state (or ADL_STATE_DIR)
 
 example: python -m pipeline.train
 """
@@ -15,22 +15,33 @@ import sys
 
 from adl import launcher, params, records, state, worker
 from adl.architecture import Architecture
-from adl.artifacts import replacing, sidecar_path, write_json
+from adl.artifacts import replacing, replacing_folder, sidecar_path, write_json
 from adl.curves import Curves
 from adl.params import TRAINING
 from adl.state import State
-from pipeline import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, START_WEIGHTS, parser, run, state_folder
+from pipeline import (
+    CHECKPOINT,
+    INTERMEDIATE,
+    METRICS,
+    PRETRAINED,
+    RECORDS,
+    REPORTS,
+    START_WEIGHTS,
+    parser,
+    run,
+    state_folder,
+)
 
 
 def main() -> None:
     parser("train", __doc__).parse_args()
     p = params.load()
-    record = records.record_path(RECORDS, "train")
+    record, val_record = (records.record_path(RECORDS, split) for split in ("train", "val"))
     key = {
         "format": state.FORMAT,
         "params": p.model_dump(include=set(TRAINING)),
         "architecture": Architecture.from_params(p).to_json(),
-        "data": records.read_manifest(record)["digest"],
+        "data": [records.read_manifest(path)["digest"] for path in (record, val_record)],
         "start_weights": START_WEIGHTS.read_text().strip(),
     }
     own = state.of_key(state_folder(), key)
@@ -40,7 +51,7 @@ def main() -> None:
             print(f"this training was finished before: its results are put in place again from {own.folder}")
         else:
             job = own.folder / "job.json"
-            worker.Job(p, record, own.folder, PRETRAINED, REPORTS / "train").write(job)
+            worker.Job(p, record, val_record, own.folder, PRETRAINED, REPORTS / "train").write(job)
             command = [sys.executable, "-m", "adl.worker", str(job)]
             exit_code = launcher.Launcher(own.logs).run(command, world_size=p.device_num)
             if exit_code or not own.finished:
@@ -57,6 +68,8 @@ def put_in_place(finished: State) -> None:
     ):
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
+    with replacing_folder(INTERMEDIATE) as folder:
+        shutil.copytree(finished.result / INTERMEDIATE.name, folder, dirs_exist_ok=True)
     with Curves(REPORTS / "train") as curves:
         for row in json.loads((finished.result / "history.json").read_text()):
             curves.log(row)

@@ -33,11 +33,12 @@ def train(tiny, tmp_path, record):
             "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
             "filter_multiplier": 2, "initial_fm": 4, "epochs": 2, "batch_size": 2, "crop_size": 48, "warmup_iters": 1,
             "criterion": "ce", "drop_path_keep_prob": 0.7, "bn_momentum": 0.9, "device_num": processes,
+            "eval_epochs": 2,
         }  # fmt: skip
         state = State(tmp_path / name)
         state.folder.mkdir(exist_ok=True)
         p = params.load(ROOT / "params.yaml", **(settings | changes))
-        Job(p, record, state.folder, tmp_path, tmp_path / f"{name}-curves").write(state.folder / "job.json")
+        Job(p, record, record, state.folder, tmp_path, tmp_path / f"{name}-curves").write(state.folder / "job.json")
         command = [sys.executable, "-m", "adl.worker", str(state.folder / "job.json")]
         code = Launcher(state.logs).run(command, world_size=processes)
         assert code == changes.get("code", 0), (state.logs / "rank_0.log").read_text()[-3000:]
@@ -73,5 +74,8 @@ CALM = {"base_lr": 5e-6}
 def test_two_processes_with_an_image_each_equal_one_with_two(train):
     one, two = train("one", 1, **CALM), train("two", 2, **CALM)
     assert max(differences(one, two)) < 1e-5
+    scores = [json.loads((s.result / "history.json").read_text())[-1]["val_mIOU"] for s in (one, two)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)
+    assert scores[0] > 0
     start = train("start", 1, **CALM, epochs=1)
     assert min(differences(one, start)[1:]) > 1e-4, "the training moves the weights by far more"

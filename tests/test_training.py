@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, amp
 
-from adl import checkpoint, network, params, training
+from adl import checkpoint, evaluation, network, params, training
 from adl.architecture import Architecture
 from adl.artifacts import digest
 from adl.cityscapes import LABEL_ID
@@ -42,6 +43,7 @@ def settings(tiny, tmp_path):
     return {
         "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
         "filter_multiplier": 2, "initial_fm": 4, "epochs": 2, "batch_size": 2, "crop_size": 48, "warmup_iters": 1,
+        "eval_epochs": 0,
     }  # fmt: skip
 
 
@@ -58,6 +60,7 @@ def run(settings, record, folder, *, stop_at=None, **changes):
         params.load(ROOT / "params.yaml", **(settings | changes)),
         record,
         state,
+        val_record=record,
         pretrained=folder.parent,
         stopping=stopping,
     )
@@ -115,6 +118,50 @@ def test_state_is_saved_every_so_many_epochs_and_minutes(settings, record, tmp_p
     saved.clear()
     run(settings, record, tmp_path / "b", epochs=2, save_epochs=100, save_minutes=1e-9)
     assert saved == [1, 2, 3]
+
+
+def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(settings, record, tmp_path):
+    _, plain = run(settings, record, tmp_path / "plain")
+    _, history = run(settings, record, tmp_path / "validated", eval_epochs=2)
+    assert weights(tmp_path / "validated") == weights(tmp_path / "plain")
+    assert [row.keys() - {"epoch", "loss", "learning_rate"} for row in history] == [set(), {"val_mIOU"}]
+    assert [row["loss"] for row in history] == [row["loss"] for row in plain]
+    net = checkpoint.restore(
+        tmp_path / "plain/result/autodeeplab.ckpt",
+        Architecture.from_sidecar(tmp_path / "plain/result/autodeeplab.ckpt.json"),
+        device_target="CPU",
+    )
+    scored = evaluation.evaluate(
+        net, record, multiscale=False, flip=False, limit=None, predictions=tmp_path / "p", baselines=None
+    )
+    assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
+
+
+def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
+    run(settings, record, tmp_path / "a", epochs=5, save_epochs=1, keep_checkpoints=3)
+    kept = sorted(p.name for p in (tmp_path / "a/result/intermediate").iterdir())
+    names = ["epoch_00003.ckpt", "epoch_00004.ckpt"]
+    assert kept == sorted(names + [f"{name}.json" for name in names])
+    sidecar = json.loads((tmp_path / "a/result/intermediate/epoch_00003.ckpt.json").read_text())
+    assert (sidecar["epoch"], sidecar["params"]["epochs"]) == (3, 5)
+    assert sidecar["digest"] == digest(tmp_path / "a/result/intermediate/epoch_00003.ckpt")
+    run(settings, record, tmp_path / "b", epochs=2, save_epochs=1)
+    assert not list((tmp_path / "b/result/intermediate").iterdir())
+
+
+def test_weights_of_other_classes_start_a_training_without_their_classifier(settings, record, tmp_path, tiny, capsys):
+    ms.set_seed(3)
+    other = network.build(dataclasses.replace(tiny, num_classes=7))
+    checkpoint.save(other, tmp_path / "other.ckpt")
+    with pytest.raises(AdlError, match=r"decoder\.classifier"):
+        run(settings, record, tmp_path / "a", ckpt_name="other.ckpt")
+    copy = {"ckpt_name": "other.ckpt", "ckpt_classifier": False, "epochs": 2, "start_epoch": 2}
+    run(settings, record, tmp_path / "b", **copy)
+    assert "without decoder.classifier" in capsys.readouterr().out
+    stored = ms.load_checkpoint(str(tmp_path / "b/result/autodeeplab.ckpt"))
+    name = "decoder.refine.0.conv.weight"
+    np.testing.assert_array_equal(stored[name].asnumpy(), dict(other.parameters_and_names())[name].asnumpy())
+    assert stored["decoder.classifier.weight"].shape[0] == 19
 
 
 def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_path):
