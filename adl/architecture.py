@@ -103,14 +103,16 @@ class Architecture:
     def from_sidecar(cls, path: str | Path) -> Architecture:
         """The architecture that the checkpoint or MINDIR beside `path` was trained with."""
         try:
-            fields: dict[str, Any] = json.loads(Path(path).read_text())["architecture"]
-            fields["net"] = tuple(fields["net"])
-            fields["cell"] = tuple((state, op) for state, op in fields["cell"])
-            return cls(**fields)
+            return cls.from_json(json.loads(Path(path).read_text())["architecture"])
         except FileNotFoundError:
             raise AdlError(f"{path}: missing. It belongs beside the model and describes its architecture.") from None
         except (ValueError, KeyError, TypeError) as error:
             raise AdlError(f"{path}: not a sidecar that describes an architecture ({error!r}).") from None
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Architecture:
+        cell = tuple((state, op) for state, op in fields["cell"])
+        return cls(**fields | {"net": tuple(fields["net"]), "cell": cell})
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         yield temporary
         remove(path)
         temporary.replace(path)
+
+
+def to_disk(folder: Path) -> None:
+    """Wait until every file of a folder is on the disk, so that a power cut cannot leave them empty."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove(path: Path) -> None:

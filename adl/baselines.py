@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from adl.cityscapes import CLASSES
+from adl.cityscapes import CLASSES, LABEL_ID
+from adl.scoring import Confusion
 
 _CLASSES = len(CLASSES)
 _BITS = 5  # of each colour channel
@@ -39,6 +40,15 @@ class Baselines:
         if image.shape[:2] in self.of_position:
             predictions["position"] = self.of_position[image.shape[:2]]
         return predictions
+
+
+def score(baselines: Baselines, samples: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> dict[str, Confusion]:
+    """Baseline → its counts over some samples, as `Baselines` takes them."""
+    confusions: dict[str, Confusion] = {}
+    for _, image, label in samples:
+        for name, prediction in baselines.predict(image).items():
+            confusions.setdefault(name, Confusion()).add(LABEL_ID[label], LABEL_ID[prediction])
+    return confusions
 
 
 def _colour(image: np.ndarray) -> np.ndarray:

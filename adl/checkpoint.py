@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import mindspore as ms
@@ -18,6 +19,7 @@ from adl.artifacts import replacing, sidecar_path
 from adl.errors import AdlError
 from adl.network import AutoDeepLab, build
 from adl.params import Params
+from adl.runtime import ALONE, World
 
 # Our names → those of 2021. `{norm}` is what stands between a layer and its batch norm's parameters.
 _NAMES_2021 = (
@@ -89,14 +91,20 @@ def name_2021(name: str, *, use_abn: bool) -> str:
     return re.sub(r"aspp\.branches\.(\d)\.norm\.", lambda m: f"aspp.aspp{int(m[1]) + 1}_bn.op.0.op.", name)
 
 
-def save(network: nn.Cell, path: Path) -> None:
-    """Write all parameters of the network under their native names; the file appears whole or not at all.
+def native(network: nn.Cell) -> dict[str, ms.Parameter]:
+    """Native name → parameter, of a network as it was built.
 
     A native name is the parameter's place in the network, not its `name`, which MindSpore prefixes once the network
-    becomes a part of a training cell.
+    becomes a part of a training cell. Mixed precision wraps cells, and so moves the places of their parameters.
     """
+    return dict(network.parameters_and_names())
+
+
+def save(parameters: nn.Cell | Mapping[str, ms.Parameter], path: Path) -> None:
+    """Write parameters, or all of a network, under their native names; the file appears whole or not at all."""
+    named = native(parameters) if isinstance(parameters, nn.Cell) else parameters
     with replacing(path) as temporary:
-        ms.save_checkpoint([{"name": n, "data": p} for n, p in network.parameters_and_names()], str(temporary))
+        ms.save_checkpoint([{"name": n, "data": p} for n, p in named.items()], str(temporary))
 
 
 def load(network: nn.Cell, path: str | Path, *, leave_out: str | None = None) -> Loaded:
@@ -154,10 +162,21 @@ def architecture_of(path: Path, params: Params | None) -> Architecture:
     return Architecture.from_sidecar(sidecar)
 
 
-def restore(path: Path, architecture: Architecture, *, device_target: str, graph: bool = True) -> AutoDeepLab:
-    """Start the device, build the network and load the checkpoint into it. graph: as `runtime.start`."""
+def epoch_of(path: Path) -> int | None:
+    """After how many epochs a checkpoint was saved, as its sidecar says; None where it has none."""
+    sidecar = sidecar_path(path)
+    return json.loads(sidecar.read_text()).get("epoch") if sidecar.exists() else None
+
+
+def restore(
+    path: Path, architecture: Architecture, *, device_target: str, graph: bool = True, world: World = ALONE
+) -> AutoDeepLab:
+    """Start the device, build the network and load the checkpoint into it. graph: as `runtime.start`.
+
+    Every rank works for itself.
+    """
     print("\n".join(architecture.describe()), flush=True)
-    runtime.start(device_target, graph=graph)
+    runtime.start(device_target, graph=graph, world=world.apart())
     net = build(architecture)
     print(f"{path}: {load(net, path)}", flush=True)
     return net

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from mindspore import Tensor, nn, ops
 
 from adl.runtime import World
@@ -32,3 +33,18 @@ class AllSumEach(nn.Cell):
 
     def construct(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tensors if self.alone else self.each(self.reduce, tensors)
+
+
+_HALF = 1 << 20
+
+
+def sum_counts(counts: np.ndarray, world: World) -> np.ndarray:
+    """The sum over all ranks of whole numbers below 2^40, exactly, int64.
+
+    A CPU sums only floats, and a float32 holds whole numbers up to 2^24: so they travel in two halves.
+    """
+    if world.size == 1:
+        return counts
+    halves = np.stack([counts // _HALF, counts % _HALF]).astype(np.float32)
+    high, low = AllSum(world)(Tensor(halves)).asnumpy().astype(np.int64)
+    return high * _HALF + low

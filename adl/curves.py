@@ -28,6 +28,7 @@ class Curves:
     def log(self, row: dict[str, float]) -> None:
         self.rows.append(row)
         if self.live is not None:
+            self.live.step = int(row["epoch"])
             for name, value in row.items():
                 if name != "epoch":
                     self.live.log_metric(name, value)

@@ -49,7 +49,7 @@ def infer(
                     f"{size[0]}×{size[1]}. Set export_height and export_width to the size of the images."
                 )
             start = time.perf_counter()
-            prediction = LABEL_ID[inference.label_maps(passes, image, flip=flip)[mode]]
+            prediction = LABEL_ID[inference.label_maps(passes, image[None], flip=flip)[mode][0]]
             seconds.append(time.perf_counter() - start)
             write_image(prediction_path(folder, frame.name), prediction)
             confusion.add(truth, prediction)
@@ -61,7 +61,7 @@ def infer(
             "agreement": percent(float(np.mean(agreement))),
             "images": len(frames),
         },
-        speed={"ms_per_image": round(1000 * usual, 1), "device": device_target, "cores": runtime.cores()},
+        speed={"ms_per_image": round(1000 * usual, 1), **runtime.machine(device_target)},
     )
 
 

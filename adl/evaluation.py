@@ -1,9 +1,16 @@
-"""Scoring a checkpoint on a record: label maps as PNGs, counts, baselines, pictures."""
+"""Scoring a checkpoint on a record: label maps and counts, by one or several processes; then tables and pictures.
+
+`python -m adl.evaluation JOB.json` is one of the processes. The launcher starts it; nobody else needs to.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
+import sys
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,121 +19,254 @@ import numpy as np
 import pandas as pd
 from mindspore import nn
 
-from adl import figures, inference, records, runtime
-from adl.artifacts import percent, replacing_folder, write_csv, write_image
-from adl.baselines import Baselines
+from adl import checkpoint, figures, inference, launcher, records, runtime
+from adl.architecture import Architecture
+from adl.artifacts import percent, replacing, replacing_folder, scratch_folder, write_csv, write_image, write_json
 from adl.cityscapes import CLASS_NAMES, LABEL_ID, prediction_path
+from adl.errors import reported
 from adl.progress import track
-from adl.scoring import Confusion, mean
+from adl.runtime import ALONE, World
+from adl.scoring import Confusion, bootstrap, interval, mean
+
+WORST = 10
+"""Overlays of the images with the lowest mIOU."""
+
+Row = tuple[str, np.ndarray, np.ndarray]
+"""(name, image (H, W, 3) uint8 BGR, label (H, W) uint8 train ids)."""
+
+
+@dataclasses.dataclass
+class Counts:
+    """What was counted on some images. matrices: mode → (images, 34, 34) pixels, truth × prediction, by label id.
+
+    seconds: of each image, all in all; network_seconds: from the image on the host to the label maps on the host.
+    """
+
+    names: list[str]
+    matrices: dict[str, np.ndarray]
+    seconds: list[float]
+    network_seconds: list[float]
+
+    def save(self, path: Path) -> None:
+        with replacing(path) as temporary:
+            np.savez_compressed(
+                temporary, names=self.names, seconds=self.seconds, network_seconds=self.network_seconds, **self.matrices
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Counts:
+        with np.load(path) as file:
+            stored = {name: file[name] for name in file.files}
+        names, *times = (stored.pop(name).tolist() for name in ("names", "seconds", "network_seconds"))
+        return cls(names, stored, *times)
+
+    @classmethod
+    def merged(cls, parts: Sequence[Counts]) -> Counts:
+        """All images, sorted by name."""
+        names = [name for part in parts for name in part.names]
+        order = np.argsort(names)
+        modes = next(part.matrices for part in parts if part.names)
+        return cls(
+            [names[i] for i in order],
+            {mode: np.concatenate([p.matrices[mode] for p in parts if p.names])[order] for mode in modes},
+            *([v for part in parts for v in getattr(part, field)] for field in ("seconds", "network_seconds")),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What every process of an evaluation is told. limit: the first so many images; None: all."""
+
+    checkpoint: str
+    architecture: dict[str, Any]
+    record: str
+    predictions: str
+    device_target: str
+    multiscale: bool
+    flip: bool
+    limit: int | None
+    batch_size: int
+
+    @property
+    def images(self) -> int:
+        there = records.read_manifest(Path(self.record))["images"]
+        return there if self.limit is None else min(self.limit, there)
 
 
 @dataclasses.dataclass
 class Evaluation:
-    """Counts of every mode, and of each baseline; `selected` is the mode that the parameters ask for."""
+    """The counts of every mode, and of each baseline; `selected` is the mode that the parameters ask for."""
 
     selected: str
-    confusions: dict[str, Confusion]
-    baselines: dict[str, Confusion]
-    per_image: dict[str, float]
-    seconds_an_image: float
+    counts: Counts
+    device_target: str
+    processes: int = 1
+    baselines: dict[str, Confusion] = dataclasses.field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        return len(self.counts.names)
+
+    def confusion(self, mode: str | None = None) -> Confusion:
+        return Confusion(self.counts.matrices[mode or self.selected].sum(axis=0))
+
+    def per_image(self) -> dict[str, float]:
+        """Image → its own mIOU, 0-1."""
+        matrices = self.counts.matrices[self.selected]
+        return {name: Confusion(m).mean_iou() or 0.0 for name, m in zip(self.counts.names, matrices, strict=True)}
 
     def metrics(self) -> dict[str, Any]:
-        confusion = self.confusions[self.selected]
-        class_iou = confusion.class_iou()
-        category_iou = confusion.category_iou()
+        confusion = self.confusion()
+        class_iou, category_iou = confusion.class_iou(), confusion.category_iou()
+        low, high = interval(bootstrap([self.counts.matrices[self.selected]])[0])
         return {
             "mIOU": percent(confusion.mean_iou()),
-            **{f"mIOU_{mode}": percent(c.mean_iou()) for mode, c in self.confusions.items()},
+            "mIOU_low": percent(low),
+            "mIOU_high": percent(high),
+            **{f"mIOU_{mode}": percent(self.confusion(mode).mean_iou()) for mode in self.counts.matrices},
             "mIOU_category": percent(mean(category_iou)),
             "pixel_accuracy": percent(confusion.pixel_accuracy()),
-            "images": len(self.per_image),
+            "mean_accuracy": percent(confusion.mean_accuracy()),
+            "frequency_weighted_IOU": percent(confusion.frequency_weighted_iou()),
+            "images": self.images,
             "classes_counted": sum(value is not None for value in class_iou.values()),
             "class_IOU": {name: percent(value) for name, value in class_iou.items()},
             "category_IOU": {name: percent(value) for name, value in category_iou.items()},
             "baseline": {name: percent(c.mean_iou()) for name, c in self.baselines.items()},
         }
 
+    def speed(self) -> dict[str, Any]:
+        """The usual image's time in one process; the first one, with the compilation, is left out."""
+        whole, network = (
+            1000 * float(np.median(v[1:] or v)) for v in (self.counts.seconds, self.counts.network_seconds)
+        )
+        return {
+            "ms_per_image": round(whole, 1),
+            "network_ms_per_image": round(network, 1),
+            "modes": len(self.counts.matrices),
+            "processes": self.processes,
+            **runtime.machine(self.device_target),
+        }
 
-def evaluate(
-    network: nn.Cell,
-    record: Path,
-    *,
-    multiscale: bool,
-    flip: bool,
-    limit: int | None,
-    predictions: Path,
-    baselines: Baselines | None,
-) -> Evaluation:
-    """Predict and count the first `limit` images of a record (None: all).
 
-    predictions: folder that receives the label-id PNGs of the scale-1 mode.
+def evaluate(job: Job, *, processes: int, first_device: int, logs: Path) -> Evaluation:
+    """Predict and count the images of a record in some processes, each image once.
+
+    The label-id PNGs of the scale-1 mode appear in job.predictions when all are written. Ends the program with the
+    exit code of a process that fails, after it said why.
     """
-    selected, at_scale_1 = inference.modes(multiscale=multiscale, flip=flip)
-    images = records.read_manifest(record)["images"]
-    images = images if limit is None else min(limit, images)
-    passes = inference.passes(network, multiscale=multiscale)
-    confusions: dict[str, Confusion] = {}
-    of_baselines: dict[str, Confusion] = {}
-    per_image: dict[str, float] = {}
-    seconds = []
-    with replacing_folder(predictions) as folder:
-        for name, image, label in track(records.read(record, limit=limit), images, "evaluating"):
-            start = time.perf_counter()
-            truth = LABEL_ID[label]
-            maps = {mode: LABEL_ID[m] for mode, m in inference.label_maps(passes, image, flip=flip).items()}
-            for mode, prediction in maps.items():
-                confusions.setdefault(mode, Confusion()).add(truth, prediction)
-            write_image(prediction_path(folder, name), maps[at_scale_1])
-            of_image = Confusion()
-            of_image.add(truth, maps[selected])
-            per_image[name] = of_image.mean_iou() or 0.0
-            seconds.append(time.perf_counter() - start)
-            if baselines:
-                for baseline, prediction in baselines.predict(image).items():
-                    of_baselines.setdefault(baseline, Confusion()).add(truth, LABEL_ID[prediction])
-    if len(per_image) != images:
-        raise RuntimeError(f"{len(per_image)} images were evaluated, {images} expected")
-    usual = float(np.median(seconds[1:] or seconds))
-    return Evaluation(selected, confusions, of_baselines, per_image, usual)
+    selected, _ = inference.modes(multiscale=job.multiscale, flip=job.flip)
+    predictions = Path(job.predictions)
+    with replacing_folder(predictions) as folder, scratch_folder(predictions.with_name("counts")) as scratch:
+        write_json(scratch / "job.json", dataclasses.asdict(job) | {"predictions": str(folder)})
+        launcher.check_device(first_device, job.device_target)
+        group = runtime.Independent(processes, first_device=first_device)
+        code = launcher.Launcher(logs).run([sys.executable, "-m", "adl.evaluation", str(scratch / "job.json")], group)
+        if code:
+            sys.exit(code)
+        counts = Counts.merged([Counts.load(_counts_path(scratch, rank)) for rank in group.ranks])
+        if len(set(counts.names)) != len(counts.names) or len(counts.names) != job.images:
+            raise RuntimeError(f"{len(counts.names)} images were evaluated, {job.images} expected, each once")
+    return Evaluation(selected, counts, job.device_target, processes)
 
 
-def speed(evaluation: Evaluation, device: str) -> dict[str, Any]:
-    return {
-        "ms_per_image": round(1000 * evaluation.seconds_an_image, 1),
-        "modes": len(evaluation.confusions),
-        "device": device,
-        "cores": runtime.cores(),
-    }
+def main() -> None:
+    path = Path(sys.argv[1])
+    job = Job(**json.loads(path.read_text()))
+    world = runtime.world()
+    with reported():
+        network = checkpoint.restore(
+            Path(job.checkpoint), Architecture.from_json(job.architecture), device_target=job.device_target, world=world
+        )
+        count(network, job, world).save(_counts_path(path.parent, world.rank))
+
+
+def _counts_path(folder: Path, rank: int) -> Path:
+    return folder / f"rank_{rank}.npz"
+
+
+def count(network: nn.Cell, job: Job, world: World = ALONE) -> Counts:
+    """Predict and count this rank's images, and write their label maps."""
+    _, at_scale_1 = inference.modes(multiscale=job.multiscale, flip=job.flip)
+    passes = inference.passes(network, multiscale=job.multiscale)
+    found: list[tuple[str, dict[str, np.ndarray], float, float]] = []
+
+    def results() -> Iterator[None]:
+        began = time.perf_counter()
+        for batch in _batches(records.read(Path(job.record), limit=job.limit, world=world), job.batch_size):
+            names, images, labels = zip(*batch, strict=True)
+            # A part of a batch is filled up, so that one graph serves all.
+            whole = np.stack([*images, *images[-1:] * (job.batch_size - len(images))])
+            called = time.perf_counter()
+            maps = inference.label_maps(passes, whole, flip=job.flip)
+            in_network = (time.perf_counter() - called) / len(batch)
+            matrices = [{mode: _matrix(label, m[i]) for mode, m in maps.items()} for i, label in enumerate(labels)]
+            for i, name in enumerate(names):
+                write_image(prediction_path(Path(job.predictions), name), LABEL_ID[maps[at_scale_1][i]])
+            in_all = (time.perf_counter() - began) / len(batch)
+            found.extend((name, of_image, in_all, in_network) for name, of_image in zip(names, matrices, strict=True))
+            yield from itertools.repeat(None, len(batch))
+            began = time.perf_counter()
+
+    for _ in track(results(), len(range(world.rank, job.images, world.size)), "evaluating"):
+        pass
+    return Counts(
+        names=[name for name, *_ in found],
+        matrices={mode: np.array([m[mode] for _, m, *_ in found]) for mode in (found[0][1] if found else ())},
+        seconds=[in_all for *_, in_all, _ in found],
+        network_seconds=[in_network for *_, in_network in found],
+    )
+
+
+def _matrix(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Counts of one image; both (H, W) uint8 train ids."""
+    confusion = Confusion()
+    confusion.add(LABEL_ID[label], LABEL_ID[predicted])
+    return confusion.matrix.astype(np.uint32)
+
+
+def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Rows in their order, up to `size` at a time, images of one size together."""
+    for _, of_one_size in itertools.groupby(rows, key=lambda row: row[1].shape):
+        while batch := list(itertools.islice(of_one_size, size)):
+            yield batch
 
 
 def write_report(evaluation: Evaluation, record: Path, predictions: Path, folder: Path) -> None:
-    """Write the class table, the confusion matrix and overlays of the worst, the middle and the best images."""
-    metrics = evaluation.metrics()
-    counts = evaluation.confusions[evaluation.selected].of_classes()
+    """Write tables and pictures: classes, confusion, images, and overlays of the worst, the middle and the best."""
+    metrics, per_image = evaluation.metrics(), evaluation.per_image()
+    counts = evaluation.confusion().of_classes()
     with replacing_folder(folder) as target:
         write_csv(target / "classes.csv", pd.DataFrame(metrics["class_IOU"].items(), columns=["class", "IoU"]))
-        write_csv(
-            target / "confusion.csv",
-            pd.DataFrame(counts, columns=[*CLASS_NAMES, "void"])
-            .assign(truth=CLASS_NAMES)
-            .set_index("truth")
-            .reset_index(),
-        )
+        columns = [*CLASS_NAMES, "void"]
+        cells = [(CLASS_NAMES[row], columns[column], int(n)) for (row, column), n in np.ndenumerate(counts)]
+        write_csv(target / "confusion.csv", pd.DataFrame(cells, columns=["truth", "predicted", "pixels"]))
+        ranked = sorted(((percent(iou), name) for name, iou in per_image.items()))
+        write_csv(target / "images.csv", pd.DataFrame(ranked, columns=["mIOU", "image"])[["image", "mIOU"]])
+        # What `adl compare` resamples.
+        with replacing(target / "images.npz") as temporary:
+            matrices = evaluation.counts.matrices[evaluation.selected]
+            np.savez_compressed(temporary, names=evaluation.counts.names, matrices=matrices)
         figures.save(figures.class_bars(metrics["class_IOU"], metrics["baseline"]), target / "classes.png")
         figures.save(figures.confusion_matrix(counts), target / "confusion.png")
-        chosen = _chosen(evaluation.per_image)
-        for name, image, label in records.read(record, limit=len(evaluation.per_image)):
+        chosen = _chosen(per_image)
+        rows = track(records.read(record, limit=evaluation.images), evaluation.images, "drawing overlays")
+        for name, image, label in rows:
             if name in chosen:
                 predicted = cv2.imread(str(prediction_path(predictions, name)), cv2.IMREAD_UNCHANGED)
-                title = f"{name}: mIOU of this image {100 * evaluation.per_image[name]:.1f} %"
+                title = f"{name}: mIOU of this image {100 * per_image[name]:.1f} %"
                 figure = figures.overlay(image[..., ::-1], LABEL_ID[label], predicted, title=title)
                 figures.save(figure, target / "overlays" / f"{chosen[name]}.png")
 
 
 def _chosen(per_image: dict[str, float]) -> dict[str, str]:
-    """Image → name of its overlay: two of the worst, of the middle and of the best."""
+    """Image → name of its overlay: the worst ones, one of the middle and the best."""
     ranked = sorted(per_image, key=lambda name: (per_image[name], name))
-    middle = len(ranked) // 2
+    picks = {f"worst_{i + 1:02d}": i for i in range(min(WORST, len(ranked)))}
     # Where there are few images, the later name stays.
-    picks = {"median_2": middle + 1, "worst_2": 1, "best_2": -2, "worst_1": 0, "best_1": -1, "median_1": middle}
-    return {ranked[i]: pick for pick, i in picks.items() if -len(ranked) <= i < len(ranked)}
+    picks |= {"best": len(ranked) - 1, "median": len(ranked) // 2}
+    return {ranked[i]: pick for pick, i in picks.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -94,6 +94,44 @@ def class_bars(class_iou: dict[str, float | None], baselines: dict[str, float]) 
     return figure
 
 
+def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | None]) -> Figure:
+    """How often each class occurs beside how well it is found, the most frequent class first.
+
+    pixels: class → pixels of the training split. class_iou: class → percent.
+    """
+    total = max(sum(pixels.values()), 1)
+    names = sorted(pixels, key=lambda name: pixels[name])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 6), sharey=True, layout="constrained")
+    shares = [100 * pixels[name] / total for name in names]
+    left.barh(names, shares, color=BASELINE)
+    left.set(xscale="log", xlabel="share of the training pixels (%, logarithmic)", title="How often it occurs")
+    left.invert_xaxis()
+    bars = right.barh(names, [class_iou.get(name) or 0 for name in names], color=BAR)
+    right.bar_label(bars, [_cell(class_iou.get(name)) for name in names], padding=3, fontsize=9)
+    right.set(xlabel="IoU (%)", xlim=(0, 108), title="How well it is found")
+    return figure
+
+
+def comparison(class_iou: dict[str, dict[str, float | None]]) -> Figure:
+    """IoU of each class in several runs. class_iou: run → class → percent."""
+    figure, axis = plt.subplots(figsize=(9, 2 + 0.22 * len(CLASS_NAMES) * len(class_iou)), layout="constrained")
+    height = 0.85 / len(class_iou)
+    places = np.arange(len(CLASS_NAMES))[::-1]
+    colours = plt.get_cmap("cividis")(np.linspace(0.15, 0.9, len(class_iou)))
+    for i, (run, values) in enumerate(class_iou.items()):
+        shift = 0.425 - height * (i + 0.5)
+        bars = axis.barh(places + shift, [values[n] or 0 for n in CLASS_NAMES], height, color=colours[i], label=run)
+        axis.bar_label(bars, [_cell(values[n]) for n in CLASS_NAMES], padding=3, fontsize=8)
+    axis.set_yticks(places, CLASS_NAMES)
+    axis.set(xlabel="IoU (%)", xlim=(0, 108), title="Intersection over union of each class")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
+    return figure
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
 def confusion_matrix(counts: np.ndarray) -> Figure:
     """Share of each true class's pixels (rows) by predicted class. counts: (19, 20), last column void."""
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

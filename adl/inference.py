@@ -17,7 +17,7 @@ from adl.network.operations import resize
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 Pass = Callable[[Tensor], Tensor]
-"""(1, H, W, 3) uint8 BGR → (1, classes, H, W) float32 probabilities: a network, or an exported file."""
+"""(N, H, W, 3) uint8 BGR → (N, classes, H, W) float32 probabilities: a network, or an exported file (N = 1)."""
 
 
 class Probabilities(nn.Cell):
@@ -58,21 +58,21 @@ def modes(*, multiscale: bool, flip: bool) -> tuple[str, str]:
     return ("multiscale" + ("_flip" if flip else "") if multiscale else at_scale_1), at_scale_1
 
 
-def label_maps(passes: Mapping[float, Pass], image: np.ndarray, *, flip: bool) -> dict[str, np.ndarray]:
-    """Predict one image in every mode that its passes allow.
+def label_maps(passes: Mapping[float, Pass], images: np.ndarray, *, flip: bool) -> dict[str, np.ndarray]:
+    """Predict images in every mode that their passes allow.
 
-    image: (H, W, 3) uint8 BGR. Returns mode → (H, W) uint8 train ids.
+    images: (N, H, W, 3) uint8 BGR. Returns mode → (N, H, W) uint8 train ids: all that leaves the device.
     """
     return {
-        mode: summed.argmax(axis=1)[0].asnumpy().astype(np.uint8)
-        for mode, summed in probabilities(passes, image, flip=flip).items()
+        mode: summed.argmax(axis=1).astype(mstype.uint8).asnumpy()
+        for mode, summed in probabilities(passes, images, flip=flip).items()
     }
 
 
-def probabilities(passes: Mapping[float, Pass], image: np.ndarray, *, flip: bool) -> dict[str, Tensor]:
-    """Mode → (1, classes, H, W) float32, probabilities summed over that mode's passes. image: (H, W, 3) uint8 BGR."""
-    upright = Tensor(np.ascontiguousarray(image[None]))
-    mirrored = Tensor(np.ascontiguousarray(image[None, :, ::-1]))
+def probabilities(passes: Mapping[float, Pass], images: np.ndarray, *, flip: bool) -> dict[str, Tensor]:
+    """Mode → (N, classes, H, W) float32: probabilities, summed over that mode's passes. images: as `label_maps`."""
+    upright = Tensor(np.ascontiguousarray(images))
+    mirrored = Tensor(np.ascontiguousarray(images[:, :, ::-1])) if flip else None
     summed: dict[str, Tensor] = {}
     for scale, run in passes.items():
         plain = run(upright)

@@ -17,6 +17,8 @@ from adl.params import SMALLEST_SIDE, Params
 
 LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
+OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
+"""What `adl predict` writes for an image, and does not take for one: label ids, palette, both in one."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -47,7 +49,9 @@ class Predictor:
         mode = inference.modes(multiscale=multiscale, flip=flip)[0]
         if not model.is_file():
             raise AdlError(f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt or .mindir with --model.")
-        if model.suffix != ".mindir":
+        if model.suffix not in (".ckpt", ".mindir"):
+            raise AdlError(f"{model}: not a model; name a .ckpt or .mindir with --model.")
+        if model.suffix == ".ckpt":
             network = checkpoint.restore(
                 model, checkpoint.architecture_of(model, params), device_target=device_target, graph=one_size
             )
@@ -55,9 +59,9 @@ class Predictor:
         if multiscale:
             raise AdlError(f"{model}: a MINDIR takes one size; for several scales use the checkpoint.")
         Architecture.from_sidecar(sidecar_path(model))
-        takes = json.loads(sidecar_path(model).read_text())["input"]
+        size = _input_size(sidecar_path(model))
         runtime.start(device_target)
-        return cls({1.0: inference.exported(model)}, (takes["height"], takes["width"]), mode)
+        return cls({1.0: inference.exported(model)}, size, mode)
 
     def __call__(self, image: np.ndarray, *, longest_side: int = LONGEST_SIDE) -> np.ndarray:
         """image: (H, W, 3) uint8 BGR. Returns (H, W) uint8 label ids.
@@ -73,9 +77,20 @@ class Predictor:
             below, right = self.size[0] - inner[0], self.size[1] - inner[1]
             canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
         if canvas.shape[:2] == size:
-            return LABEL_ID[inference.label_maps(self.passes, canvas, flip=self.mode.endswith("flip"))[self.mode]]
-        summed = inference.probabilities(self.passes, canvas, flip=self.mode.endswith("flip"))[self.mode]
+            return LABEL_ID[
+                inference.label_maps(self.passes, canvas[None], flip=self.mode.endswith("flip"))[self.mode][0]
+            ]
+        summed = inference.probabilities(self.passes, canvas[None], flip=self.mode.endswith("flip"))[self.mode]
         return LABEL_ID[_enlarged_argmax(summed[0].asnumpy()[:, : inner[0], : inner[1]], size)]
+
+
+def _input_size(sidecar: Path) -> tuple[int, int]:
+    """(height, width) of the only input that a MINDIR takes."""
+    try:
+        takes = json.loads(sidecar.read_text())["input"]
+        return takes["height"], takes["width"]
+    except (KeyError, TypeError):
+        raise AdlError(f"{sidecar}: lacks the size of the input. `dvc repro export` writes it anew.") from None
 
 
 def _fitting(size: tuple[int, int], takes: tuple[int, int] | None, longest_side: int) -> tuple[int, int]:
@@ -102,7 +117,8 @@ def _enlarged_argmax(probabilities: np.ndarray, size: tuple[int, int]) -> np.nda
 def find_images(path: Path) -> list[Path]:
     """The image itself, or every image below a folder, sorted. Raises AdlError where there is none."""
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        there = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.endswith(OUTPUTS))
+        found = sorted(p for p in there if p.is_file())
         if not found:
             raise AdlError(f"{path}: holds no image ({', '.join(SUFFIXES)}).")
     elif path.exists():
@@ -116,7 +132,10 @@ def find_images(path: Path) -> list[Path]:
 
 def read_image(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 BGR, upright as its EXIF orientation says; grey, alpha and 16 bits are converted."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:
+        raise AdlError(f"{path}: states more pixels than can be read.") from None
     if image is None:
         raise AdlError(f"{path}: not an image that can be read.")
     return image

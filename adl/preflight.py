@@ -41,7 +41,9 @@ def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
         width, height = found.splits["val"].size
     check_warmup(params.warmup_iters, params.epochs, steps_an_epoch(images, params.batch_size))
     if (params.export_height, params.export_width) != (height, width):
+        where = f"data_path is {synthetic}, the embedded scenes; set it to the folder of Cityscapes, or mend this: "
         raise AdlError(
+            f"{where if Path(params.data_path) == synthetic else ''}"
             f"export_height × export_width is {params.export_height}×{params.export_width}, but the val images are "
             f"{height}×{width} (height × width): the stage infer runs the exported file on them. Make them equal."
         )

@@ -20,6 +20,8 @@ from adl.params import Params
 FOLDER = Path("pipeline/recipes")
 SHIPPED = "synthetic"
 """The recipe that is a whole file; the others state what they change in it."""
+SYNTHETIC = Path("data/synthetic")
+"""Its data_path: the embedded scenes."""
 MACHINE = ("data_path", "device_target", "device_num", "workers")
 """What describes the machine, not the run: kept from the present file."""
 
@@ -75,7 +77,18 @@ def text(name: str, present: Mapping[str, Any], *, machine: bool = False, data_p
 
 
 def load(name: str, present: Mapping[str, Any]) -> Params:
-    return params.parse(text(name, present), f"recipe {name}")
+    """A recipe with the machine keys of the present file, or with its own where those do not fit."""
+    try:
+        return params.parse(text(name, present), f"recipe {name}")
+    except AdlError:
+        return params.parse(text(name, {}), f"recipe {name}")
+
+
+def kept(name: str, present: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Machine key → (value of the present file, value of the recipe), where the recipe states another."""
+    own = YAML(typ="safe").load(_read(name))
+    keys = [key for key in MACHINE if key in present and key in own and not _equal(present[key], own[key])]
+    return {key: (present[key], own[key]) for key in keys}
 
 
 def changes(before: Mapping[str, Any], after: str) -> list[tuple[str, str, str]]:

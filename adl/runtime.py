@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import json
 import os
+import platform
+import re
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from adl.errors import AdlError
 
 # Before mindspore is imported, because its oneDNN reads the variable once. On a CPU with AVX-512, oneDNN picks a
 # reference kernel for plain NCHW convolutions, 45-70 times slower than its AVX2 one. Other devices do not use oneDNN.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
-_RANK, _WORLD_SIZE, _TERMINAL = "ADL_RANK", "ADL_WORLD_SIZE", "ADL_TERMINAL"
+_RANK, _WORLD_SIZE, _DEVICE, _TERMINAL = "ADL_RANK", "ADL_WORLD_SIZE", "ADL_DEVICE", "ADL_TERMINAL"
 _CLUSTER_VARIABLES = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_", "DEVICE_ID")
+_PARENT = os.getppid()
+"""Whoever started this program: asked for here, because seconds of imports may follow, in which it may die."""
+_LIBC = ctypes.CDLL(None)
 _SCHEDULER_IS_READY = b"Finish to Initialize MetaServerNode"
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """The processes of a training, one a device."""
+    """The processes that share a piece of work, one a device. device: number of this one's device on its machine."""
 
     rank: int = 0
     size: int = 1
+    device: int = 0
 
     def share(self, n: int) -> range:
         """This rank's part of n things, which the size divides."""
         return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
+
+    def apart(self) -> World:
+        """Its device, for work without the other ranks."""
+        return World(device=self.device)
 
 
 ALONE = World()
@@ -40,7 +53,9 @@ ALONE = World()
 
 def world() -> World:
     """What the launcher says this process is."""
-    return World(int(os.environ.get(_RANK, "0")), int(os.environ.get(_WORLD_SIZE, "1")))
+    return World(
+        *(int(os.environ.get(name, default)) for name, default in ((_RANK, 0), (_WORLD_SIZE, 1), (_DEVICE, 0)))
+    )
 
 
 def start(device_target: str, *, seed: int = 0, graph: bool = True, world: World = ALONE) -> None:
@@ -52,13 +67,11 @@ def start(device_target: str, *, seed: int = 0, graph: bool = True, world: World
     from mindspore import communication
 
     ms.set_context(mode=ms.GRAPH_MODE if graph else ms.PYNATIVE_MODE)
+    ms.set_device(device_target, world.device)
     if world.size > 1:
-        ms.set_device(device_target, world.rank)
         communication.init()
         if communication.get_rank() != world.rank:
             raise RuntimeError(f"rank {communication.get_rank()} was given to worker {world.rank}")
-    else:
-        ms.set_device(device_target)
     ms.set_seed(seed)
 
 
@@ -68,49 +81,115 @@ def on_ascend() -> bool:
     return ms.get_context("device_target") == "Ascend"
 
 
-class Cluster:
-    """MindSpore's dynamic cluster on this machine: what its scheduler and its workers are started with."""
+def machine(device_target: str) -> dict[str, str | int]:
+    """What a time was measured on."""
+    import mindspore as ms
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"^(?:model name|Model)\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
+    return {
+        "device": device_target,
+        "processor": models[0] if models else platform.machine(),
+        "cores": cores(),
+        "mindspore": ms.__version__,
+    }
 
-    def scheduler_command(self) -> list[str]:
-        code = "import mindspore as ms; ms.set_device('CPU'); ms.communication.init()"
-        return [sys.executable, "-c", code]
 
-    def scheduler_environment(self) -> dict[str, str]:
-        return self._environment("MS_SCHED")
+class Independent:
+    """Processes of this machine that do not talk to each other; one is the usual case.
 
-    def worker_environment(self, rank: int) -> dict[str, str]:
-        own = {_RANK: str(rank), _WORLD_SIZE: str(self.size)}
-        if rank == 0 and on_terminal():
-            own |= {_TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
-        if self.size == 1:
-            return _clean_environment() | own
+    first_device: the devices are numbered from it on.
+    """
+
+    scheduler: Mapping[str, str] | None = None
+    """What the scheduler's environment has beside ours; None: there is no scheduler here."""
+
+    def __init__(self, size: int = 1, *, first_device: int = 0) -> None:
+        self.size, self.first_device = size, first_device
+        self.ranks = range(size)
+
+    def worker(self, rank: int) -> dict[str, str]:
+        """What a worker's environment has beside ours."""
+        device = self.first_device + rank - self.ranks[0]
+        return {_RANK: str(rank), _WORLD_SIZE: str(self.size), _DEVICE: str(device)}
+
+
+class Cluster(Independent):
+    """MindSpore's dynamic cluster: its scheduler, on the first node, and this node's share of the workers.
+
+    size: processes on all nodes. master: the scheduler's address; None, on one node: a free port of this machine.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        first_device: int = 0,
+        nodes: int = 1,
+        node_rank: int = 0,
+        master: tuple[str, int] | None = None,
+    ) -> None:
+        super().__init__(size, first_device=first_device)
+        self.ranks = World(node_rank, nodes).share(size)
+        host, port = master or ("127.0.0.1", _free_port())
+        self.address = {"MS_SCHED_HOST": host, "MS_SCHED_PORT": str(port), "MS_WORKER_NUM": str(size)}
+        if node_rank == 0:
+            # At another level of logging it does not say that it is ready.
+            self.scheduler = {"MS_ROLE": "MS_SCHED", **self.address, "GLOG_v": "2"}
+
+    def worker(self, rank: int) -> dict[str, str]:
         # Ranks drift apart while one compiles, saves or evaluates.
-        return self._environment("MS_WORKER") | own | {"MS_NODE_ID": str(rank), "MS_CPU_COMM_OP_TIMEOUT": "600"}
-
-    def _environment(self, role: str) -> dict[str, str]:
-        return _clean_environment() | {
-            "MS_ROLE": role,
-            "MS_SCHED_HOST": "127.0.0.1",
-            "MS_SCHED_PORT": str(self.port),
-            "MS_WORKER_NUM": str(self.size),
-        }
-
-    def wait_for_scheduler(self, log: Path, cancelled: Callable[[], bool], seconds: float = 60) -> None:
-        """Workers that start before the scheduler is ready need up to a minute longer to find it."""
-        deadline = time.monotonic() + seconds
-        while not cancelled() and time.monotonic() < deadline and _SCHEDULER_IS_READY not in log.read_bytes():
-            time.sleep(0.05)
+        own = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank), "MS_CPU_COMM_OP_TIMEOUT": "600"}
+        return super().worker(rank) | self.address | own
 
 
-def _clean_environment() -> dict[str, str]:
-    """Ours, without what another launcher left in it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_CLUSTER_VARIABLES)}
+class RankTable(Independent):
+    """Ascend's rank table: a file that names every device of every node; it needs no scheduler."""
+
+    def __init__(self, path: Path, size: int, *, node_rank: int = 0) -> None:
+        super().__init__(size)
+        self.path = path
+        try:
+            servers = json.loads(path.read_text())["server_list"]
+            ranks = sorted(int(device["rank_id"]) for server in servers for device in server["device"])
+            here = servers[node_rank]["device"]
+            self.devices = {int(device["rank_id"]): str(int(device["device_id"])) for device in here}
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise AdlError(
+                f"{path}: not a rank table with a node {node_rank} ({type(error).__name__}: {error}). It is the JSON "
+                "that Huawei's hccl_tools.py writes."
+            ) from None
+        if ranks != list(range(size)):
+            raise AdlError(f"{path}: names the ranks {ranks}, but device_num is {size}. Make them equal.")
+        self.ranks = range(min(self.devices), max(self.devices) + 1)
+
+    def worker(self, rank: int) -> dict[str, str]:
+        own = {"RANK_TABLE_FILE": str(self.path.resolve()), "RANK_ID": str(rank), "DEVICE_ID": self.devices[rank]}
+        return super().worker(rank) | own | {_DEVICE: self.devices[rank]}
+
+
+def scheduler_command() -> list[str]:
+    return [sys.executable, "-c", "import mindspore as ms; ms.set_device('CPU'); ms.communication.init()"]
+
+
+def wait_for_scheduler(log: Path, cancelled: Callable[[], bool], seconds: float = 60) -> None:
+    """Workers that start before the scheduler is ready need up to a minute longer to find it."""
+    deadline = time.monotonic() + seconds
+    while not cancelled() and time.monotonic() < deadline and _SCHEDULER_IS_READY not in log.read_bytes():
+        time.sleep(0.05)
+
+
+def child_environment(own: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
+    """Ours without what another launcher left in it, and what a child gets. shown: its output goes to our terminal."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(_CLUSTER_VARIABLES)}
+    terminal = {_TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)} if shown and on_terminal() else {}
+    return clean | terminal | dict(own)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def on_terminal() -> bool:
@@ -128,14 +207,16 @@ def workers(requested: int) -> int:
     return max(1, min(requested, cores()))
 
 
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Ask Linux to signal this process when the one that started it is gone, however that died."""
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Ask Linux to signal this process when its parent is gone, however that died; at once if it is gone already."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, number)
+        _LIBC.prctl(set_parent_death_signal, number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def stop_when_dvc_dies() -> None:
     """DVC is gone at once on SIGTERM and SIGHUP, and its stage would train on beside the next `dvc repro`."""
     if "DVC_STAGE" in os.environ:
-        die_with_parent(signal.SIGTERM)
+        die_with_parent(_PARENT, signal.SIGTERM)

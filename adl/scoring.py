@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from adl.cityscapes import CATEGORIES, CLASSES, LABELS
 
 _IDS = len(LABELS)
 _CLASS_IDS = np.array([label.id for label in CLASSES])
+DRAWS = 1000
+"""Resamplings of a bootstrap."""
 
 
 class Confusion:
@@ -17,8 +21,8 @@ class Confusion:
     negative.
     """
 
-    def __init__(self) -> None:
-        self.matrix = np.zeros((_IDS, _IDS), np.int64)
+    def __init__(self, matrix: np.ndarray | None = None) -> None:
+        self.matrix = np.zeros((_IDS, _IDS), np.int64) if matrix is None else matrix.astype(np.int64)
 
     def add(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """Count one image; both (H, W) label ids 0-33."""
@@ -57,6 +61,18 @@ class Confusion:
         total = rows.sum()
         return float(self.matrix[_CLASS_IDS, _CLASS_IDS].sum() / total) if total else None
 
+    def mean_accuracy(self) -> float | None:
+        """Mean over the classes that occur of the share of their pixels that are right."""
+        counts = self.of_classes()
+        true, right = counts.sum(axis=1), np.diag(counts)
+        return float((right[true > 0] / true[true > 0]).mean()) if true.any() else None
+
+    def frequency_weighted_iou(self) -> float | None:
+        """Mean of the class IoU, each weighted with its class's share of the pixels."""
+        true = self.of_classes().sum(axis=1)
+        weighted = [n * (iou or 0.0) for n, iou in zip(true, self.class_iou().values(), strict=True)]
+        return float(sum(weighted) / true.sum()) if true.any() else None
+
     def of_classes(self) -> np.ndarray:
         """(19, 20) counts by train id; the last column holds void predictions."""
         rows = self.matrix[_CLASS_IDS]
@@ -68,3 +84,31 @@ def mean(values: dict[str, float | None]) -> float | None:
     """The mean of those that exist, as the official script takes it."""
     counted = [value for value in values.values() if value is not None]
     return sum(counted) / len(counted) if counted else None
+
+
+def bootstrap(of_images: Sequence[np.ndarray], *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """mIOU of resamplings of the images, to tell how much it depends on which images were taken.
+
+    of_images: one or more arrays (images, 34, 34) of counts, of the same images in the same order. Returns
+    (len(of_images), draws) fractions; a column is one resampling, the same for all: what a paired comparison needs.
+    """
+    images = len(of_images[0])
+    # How often each image is drawn, in each resampling.
+    times = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
+    return np.array([_mean_ious(times, matrices) for matrices in of_images])
+
+
+def _mean_ious(times: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """times: (draws, images); matrices: (images, 34, 34). Returns (draws,)."""
+    counts = np.array([Confusion(matrix).of_classes() for matrix in matrices], np.float64)
+    summed = (times @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
+    true_positive = np.einsum("dii->di", summed[..., : len(CLASSES)])
+    union = summed.sum(axis=2) + summed[..., : len(CLASSES)].sum(axis=1) - true_positive
+    iou = np.divide(true_positive, union, out=np.zeros_like(union), where=union > 0)
+    return iou.sum(axis=1) / np.maximum((union > 0).sum(axis=1), 1)
+
+
+def interval(samples: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of the samples of a bootstrap."""
+    low, high = np.percentile(samples, (2.5, 97.5))
+    return float(low), float(high)

@@ -2,6 +2,7 @@
 
 <ADL_STATE_DIR>/<key>/about.json            what the key is made of, the digest of the code, when it began
                       position_<n>.npz      state after n batches; the last two are kept
+                      intermediate/         models that are kept beside the final one
                       result/               appears whole, when the training is complete
                       logs/rank_<r>.log     what each worker printed
                       lock, stop            held by the process that trains; left by `adl stop`
@@ -11,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import fcntl
 import hashlib
 import json
 import os
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from adl.artifacts import digest, remove, replacing, write_json
-from adl.errors import AdlError
+from adl.errors import DISK_FULL, AdlError
 
 FORMAT = 1
 KEPT = 2
@@ -59,6 +60,11 @@ class State:
         return self.folder / "result"
 
     @property
+    def intermediate(self) -> Path:
+        """Models that `keep_checkpoints` keeps beside the final one."""
+        return self.folder / "intermediate"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -69,6 +75,14 @@ class State:
     @property
     def finished(self) -> bool:
         return self.result.is_dir()
+
+    def damaged_result(self) -> Path | None:
+        """A model of the result that is not what its sidecar says, if there is one."""
+        for sidecar in self.result.rglob("*.ckpt.json"):
+            model = sidecar.with_suffix("")
+            if not model.exists() or digest(model) != json.loads(sidecar.read_text())["digest"]:
+                return model
+        return None
 
     @property
     def about(self) -> dict[str, Any]:
@@ -84,11 +98,11 @@ class State:
         meta = np.frombuffer(json.dumps(saved.meta).encode(), np.uint8)
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **{_META: meta}, **saved.arrays)
+                _write_npz(file, {_META: meta, **saved.arrays})
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in DISK_FULL:
                 raise
             kept = f"the last good one is {self.positions()[-1]}" if self.positions() else "none was saved before"
             raise AdlError(
@@ -106,13 +120,18 @@ class State:
                 with np.load(path, allow_pickle=False) as file:
                     arrays = {name: file[name] for name in file.files}
                 return Saved(arrays, json.loads(arrays.pop(_META).tobytes()))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except Exception as error:  # reading a damaged archive raises whatever its parser meets
                 print(f"warning: {path} is damaged ({error}); falling back to the one before", flush=True)
         return None
 
     def drop_positions(self) -> None:
         for path in self.positions():
             path.unlink()
+
+    def drop_leftovers(self) -> None:
+        """What a kill in the middle of writing left."""
+        for path in self.folder.glob(".partial-*"):
+            remove(path)
 
     def holder(self) -> int | None:
         """The process that trains here, if one does."""
@@ -135,17 +154,31 @@ class State:
             yield
 
     def _lock(self, file: IO[str]) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise AdlError(
-                f"this very training runs already: process {file.read().strip()} holds {self.folder}. Wait for it, or "
-                "stop it (`adl stop`)."
-            ) from None
+        deadline = time.monotonic() + 1  # `holder` has the lock for a moment
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                file.seek(0)
+                raise AdlError(
+                    f"this very training runs already: process {file.read().strip()} holds {self.folder}. Wait for it, "
+                    "or stop it (`adl stop`)."
+                ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+
+
+def _write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    """What np.savez writes; where the disk is full, that one leaves its archive open, and a second error behind."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, values, allow_pickle=False)
 
 
 def of_key(root: Path, key: Mapping[str, Any]) -> State:
@@ -160,7 +193,11 @@ def prepare(state: State, key: Mapping[str, Any], code: str) -> None:
     A training that was finished with other code is dropped: this one starts at step 0. Raises AdlError where one is
     unfinished under other code.
     """
+    state.drop_leftovers()
     if (state.folder / "about.json").exists():
+        if state.finished and (damaged := state.damaged_result()):
+            print(f"warning: {damaged} is damaged; the training begins anew", flush=True)
+            remove(state.result)
         if state.about["code"] == code:
             return
         if not state.finished and state.positions():
@@ -168,8 +205,9 @@ def prepare(state: State, key: Mapping[str, Any], code: str) -> None:
                 f"an unfinished training waits in {state.folder}, but the code that it depends on has changed since. "
                 f"Go on with the new code: `adl state adopt {state.name}`. Begin anew: `adl state drop {state.name}`."
             )
-        remove(state.result)
         state.drop_positions()
+        for path in (state.result, state.intermediate):
+            remove(path)
     write_json(state.folder / "about.json", {"key": dict(key), "code": code})
 
 
@@ -187,7 +225,8 @@ def drop_other_finished(root: Path, kept: State) -> None:
     """A finished state is kept until a training with another key finishes."""
     for state in states(root):
         if state.folder != kept.folder and state.finished and state.holder() is None:
-            remove(state.folder)
+            with state.held():
+                remove(state.folder)
 
 
 def code_digest(files: list[Path]) -> str:

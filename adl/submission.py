@@ -14,7 +14,6 @@ from adl.cityscapes import LABELS, SPLIT_SIZES, Frame, files
 from adl.errors import AdlError
 from adl.progress import track
 
-MOST_LISTED = 20
 _IDS = np.array([label.id for label in LABELS])
 
 
@@ -38,14 +37,13 @@ def check(predictions: Path, frames: list[Frame]) -> list[Path]:
     if not faults:
         faults = [fault for frame in track(frames, len(frames), "checking") for fault in _faults(frame, found)]
     if faults:
-        more = [f"… and {len(faults) - MOST_LISTED} more"] if len(faults) > MOST_LISTED else []
-        raise AdlError("\n  ".join([f"{predictions}: not a complete submission.", *faults[:MOST_LISTED], *more]))
+        raise AdlError("\n  ".join([f"{predictions}: not a complete submission.", *faults]))
     return [found[frame.name][0] for frame in frames]
 
 
 def _faults(frame: Frame, found: dict[str, list[Path]]) -> Iterable[str]:
     path = found[frame.name][0]
-    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    label = files.decoded(path.read_bytes(), cv2.IMREAD_UNCHANGED)
     width, height = files.header(frame.image, "leftImg8bit").size
     if label is None:
         yield f"{path}: cannot be read."

@@ -30,8 +30,9 @@ def before_training(
     crop_size: int,
     devices: int,
     parallel: bool,
+    device_target: str = "CPU",
 ) -> list[str]:
-    """Lines that say what will run."""
+    """Lines that say what will run. On a CPU all devices share this machine's memory."""
     group = batch_size if parallel else batch_size // devices
     memory = cost.training_memory(architecture, crop_size, batch_size // devices)
     lines = [
@@ -50,6 +51,9 @@ def before_training(
             "batch_size" + ("." if parallel else ", or set parallel to true.")
         )
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if memory > there:
-        lines.append(f"warning: this machine has {there / 1e9:.0f} GB of memory. Lower crop_size or batch_size.")
+    if device_target == "CPU" and devices * memory > there:
+        needed = f", {devices} processes need {devices * memory / 1e9:.0f} GB" if devices > 1 else ""
+        lines.append(
+            f"warning: this machine has {there / 1e9:.0f} GB of memory{needed}. Lower crop_size or batch_size."
+        )
     return lines

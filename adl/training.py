@@ -15,13 +15,13 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, amp, nn, ops
+from mindspore import Parameter, Tensor, amp, nn, ops
 from tqdm import tqdm
 
 from adl import checkpoint, dataset, network, runtime, summary
 from adl.architecture import Architecture
-from adl.artifacts import digest, remove, replacing_folder, sidecar_path, write_json
-from adl.collective import AllSum, AllSumEach
+from adl.artifacts import digest, remove, replacing_folder, sidecar_path, to_disk, write_json
+from adl.collective import AllSum, AllSumEach, sum_counts
 from adl.errors import AdlError
 from adl.loss import CrossEntropy, OhemCrossEntropy
 from adl.network import drop_path
@@ -32,7 +32,7 @@ from adl.records import read_manifest
 from adl.runtime import ALONE, World
 from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
 from adl.state import Saved, State
-from adl.validation import Validation
+from adl.validation import Interrupted, Validation
 
 FIRST_LOSS_SCALE = 2.0**16
 LOSS_SCALE_FACTOR = 2
@@ -43,8 +43,6 @@ ESTIMATE_AFTER = 20
 """Steps after which the whole training's time can be told."""
 CHECKPOINT = "autodeeplab.ckpt"
 CLASSIFIER = "decoder.classifier."
-INTERMEDIATE = "intermediate"
-"""Folder of the models that `keep_checkpoints` keeps beside the final one."""
 
 
 class Stopped(Exception):  # noqa: N818 (no error)
@@ -130,6 +128,7 @@ def train(
         crop_size=params.crop_size,
         devices=world.size,
         parallel=params.parallel,
+        device_target=params.device_target,
     )
     say("\n".join([*architecture.describe(), *about_to_run]), flush=True)
     if params.ckpt_name:
@@ -143,19 +142,21 @@ def train(
 
     validation = None
     if val_record and params.eval_epochs:
-        validation = Validation(architecture, val_record, world)
+        validation = Validation(architecture, val_record, world, stopping)
     sidecar = functools.partial(_sidecar, architecture=architecture, manifest=manifest, params=params)
     loop = Loop(net, params, plan, record, state, world, stopping, validation, sidecar)
     if saved := state.latest():
         loop.restore(saved)
         say(f"resuming at step {loop.position:,} of {plan.steps:,}", flush=True)
+    loop.validate()
     for row in loop.history:
         log_epoch(row)
     while loop.position < plan.steps:
         loop.run_epoch()
+        loop.validate()
         log_epoch(loop.history[-1])
     if world.rank == 0:
-        _write_result(state, net, params, loop)
+        _write_result(state, params, loop)
 
 
 def _sidecar(output: Path, *, epoch: int, architecture: Architecture, manifest: dict[str, Any], params: Params) -> None:
@@ -171,28 +172,31 @@ def _sidecar(output: Path, *, epoch: int, architecture: Architecture, manifest: 
     write_json(sidecar_path(output), content)
 
 
-def _write_result(state: State, net: nn.Cell, params: Params, loop: Loop) -> None:
+def _write_result(state: State, params: Params, loop: Loop) -> None:
     """The folder `result` is the record of completion: it appears whole."""
+    loop.check_finite()
     with replacing_folder(state.result) as folder:
-        checkpoint.save(net, folder / CHECKPOINT)
+        checkpoint.save(loop.parameters, folder / CHECKPOINT)
         loop.sidecar(folder / CHECKPOINT, epoch=params.epochs)
-        (folder / INTERMEDIATE).mkdir()
-        for kept in loop.intermediate():
-            for path in (kept, sidecar_path(kept)):
-                shutil.copyfile(path, folder / INTERMEDIATE / path.name)
+        kept = folder / state.intermediate.name
+        kept.mkdir()
+        for model in loop.intermediate():
+            for path in (model, sidecar_path(model)):
+                shutil.copyfile(path, kept / path.name)
         metrics = {
             "loss": loop.history[-1]["loss"] and round(loop.history[-1]["loss"], 6) if loop.history else None,
             "epochs": params.epochs - params.start_epoch,
             "steps": loop.step - loop.plan.first_step,
             "skipped_steps": loop.skipped,
             "images": loop.plan.images,
-            "parameters": sum(p.size for p in net.trainable_params()),
+            "parameters": sum(p.size for p in loop.parameters.values() if p.requires_grad),
         }
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "history.json", loop.history)
         write_json(folder / "speed.json", loop.speed())
+        to_disk(folder)
     state.drop_positions()
-    remove(state.folder / INTERMEDIATE)
+    remove(state.intermediate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,13 +238,17 @@ class Loop:
     ) -> None:
         self.validation, self.sidecar = validation, sidecar
         self.params, self.plan, self.record, self.state = params, plan, record, state
-        self.world, self.stopping, self.net = world, stopping, net
+        self.world, self.stopping = world, stopping
+        # Before mixed precision moves them.
+        self.parameters = checkpoint.native(net)
+        self.save_is_due = False
         self.position = self.step = plan.first_step
         self.skipped = self.skipped_in_a_row = 0
         self.losses: list[float] = []  # of the present epoch
         self.history: list[dict[str, float]] = []
         self.seconds: list[float] = []
-        self.saved_at = time.monotonic()
+        self.saved_at = self.began_at = time.monotonic()
+        self.seconds_before = 0.0  # of earlier attempts, up to the state that this one goes on from
         self.learning_rates = warmup_poly(
             start=params.warmup_start_lr,
             base=params.base_lr,
@@ -252,8 +260,11 @@ class Loop:
         self.optimizer = momentum(net, remaining if len(remaining) else self.learning_rates[-1:], params.weight_decay)
         self.cells, self.operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
         whole = net
-        if params.amp_level != "O0":
-            whole = amp.auto_mixed_precision(net, params.amp_level)
+        if params.amp_level == "O3":
+            whole = amp.auto_mixed_precision(net, "O3")
+        elif params.amp_level == "O2":
+            # MindSpore's own list of what stays in float32 lacks the batch norm over all devices.
+            whole = amp.custom_mixed_precision(net, black_list=[*amp.get_black_list(), nn.SyncBatchNorm])
         self.scaler = amp.DynamicLossScaler(FIRST_LOSS_SCALE, LOSS_SCALE_FACTOR, LOSS_SCALE_WINDOW)
         self.train_step = TrainStep(whole, _criterion(params, world), self.optimizer, self.scaler, world).set_train()
         self.reporter = Reporter(plan.steps) if world.rank == 0 else None
@@ -275,8 +286,8 @@ class Loop:
         )
         if not self.seconds and self.reporter:
             print("compiling the training graph (this takes a while and happens once)", flush=True)
+        start = time.perf_counter()
         for images, labels in batches:
-            start = time.perf_counter()
             learning_rate = float(self.learning_rates[self.step])
             last = (self.position + 1) % self.plan.per_epoch == 0
             wanted = self.stopping() or (last and self.state.stop_request.exists())
@@ -285,61 +296,80 @@ class Loop:
             loss, applied, stop = self.train_step(Tensor(images), Tensor(labels), keys, stop, survivors)
             self.losses.append(float(loss))
             self._count(bool(applied), self.losses[-1], learning_rate)
-            self.seconds.append(time.perf_counter() - start)
+            now = time.perf_counter()
+            self.seconds.append(now - start)
+            start = now
             if self.reporter:
                 self.reporter.step(epoch, self.position, self.losses[-1], learning_rate, self.seconds)
             if last:
                 mean = float(np.mean(self.losses))
                 self.history.append({"epoch": epoch + 1, "loss": mean, "learning_rate": learning_rate})
                 self.losses = []
-                self._validate(epoch)
-            if self.position < self.plan.steps:
-                self._save_when_due(stop=float(stop) > 0, epoch_ends=last)
+            self._save_when_due(stop=float(stop) > 0, epoch_ends=last)
 
     def _save_when_due(self, *, stop: bool, epoch_ends: bool) -> None:
         """Rank 0 saves: the weights of all ranks are equal. Raises Stopped, on all ranks together."""
-        minutes = self.params.save_minutes
-        due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
-        epoch = self.position // self.plan.per_epoch
-        if epoch_ends and epoch % self.params.save_epochs == 0:
-            due = True
-            self._keep(epoch)
+        minutes, epoch = self.params.save_minutes, self.position // self.plan.per_epoch
+        ends = epoch_ends and epoch % self.params.save_epochs == 0
+        at_end = self.position == self.plan.steps
+        self.save_is_due |= ends or at_end or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)
         # Where the last update was skipped, the next ones tell whether the run recovers.
-        if self.world.rank == 0 and ((due and not self.skipped_in_a_row) or stop):
-            self.state.save(self.snapshot())
-            self.saved_at = time.monotonic()
-        if stop:
+        if stop or (self.save_is_due and not self.skipped_in_a_row):
+            self._save()
+        if ends and not at_end:
+            self._keep(epoch)
+        if stop and not at_end:
             raise Stopped(f"stopped at step {self.position:,} of {self.plan.steps:,}; the state is saved")
 
-    def _validate(self, epoch: int) -> None:
-        if self.validation and (epoch + 1) % self.params.eval_epochs == 0:
-            miou = self.validation.miou(self.net)
-            if miou is not None:
-                self.history[-1]["val_mIOU"] = miou
-            if self.reporter:
-                tqdm.write(f"epoch {epoch + 1}: val mIOU {miou} % (single, {self.validation.images} images)")
+    def _save(self) -> None:
+        if self.world.rank == 0:
+            self.state.save(self.snapshot())
+        self.saved_at, self.save_is_due = time.monotonic(), False
+
+    def validate(self) -> None:
+        """Add the val mIOU to the history's last row, where it is due and not there yet."""
+        epoch, in_epoch = divmod(self.position, self.plan.per_epoch)
+        if not self.validation or in_epoch or not self.history or epoch % self.params.eval_epochs:
+            return
+        if "val_mIOU" in self.history[-1]:
+            return
+        try:
+            miou = self.validation.miou(self.parameters)
+        except Interrupted:
+            self._save()
+            at = f"{self.position:,} of {self.plan.steps:,}"
+            raise Stopped(f"stopped at step {at}, while validating; the state is saved") from None
+        if miou is not None:
+            self.history[-1]["val_mIOU"] = miou
+        if self.reporter:
+            tqdm.write(f"epoch {epoch}: val mIOU {miou} % (single, {self.validation.images} images)")
 
     def intermediate(self) -> list[Path]:
-        return sorted((self.state.folder / INTERMEDIATE).glob("*.ckpt"))
+        return sorted(self.state.intermediate.glob("epoch_*.ckpt"))
 
     def _keep(self, epoch: int) -> None:
         """Keep the present model beside the final one, and drop the oldest beyond keep_checkpoints."""
         if self.world.rank == 0 and self.params.keep_checkpoints > 1:
-            path = self.state.folder / INTERMEDIATE / f"epoch_{epoch:05d}.ckpt"
-            checkpoint.save(self.net, path)
+            path = self.state.intermediate / f"epoch_{epoch:05d}.ckpt"
+            checkpoint.save(self.parameters, path)
             self.sidecar(path, epoch=epoch)
             for old in self.intermediate()[: 1 - self.params.keep_checkpoints]:
                 remove(old)
                 remove(sidecar_path(old))
 
+    def check_finite(self) -> None:
+        """Raises AdlError where the weights or the running statistics no longer are."""
+        for name, parameter in self.parameters.items():
+            if not np.isfinite(parameter.asnumpy()).all():
+                raise AdlError(
+                    f"{name} is no longer finite at step {self.step} (loss scale {float(self.scaler.scale_value):g}): "
+                    "the training diverged, and this state is not saved. Lower base_lr or lengthen warmup_iters."
+                )
+
     def snapshot(self) -> Saved:
-        arrays = {f"network/{name}": p.asnumpy() for name, p in self.net.parameters_and_names()}
-        arrays |= {f"moments/{i:04d}": p.asnumpy() for i, p in enumerate(self.optimizer.moments)}
-        if broken := [name for name, values in arrays.items() if not np.isfinite(values).all()]:
-            raise AdlError(
-                f"{broken[0]} is no longer finite at step {self.step}: the training diverged, and this state is not "
-                "saved. Lower base_lr or lengthen warmup_iters."
-            )
+        self.check_finite()
+        arrays = {f"network/{name}": p.asnumpy() for name, p in self.parameters.items()}
+        arrays |= {f"moments/{name}": moment.asnumpy() for name, moment in self._moments().items()}
         return Saved(
             arrays,
             {
@@ -349,20 +379,37 @@ class Loop:
                 "skipped_in_a_row": self.skipped_in_a_row,
                 "losses": self.losses,
                 "history": self.history,
+                "seconds": self.total_seconds(),
                 "loss_scale": float(self.scaler.scale_value.asnumpy()),
                 "loss_scale_counter": int(self.scaler.counter.asnumpy()),
             },
         )
 
+    def _moments(self) -> dict[str, Parameter]:
+        """The optimizer's slots, by the native names of what they belong to."""
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        pairs = zip(self.optimizer.parameters, self.optimizer.moments, strict=True)
+        return {names[id(parameter)]: moment for parameter, moment in pairs}
+
     def restore(self, saved: Saved) -> None:
-        for name, parameter in self.net.parameters_and_names():
-            parameter.set_data(Tensor(saved.arrays[f"network/{name}"]))
-        for i, moment in enumerate(self.optimizer.moments):
-            moment.set_data(Tensor(saved.arrays[f"moments/{i:04d}"]))
+        """Go on from a state. Raises AdlError where it is another network's, or where the ranks read different ones."""
+        mine = {f"network/{name}": p for name, p in self.parameters.items()}
+        mine |= {f"moments/{name}": moment for name, moment in self._moments().items()}
+        shapes = [{n: tuple(a.shape) for n, a in arrays.items()} for arrays in (mine, saved.arrays)]
+        if shapes[0] != shapes[1]:
+            raise AdlError(
+                f"the state in {self.state.folder} does not fit this network: it was made by other code. Begin anew: "
+                f"`adl state drop {self.state.name}`."
+            )
+        for name, parameter in mine.items():
+            parameter.set_data(Tensor(saved.arrays[name]))
+        if sum_counts(np.array(saved.position), self.world) != self.world.size * saved.position:
+            raise AdlError(f"the ranks read different states from {self.state.folder}; is it the same on all nodes?")
         meta = saved.meta
         self.position, self.step = meta["position"], meta["step"]
         self.skipped, self.skipped_in_a_row = meta["skipped"], meta["skipped_in_a_row"]
         self.losses, self.history = list(meta["losses"]), list(meta["history"])
+        self.seconds_before = meta["seconds"]
         self.scaler.scale_value.set_data(Tensor(meta["loss_scale"], self.scaler.scale_value.dtype))
         self.scaler.counter.set_data(Tensor(meta["loss_scale_counter"], self.scaler.counter.dtype))
         applied = Tensor([self.step - self.plan.first_step], self.optimizer.global_step.dtype)
@@ -393,18 +440,22 @@ class Loop:
                 f"{scale:g}; the gradients stay infinite. Lower base_lr or lengthen warmup_iters."
             )
 
+    def total_seconds(self) -> float:
+        """How long the training took so far, over all attempts; what was lost between two saves is left out."""
+        return self.seconds_before + time.monotonic() - self.began_at
+
     def speed(self) -> dict[str, Any]:
         if not self.seconds:
             return {}
         usual = float(np.median(self.seconds[1:] or self.seconds))
         return {
+            "total_seconds": round(self.total_seconds(), 1),
             "ms_per_step": round(1000 * usual, 1),
             "samples_per_second": round(self.params.batch_size / usual, 2),
             "compile_seconds": round(self.seconds[0] - usual, 1) if len(self.seconds) > 1 else None,
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "device": self.params.device_target,
             "devices": self.world.size,
-            "cores": runtime.cores(),
+            **runtime.machine(self.params.device_target),
         }
 
 
@@ -421,7 +472,9 @@ class Reporter:
             print(f"first step, with compilation: {seconds[0]:.1f} s", flush=True)
             self.reported = time.monotonic()
             if on_terminal():
-                self.bar = tqdm(desc="training", total=self.steps, initial=position, unit="step", dynamic_ncols=True)
+                self.bar = tqdm(
+                    desc="training", total=self.steps, initial=position, unit="step", dynamic_ncols=True, mininterval=1
+                )
         if len(seconds) == ESTIMATE_AFTER + 1 and position < self.steps:
             left = duration((self.steps - position) * float(np.mean(seconds[1:])))
             tqdm.write(f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adl import runtime, training
+from adl.artifacts import write_json
 from adl.curves import Curves
 from adl.errors import reported
 from adl.launcher import STOPPED
@@ -32,7 +33,7 @@ class Job:
 
     def write(self, path: Path) -> None:
         fields = {f.name: str(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        path.write_text(json.dumps(fields | {"params": self.params.model_dump()}))
+        write_json(path, fields | {"params": self.params.model_dump()})
 
     @classmethod
     def read(cls, path: Path) -> Job:

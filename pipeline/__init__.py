@@ -21,6 +21,7 @@ INTERMEDIATE = Path("models/intermediate")
 MINDIR = Path("models/autodeeplab.mindir")
 METRICS = Path("metrics")
 REPORTS = Path("reports")
+LOGS = Path(".adl/logs")
 
 
 def state_folder() -> Path:

@@ -4,52 +4,65 @@ reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord
 writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate, reports/speed/evaluate.json
 
 Outside DVC, --checkpoint FILE --output DIR scores any checkpoint; one without a sidecar (FILE.json) takes its
-architecture from params.yaml.
+architecture from params.yaml. device_num processes share the images.
 
 example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output old
 """
 
 from __future__ import annotations
 
-from adl import checkpoint, evaluation, params, records
+from pathlib import Path
+
+from adl import baselines, checkpoint, evaluation, params, records
 from adl.artifacts import write_json
-from adl.baselines import Baselines
 from adl.cityscapes import SPLIT_SIZES, WITHHELD
 from adl.errors import AdlError
+from adl.evaluation import Job
 from adl.progress import track
-from pipeline import METRICS, PREDICTIONS, RECORDS, REPORTS, checkpoint_arguments, parser, run
+from pipeline import LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS, checkpoint_arguments, parser, run
 
 
 def main() -> None:
     whole = parser("evaluate", __doc__)
     whole.add_argument("--split", choices=SPLIT_SIZES, default="val", help="default: %(default)s; others need --output")
+    whole.add_argument("--eval-batch-size", type=int, default=1, metavar="N", help="images at a time; default: 1")
+    whole.add_argument("--device-id", type=int, default=0, metavar="N", help="the first device to use")
     arguments = checkpoint_arguments(whole)
-    checkpoint_file, output, split = arguments.checkpoint, arguments.output, arguments.split
-    if split == "test":
+    output: Path | None = arguments.output
+    if arguments.split == "test":
         raise AdlError(f"--split test: {WITHHELD}")
-    if split != "val" and output is None:
+    if arguments.split != "val" and output is None:
         whole.error("--split needs --output, so that the pipeline's own results stay as they are")
+    if arguments.eval_batch_size < 1:
+        whole.error("--eval-batch-size: at least 1")
     predictions = output / "predictions" if output else PREDICTIONS / "evaluate"
     report = output / "report" if output else REPORTS / "evaluate"
 
     p = params.load()
-    architecture = checkpoint.architecture_of(checkpoint_file, p)
-    network = checkpoint.restore(checkpoint_file, architecture, device_target=p.device_target)
-    train, record = (records.record_path(RECORDS, name) for name in ("train", split))
-    seen = track(records.read(train), records.read_manifest(train)["images"], "fitting the baselines")
-    result = evaluation.evaluate(
-        network,
-        record,
+    train, record = (records.record_path(RECORDS, name) for name in ("train", arguments.split))
+    job = Job(
+        checkpoint=str(arguments.checkpoint),
+        architecture=checkpoint.architecture_of(arguments.checkpoint, p).to_json(),
+        record=str(record),
+        predictions=str(predictions),
+        device_target=p.device_target,
         multiscale=p.ms_infer,
         flip=p.eval_flip,
         limit=p.eval_images,
-        predictions=predictions,
-        baselines=Baselines(seen),
+        batch_size=arguments.eval_batch_size,
+    )
+    logs = output / "logs" if output else LOGS / "evaluate"
+    result = evaluation.evaluate(job, processes=p.device_num, first_device=arguments.device_id, logs=logs)
+    seen = track(records.read(train), records.read_manifest(train)["images"], "fitting the baselines")
+    fitted = baselines.Baselines(seen)
+    result.baselines = baselines.score(
+        fitted, track(records.read(record, limit=p.eval_images), result.images, "scoring the baselines")
     )
     evaluation.write_report(result, record, predictions, report)
-    write_json((output or METRICS) / "evaluate.json", result.metrics())
-    write_json((output or REPORTS) / "speed" / "evaluate.json", evaluation.speed(result, p.device_target))
-    print(f"mIOU {result.metrics()['mIOU']:.2f} ({result.selected}, {len(result.per_image)} images)")
+    metrics = result.metrics() | {"checkpoint_epoch": checkpoint.epoch_of(arguments.checkpoint)}
+    write_json((output or METRICS) / "evaluate.json", metrics)
+    write_json((output or REPORTS) / "speed" / "evaluate.json", result.speed())
+    print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")
 
 
 if __name__ == "__main__":

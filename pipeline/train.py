@@ -4,7 +4,10 @@ reads:  params.yaml, data/mindrecord, the architecture files, pretrained/ where 
 writes: models/autodeeplab.ckpt and its sidecar, models/intermediate, metrics/train.json, reports/train,
         reports/speed/train.json; while it trains, its state below .adl/state (or ADL_STATE_DIR)
 
-example: python -m pipeline.train
+On several nodes, outside DVC: run it on each node, in one folder that all of them see, with --nodes, --node-rank and
+--master (or --rank-table-file). Then `dvc repro` on node 0 puts the finished training in place.
+
+example: python -m pipeline.train --nodes 2 --node-rank 0 --master 10.0.0.1:8118 --dry-run
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 
 from adl import launcher, params, records, state, worker
 from adl.architecture import Architecture
@@ -34,8 +38,26 @@ from pipeline import (
 
 
 def main() -> None:
-    parser("train", __doc__).parse_args()
+    whole = parser("train", __doc__)
+    whole.add_argument("--device-id", type=int, default=0, metavar="N", help="the first device to use on this node")
+    whole.add_argument(
+        "--nodes", type=int, default=1, metavar="N", help="machines; device_num counts all their devices"
+    )
+    whole.add_argument("--node-rank", type=int, default=0, metavar="N", help="number of this machine, from 0")
+    whole.add_argument("--master", metavar="HOST:PORT", help="a free port of node 0, which the others reach")
+    whole.add_argument("--rank-table-file", type=Path, metavar="FILE", help="Ascend's rank table, instead of --master")
+    whole.add_argument("--dry-run", action="store_true", help="only print what would be started here")
+    arguments = whole.parse_args()
     p = params.load()
+    group = launcher.group_of(
+        p.device_num,
+        p.device_target,
+        first_device=arguments.device_id,
+        nodes=arguments.nodes,
+        node_rank=arguments.node_rank,
+        master=arguments.master,
+        rank_table=arguments.rank_table_file,
+    )
     record, val_record = (records.record_path(RECORDS, split) for split in ("train", "val"))
     key = {
         "format": state.FORMAT,
@@ -45,19 +67,26 @@ def main() -> None:
         "start_weights": START_WEIGHTS.read_text().strip(),
     }
     own = state.of_key(state_folder(), key)
-    with own.held():
-        state.prepare(own, key, state.code_digest(state.train_code()))
-        if own.finished:
-            print(f"this training was finished before: its results are put in place again from {own.folder}")
-        else:
-            job = own.folder / "job.json"
-            worker.Job(p, record, val_record, own.folder, PRETRAINED, REPORTS / "train").write(job)
-            command = [sys.executable, "-m", "adl.worker", str(job)]
-            exit_code = launcher.Launcher(own.logs).run(command, world_size=p.device_num)
-            if exit_code or not own.finished:
-                sys.exit(exit_code or 1)
-        put_in_place(own)
-        state.drop_other_finished(state_folder(), own)
+    job = worker.Job(p, record, val_record, own.folder, PRETRAINED, REPORTS / "train")
+    command = [sys.executable, "-m", "adl.worker", str(own.folder / "job.json")]
+    if arguments.dry_run:
+        print(launcher.plan(command, group))
+    elif arguments.node_rank > 0:
+        # Node 0 holds the state.
+        job.write(own.folder / "job.json")
+        sys.exit(launcher.Launcher(own.logs).run(command, group))
+    else:
+        with own.held():
+            state.prepare(own, key, state.code_digest(state.train_code()))
+            if own.finished:
+                print(f"this training was finished before: its results are put in place again from {own.folder}")
+            else:
+                job.write(own.folder / "job.json")
+                exit_code = launcher.Launcher(own.logs).run(command, group)
+                if exit_code or not own.finished:
+                    sys.exit(exit_code or 1)
+            put_in_place(own)
+            state.drop_other_finished(state_folder(), own)
 
 
 def put_in_place(finished: State) -> None:

@@ -6,8 +6,10 @@ import ctypes
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -114,6 +116,20 @@ def jpeg(root):
 def something_else(root):
     image(root).write_bytes(b"<html>" * 20)
     return image(root)
+
+
+def without_width(root):
+    content = image(root).read_bytes()
+    header = content[12:16] + bytes(4) + content[20:29]
+    image(root).write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    return image(root)
+
+
+def changed_in_its_header(root):
+    content = bytearray(label(root).read_bytes())
+    content[19] ^= 1
+    label(root).write_bytes(content)
+    return label(root)
 
 
 def grey(root):
@@ -228,9 +244,17 @@ def train_and_val_share(root):
     return copy
 
 
+def train_and_val_share_a_name(root):
+    path = write_frame(root, "val", "a", A)[0]
+    cv2.imwrite(str(path), np.zeros((8, 16, 3), np.uint8))
+    return path
+
+
 FILE_FAULTS = [
     (truncated, "truncated after", "was interrupted"),
     (truncated_in_its_header, "truncated after 20 bytes", "was interrupted"),
+    (without_width, "its header states 0×8 pixels", "was interrupted"),
+    (changed_in_its_header, "wrong checksum of its header", "was interrupted"),
     (empty, "the file is empty", "the disk was full"),
     (jpeg, "is a JPEG named .png", "converted"),
     (something_else, "not a PNG file", "something else"),
@@ -254,6 +278,7 @@ FILE_FAULTS = [
     (in_two_cities, "this frame is also in another city", "copied or unpacked into another"),
     (copied_under_another_name, "is the same image as", "copied or renamed"),
     (train_and_val_share, "is the same image as", "train and val share it"),
+    (train_and_val_share_a_name, "has the name of", "train and val share it"),
 ]
 
 
@@ -275,19 +300,20 @@ def test_fault_of_a_file_is_one_message_with_its_name_and_cause(root, tmp_path, 
     assert str(named) in [fault["file"] for fault in reported]
     assert contents(tmp_path) == before
     # Conversion refuses the same, but for what only both splits together show.
-    if damage is not train_and_val_share:
+    if damage not in (train_and_val_share, train_and_val_share_a_name):
         with pytest.raises(DataError) as error:
             survey(root, ["train"]).checked()
         assert problem in str(error.value)
 
 
-def test_damage_inside_a_file_is_found_by_the_deep_check_and_by_conversion(root, tmp_path, capsys):
+def test_damage_inside_a_file_is_found_by_the_deep_check_and_by_conversion(root, tmp_path, capfd):
     content = bytearray(image(root).read_bytes())
     content[len(content) // 2] ^= 1
     image(root).write_bytes(content)
-    code, text = check_data(capsys, root, "--deep")
+    code, text = check_data(capfd, root, "--deep")
     assert code == 2
-    assert f"{image(root)}: wrong checksum" in text
+    assert f"1 fault:\n{image(root)}: wrong checksum" in text
+    assert "libpng" not in text
     with pytest.raises(DataError, match="wrong checksum"):
         conversion.write(layout.frames(root, "train"), tmp_path / "out" / "cityscapes_train.mindrecord", workers=1)
     assert not list((tmp_path / "out").iterdir())
@@ -312,27 +338,65 @@ def without_root_rights() -> None:
         ctypes.CDLL(None).prctl(drop_capability, override, 0, 0, 0)
 
 
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_permissions_are_named(root, what):
-    place = image(root) if what == "file" else image(root).parent
-    place.chmod(0)
+@pytest.mark.parametrize(
+    ("place", "mode"),
+    [
+        (f"leftImg8bit/train/a/{A}_leftImg8bit.png", 0),
+        ("leftImg8bit/train/a", 0),
+        ("gtFine/train/a", 0o444),
+        ("leftImg8bit/train", 0),
+        ("leftImg8bit", 0),
+        ("gtFine", 0o444),
+        ("", 0),
+    ],
+)
+def test_permissions_are_named(root, place, mode):
+    place = root / place
+    cannot = "read" if place.is_file() else "listed"
+    (root / "gtFine/train/a/notes.txt").touch()
+    place.chmod(mode)
     try:
         command = [sys.executable, "-m", "adl.commands", "check-data", str(root)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=without_root_rights)
     finally:
         place.chmod(0o755)
     assert done.returncode == 2
-    assert f"{place}: cannot be {'read' if what == 'file' else 'listed'} (Permission denied)" in done.stdout
+    assert f"1 fault:\n{place}: cannot be {cannot} (Permission denied)" in done.stdout
     assert "belongs to another user" in done.stdout
     assert not done.stderr
 
 
+@pytest.mark.parametrize("place", ["", "gtFine", "leftImg8bit", "leftImg8bit/val", "gtFine/train/a"])
+def test_broken_link_in_place_of_a_folder_is_the_fault(root, capsys, place):
+    (root / place).rename(root.parent / "moved")
+    (root / place).symlink_to("gone")
+    code, text = check_data(capsys, root)
+    assert code == 2
+    assert f"1 fault:\n{root / place}: cannot be listed: it links to gone, which does not exist" in text
+
+
+@pytest.mark.parametrize(
+    ("lost", "train", "val"),
+    [
+        ("gtFine", ["2", "3", "0", "0"], ["1", "1", "0", "0"]),
+        ("gtFine/train", ["2", "3", "0", "0"], ["1", "1", "1", "1"]),
+        ("leftImg8bit", ["2", "0", "3", "0"], ["1", "0", "1", "0"]),
+    ],
+)
+def test_table_counts_the_side_that_is_there(root, capsys, lost, train, val):
+    shutil.rmtree(root / lost)
+    rows = {line.split()[0]: line.split()[1:5] for line in check_data(capsys, root)[1].splitlines() if line}
+    assert (rows["train"], rows["val"]) == (train, val)
+
+
 def test_count_is_insisted_on_only_where_one_is_stated(root, capsys):
+    write_frame(root, "test", "t", "t_000001_000019")
     assert check_data(capsys, root)[0] == 0
     code, text = check_data(capsys, root, "--official")
     assert code == 2
-    assert "the train split has 3 images, but expected_train_images is 2975" in text
-    assert "the val split has 1 images, but expected_val_images is 500" in text
+    for split, found, whole in (("train", 3, 2975), ("val", 1, 500), ("test", 1, 1525)):
+        assert f"the {split} split has {found} images, but that of Cityscapes has {whole}" in text
+    assert "expected_" not in text
 
 
 def test_many_faults_of_one_kind_are_counted_not_poured_out(root, capsys):
@@ -496,6 +560,29 @@ def test_path_of_the_parameters_is_the_default(root, tmp_path, capsys, monkeypat
     code, text = check_data(capsys)
     assert code == 2
     assert "the val split has 1 images, but expected_val_images is 500" in text
+    assert "set expected_val_images to null" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "data_path", "message"),
+    [
+        ("check-data", None, "run this in the project's folder, or name the PATH"),
+        ("check-data", "data/synthetic", "the stage synthesize makes (`dvc repro`)"),
+        ("check-data", "~/cityscapes", "~/cityscapes: does not exist. Likely cause: ~ is not expanded here. Write the"),
+        ("submission", None, "run this in the project's folder, or name the PATH"),
+        ("submission", "data/synthetic", "without a test split: name the PATH of Cityscapes"),
+        ("submission", "~/cityscapes", "~ is not expanded here. Write the whole path"),
+    ],
+)
+def test_without_a_path_and_without_data_it_says_what_to_do(tmp_path, capsys, monkeypatch, command, data_path, message):
+    monkeypatch.chdir(tmp_path)
+    if data_path:
+        text = (ROOT / "params.yaml").read_text()
+        (tmp_path / "params.yaml").write_text(text.replace("data_path: data/synthetic", f"data_path: {data_path}"))
+    with pytest.raises(SystemExit, match="2"):
+        commands.main([command])
+    printed = capsys.readouterr()
+    assert message in printed.out + printed.err
 
 
 def test_check_imports_no_mindspore(root):

@@ -42,7 +42,7 @@ def test_memory_and_time_grow_with_crop_and_batch():
 def lines(**values) -> str:
     settings = {
         "images": 2975, "steps": 744_000, "first_step": 0, "epochs": 4000, "batch_size": 16, "crop_size": 769,
-        "devices": 8, "parallel": True,
+        "devices": 8, "parallel": True, "device_target": "Ascend",
     }  # fmt: skip
     return "\n".join(summary.before_training(Architecture(), **(settings | values)))
 
@@ -62,5 +62,8 @@ def test_small_batch_norm_groups_are_warned_of():
 
 
 def test_more_memory_than_there_is_is_warned_of():
-    assert "warning: this machine has" in lines(crop_size=2049, batch_size=512, devices=1)
-    assert "warning: this machine has" not in lines(crop_size=129, batch_size=2, devices=1)
+    warning = "warning: this machine has"
+    assert warning in lines(crop_size=2049, batch_size=512, devices=1, device_target="CPU")
+    assert warning not in lines(crop_size=2049, batch_size=512, devices=1), "the memory is the device's"
+    assert warning not in lines(crop_size=129, batch_size=2, devices=1, device_target="CPU")
+    assert ", 10000 processes need" in lines(crop_size=129, batch_size=20000, devices=10000, device_target="CPU")

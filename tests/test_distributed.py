@@ -9,8 +9,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from adl import params
-from adl.launcher import Launcher
+from adl import dataset, params
+from adl.launcher import Launcher, group_of
 from adl.state import State
 from adl.worker import Job
 from tests.conftest import ROOT
@@ -20,7 +20,7 @@ from tests.data import write_record, write_scenes
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
-    return write_record(write_scenes(folder / "raw", train=5, val=1), "train", folder)
+    return write_record(write_scenes(folder / "raw", train=2, val=1), "train", folder)
 
 
 @pytest.fixture
@@ -31,16 +31,16 @@ def train(tiny, tmp_path, record):
     def run(name: str, processes: int, **changes) -> State:
         settings = {
             "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
-            "filter_multiplier": 2, "initial_fm": 4, "epochs": 2, "batch_size": 2, "crop_size": 48, "warmup_iters": 1,
+            "filter_multiplier": 2, "initial_fm": 4, "epochs": 5, "batch_size": 2, "crop_size": 48, "warmup_iters": 1,
             "criterion": "ce", "drop_path_keep_prob": 0.7, "bn_momentum": 0.9, "device_num": processes,
-            "eval_epochs": 2,
+            "eval_epochs": 5,
         }  # fmt: skip
         state = State(tmp_path / name)
         state.folder.mkdir(exist_ok=True)
         p = params.load(ROOT / "params.yaml", **(settings | changes))
         Job(p, record, record, state.folder, tmp_path, tmp_path / f"{name}-curves").write(state.folder / "job.json")
         command = [sys.executable, "-m", "adl.worker", str(state.folder / "job.json")]
-        code = Launcher(state.logs).run(command, world_size=processes)
+        code = Launcher(state.logs).run(command, group_of(processes, "CPU"))
         assert code == changes.get("code", 0), (state.logs / "rank_0.log").read_text()[-3000:]
         return state
 
@@ -71,8 +71,15 @@ def differences(one: State, other: State) -> tuple[float, float, float]:
 CALM = {"base_lr": 5e-6}
 
 
-def test_two_processes_with_an_image_each_equal_one_with_two(train):
+def test_two_processes_with_an_image_each_equal_one_with_two(train, record):
+    # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
+    for _, labels in dataset.batches(
+        record, images=2, epoch=0, seed=0, batch_size=2, crop_size=48, ignore_label=255, workers=1
+    ):
+        ignored = (labels == 255).sum(axis=(1, 2))
+        assert ignored[0] != ignored[1]
     one, two = train("one", 1, **CALM), train("two", 2, **CALM)
+    assert len(result(one)[0]) == 5
     assert max(differences(one, two)) < 1e-5
     scores = [json.loads((s.result / "history.json").read_text())[-1]["val_mIOU"] for s in (one, two)]
     assert scores[0] == pytest.approx(scores[1], abs=0.01)

@@ -7,12 +7,14 @@ import json
 import cv2
 import mindspore as ms
 import numpy as np
+import pandas as pd
 import pytest
 from mindspore import Tensor
 
-from adl import baselines, cityscapes, deployment, evaluation, export, network, records
+from adl import baselines, checkpoint, cityscapes, deployment, evaluation, export, network, records
 from adl.cityscapes import CATEGORIES, CLASS_NAMES, layout
 from adl.errors import AdlError
+from adl.runtime import ALONE, World
 from tests.data import write_record, write_scenes
 from tests.test_scoring import official_scores
 
@@ -38,13 +40,27 @@ def net(tiny):
     return network.build(tiny)
 
 
-def score(net, folder, predictions, **changes):
-    settings = {"multiscale": False, "flip": True, "limit": None, "baselines": None} | changes
-    return evaluation.evaluate(net, folder / "cityscapes_val.mindrecord", predictions=predictions, **settings)
+@pytest.fixture
+def score(net, tiny, folder, tmp_path):
+    """Evaluate with the processes that the stage starts, in which the checkpoint is read from its file."""
+    checkpoint.save(net, tmp_path / "net.ckpt")
+
+    def run(predictions, *, processes=1, **changes):
+        settings = {
+            "checkpoint": str(tmp_path / "net.ckpt"),
+            "record": str(folder / "cityscapes_val.mindrecord"),
+            "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
+        }  # fmt: skip
+        job = evaluation.Job(architecture=tiny.to_json(), predictions=str(predictions), **(settings | changes))
+        return evaluation.evaluate(job, processes=processes, first_device=0, logs=tmp_path / "logs")
+
+    return run
 
 
-def test_miou_equals_the_official_script_on_the_files_written(net, raw, folder, tmp_path, monkeypatch, capsys):
-    result = score(net, folder, tmp_path / "predictions")
+def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, monkeypatch, capsys):
+    raw = write_scenes(tmp_path / "raw", height=1024, train=1, val=1)
+    record = write_record(raw, "val", tmp_path)
+    result = score(tmp_path / "predictions", record=str(record))
     frames = layout.frames(raw, "val")
     pairs = []
     for frame in frames:
@@ -55,7 +71,7 @@ def test_miou_equals_the_official_script_on_the_files_written(net, raw, folder, 
         assert set(np.unique(prediction)) <= {label.id for label in cityscapes.CLASSES}
         pairs.append((cv2.imread(str(frame.label), cv2.IMREAD_UNCHANGED), prediction))
     theirs = official_scores(pairs, tmp_path, monkeypatch)
-    ours = result.confusions["flip"]
+    ours = result.confusion("flip")
     for name, value in ours.class_iou().items():
         assert (
             np.isnan(theirs["classScores"][name]) if value is None else abs(value - theirs["classScores"][name]) < 1e-9
@@ -65,30 +81,86 @@ def test_miou_equals_the_official_script_on_the_files_written(net, raw, folder, 
     assert abs(ours.mean_iou() - theirs["averageScoreClasses"]) < 1e-9
 
 
-def test_metrics_hold_what_was_promised(net, folder, tmp_path):
-    train = baselines.Baselines(records.read(folder / "cityscapes_train.mindrecord"))
-    result = score(net, folder, tmp_path / "p", limit=3, multiscale=True, baselines=train)
+def test_metrics_hold_what_was_promised(score, folder, tmp_path):
+    result = score(tmp_path / "p", limit=3, multiscale=True)
+    fitted = baselines.Baselines(records.read(folder / "cityscapes_train.mindrecord"))
+    result.baselines = baselines.score(fitted, records.read(folder / "cityscapes_val.mindrecord", limit=3))
     metrics = result.metrics()
     assert metrics["images"] == 3
     assert metrics["mIOU"] == metrics["mIOU_multiscale_flip"]
+    assert metrics["mIOU_low"] <= metrics["mIOU"] <= metrics["mIOU_high"]
     assert {"mIOU_single", "mIOU_flip", "mIOU_multiscale", "mIOU_category", "pixel_accuracy"} <= metrics.keys()
+    assert {"mean_accuracy", "frequency_weighted_IOU"} <= metrics.keys()
     assert metrics["class_IOU"].keys() == set(CLASS_NAMES)
     assert metrics["category_IOU"].keys() == set(CATEGORIES)
     assert metrics["classes_counted"] == sum(v is not None for v in metrics["class_IOU"].values())
     assert metrics["baseline"].keys() == {"constant", "colour", "position"}
     assert len(list((tmp_path / "p").rglob("*.png"))) == 3
     json.dumps(metrics, allow_nan=False)
+    speed = result.speed()
+    assert 0 < speed["network_ms_per_image"] <= speed["ms_per_image"]
 
 
-def test_evaluating_twice_gives_equal_metrics_and_the_report_has_its_pictures(net, folder, tmp_path):
-    first = score(net, folder, tmp_path / "p")
-    assert score(net, folder, tmp_path / "p").metrics() == first.metrics()
+def test_evaluating_twice_gives_equal_metrics_and_the_report_has_its_pictures(score, folder, tmp_path):
+    first = score(tmp_path / "p")
+    assert score(tmp_path / "p").metrics() == first.metrics()
     evaluation.write_report(first, folder / "cityscapes_val.mindrecord", tmp_path / "p", tmp_path / "report")
     pictures = {p.name for p in (tmp_path / "report").rglob("*.png")}
-    assert {"classes.png", "confusion.png", "worst_1.png", "median_1.png", "best_1.png"} <= pictures
+    assert {"classes.png", "confusion.png", "worst_01.png", "median.png", "best.png"} <= pictures
     assert all(cv2.imread(str(p)) is not None for p in (tmp_path / "report").rglob("*.png"))
-    confusion = (tmp_path / "report/confusion.csv").read_text().splitlines()
-    assert len(confusion) == 20
+    cells = pd.read_csv(tmp_path / "report/confusion.csv")
+    assert len(cells) == 19 * 20
+    assert cells["pixels"].sum() == first.confusion().of_classes().sum()
+    ranked = pd.read_csv(tmp_path / "report/images.csv")
+    assert ranked["mIOU"].is_monotonic_increasing
+    assert len(ranked) == 4
+
+
+@pytest.mark.slow
+def test_two_and_three_processes_count_what_one_counts_each_image_once(score, tmp_path_factory, folder, tmp_path):
+    ten = tmp_path_factory.mktemp("ten")
+    record = write_record(write_scenes(ten / "raw", train=1, val=10), "val", ten)
+    results = [score(tmp_path / str(n), processes=n, record=str(record)) for n in (1, 2, 3)]
+    for result, processes in zip(results, (1, 2, 3), strict=True):
+        assert result.speed()["processes"] == processes
+        assert result.counts.names == results[0].counts.names
+        assert result.images == 10
+        for mode, matrices in result.counts.matrices.items():
+            np.testing.assert_array_equal(matrices, results[0].counts.matrices[mode])
+    one, *others = (
+        sorted(p.relative_to(tmp_path / str(n)) for p in (tmp_path / str(n)).rglob("*.png")) for n in (1, 2, 3)
+    )
+    assert all(paths == one for paths in others)
+    assert all((tmp_path / "3" / p).read_bytes() == (tmp_path / "1" / p).read_bytes() for p in one)
+
+
+def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path):
+    record = str(folder / "cityscapes_val.mindrecord")
+
+    def counted(batch_size: int, world=ALONE) -> evaluation.Counts:
+        job = evaluation.Job("", {}, record, str(tmp_path / "p"), "CPU", False, False, None, batch_size)
+        return evaluation.count(net, job, world)
+
+    one, three = counted(1), counted(3)  # 4 images: the second batch is filled up
+    np.testing.assert_array_equal(one.matrices["single"], three.matrices["single"])
+    assert one.names == three.names
+    # More processes than images: some find nothing to do.
+    parts = [counted(1, World(rank, 5)) for rank in range(5)]
+    assert [len(part.names) for part in parts] == [1, 1, 1, 1, 0]
+    for number, part in enumerate(parts):
+        part.save(tmp_path / f"{number}.npz")
+    merged = evaluation.Counts.merged([evaluation.Counts.load(tmp_path / f"{n}.npz") for n in range(5)])
+    np.testing.assert_array_equal(merged.matrices["single"], one.matrices["single"])
+
+
+def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(score, tmp_path, capfd):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/old.png").touch()
+    with pytest.raises(SystemExit, match="2"):
+        score(tmp_path / "p", checkpoint=str(tmp_path / "none.ckpt"), processes=2)
+    assert "none.ckpt" in capfd.readouterr().err
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["old.png"]
+    assert not list(tmp_path.glob(".partial*"))
 
 
 def test_baselines_predict_the_majority():
@@ -112,12 +184,12 @@ def mindir(net, tiny, folder, tmp_path):
     return path, proof
 
 
-def test_exported_file_gives_the_checkpoints_results(mindir, net, raw, folder, tmp_path):
+def test_exported_file_gives_the_checkpoints_results(mindir, score, raw, tmp_path):
     path, proof = mindir
     assert proof.images == 3
     assert proof.difference <= 1e-4
     assert proof.agreement >= 0.9999
-    expected = score(net, folder, tmp_path / "evaluate")
+    expected = score(tmp_path / "evaluate")
     result = deployment.infer(
         path,
         layout.frames(raw, "val"),

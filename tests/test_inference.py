@@ -20,10 +20,10 @@ def image(rng):
 def test_single_is_the_argmax_of_the_plain_network(tiny, image):
     net = network.build(tiny).set_train(False)
     logits = net(Tensor(normalise(image).transpose(2, 0, 1)[None]))
-    labels = inference.label_maps(inference.passes(net, multiscale=False), image, flip=False)
+    labels = inference.label_maps(inference.passes(net, multiscale=False), image[None], flip=False)
     assert labels.keys() == {"single"}
     assert labels["single"].dtype == np.uint8
-    np.testing.assert_array_equal(labels["single"], logits.asnumpy()[0].argmax(axis=0))
+    np.testing.assert_array_equal(labels["single"], logits.asnumpy().argmax(axis=1))
 
 
 def test_flip_averages_with_the_mirror_image_put_back():
@@ -36,12 +36,12 @@ def test_flip_averages_with_the_mirror_image_put_back():
         p[0, 1] = [[0.9, 0.0, 0.0, 0.5]] if mirrored else [[0.4, 0.4, 0.4, 0.4]]
         return Tensor(p)
 
-    image = np.zeros((1, 4, 3), np.uint8)
-    image[0, 3] = 1
-    labels = inference.label_maps({1.0: run}, image, flip=True)
-    np.testing.assert_array_equal(labels["single"], [[0, 0, 0, 0]])
+    images = np.zeros((1, 1, 4, 3), np.uint8)
+    images[0, 0, 3] = 1
+    labels = inference.label_maps({1.0: run}, images, flip=True)
+    np.testing.assert_array_equal(labels["single"], [[[0, 0, 0, 0]]])
     # The mirror's columns are 0.5, 0, 0, 0.9 once put back: 0.4 + 0.9 > 1.2 in the last column only.
-    np.testing.assert_array_equal(labels["flip"], [[0, 0, 0, 1]])
+    np.testing.assert_array_equal(labels["flip"], [[[0, 0, 0, 1]]])
 
 
 def test_multiscale_averages_probabilities_of_all_scales():
@@ -50,9 +50,9 @@ def test_multiscale_averages_probabilities_of_all_scales():
         p[0, label] = probability
         return lambda batch: Tensor(p)
 
-    image = np.zeros((1, 1, 3), np.uint8)
-    labels = inference.label_maps({0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, image, flip=True)
-    assert {mode: int(m[0, 0]) for mode, m in labels.items()} == {
+    images = np.zeros((1, 1, 1, 3), np.uint8)
+    labels = inference.label_maps({0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, images, flip=True)
+    assert {mode: int(m[0, 0, 0]) for mode, m in labels.items()} == {
         "single": 0, "flip": 0, "multiscale": 1, "multiscale_flip": 1,
     }  # fmt: skip
 

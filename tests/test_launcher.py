@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import sys
 import psutil
 import pytest
 
-from adl.launcher import Launcher
+from adl.errors import AdlError
+from adl.launcher import Launcher, group_of, plan
+from adl.runtime import Independent
 from tests.conftest import ROOT
 from tests.test_pipeline import wait_for
 
@@ -19,7 +22,8 @@ import sys
 from pathlib import Path
 from adl import launcher
 launcher.GRACE = 1.0
-sys.exit(launcher.Launcher(Path(sys.argv[1])).run([sys.executable, *sys.argv[3:]], world_size=int(sys.argv[2])))
+group = launcher.group_of(int(sys.argv[2]), "CPU")
+sys.exit(launcher.Launcher(Path(sys.argv[1])).run([sys.executable, *sys.argv[3:]], group))
 """
 
 
@@ -150,6 +154,70 @@ def log(tmp_path, rank: int) -> str:
 def test_one_worker_sees_no_cluster(tmp_path, program, monkeypatch):
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")
     names = program("print(sorted(n for n in os.environ if n.startswith(('MS_', 'RANK_'))), flush=True)")
-    assert Launcher(tmp_path / "logs").run([sys.executable, names], world_size=1) == 0
+    assert Launcher(tmp_path / "logs").run([sys.executable, names], Independent()) == 0
     assert log(tmp_path, 0) == "[]\n"
     assert os.environ["MS_ROLE"] == "MS_WORKER"
+
+
+def test_each_of_two_nodes_starts_its_own_workers_and_the_first_the_scheduler():
+    def of_node(rank: int) -> list[str]:
+        group = group_of(4, "Ascend", nodes=2, node_rank=rank, master="10.0.0.1:8118", first_device=2)
+        return plan(["python", "-m", "adl.worker", "job.json"], group).splitlines()
+
+    address = "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4"
+    scheduler, *first = of_node(0)
+    assert scheduler.startswith(f"scheduler: MS_ROLE=MS_SCHED {address} ")
+    assert first[1] == (
+        f"rank 1: ADL_RANK=1 ADL_WORLD_SIZE=4 ADL_DEVICE=3 {address} MS_ROLE=MS_WORKER MS_NODE_ID=1 "
+        "MS_CPU_COMM_OP_TIMEOUT=600 python -m adl.worker job.json"
+    )
+    second = of_node(1)
+    assert [line.split(":")[0] for line in first + second] == ["rank 0", "rank 1", "rank 2", "rank 3"]
+    assert "ADL_DEVICE=2" in second[0]
+
+
+def rank_table(path, devices: list[list[int]]):
+    ranks = iter(range(9))
+    servers = [
+        {
+            "server_id": f"10.0.0.{i}",
+            "device": [{"device_id": str(d), "device_ip": f"192.{i}.{d}.6", "rank_id": str(next(ranks))} for d in ids],
+        }
+        for i, ids in enumerate(devices)
+    ]
+    path.write_text(json.dumps({"version": "1.0", "server_count": str(len(servers)), "server_list": servers}))
+    return path
+
+
+def test_rank_table_names_each_workers_device(tmp_path):
+    path = rank_table(tmp_path / "table.json", [[0, 1], [4, 5]])
+    lines = plan(["worker"], group_of(4, "Ascend", nodes=2, node_rank=1, rank_table=path)).splitlines()
+    assert lines == [
+        f"rank {rank}: ADL_RANK={rank} ADL_WORLD_SIZE=4 ADL_DEVICE={device} RANK_TABLE_FILE={path} RANK_ID={rank} "
+        f"DEVICE_ID={device} worker"
+        for rank, device in ((2, 4), (3, 5))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"nodes": 3}, "device_num: 4 devices cannot be shared out evenly to --nodes 3"),
+        ({"nodes": 2, "node_rank": 2, "master": "a:1"}, "--node-rank: 2 is not one of the nodes 0 to 1"),
+        ({"nodes": 2}, "--nodes 2 needs --master HOST:PORT, or --rank-table-file"),
+        ({"master": "10.0.0.1"}, "--master: 10.0.0.1 is not HOST:PORT"),
+        ({"rank_table": "table.json", "device_target": "CPU"}, "--rank-table-file needs device_target Ascend"),
+        ({"first_device": 1, "device_target": "CPU"}, "--device-id needs device_target Ascend"),
+        ({"rank_table": "table.json"}, r"table.json: names the ranks \[0, 1, 2\], but device_num is 4"),
+        ({"rank_table": "none.json"}, "none.json: not a rank table with a node 0"),
+        ({"rank_table": "broken.json"}, "broken.json: not a rank table with a node 0"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused(tmp_path, values, message):
+    rank_table(tmp_path / "table.json", [[0, 1, 2]])
+    (tmp_path / "broken.json").write_text("[]")
+    settings = {"device_target": "Ascend"} | values
+    if "rank_table" in values:
+        settings["rank_table"] = tmp_path / values["rank_table"]
+    with pytest.raises(AdlError, match=message):
+        group_of(4, settings.pop("device_target"), **settings)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import struct
 import zipfile
+import zlib
 
 import cv2
 import numpy as np
@@ -12,7 +15,7 @@ from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as offic
 from mindspore import Tensor
 from PIL import Image
 
-from adl import checkpoint, cityscapes, commands, export, network, prediction, runtime
+from adl import checkpoint, cityscapes, commands, export, network, prediction, runtime, submission
 from adl.artifacts import sidecar_path, write_json
 from adl.cityscapes import COLOURS, LABEL_ID, LABELS
 from adl.errors import AdlError
@@ -38,6 +41,14 @@ def models(tmp_path_factory):
     export.mindir(net, folder / "m.mindir", height=64, width=128, record=record)
     export.write_sidecar(folder / "m.mindir", source=folder / "m.ckpt", architecture=architecture, height=64, width=128)
     return folder
+
+
+def huge_png() -> bytes:
+    """A sound header of 60000×60000 pixels, more than OpenCV takes, and no pixels behind it."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for chunk in (b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0), b"IDAT", b"IEND"):
+        content += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return content
 
 
 @pytest.fixture
@@ -115,7 +126,7 @@ def test_prediction_equals_that_of_the_stages(models, photograph):
     of_checkpoint = prediction.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)(image)
     of_mindir = prediction.Predictor.load(models / "m.mindir", device_target="CPU", flip=True)(image)
     passes = {1.0: inference.exported(models / "m.mindir")}
-    stage = LABEL_ID[inference.label_maps(passes, image, flip=True)["flip"]]
+    stage = LABEL_ID[inference.label_maps(passes, image[None], flip=True)["flip"][0]]
     np.testing.assert_array_equal(of_mindir, stage)
     assert (of_checkpoint == of_mindir).mean() > 0.999
 
@@ -126,6 +137,7 @@ def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
         cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
     (tmp_path / "in" / "notes.txt").write_text("no image")
     predict(tmp_path / "in", "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    assert prediction.find_images(tmp_path) == [tmp_path / "in/b.png", tmp_path / "in/sub/a.JPG"]
     assert {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_labelIds.png")} == {
         "b_labelIds.png",
         "sub/a_labelIds.png",
@@ -163,6 +175,26 @@ def test_folder_without_images_missing_model_and_shared_names_are_refused(models
         assert message in capsys.readouterr().err
         for name in ("a.png", "a.jpg") if "none.ckpt" in str(arguments) else ("a.png",):
             cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
+
+
+def test_image_that_states_too_many_pixels_is_refused_by_name(tmp_path):
+    (tmp_path / "huge.png").write_bytes(huge_png())
+    with pytest.raises(AdlError, match=r"huge\.png: states more pixels than can be read"):
+        prediction.read_image(tmp_path / "huge.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "sidecar", "message"),
+    [
+        ("m.onnx", "{}", r"m\.onnx: not a model; name a \.ckpt or \.mindir"),
+        ("m.mindir", None, r"m\.mindir\.json: lacks the size of the input"),
+    ],
+)
+def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, message):
+    shutil.copy(models / "m.mindir", tmp_path / name)
+    (tmp_path / f"{name}.json").write_text(sidecar or (models / "m.ckpt.json").read_text())
+    with pytest.raises(AdlError, match=message):
+        prediction.Predictor.load(tmp_path / name, device_target="CPU", flip=True)
 
 
 # The submission.
@@ -217,6 +249,26 @@ def test_incomplete_test_split_is_refused_with_both_numbers(submit, tmp_path, ca
     assert not (tmp_path / "data").exists()
 
 
+def test_damaged_image_is_refused_before_anything_is_predicted(models, scenes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(scenes / "leftImg8bit", tmp_path / "cityscapes/leftImg8bit")
+    image = sorted((tmp_path / "cityscapes").rglob("*.png"))[-1]
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 1
+    image.write_bytes(content)
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(["submission", "cityscapes", "--model", str(models / "m.ckpt"), "--partial"])
+    assert f"{image.relative_to(tmp_path)}: wrong checksum" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_missing_label_map_is_listed(tmp_path):
+    frames = [cityscapes.Frame(f"a_{i:06d}_000019", tmp_path / "a.png", tmp_path / "b.png") for i in range(50)]
+    with pytest.raises(AdlError) as error:
+        submission.check(tmp_path, frames)
+    assert str(error.value).count("no label map") == 50
+
+
 def lost(path):
     path.unlink()
 
@@ -237,6 +289,10 @@ def colours(path):
     cv2.imwrite(str(path), np.full((64, 128, 3), 7, np.uint8))
 
 
+def huge(path):
+    path.write_bytes(huge_png())
+
+
 def train_ids(path):
     cv2.imwrite(str(path), np.full((64, 128), 255, np.uint8))
 
@@ -249,6 +305,7 @@ def train_ids(path):
         (stranger, "x_000000_000000.png: belongs to no image of the test split"),
         (wrong_size, "grenholm_000000_000019.png: is 10×10, its image 128×64"),
         (colours, "grenholm_000000_000019.png: has 3 channel(s) of 8 bits"),
+        (huge, "grenholm_000000_000019.png: cannot be read"),
         (train_ids, "grenholm_000000_000019.png: holds ids that are no label ids: [255]"),
     ],
 )

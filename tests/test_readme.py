@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 
 PAGES = ("README.md", "CONTRIBUTING.md")
 STAGES = ("check", "synthesize", "mindrecord", "train", "evaluate", "export", "infer", "report")
-COMMANDS = {"check-data", "recipe", "explain", "predict", "submission", "state", "stop"}
+COMMANDS = {"check-data", "recipe", "explain", "predict", "submission", "state", "stop", "table", "compare"}
 
 
 def lines() -> list[str]:

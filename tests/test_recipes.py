@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from adl import commands, params, recipes
+from adl import commands, params, preflight, recipes
 from adl.architecture import Architecture
+from adl.errors import AdlError
 from tests.conftest import ROOT
 
 NAMES = (
@@ -54,13 +57,30 @@ def test_times_on_ascend_are_those_of_2021_for_its_own_runs(workspace, capsys):
     assert [hours[f"cityscapes-{n}"] for n in ("0.5M", "1.0M", "1.5M")] == [["40", "h"], ["82", "h"], ["122", "h"]]
 
 
+@pytest.mark.parametrize("device_num", [8, "two"])
+def test_list_takes_the_recipes_own_devices_where_those_of_the_machine_do_not_fit(workspace, capsys, device_num):
+    (workspace / "params.yaml").write_text(f"device_num: {device_num}\n")
+    commands.main(["recipe"])
+    listed = capsys.readouterr().out
+    assert all(f"\n{name} " in listed for name in NAMES)
+
+
+def test_closed_output_ends_it_quietly():
+    command = [sys.executable, "-m", "adl.commands", "recipe"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_recipe_is_a_valid_file_whose_architecture_loads_and_whose_comments_stay(workspace, name):
     p = recipe(name, "--all")
     text = (workspace / "params.yaml").read_text()
     assert Architecture.from_params(p).blocks == p.block_multiplier
     assert comments(text) == comments((ROOT / "params.yaml").read_text())
-    assert recipes.about(name) in " ".join(text.splitlines()[0].removeprefix("# ").split())
+    head = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+    assert " ".join(head).startswith(recipes.about(name))
 
 
 def test_published_runs_have_the_published_values(workspace):
@@ -71,6 +91,7 @@ def test_published_runs_have_the_published_values(workspace):
         )  # fmt: skip
         assert (p.device_target, p.device_num, p.warmup_iters, p.initial_fm) == ("Ascend", 8, 1000, None)
         assert (p.expected_train_images, p.expected_val_images) == (2975, 500)
+        assert p.epochs / p.eval_epochs <= 40, "a validation looks at 500 full images"
 
 
 def test_shipped_parameters_are_the_recipe_synthetic(workspace):
@@ -108,24 +129,48 @@ def test_data_path_is_set_or_asked_for(workspace, capsys):
     assert "still" not in capsys.readouterr().out
 
 
-def test_broken_file_is_mended_by_a_recipe(workspace):
+def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
+    recipe("cityscapes-1.5M", "--data-path", "/data/cs")
+    assert (
+        "kept from params.yaml: device_target CPU (the recipe: Ascend), device_num 1 (the recipe: 8). "
+        "`adl recipe cityscapes-1.5M --all --data-path PATH` replaces them."
+    ) in capsys.readouterr().out
+    recipe("synthetic")
+    hint = "kept from params.yaml: data_path /data/cs (the recipe: data/synthetic). `adl recipe synthetic --all`"
+    assert hint in capsys.readouterr().out
+    recipe("synthetic", "--all")
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
+    p = recipe("cityscapes-cpu")
+    with pytest.raises(AdlError, match=r"^data_path is data/synthetic, the embedded scenes; set it to the folder"):
+        preflight.check(p, pretrained=workspace, synthetic=recipes.SYNTHETIC)
+
+
+def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
     (workspace / "params.yaml").write_text("a: [")
     assert recipe("synthetic").epochs == 15
+    assert "params.yaml cannot be read: the machine keys are taken from the recipe" in capsys.readouterr().out
+    recipe("synthetic")
+    assert "cannot be read" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "device_num", "message"),
     [
-        (("cityscapes-1.5",), "cityscapes-1.5: no such recipe; did you mean cityscapes-1.5M?"),
-        (("synthetic",), "device_num: 'two' is not a whole number"),
+        ("cityscapes-1.5", 1, "cityscapes-1.5: no such recipe; did you mean cityscapes-1.5M?"),
+        ("synthetic", "two", "device_num: 'two' is not a whole number"),
+        ("synthetic", "two", "The machine keys are kept from params.yaml: `adl recipe synthetic --all` replaces them."),
+        ("cityscapes-cpu", 8, "`adl recipe cityscapes-cpu --all --data-path PATH` replaces them."),
     ],
 )
-def test_what_cannot_be_written_is_refused(workspace, capsys, arguments, message):
-    (workspace / "params.yaml").write_text("device_num: two\n")
+def test_what_cannot_be_written_is_refused(workspace, capsys, name, device_num, message):
+    (workspace / "params.yaml").write_text(f"device_num: {device_num}\n")
     with pytest.raises(SystemExit, match="2"):
-        recipe(*arguments)
+        recipe(name)
     assert message in capsys.readouterr().err
-    assert (workspace / "params.yaml").read_text() == "device_num: two\n"
+    assert (workspace / "params.yaml").read_text() == f"device_num: {device_num}\n"
 
 
 def test_recipes_are_looked_for_in_the_projects_folder(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 
 from adl.cityscapes import CATEGORIES, CLASS_NAMES, CLASSES
-from adl.scoring import Confusion
+from adl.scoring import Confusion, bootstrap, interval, mean
 
 
 def official_scores(pairs, folder, monkeypatch) -> dict:
@@ -35,10 +35,10 @@ def test_class_and_category_iou_equal_the_official_script(tmp_path, monkeypatch,
     """With void ground truth, void predictions, classes that are absent and classes that are only predicted."""
     absent = [label.id for label in CLASSES[3:6]]
     pairs = []
-    for _ in range(3):
-        truth = rng.integers(0, 34, (40, 50)).astype(np.uint8)
+    for size in ((1024, 2048), (40, 50)):
+        truth = rng.integers(0, 34, size).astype(np.uint8)
         truth[np.isin(truth, absent)] = 7
-        prediction = np.where(rng.random((40, 50)) < 0.6, truth, rng.integers(0, 34, (40, 50))).astype(np.uint8)
+        prediction = np.where(rng.random(size) < 0.6, truth, rng.integers(0, 34, size)).astype(np.uint8)
         prediction[np.isin(prediction, absent[:2])] = 8
         pairs.append((truth, prediction))
     theirs = official_scores(pairs, tmp_path, monkeypatch)
@@ -53,6 +53,7 @@ def test_class_and_category_iou_equal_the_official_script(tmp_path, monkeypatch,
     for name in CATEGORIES:
         agree(ours_by_category[name], theirs["categoryScores"][name])
     agree(confusion.mean_iou(), theirs["averageScoreClasses"])
+    agree(mean(ours_by_category), theirs["averageScoreCategories"])
 
 
 def test_known_answer():
@@ -84,3 +85,53 @@ def test_nothing_counted_is_no_score():
 def test_what_cannot_be_counted_is_refused(truth, prediction):
     with pytest.raises(ValueError, match=r"truth is|label ids"):
         Confusion().add(truth.astype(np.uint8), prediction.astype(np.uint8))
+
+
+def test_accuracies_have_their_known_answers():
+    truth = np.array([[7, 7, 7, 8, 0]], np.uint8)
+    confusion = Confusion()
+    confusion.add(truth, np.array([[7, 7, 8, 8, 7]], np.uint8))
+    # Road: 2 of 3 right, IoU 2/3. Sidewalk: 1 of 1 right, IoU 1/2.
+    assert confusion.mean_accuracy() == pytest.approx((2 / 3 + 1) / 2)
+    assert confusion.frequency_weighted_iou() == pytest.approx((3 * 2 / 3 + 1 * 1 / 2) / 4)
+    assert Confusion().mean_accuracy() is None
+    assert Confusion().frequency_weighted_iou() is None
+
+
+def counted(*shares: float) -> np.ndarray:
+    """One matrix an image: so much of its 100 road pixels is right, the rest is sidewalk."""
+    matrices = np.zeros((len(shares), 34, 34), np.int64)
+    for i, share in enumerate(shares):
+        matrices[i, 7, 7], matrices[i, 7, 8] = round(100 * share), round(100 * (1 - share))
+        matrices[i, 8, 8] = 50
+    return matrices
+
+
+def test_bootstrap_spreads_with_the_images_and_surrounds_the_score(rng):
+    shares = rng.uniform(0.3, 0.9, 40)
+    samples = bootstrap([counted(*shares)])[0]
+    score = Confusion(counted(*shares).sum(axis=0)).mean_iou()
+    low, high = interval(samples)
+    assert low < score < high
+    # The spread of a mean over the images, from theory, is what resampling finds.
+    single = np.array([Confusion(m[None].sum(axis=0)).mean_iou() for m in counted(*shares)])
+    assert samples.std() == pytest.approx(single.std() / np.sqrt(40), rel=0.3)
+    assert interval(bootstrap([counted(0.5, 0.5, 0.5)])[0]) == pytest.approx((score_of(0.5), score_of(0.5)))
+    np.testing.assert_array_equal(samples, bootstrap([counted(*shares)])[0])
+
+
+def score_of(share: float) -> float:
+    return Confusion(counted(share).sum(axis=0)).mean_iou()
+
+
+def test_paired_bootstrap_draws_the_same_images_for_both(rng):
+    shares = rng.uniform(0.3, 0.9, 40)
+    one, other = bootstrap([counted(*shares), counted(*(shares - 0.02))])
+    assert interval(one - other)[0] > 0, "better on every image"
+    assert np.ptp(one - other) < np.ptp(one) / 5
+
+
+def test_class_that_a_resampling_misses_is_left_out_of_its_mean():
+    matrices = np.zeros((2, 34, 34), np.int64)
+    matrices[0, 7, 7] = matrices[1, 8, 8] = 10
+    assert set(bootstrap([matrices])[0]) == {1.0}

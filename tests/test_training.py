@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
 
 import mindspore as ms
 import numpy as np
+import psutil
 import pytest
 from mindspore import Tensor, amp
 
-from adl import checkpoint, evaluation, network, params, training
+from adl import checkpoint, evaluation, network, params, runtime, training
 from adl.architecture import Architecture
 from adl.artifacts import digest
 from adl.cityscapes import LABEL_ID
@@ -26,7 +28,19 @@ from tests.conftest import ROOT
 from tests.data import write_record, write_scenes
 
 NO_STOP = Tensor(np.zeros(1, np.float32))
-pytestmark = pytest.mark.usefixtures("graph")
+
+
+@pytest.fixture(autouse=True)
+def mode(request, monkeypatch):
+    """Operation by operation, which takes seconds where graphs take minutes; the tests marked `compiled` use graphs.
+
+    What stages run are graphs: tests/test_stopping.py and tests/test_distributed.py.
+    """
+    graph = request.node.get_closest_marker("compiled") is not None
+    monkeypatch.setattr(runtime, "start", functools.partial(runtime.start, graph=graph))
+    runtime.start("CPU", seed=0)
+    yield
+    runtime.start("CPU", seed=0, graph=False)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +86,7 @@ def weights(folder):
     return digest(folder / "result/autodeeplab.ckpt")
 
 
+@pytest.mark.compiled
 def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(settings, record, tmp_path, capsys):
     changes = {"drop_path_keep_prob": 0.7, "save_epochs": 1}
     metrics, history = run(settings, record, tmp_path / "a", **changes)
@@ -114,10 +129,10 @@ def test_state_is_saved_every_so_many_epochs_and_minutes(settings, record, tmp_p
     saved = []
     monkeypatch.setattr(State, "save", lambda self, state: saved.append(state.position))
     run(settings, record, tmp_path / "a", epochs=5, save_epochs=2, save_minutes=None)
-    assert saved == [4, 8]
+    assert saved == [4, 8, 10], "and at the end"
     saved.clear()
     run(settings, record, tmp_path / "b", epochs=2, save_epochs=100, save_minutes=1e-9)
-    assert saved == [1, 2, 3]
+    assert saved == [1, 2, 3, 4]
 
 
 def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(settings, record, tmp_path):
@@ -131,9 +146,8 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(set
         Architecture.from_sidecar(tmp_path / "plain/result/autodeeplab.ckpt.json"),
         device_target="CPU",
     )
-    scored = evaluation.evaluate(
-        net, record, multiscale=False, flip=False, limit=None, predictions=tmp_path / "p", baselines=None
-    )
+    job = evaluation.Job("", {}, str(record), str(tmp_path / "p"), "CPU", False, False, limit=None, batch_size=1)
+    scored = evaluation.Evaluation("single", evaluation.count(net, job), "CPU")
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
 
 
@@ -258,6 +272,24 @@ def test_loss_scale_does_not_change_the_update(tiny, rng):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
+def test_memory_does_not_grow_with_the_steps(settings, record, tmp_path):
+    own, seen = psutil.Process(), []
+    state = State(tmp_path / "a")
+    state.folder.mkdir()
+    training.train(
+        params.load(ROOT / "params.yaml", **settings | {"epochs": 100, "drop_path_keep_prob": 0.7, "eval_epochs": 10}),
+        record,
+        state,
+        val_record=record,
+        log_epoch=lambda row: seen.append(own.memory_info().rss),
+    )
+    at_20, at_200 = seen[9], seen[99]  # two steps an epoch
+    assert at_200 == pytest.approx(at_20, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.compiled
 def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     """No augmentation and no dropout: the four images themselves, again and again."""
     from adl.augment import normalise
@@ -275,11 +307,12 @@ def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     confusion = Confusion()
     evaluate = passes(net, multiscale=False)
     for _, image, label in samples:
-        confusion.add(LABEL_ID[label], LABEL_ID[label_maps(evaluate, image, flip=False)["single"]])
+        confusion.add(LABEL_ID[label], LABEL_ID[label_maps(evaluate, image[None], flip=False)["single"][0]])
     assert confusion.mean_iou() > 0.9
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 def test_published_network_trains_a_few_steps(settings, record, tmp_path):
     published = {
         "net_arch": str(ROOT / "architectures/published/net_arch.npy"),

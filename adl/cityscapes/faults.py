@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,35 @@ class DataError(AdlError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(listing(faults))
         self.faults = tuple(faults)
+
+
+def is_folder(path: Path) -> bool:
+    """False, not an error as of Path.is_dir, where permissions are lacking."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_broken_link(path: Path) -> bool:
+    return os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114
+
+
+def unreadable(path: Path, error: OSError, what: str = "read") -> Fault:
+    """A file that cannot be read, or a folder that cannot be `what`="listed"."""
+    denied = isinstance(error, PermissionError)
+    if is_broken_link(path) and not denied:
+        return Fault(
+            "broken link",
+            path,
+            f"cannot be {what}: it links to {path.readlink()}, which does not exist",
+            "the data was moved after the links were made",
+            "Make the links anew, or copy the files",
+        )
+    return Fault(
+        "unreadable",
+        path,
+        f"cannot be {what} ({error.strerror})",
+        "it belongs to another user" if denied else "the disk or the network share failed",
+        "Give yourself the right to read it (chmod -R u+rX)" if denied else "Copy it again",
+    )
 
 
 def listing(faults: Sequence[Fault]) -> str:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from adl.cityscapes import IGNORE, IMAGES, LABELLED, LABELS, TRAIN_ID, Frame
-from adl.cityscapes.faults import ZIPS, DataError, Fault
+from adl.cityscapes.faults import ZIPS, DataError, Fault, unreadable
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 33  # signature, and the chunk that states size and kind
@@ -46,7 +46,7 @@ def header(path: Path, role: str) -> Header:
             _check_chunks(_rewound(file), path, role)
             return Header(size, length)
     except OSError as error:
-        raise DataError([_unreadable(path, error)]) from None
+        raise DataError([unreadable(path, error)]) from None
 
 
 def read_frame(frame: Frame) -> tuple[bytes, np.ndarray]:
@@ -55,13 +55,10 @@ def read_frame(frame: Frame) -> tuple[bytes, np.ndarray]:
     Returns the image file's bytes and the label ids (H, W) uint8. Raises DataError where a PNG is damaged or of
     another kind, sizes differ, or the ids are not label ids.
     """
-    image, label = _read(frame.image), _read(frame.label)
-    image_size = _header_size(image[:_HEADER_BYTES], frame.image, IMAGES)
-    label_size = _header_size(label[:_HEADER_BYTES], frame.label, LABELLED)
-    _check_chunks(image, frame.image, IMAGES)
-    _check_chunks(label, frame.label, LABELLED)
+    image, image_size = _checked(frame.image, IMAGES)
+    label, label_size = _checked(frame.label, LABELLED)
     check_pair(frame, image_size, label_size)
-    ids = cv2.imdecode(np.frombuffer(label, np.uint8), cv2.IMREAD_UNCHANGED)
+    ids = decoded(label, cv2.IMREAD_UNCHANGED)
     if ids is None or ids.shape != (label_size[1], label_size[0]):
         raise DataError([_damaged(frame.label, "its compressed pixels cannot be decoded", LABELLED)])
     check_ids(frame.label, np.flatnonzero(np.bincount(ids.ravel(), minlength=256)))
@@ -73,9 +70,22 @@ def read_label(frame: Frame) -> np.ndarray:
     return read_frame(frame)[1]
 
 
+def read_image(path: Path) -> bytes:
+    """The checked bytes of an image file; its pixels are not inflated. Raises DataError."""
+    return _checked(path, IMAGES)[0]
+
+
+def decoded(content: bytes, flags: int) -> np.ndarray | None:
+    """What OpenCV sees in a file's bytes; None where that is no image, or one larger than it takes."""
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
 def decode_image(content: bytes, path: Path) -> np.ndarray:
     """(H, W, 3) uint8 BGR. Raises DataError where the pixels cannot be decoded."""
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    image = decoded(content, cv2.IMREAD_COLOR)
     if image is None:
         raise DataError([_damaged(path, "its compressed pixels cannot be decoded", IMAGES)])
     return image
@@ -143,29 +153,15 @@ def _rewound(file: BinaryIO) -> bytes:
     return file.read()
 
 
-def _read(path: Path) -> bytes:
+def _checked(path: Path, role: str) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a PNG, every chunk of which is sound, and its (width, height)."""
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise DataError([_unreadable(path, error)]) from None
-
-
-def _unreadable(path: Path, error: OSError) -> Fault:
-    if path.is_symlink() and not path.exists():
-        return Fault(
-            "broken link",
-            path,
-            f"cannot be read: it links to {path.readlink()}, which does not exist",
-            "the data was moved after the links were made",
-            "Make the links anew, or copy the files",
-        )
-    return Fault(
-        "unreadable",
-        path,
-        f"cannot be read ({error.strerror})",
-        "it belongs to another user" if isinstance(error, PermissionError) else "the disk or the network share failed",
-        "Give yourself the right to read it (chmod -R u+rX)" if isinstance(error, PermissionError) else "Copy it again",
-    )
+        raise DataError([unreadable(path, error)]) from None
+    size = _header_size(content[:_HEADER_BYTES], path, role)
+    _check_chunks(content, path, role)
+    return content, size
 
 
 def _damaged(path: Path, problem: str, role: str) -> Fault:
@@ -198,7 +194,11 @@ def _header_size(start: bytes, path: Path, role: str) -> tuple[int, int]:
         raise DataError([_damaged(path, f"the file is truncated after {len(start)} bytes", role)])
     if start[8:16] != b"\x00\x00\x00\rIHDR":
         raise DataError([_damaged(path, "the first chunk is not a PNG header", role)])
+    if zlib.crc32(start[12:29]) != struct.unpack_from(">I", start, 29)[0]:
+        raise DataError([_damaged(path, "wrong checksum of its header", role)])
     width, height, depth, colour = struct.unpack_from(">IIBB", start, 16)
+    if not width or not height:
+        raise DataError([_damaged(path, f"its header states {text((width, height))}", role)])
     if (depth, colour) != _EXPECTED[role]:
         raise DataError([_wrong_kind(path, role, depth, colour)])
     return width, height

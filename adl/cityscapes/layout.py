@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from adl.cityscapes import IMAGE_SUFFIX, IMAGES, LABEL_SUFFIX, LABELLED, Frame, image_path, label_path
-from adl.cityscapes.faults import ZIPS, DataError, Fault
+from adl.cityscapes.faults import ZIPS, DataError, Fault, is_broken_link, is_folder, unreadable
 
 _SUFFIXES = {IMAGES: IMAGE_SUFFIX, LABELLED: LABEL_SUFFIX}
 _OTHER_LABELS = {
@@ -20,44 +21,62 @@ _OTHER_LABELS = {
 _DEEPEST = 2
 
 
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A split's complete frames, sorted by city and name; the file of each frame; what is wrong with the layout.
+
+    labels: None where they do not matter.
+    """
+
+    frames: list[Frame]
+    images: dict[str, Path]
+    labels: dict[str, Path] | None
+    faults: list[Fault]
+
+
 def frames(root: str | Path, split: str) -> list[Frame]:
     """Every image of a split with its label, sorted by city and name. Raises DataError with every fault."""
-    found, faults = pairs(Path(root), split)
-    if faults:
+    found = pairs(Path(root), split)
+    if faults := missing_folders(Path(root)) or found.faults:
         raise DataError(faults)
-    return found
+    return found.frames
 
 
-def pairs(root: Path, split: str) -> tuple[list[Frame], list[Fault]]:
-    """The complete frames of a split, sorted by city and name, and what is wrong with the layout."""
-    missing = missing_folders(root)
-    if missing:
-        return [], missing
+def pairs(root: Path, split: str) -> Found:
+    """The frames of a split. What `missing_folders` finds is not among the faults."""
     images, image_faults = _files(root, IMAGES, split)
     labels, label_faults = _files(root, LABELLED, split)
     faults = image_faults + label_faults
-    if not images or not labels:
-        return [], faults
-    faults += [_without_label(root, split, path) for name, path in images.items() if name not in labels]
-    faults += [_without_image(root, split, path) for name, path in labels.items() if name not in images]
-    return [Frame(name, path, labels[name]) for name, path in images.items() if name in labels], faults
+    if images and labels:
+        unseen = {fault.file.name for fault in faults if fault.kind in ("unreadable", "broken link")}
+        alone = [image for name, image in images.items() if name not in labels]
+        faults += [_without_label(root, split, image) for image in alone if image.parent.name not in unseen]
+        alone = [label for name, label in labels.items() if name not in images]
+        faults += [_without_image(root, split, label) for label in alone if label.parent.name not in unseen]
+    complete = [Frame(name, image, labels[name]) for name, image in images.items() if name in labels]
+    return Found(complete, images, labels, faults)
 
 
-def unlabelled(root: Path, split: str) -> tuple[list[Frame], list[Fault]]:
-    """The frames of a split whose labels do not matter (the test split), and what is wrong with the layout."""
-    found, faults = _files(root, IMAGES, split)
-    return [Frame(name, path, label_path(root, split, path.parent.name, name)) for name, path in found.items()], faults
+def unlabelled(root: Path, split: str) -> Found:
+    """`pairs` for the test split."""
+    images, faults = _files(root, IMAGES, split)
+    complete = [Frame(name, image, label_path(root, split, image.parent.name, name)) for name, image in images.items()]
+    return Found(complete, images, None, faults)
 
 
-def missing_folders(root: Path) -> list[Fault]:
-    """Why leftImg8bit/ or gtFine/ is not in `root`; empty where both are."""
+def missing_folders(root: Path, wanted: Collection[str] = tuple(ZIPS)) -> list[Fault]:
+    """Why leftImg8bit/ or gtFine/ cannot be reached in `root`; empty where both can. wanted: only these of the two."""
+    if barred := _barred(root) or [fault for folder in wanted for fault in _barred(root / folder)]:
+        return barred
+    if str(root).startswith("~"):
+        return [Fault("data_path", root, "does not exist", "~ is not expanded here", "Write the whole path")]
     if not root.exists():
         close = difflib.get_close_matches(root.name, [p.name for p in _folders(root.absolute().parent)], n=1)
         meant = f"Did you mean {root.parent / close[0]}?" if close else "Name the folder that holds both"
         return [Fault("data_path", root, "does not exist", "a misspelt or moved folder", meant.rstrip("?"))]
     if not root.is_dir():
         return [Fault("data_path", root, "is a file", "the zip is not unpacked", "Unpack it, and name the folder")]
-    missing = [folder for folder in ZIPS if not (root / folder).is_dir()]
+    missing = [folder for folder in wanted if not is_folder(root / folder)]
     faults = [_missing_folder(root, folder) for folder in missing]
     # Where one sentence explains both, it is said once.
     return list({(f.problem if "holds neither" in f.problem else f.cause, f.remedy): f for f in faults}.values())
@@ -65,25 +84,25 @@ def missing_folders(root: Path) -> list[Fault]:
 
 def _missing_folder(root: Path, folder: str) -> Fault:
     def fault(cause: str, remedy: str) -> Fault:
-        neither = all(not (root / name).is_dir() for name in ZIPS)
+        neither = not any(is_folder(root / name) for name in ZIPS)
         problem = f"holds neither {IMAGES}/ nor {LABELLED}/" if neither else f"holds no {folder}/"
         return Fault("layout", root, problem, cause, remedy)
 
     for above in list(root.absolute().parents)[:3]:
-        if (above / IMAGES).is_dir() and (above / LABELLED).is_dir():
+        if is_folder(above / IMAGES) and is_folder(above / LABELLED):
             return fault("data_path lies inside the data set", f"Set data_path to {above}")
     if below := next(_below(root, folder), None):
         other = next(name for name in ZIPS if name != folder)
-        if (below.parent / other).is_dir():
+        if is_folder(below.parent / other):
             return fault("data_path lies above the data set", f"Set data_path to {below.parent}")
         return fault(f"the zip was unpacked in a folder of its own, {below.parent}", f"Move {below} to {root / folder}")
     if meant := _misspelt(folder, _folders(root)):
         return fault(f"{meant.name} is misspelt", f"Rename {meant} to {root / folder}")
     if packed := sorted(root.glob(f"{folder}*.zip")):
         return fault(f"{packed[0].name} is still packed", f"Unpack it there: unzip {packed[0]} -d {root}")
-    if folder == LABELLED and (root / "gtCoarse").is_dir():
+    if folder == LABELLED and is_folder(root / "gtCoarse"):
         return fault("gtCoarse are the coarse labels, which are not used", f"Unpack {ZIPS[LABELLED]} in {root}")
-    if len(present := [name for name in ZIPS if (root / name).is_dir()]) == 1:
+    if len(present := [name for name in ZIPS if is_folder(root / name)]) == 1:
         return fault(f"only {ZIPS[present[0]].split()[0]} is unpacked here", f"Unpack {ZIPS[folder]} in {root} too")
     return fault(
         "this is not the folder of Cityscapes",
@@ -94,8 +113,11 @@ def _missing_folder(root: Path, folder: str) -> Fault:
 def _files(root: Path, folder: str, split: str) -> tuple[dict[str, Path], list[Fault]]:
     """Frame → file of one split of leftImg8bit or gtFine, sorted by city and name, and what is wrong there."""
     place, suffix = root / folder / split, _SUFFIXES[folder]
-    expected = f"{folder}/{split}/<city>/*{suffix}"
-    if not place.is_dir():
+    if _barred(root / folder) or not is_folder(root / folder):
+        return {}, []
+    if barred := _barred(place):
+        return {}, barred
+    if not is_folder(place):
         meant = _misspelt(split, _folders(root / folder))
         fault = Fault(
             "layout",
@@ -105,27 +127,16 @@ def _files(root: Path, folder: str, split: str) -> tuple[dict[str, Path], list[F
             f"Rename {meant} to {place}" if meant else f"Unpack {ZIPS[folder]} again",
         )
         return {}, [fault]
-    faults: list[Fault] = []
+    in_place, faults = _entries(place)
+    others = [path for path in in_place if path.suffix and not is_folder(path)]
     found: dict[str, Path] = {}
-    others: list[Path] = []
-    for city in [place, *_folders(place)]:
-        try:
-            entries = sorted(Path(entry.path) for entry in os.scandir(city))
-        except OSError as error:
-            faults.append(
-                Fault(
-                    "unreadable",
-                    city,
-                    f"cannot be listed ({error.strerror})",
-                    "it belongs to another user",
-                    "Give yourself the right to read it (chmod -R u+rX)",
-                )
-            )
-            continue
-        for path in entries:
+    for city in (path for path in in_place if is_folder(path) or is_broken_link(path)):
+        in_city, barred = _entries(city)
+        faults += barred
+        for path in in_city:
             name = path.name.removesuffix(suffix)
-            if name == path.name or city == place:
-                others += [path] if path.suffix and not path.is_dir() else []
+            if name == path.name:
+                others += [path] if path.suffix and not is_folder(path) else []
             elif name in found:
                 faults.append(
                     Fault(
@@ -139,12 +150,12 @@ def _files(root: Path, folder: str, split: str) -> tuple[dict[str, Path], list[F
             else:
                 found[name] = path
     if not found and not faults:
-        faults.append(_none_found(place, folder, expected, others))
+        faults.append(_none_found(place, folder, others))
     return found, faults
 
 
-def _none_found(place: Path, folder: str, expected: str, others: list[Path]) -> Fault:
-    problem = f"no file {expected} was found"
+def _none_found(place: Path, folder: str, others: list[Path]) -> Fault:
+    problem = f"no file {folder}/{place.name}/<city>/*{_SUFFIXES[folder]} was found"
     if not others:
         return Fault("layout", place, problem, "the zip was not unpacked to its end", f"Unpack {ZIPS[folder]} again")
     example = others[0]
@@ -179,12 +190,29 @@ def _without_image(root: Path, split: str, label: Path) -> Fault:
     return Fault("label without image", label, f"this label has no image {image}", cause, remedy)
 
 
+def _barred(folder: Path) -> list[Fault]:
+    """Why a folder that is there cannot be entered; empty where it can, or is missing."""
+    try:
+        (folder / "..").stat()  # its parent, seen through it
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError) and not is_broken_link(folder)
+        return [] if missing else [unreadable(folder, error, "listed")]
+    return []
+
+
+def _entries(folder: Path) -> tuple[list[Path], list[Fault]]:
+    """What is in a folder, sorted, and why it cannot be listed."""
+    if barred := _barred(folder):
+        return [], barred
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(folder)), []
+    except OSError as error:
+        return [], [unreadable(folder, error, "listed")]
+
+
 def _folders(place: Path) -> list[Path]:
     """Folders in a folder, sorted; none where it cannot be listed."""
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(place) if entry.is_dir())
-    except OSError:
-        return []
+    return [path for path in _entries(place)[0] if is_folder(path)]
 
 
 def _misspelt(name: str, candidates: list[Path]) -> Path | None:
@@ -197,7 +225,7 @@ def _misspelt(name: str, candidates: list[Path]) -> Path | None:
 def _below(root: Path, folder: str, depth: int = 1) -> Iterator[Path]:
     """Folders of this name somewhat below root, the higher ones first."""
     children = _folders(root)
-    yield from (child / folder for child in children if (child / folder).is_dir())
+    yield from (child / folder for child in children if is_folder(child / folder))
     if depth < _DEEPEST:
         for child in children:
             yield from _below(child, folder, depth + 1)

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from tabulate import tabulate
 
-from adl.cityscapes import IMAGES, LABELLED, SPLITS, Frame, files, layout
-from adl.cityscapes.faults import DataError, Fault
+from adl.cityscapes import IMAGES, LABELLED, SPLIT_SIZES, SPLITS, Frame, files, layout
+from adl.cityscapes.faults import ZIPS, DataError, Fault
 from adl.cityscapes.files import Header
 from adl.progress import track
 
@@ -32,14 +32,11 @@ class Split:
 
     name: str
     frames: list[Frame]
+    cities: int
     images: int
     labels: int | None
     sizes: Counter[tuple[int, int]]
     bytes: int
-
-    @property
-    def cities(self) -> int:
-        return len({frame.city for frame in self.frames})
 
     @property
     def size(self) -> tuple[int, int]:
@@ -102,28 +99,36 @@ def survey(
     splits: Iterable[str] = SPLITS,
     *,
     expected: Mapping[str, int | None] | None = None,
+    official: bool = False,
     deep: bool = False,
 ) -> Survey:
     """Look at every file of some splits.
 
-    expected: split → number of images that it must have (None: any). Shallow: the layout, the first and last bytes of
-    every file, identical images, and the pixels of some labels a split. deep: every byte and every pixel.
+    expected: split → number of images that the parameters ask for (None: any). official: the whole data set must be
+    there, whatever they ask for. Of the test split alone, only the images need be there. Shallow: the layout, the first
+    and last bytes of every file, identical images, and the pixels of some labels a split. deep: every byte and pixel.
     """
     found = Survey(Path(root), {}, [], 0)
     headers: dict[Path, Header] = {}
-    for name in splits:
-        _survey_split(found, headers, name, (expected or {}).get(name), deep)
-        if layout.missing_folders(found.root):
-            break
-    found.faults += _identical(headers)
+    names = tuple(splits)
+    found.faults += layout.missing_folders(found.root, (IMAGES,) if names == ("test",) else tuple(ZIPS))
+    for name in names:
+        _survey_split(found, headers, name, deep)
+        wanted = SPLIT_SIZES[name] if official else (expected or {}).get(name)
+        split = found.splits[name]
+        if wanted is not None and split.frames and split.images != wanted:
+            found.faults.append(_count(found.root, split, wanted, official))
+    copies = _identical(headers)
+    found.faults += copies + _same_names(found.splits.values(), {fault.file for fault in copies})
     return found
 
 
-def _survey_split(found: Survey, headers: dict[Path, Header], name: str, expected: int | None, deep: bool) -> None:
+def _survey_split(found: Survey, headers: dict[Path, Header], name: str, deep: bool) -> None:
     """Add one split to what was found."""
     labelled = name != "test"
-    frames, faults = layout.pairs(found.root, name) if labelled else layout.unlabelled(found.root, name)
-    found.faults += faults
+    there = layout.pairs(found.root, name) if labelled else layout.unlabelled(found.root, name)
+    frames = there.frames
+    found.faults += there.faults
     of_split: dict[Path, Header] = {}
     good = []
     checks = _in_threads(lambda frame: _check_headers(frame, labelled=labelled), frames, f"checking {name}")
@@ -137,15 +142,13 @@ def _survey_split(found: Survey, headers: dict[Path, Header], name: str, expecte
     found.faults += _other_sizes(good, of_split, sizes)
     headers |= {frame.image: of_split[frame.image] for frame in good}
     if labelled:
-        _check_labels(found, name, good, deep)
+        good = _check_labels(found, name, good, deep)
     if deep:
         found.faults += [f for of_image in _in_threads(_image_faults, good, f"decoding {name}") for f in of_image]
-    alone = Counter(fault.kind for fault in faults)
-    images, labels = (len(frames) + alone[kind] for kind in ("image without label", "label without image"))
-    if expected is not None and frames and images != expected:
-        found.faults.append(_count(found.root, name, images, expected))
+    cities = {path.parent.name for side in (there.images, there.labels or {}) for path in side.values()}
     size = sum(header.bytes for header in of_split.values())
-    found.splits[name] = Split(name, frames, images, labels if labelled else None, sizes, size)
+    labels = None if there.labels is None else len(there.labels)
+    found.splits[name] = Split(name, frames, len(cities), len(there.images), labels, sizes, size)
 
 
 def _check_headers(frame: Frame, *, labelled: bool) -> dict[Path, Header] | DataError:
@@ -160,18 +163,21 @@ def _check_headers(frame: Frame, *, labelled: bool) -> dict[Path, Header] | Data
     return {frame.image: image, frame.label: label}
 
 
-def _check_labels(found: Survey, name: str, frames: list[Frame], deep: bool) -> None:
-    """Decode the labels of all frames, or of an even sample."""
+def _check_labels(found: Survey, name: str, frames: list[Frame], deep: bool) -> list[Frame]:
+    """Decode the labels of all frames, or of an even sample; returns the frames without those that failed."""
     chosen = frames[:: 1 if deep else max(1, len(frames) // SAMPLED_LABELS)]
     ids: set[int] = set()
-    for result in _in_threads(_label_ids, chosen, f"looking at labels of {name}"):
+    failed = set()
+    for frame, result in zip(chosen, _in_threads(_label_ids, chosen, f"looking at labels of {name}"), strict=True):
         if isinstance(result, DataError):
             found.faults += result.faults
+            failed.add(frame)
         else:
             ids |= result
     found.decoded += len(chosen)
     fault = files.encoding_fault(found.root / LABELLED / name, ids, len(chosen))
     found.faults += [fault] if fault else []
+    return [frame for frame in frames if frame not in failed]
 
 
 def _label_ids(frame: Frame) -> set[int] | DataError:
@@ -183,7 +189,7 @@ def _label_ids(frame: Frame) -> set[int] | DataError:
 
 def _image_faults(frame: Frame) -> tuple[Fault, ...]:
     try:
-        files.decode_image(frame.image.read_bytes(), frame.image)
+        files.decode_image(files.read_image(frame.image), frame.image)
     except DataError as error:
         return error.faults
     return ()
@@ -211,13 +217,15 @@ def _other_sizes(frames: list[Frame], headers: dict[Path, Header], sizes: Counte
     ]
 
 
-def _count(root: Path, split: str, found: int, expected: int) -> Fault:
+def _count(root: Path, split: Split, wanted: int, official: bool) -> Fault:
+    key = f"expected_{split.name}_images"
     return Fault(
         "number of images",
-        root / IMAGES / split,
-        f"the {split} split has {found} images, but expected_{split}_images is {expected}",
+        root / IMAGES / split.name,
+        f"the {split.name} split has {split.images} images, but {'that of Cityscapes' if official else key} "
+        f"{'has' if official else 'is'} {wanted}",
         "the zip was not unpacked to its end, or this is a part of the data set",
-        f"Unpack the missing ones, or set expected_{split}_images to null to work with a part",
+        "Unpack the missing ones" + ("" if official else f", or set {key} to null to work with a part"),
     )
 
 
@@ -233,17 +241,30 @@ def _identical(headers: dict[Path, Header]) -> list[Fault]:
         original = first.setdefault(content, path)
         if original == path:
             continue
-        leak = original.parent.parent != path.parent.parent
-        faults.append(
-            Fault(
-                "frame in two splits" if leak else "duplicate frame",
-                path,
-                f"is the same image as {original}",
-                "train and val share it, so the score would be too good" if leak else "it was copied or renamed",
-                "Remove one of the two, with its label",
-            )
-        )
+        problem = f"is the same image as {original}"
+        if original.parent.parent != path.parent.parent:
+            faults.append(_in_two_splits(path, original, problem))
+        else:
+            cause, remedy = "it was copied or renamed", "Remove one of the two, with its label"
+            faults.append(Fault("duplicate frame", path, problem, cause, remedy))
     return faults
+
+
+def _same_names(splits: Iterable[Split], known: set[Path]) -> list[Fault]:
+    """Frames that two splits have, by their names. known: images that are reported already."""
+    first: dict[str, Path] = {}
+    return [
+        _in_two_splits(frame.image, first[frame.name], f"has the name of {first[frame.name]}")
+        for split in splits
+        for frame in split.frames
+        if first.setdefault(frame.name, frame.image) != frame.image and frame.image not in known
+    ]
+
+
+def _in_two_splits(image: Path, original: Path, problem: str) -> Fault:
+    one, other = (path.parent.parent.name for path in (original, image))
+    cause = f"{one} and {other} share it, so the score would be too good"
+    return Fault("frame in two splits", image, problem, cause, "Remove one of the two, with its label")
 
 
 def _bytes(count: float) -> str:

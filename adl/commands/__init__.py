@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from adl.errors import RETURNS, reported
@@ -28,7 +32,7 @@ def add_command(
 
 
 def parser() -> argparse.ArgumentParser:
-    from adl.commands import check_data, explain, predict, recipe, state, submission
+    from adl.commands import check_data, compare, explain, predict, recipe, state, submission, table
 
     whole = argparse.ArgumentParser(
         prog="adl",
@@ -36,12 +40,26 @@ def parser() -> argparse.ArgumentParser:
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (check_data, recipe, explain, predict, submission, state):
+    for module in (check_data, recipe, explain, predict, submission, table, compare, state):
         module.add(subcommands)
     return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    chosen = parser().parse_args(arguments)
-    with reported():
+    with _while_read(), reported():
+        chosen = parser().parse_args(arguments)
         chosen.run(chosen)
+
+
+@contextlib.contextmanager
+def _while_read() -> Iterator[None]:
+    """End quietly where nobody reads the output any more, as after `| head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)

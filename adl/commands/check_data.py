@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adl import params
-from adl.cityscapes import IMAGES, SPLIT_SIZES, SPLITS
-from adl.cityscapes.faults import listing
+from adl import params, recipes
+from adl.cityscapes import IMAGES, SPLITS
+from adl.cityscapes.faults import is_folder, listing
 from adl.cityscapes.survey import survey
 from adl.commands import add_command
+from adl.errors import AdlError
 
 DESCRIPTION = """look at a Cityscapes folder, and name every fault
 
@@ -37,21 +37,32 @@ def add(subcommands: Any) -> None:
     command.add_argument("--json", action="store_true", help="print JSON, with every fault")
 
 
+def parameters() -> params.Params:
+    """params.yaml, for its data_path where no PATH is given."""
+    if not Path("params.yaml").exists():
+        raise AdlError("there is no params.yaml here: run this in the project's folder, or name the PATH.")
+    return params.load()
+
+
 def run(arguments: argparse.Namespace) -> None:
     root: Path | None = arguments.path
-    expected: Mapping[str, int | None] = {}
+    expected = {}
     if root is None:
-        p = params.load()
+        p = parameters()
         root = Path(p.data_path)
         expected = {"train": p.expected_train_images, "val": p.expected_val_images}
-    if arguments.official:
-        expected = SPLIT_SIZES
-    splits = (*SPLITS, "test") if (root / IMAGES / "test").is_dir() else SPLITS
-    found = survey(root, splits, expected=expected, deep=arguments.deep)
+        if root == recipes.SYNTHETIC and not root.exists():
+            raise AdlError(
+                f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "
+                "PATH to check another folder."
+            )
+    splits = (*SPLITS, "test") if is_folder(root / IMAGES / "test") else SPLITS
+    found = survey(root, splits, expected=expected, official=arguments.official, deep=arguments.deep)
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2))
     else:
-        print(f"{found.table()}\n" if any(split.images for split in found.splits.values()) else "", end="")
+        if any(split.images or split.labels for split in found.splits.values()):
+            print(found.table())
         if found.faults:
             print(f"{len(found.faults)} fault{'s' if len(found.faults) > 1 else ''}:\n{listing(found.faults)}")
         else:

@@ -75,10 +75,9 @@ def run(arguments: argparse.Namespace) -> None:
         labels = predictor(image, longest_side=arguments.longest_side)
         coloured = COLOURS[labels]
         stem = outputs[path]
-        write_image(stem.with_name(f"{stem.name}_labelIds.png"), labels)
-        write_image(stem.with_name(f"{stem.name}_color.png"), coloured)
         overlay = image[..., ::-1] // 2 + coloured // 2
-        write_image(stem.with_name(f"{stem.name}_overlay.png"), overlay)
+        for suffix, picture in zip(prediction.OUTPUTS, (labels, coloured, overlay), strict=True):
+            write_image(stem.with_name(f"{stem.name}{suffix}"), picture)
         print(f"{path}: {image.shape[1]}×{image.shape[0]}, {shares(labels)}", flush=True)
     print(f"{len(images)} image{'s' if len(images) > 1 else ''} labelled: {arguments.output}")
 

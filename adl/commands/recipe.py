@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from adl.architecture import Architecture
 from adl.artifacts import write_text
 from adl.cityscapes import SPLIT_SIZES
 from adl.commands import add_command
+from adl.errors import AdlError
 from adl.params import Params
 from adl.progress import rough_duration
 from adl.schedule import steps_an_epoch
 
 PARAMS = Path("params.yaml")
-SYNTHETIC = "data/synthetic"
 DESCRIPTION = """list the recipes, or write one to params.yaml
 
 reads:  pipeline/recipes/*.yaml, params.yaml
@@ -42,27 +43,50 @@ def add(subcommands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     present = recipes.present(PARAMS)
+    if PARAMS.exists() and not present:
+        print(f"{PARAMS} cannot be read: the machine keys are taken from the recipe.\n")
     if arguments.name is None:
-        device = present.get("device_target", "CPU")
-        rows = [
-            (name, recipes.about(name), *_plan(name, recipes.load(name, present), device)) for name in recipes.names()
-        ]
-        print(tabulate(rows, headers=("recipe", "", "steps", f"training on {device}"), maxcolwidths=[None, 62]))
-        print(f"\n{_basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}.")
+        _list(present)
         return
-    recipes.check_name(arguments.name)
-    text = recipes.text(arguments.name, present, machine=arguments.all, data_path=arguments.data_path)
+    name: str = arguments.name
+    recipes.check_name(name)
+    text = recipes.text(name, present, machine=arguments.all, data_path=arguments.data_path)
     changes = recipes.changes(present, text)
     print(tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True) if changes else "no change")
-    p = params.parse(text, f"recipe {arguments.name} with the values of this machine")
+    try:
+        p = params.parse(text, f"recipe {name} with the values of this machine")
+    except AdlError as error:
+        if arguments.all:
+            raise
+        raise AdlError(f"{error}\nThe machine keys are kept from {PARAMS}: `{_whole(name)}` replaces them.") from None
     if not arguments.dry_run:
         write_text(PARAMS, text)
-        print(f"\n{PARAMS} is now the recipe {arguments.name}. `dvc repro` runs it.")
-    if arguments.name.startswith("cityscapes") and p.data_path == SYNTHETIC:
+        print(f"\n{PARAMS} is now the recipe {name}. `dvc repro` runs it.")
+    if not arguments.all:
+        _say_what_was_kept(name, {k: v for k, v in present.items() if k != "data_path" or not arguments.data_path})
+    if name.startswith("cityscapes") and Path(p.data_path) == recipes.SYNTHETIC:
         print(
             f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
-            f"(adl recipe {arguments.name} --data-path PATH)."
+            f"(adl recipe {name} --data-path PATH)."
         )
+
+
+def _say_what_was_kept(name: str, present: Mapping[str, Any]) -> None:
+    kept = [f"{key} {now} (the recipe: {own})" for key, (now, own) in recipes.kept(name, present).items()]
+    if kept:
+        print(f"\nkept from {PARAMS}: {', '.join(kept)}. `{_whole(name)}` replaces them.")
+
+
+def _whole(name: str) -> str:
+    """The command that takes the machine keys from a recipe too; only the shipped one has data."""
+    return f"adl recipe {name} --all" + ("" if name == recipes.SHIPPED else " --data-path PATH")
+
+
+def _list(present: Mapping[str, Any]) -> None:
+    device = "Ascend" if present.get("device_target") == "Ascend" else "CPU"
+    rows = [(name, recipes.about(name), *_plan(name, recipes.load(name, present), device)) for name in recipes.names()]
+    print(tabulate(rows, headers=("recipe", "", "steps", f"training on {device}"), maxcolwidths=[None, 62]))
+    print(f"\n{_basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}.")
 
 
 def _plan(name: str, p: Params, device: str) -> tuple[str, str]:

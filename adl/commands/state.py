@@ -51,8 +51,12 @@ def run(arguments: argparse.Namespace) -> None:
         if name not in found:
             raise AdlError(f"{name}: no such state; there are {', '.join(found) or 'none'}.")
         if (holder := found[name].holder()) is not None:
+            if arguments.action == "prune":
+                print(f"{name}: process {holder} trains there; left as it is")
+                continue
             raise AdlError(f"{name}: process {holder} trains there. Stop it first (`adl stop`).")
-        _act(arguments.action, found[name])
+        with found[name].held():
+            _act(arguments.action, found[name])
 
 
 def _act(action: str, chosen: State) -> None:
@@ -63,6 +67,7 @@ def _act(action: str, chosen: State) -> None:
         remove(chosen.folder)
         print(f"{chosen.name}: removed")
     else:
+        chosen.drop_leftovers()
         for old in chosen.positions()[:-1]:
             old.unlink()
             print(f"{old}: removed")

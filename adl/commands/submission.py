@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from adl import params
+from adl import recipes
 from adl.artifacts import digest, write_image
-from adl.cityscapes import WITHHELD, layout, prediction_path
-from adl.cityscapes.faults import DataError
+from adl.cityscapes import WITHHELD, Frame, prediction_path
+from adl.cityscapes.survey import survey
 from adl.commands import add_command
+from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, params_for
 from adl.errors import AdlError
 from adl.progress import track
@@ -43,19 +44,27 @@ def add(subcommands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from adl import submission
 
-    root = arguments.path or Path(params.load().data_path)
-    frames, faults = layout.unlabelled(root, "test")
-    if faults:
-        raise DataError(layout.missing_folders(root) or faults)
+    root = arguments.path or _data_path()
+    frames = survey(root, ["test"]).checked().splits["test"].frames
     if not arguments.partial:
         submission.check_count(frames)
-    predictions = arguments.predictions or _predict(arguments, frames)
+    predictions = arguments.predictions or _predict(arguments, root, frames)
     submission.pack(submission.check(predictions, frames), arguments.output)
     print(f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image")
     print(f"No mIOU is given: {WITHHELD.split(':')[0]}.")
 
 
-def _predict(arguments: argparse.Namespace, frames: list[layout.Frame]) -> Path:
+def _data_path() -> Path:
+    root = Path(parameters().data_path)
+    if root == recipes.SYNTHETIC:
+        raise AdlError(
+            f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`), without a test "
+            "split: name the PATH of Cityscapes."
+        )
+    return root
+
+
+def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> Path:
     """Label what is not labelled yet by this very model in this mode."""
     from adl import prediction
 
@@ -73,6 +82,8 @@ def _predict(arguments: argparse.Namespace, frames: list[layout.Frame]) -> Path:
     todo = [frame for frame in frames if not prediction_path(folder, frame.name).exists()]
     if len(todo) < len(frames):
         print(f"{len(frames) - len(todo)} of {len(frames)} label maps are there already: {folder}", flush=True)
+    if todo:
+        survey(root, ["test"], deep=True).checked()
     for frame in track(todo, len(todo), "predicting"):
         write_image(prediction_path(folder, frame.name), predictor(prediction.read_image(frame.image)))
     return folder

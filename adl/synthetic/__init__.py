@@ -6,6 +6,7 @@ A scene follows from (seed, split, number) alone, so the splits share none and t
 from __future__ import annotations
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import cv2
@@ -28,13 +29,13 @@ def write(root: Path, *, images: dict[str, int], height: int, seed: int, workers
                 city = CITIES[split][number % len(CITIES[split])]
                 tasks.append((folder, split, city, number, height, seed))
         # Spawned, because a forked child inherits OpenCV's locks.
-        with multiprocessing.get_context("spawn").Pool(workers, initializer=_prepare_worker) as pool:
+        with multiprocessing.get_context("spawn").Pool(workers, _prepare_worker, (os.getpid(),)) as pool:
             for _ in track(pool.imap_unordered(_write_scene, tasks), len(tasks), "drawing street scenes"):
                 pass
 
 
-def _prepare_worker() -> None:
-    runtime.die_with_parent()
+def _prepare_worker(parent: int) -> None:
+    runtime.die_with_parent(parent)
     cv2.setNumThreads(1)
 
 

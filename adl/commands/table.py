@@ -1,0 +1,77 @@
+"""adl table: the mIOU table over experiments, tags, branches and commits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from adl.artifacts import write_text
+from adl.commands import add_command
+from adl.errors import AdlError
+
+FORMATS = {"markdown": "github", "csv": "", "latex": "latex_booktabs", "html": "html"}
+DESCRIPTION = """list every finished run with its mIOU: a row each, over experiments, tags, branches and commits
+
+reads:  git's history, and of each revision dvc.lock and metrics/; reports/evaluate is not needed
+writes: a table to the terminal, or to --output; quoted figures are marked as quoted"""
+
+
+def add(subcommands: Any) -> None:
+    command = add_command(subcommands, "table", run, description=DESCRIPTION, example="adl table --format latex")
+    command.add_argument("revisions", nargs="*", metavar="REV", help="default: all that hold a finished run")
+    command.add_argument("--format", choices=FORMATS, default="markdown", help="default: %(default)s")
+    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of the terminal")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from adl import runs
+
+    found = runs.collect(arguments.revisions)
+    if not found:
+        raise AdlError("no revision holds a finished run: `dvc repro` makes one, and a commit keeps it.")
+    table = rows(found)
+    if arguments.format == "csv":
+        text = table.to_csv(index=False, lineterminator="\n").rstrip()
+    else:
+        text = tabulate(
+            table.values.tolist(), headers=list(table), tablefmt=FORMATS[arguments.format], disable_numparse=True
+        )
+    if arguments.output:
+        write_text(arguments.output, f"{text}\n")
+        print(f"{arguments.output}: {len(table)} runs")
+    else:
+        print(text)
+
+
+def rows(found: list[Any]) -> pd.DataFrame:
+    """A row a run, sorted by steps and then by mIOU."""
+    from adl import quoted, runs
+
+    always = ["epochs", "bn_momentum"]
+    others = [name for name in runs.differing(found) if name not in always]
+    content = []
+    for one in sorted(found, key=lambda r: (r.steps, r.score["mIOU"])):
+        published = quoted.RUNS.get(one.recipe or "")
+        interval = [one.score.get(name) for name in ("mIOU_low", "mIOU_high")]
+        content.append(
+            {
+                "run": one.name,
+                "Itr": f"{one.steps:,}",
+                **{name: _value(one.params.get(name)) for name in [*always, *others]},
+                "images": str(one.score["images"]),
+                "mIOU": f"{one.score['mIOU']:.2f}",
+                "95 % interval": "–" if None in interval else "{:.2f} to {:.2f}".format(*interval),
+                "over seeds": runs.spread(one, found),
+                "mIOU in paper (quoted)": f"{published.paper:.2f}" if published else "",
+            }
+        )
+    return pd.DataFrame(content)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
