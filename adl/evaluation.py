@@ -232,8 +232,13 @@ def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
             yield batch
 
 
-def write_report(evaluation: Evaluation, record: Path, predictions: Path, folder: Path) -> None:
-    """Write tables and pictures: classes, confusion, images, and overlays of the worst, the middle and the best."""
+def write_report(
+    evaluation: Evaluation, record: Path, predictions: Path, folder: Path, *, trained_pixels: dict[str, int]
+) -> None:
+    """Write tables and pictures: classes, confusion, images, and overlays of the worst, the middle and the best.
+
+    trained_pixels: class → pixels of the training split.
+    """
     metrics, per_image = evaluation.metrics(), evaluation.per_image()
     counts = evaluation.confusion().of_classes()
     with replacing_folder(folder) as target:
@@ -248,6 +253,7 @@ def write_report(evaluation: Evaluation, record: Path, predictions: Path, folder
             matrices = evaluation.counts.matrices[evaluation.selected]
             np.savez_compressed(temporary, names=evaluation.counts.names, matrices=matrices)
         figures.save(figures.class_bars(metrics["class_IOU"], metrics["baseline"]), target / "classes.png")
+        figures.save(figures.frequency_against_iou(trained_pixels, metrics["class_IOU"]), target / "frequency.png")
         figures.save(figures.confusion_matrix(counts), target / "confusion.png")
         chosen = _chosen(per_image)
         rows = track(records.read(record, limit=evaluation.images), evaluation.images, "drawing overlays")

@@ -1,131 +1,321 @@
-"""The pages that a person reads, rendered from metrics."""
+"""The report that a person reads, made from metrics."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from tabulate import tabulate
 
+from adl import quoted
 from adl.architecture import Architecture
-from adl.artifacts import sidecar_path
 from adl.cityscapes import CATEGORIES, CLASS_NAMES, SPLIT_SIZES
+from adl.page import Block, Picture
 from adl.params import TRAINING
+from adl.progress import duration
 
-QUOTED = (
-    # iterations, epochs, bn_momentum, mIOU of the 2021 model zoo, mIOU in the paper
-    ("0.5M", 1300, 0.995, 76.16, 75.20),
-    ("1.0M", 2700, 0.9, 77.30, 77.09),
-    ("1.5M", 4000, 0.99, 78.13, 78.00),
-)
-"""Auto-DeepLab-S on Cityscapes val, as the README of the 2021 MindSpore model zoo states it."""
+STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
+NOTHING = "not measured yet"
+"""What stands where a stage has not run; `dvc repro` fills it."""
 
 
-def miou(
-    metrics: Path, checkpoint: Path, *, data_path: str, ms_infer: bool, eval_flip: bool, eval_images: int | None
-) -> str:
-    """The accuracy report, in Markdown.
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """All that a report is made from. metrics, speed: stage → content, empty where it has not run.
 
-    metrics: folder with one JSON a stage. checkpoint: its sidecar is read. The rest: how the evaluation was done.
+    sidecar: of the checkpoint that was scored. val_digest: of the data that it was scored on. evaluation: how.
+    over_seeds: mean ± standard deviation of the runs that differ only in their seed, as text.
     """
-    stage = {path.stem: json.loads(path.read_text()) for path in metrics.glob("*.json")}
-    sidecar = json.loads(sidecar_path(checkpoint).read_text())
-    embedded = Path(data_path) == Path("data/synthetic")
-    data = "synthetic" if embedded else data_path
-    mode = "_".join(name for name, on in (("multiscale", ms_infer), ("flip", eval_flip)) if on) or "single"
-    evaluation = {"ms_infer": ms_infer, "eval_flip": eval_flip, "eval_images": eval_images}
-    score = stage["evaluate"]
-    return "\n\n".join(
-        [
-            "# mIOU",
-            _what_this_is(stage, embedded=embedded, mode=mode),
-            "## Accuracy",
-            _accuracy(stage, sidecar, data=f"{data} val"),
-            "Quoted: Auto-DeepLab-S, 8 × Ascend 910, batch 16, crop 769, Cityscapes val with mirror; mIOU from the "
-            "README of the 2021 MindSpore model zoo, “in paper” from Liu et al., CVPR 2019, as quoted there. Nobody "
-            "has measured them with this project.",
-            "## Against predictors without a network",
-            _baselines(score),
-            "Each baseline is the majority in the training split: of all pixels, of each quantised colour (5 bits a "
-            "channel), of each pixel position.",
-            "## Classes",
-            _table([(name, _number(score["class_IOU"][name])) for name in CLASS_NAMES], ("class", "IoU %")),
-            _table([(name, _number(score["category_IOU"][name])) for name in CATEGORIES], ("category", "IoU %")),
-            "“–”: occurs in neither ground truth nor prediction; left out of the mean, as the official script does.",
-            "## The exported file",
-            _exported(stage),
-            "## Architecture",
-            "\n".join(f"- {line}" for line in Architecture.from_sidecar(sidecar_path(checkpoint)).describe()),
-            f"- {stage['train']['parameters']:,} trainable parameters",
-            "## Parameters",
-            _table(
-                [(name, f"`{json.dumps(sidecar['params'][name])}`") for name in TRAINING]
-                + [(name, f"`{json.dumps(value)}`") for name, value in evaluation.items()],
-                ("parameter", "value"),
-            ),
-            f"Training data digest `{sidecar['data']['digest'][:16]}`, checkpoint digest `{sidecar['digest'][:16]}`.",
-        ]
-    ) + "\n"  # fmt: skip
+
+    metrics: Mapping[str, dict[str, Any]]
+    speed: Mapping[str, dict[str, Any]]
+    sidecar: dict[str, Any] | None
+    checkpoint_bytes: int | None
+    val_digest: str | None
+    data_path: str
+    evaluation: Mapping[str, Any]
+    over_seeds: str
+
+    @classmethod
+    def read(
+        cls,
+        metrics: Path,
+        speed: Path,
+        checkpoint: Path,
+        val_manifest: Path,
+        *,
+        data_path: str,
+        evaluation: Mapping[str, Any],
+        over_seeds: str,
+    ) -> Results:
+        sidecar = checkpoint.with_name(f"{checkpoint.name}.json")
+        return cls(
+            metrics={stage: _json(metrics / f"{stage}.json") or {} for stage in STAGES},
+            speed={stage: _json(speed / f"{stage}.json") or {} for stage in STAGES},
+            sidecar=_json(sidecar),
+            checkpoint_bytes=checkpoint.stat().st_size if checkpoint.exists() else None,
+            val_digest=(_json(val_manifest) or {}).get("digest"),
+            data_path=data_path,
+            evaluation=evaluation,
+            over_seeds=over_seeds,
+        )
+
+    @property
+    def embedded(self) -> bool:
+        return Path(self.data_path) == Path("data/synthetic")
+
+    @property
+    def data(self) -> str:
+        return "synthetic scenes" if self.embedded else self.data_path
+
+    @property
+    def mode(self) -> str:
+        names = (("multiscale", self.evaluation["ms_infer"]), ("flip", self.evaluation["eval_flip"]))
+        return "_".join(name for name, on in names if on) or "single"
 
 
-def _what_this_is(stage: dict[str, Any], *, embedded: bool, mode: str) -> str:
-    counted, there = stage["evaluate"]["images"], stage["mindrecord_val"]["images"]
+def blocks(results: Results, pictures: Path) -> list[Block]:
+    """The report. pictures: the folder `reports`, which holds those of the stages."""
+    evaluate = pictures / "evaluate"
+    return [
+        "# mIOU",
+        *_what_this_is(results),
+        "## Accuracy",
+        _accuracy(results),
+        "Quoted: Auto-DeepLab-S on Cityscapes val, 8 × Ascend 910, batch 16, crop 769, with mirror. mIOU 2021 and "
+        f"times: {quoted.MODEL_ZOO}. In paper: {quoted.PAPER}, as quoted there. Nobody has measured them with this "
+        "project. The interval: 95 % of 1000 resamplings of the images; other seeds are not in it. Over seeds: mean ± "
+        "standard deviation of the finished runs in git and DVC that differ only in `seed`.",
+        "## Training performance",
+        _side_by_side(quoted.TRAINING, _training(results)),
+        "## Inference performance",
+        _side_by_side(quoted.INFERENCE, _inference(results)),
+        f"Quoted: {quoted.MODEL_ZOO}.",
+        "## Against predictors without a network",
+        _baselines(results.metrics["evaluate"]),
+        "Each baseline is the majority in the training split: of all pixels, of each quantised colour (5 bits a "
+        "channel), of each pixel position.",
+        "## Classes",
+        _classes(results.metrics["evaluate"], "class", CLASS_NAMES),
+        Picture(evaluate / "classes.png", "IoU of each class, sorted; the mean and the best baseline as lines"),
+        Picture(evaluate / "frequency.png", "How often each class occurs in training, and how well it is found"),
+        Picture(evaluate / "confusion.png", "Where the pixels of each class went, in percent of the class"),
+        _classes(results.metrics["evaluate"], "category", CATEGORIES),
+        "“–”: occurs in neither ground truth nor prediction; left out of the mean, as the official script does.",
+        "## Learning curves",
+        "In `reports/train`, and in `dvc plots show`.",
+        Picture(pictures / "train" / "curves.png", "Loss, validation mIOU and learning rate over the epochs"),
+        "## Where it fails",
+        "`reports/evaluate/images.csv` ranks all images; `reports/evaluate/overlays` has the worst ones.",
+        *[
+            Picture(path, f"Number {i} from the bottom" if path.stem.startswith("worst") else path.stem)
+            for i, path in enumerate(sorted((evaluate / "overlays").glob("worst_*.png")), start=1)
+        ],
+        "## The exported file",
+        _exported(results.metrics),
+        "## Architecture",
+        _architecture(results),
+        "## Parameters",
+        *_parameters(results),
+    ]
+
+
+def _what_this_is(results: Results) -> list[str]:
+    score, val = results.metrics["evaluate"], results.metrics["mindrecord_val"]
     lines = []
-    if embedded:
+    if results.embedded:
         lines.append(
             "**This run trained a small network on the embedded synthetic street scenes.** It shows that every stage "
             "works; its mIOU says nothing about Cityscapes."
         )
+    if not score:
+        return [*lines, "**Nothing was evaluated yet**: `dvc repro` does it."]
+    counted, there = score["images"], val.get("images", score["images"])
     if counted < there:
         lines.append(f"**Partial: {counted} of {there} val images were evaluated.**")
-    elif not embedded and there != SPLIT_SIZES["val"]:
+    elif not results.embedded and there != SPLIT_SIZES["val"]:
         lines.append(f"**Partial: the val record holds {there} images, Cityscapes has {SPLIT_SIZES['val']}.**")
-    lines.append(f"Evaluated: {counted} val images, mode `{mode}`, counted as the official script counts.")
-    return "\n\n".join(lines)
-
-
-def _accuracy(stage: dict[str, Any], sidecar: dict[str, Any], *, data: str) -> str:
-    rows = [
-        (iterations, epochs, momentum, "Cityscapes val", f"{zoo:.2f} (quoted)", f"{paper:.2f} (quoted)", "not measured")
-        for iterations, epochs, momentum, zoo, paper in QUOTED
-    ]
-    this_run = (
-        f"{stage['train']['steps']:,} steps",
-        sidecar["params"]["epochs"],
-        sidecar["params"]["bn_momentum"],
-        data,
-        "",
-        "",
-        f"**{stage['evaluate']['mIOU']:.2f}**",
+    epoch, epochs = score.get("checkpoint_epoch"), (results.sidecar or {}).get("params", {}).get("epochs")
+    which = "the last checkpoint" if epoch == epochs else "an intermediate checkpoint"
+    lines.append(
+        f"Evaluated: {counted} val images, mode `{results.mode}`, counted as the official script counts; {which} "
+        f"(epoch {epoch} of {epochs}), not chosen by its score on val."
     )
-    headers = ("Itr", "epochs", "bn_momentum", "data", "mIOU 2021", "mIOU in paper", "mIOU of this run")
-    return _table([*rows, this_run], headers)
+    return lines
 
 
-def _baselines(score: dict[str, Any]) -> str:
+def _accuracy(results: Results) -> str:
+    rows = [
+        (
+            run.iterations,
+            run.epochs,
+            run.bn_momentum,
+            "Cityscapes val",
+            "–" if run.miou is None else f"{run.miou:.2f} (quoted)",
+            f"{run.paper:.2f} (quoted)",
+            "not measured",
+            "",
+            "",
+            "–" if run.hours is None else f"{run.hours} h (quoted)",
+        )
+        for run in quoted.RUNS.values()
+    ]
+    score, trained = results.metrics["evaluate"], results.metrics["train"]
+    params = (results.sidecar or {}).get("params", {})
+    rows.append(
+        (
+            f"{trained['steps']:,} steps" if trained else NOTHING,
+            params.get("epochs", "–"),
+            params.get("bn_momentum", "–"),
+            f"{results.data}, val",
+            "",
+            "",
+            f"**{score['mIOU']:.2f}**" if score else NOTHING,
+            interval(score),
+            results.over_seeds,
+            _seconds(results.speed["train"].get("total_seconds")),
+        )
+    )
+    headers = (
+        "Itr", "epochs", "bn_momentum", "data", "mIOU 2021", "mIOU in paper", "mIOU of this project", "95 % interval",
+        "over seeds", "total training time",
+    )  # fmt: skip
+    return _table(rows, headers)
+
+
+def _training(results: Results) -> dict[str, str]:
+    speed, trained = results.speed["train"], results.metrics["train"]
+    if not trained or results.sidecar is None:
+        return {}
+    params = results.sidecar["params"]
+    names = ("epochs", "batch_size", "base_lr", "bn_momentum")
+    loss = "cross entropy" + (" with online hard example mining" if params["criterion"] == "ohemce" else "")
+    return {
+        "Resource": _resource(speed),
+        "MindSpore": speed.get("mindspore", NOTHING),
+        "Dataset": f"{results.data} (cropped {params['crop_size']}×{params['crop_size']}), {trained['images']} images",
+        "Training parameters": ", ".join(f"{name} {params[name]}" for name in names),
+        "Optimizer": "Momentum",
+        "Loss": loss,
+        "Outputs": "probability",
+        "Speed": f"{speed['ms_per_step']} ms/step, {speed['samples_per_second']} images/s" if speed else NOTHING,
+        "Total time": _seconds(speed.get("total_seconds")),
+        "Compilation": _seconds(speed.get("compile_seconds")),
+        "Peak memory": f"{speed['peak_memory_mb']:,} MB" if speed else NOTHING,
+        "Checkpoint": f"{results.checkpoint_bytes / 1e6:.2f} MB" if results.checkpoint_bytes else NOTHING,
+    }
+
+
+def _inference(results: Results) -> dict[str, str]:
+    file, scored = results.speed["infer"], results.speed["evaluate"]
+    if not file and not scored:
+        return {}
+    mirrored = " with its mirror image" if results.evaluation["eval_flip"] else ""
+    network = scored.get("network_ms_per_image")
+    return {
+        "Resource": _resource(file or scored),
+        "MindSpore": (file or scored).get("mindspore", NOTHING),
+        "Dataset": f"{results.data}, val",
+        "Speed": f"{file['ms_per_image']} ms/image{mirrored}, exported file" if file else NOTHING,
+        "Speed of `evaluate`": f"{scored['ms_per_image']} ms/image, {network} in the network, {scored['processes']} "
+        f"process{'es' if scored['processes'] > 1 else ''}"
+        if scored
+        else NOTHING,
+    }
+
+
+def _resource(speed: Mapping[str, Any]) -> str:
+    if not speed:
+        return NOTHING
+    devices = f" × {speed['devices']}" if speed.get("devices", 1) > 1 else ""
+    return f"{speed['device']}{devices}: {speed['processor']}, {speed['cores']} cores"
+
+
+def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> str:
+    rows = [
+        (name, published.get(name, ""), measured.get(name, "" if measured else NOTHING))
+        for name in dict.fromkeys([*published, *measured])
+    ]
+    return _table(rows, ("", "2021 (quoted)", "this run (measured)"))
+
+
+def _baselines(score: Mapping[str, Any]) -> str:
+    if not score:
+        return NOTHING
     rows = [("**this network**", f"**{score['mIOU']:.2f}**")]
     names = {"constant": "one class everywhere", "colour": "colour look-up", "position": "position prior"}
     rows += [(names[name], _number(value)) for name, value in score["baseline"].items()]
     return _table(rows, ("predictor", "mIOU %"))
 
 
-def _exported(stage: dict[str, Any]) -> str:
-    export, infer = stage["export"], stage["infer"]
-    return _table(
-        [
+def _classes(score: Mapping[str, Any], kind: str, names: Sequence[str]) -> str:
+    if not score:
+        return NOTHING
+    values = score[f"{kind}_IOU"]
+    ranked = sorted(names, key=lambda name: -1.0 if values[name] is None else values[name], reverse=True)
+    return _table([(name, _number(values[name])) for name in ranked], (kind, "IoU %"))
+
+
+def _exported(metrics: Mapping[str, dict[str, Any]]) -> str:
+    export, infer = metrics["export"], metrics["infer"]
+    rows = []
+    if export:
+        rows += [
             ("largest difference of a probability from the checkpoint", f"{export['largest_difference']:g}"),
             (f"equal labels on {export['images']} images", f"{export['agreement']:.4f} %"),
+        ]
+    if infer:
+        rows += [
             (f"mIOU of the file on {infer['images']} raw images", f"{infer['mIOU']:.2f}"),
             ("labels equal to those of `evaluate`", f"{infer['agreement']:.4f} %"),
-        ],
-        ("MINDIR", ""),
-    )
+        ]
+    return _table(rows or [("", NOTHING)], ("MINDIR", ""))
+
+
+def _architecture(results: Results) -> str:
+    if results.sidecar is None:
+        return NOTHING
+    lines = Architecture.from_json(results.sidecar["architecture"]).describe()
+    if trained := results.metrics["train"]:
+        lines.append(f"{trained['parameters']:,} trainable parameters")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _parameters(results: Results) -> list[str]:
+    if results.sidecar is None:
+        return [NOTHING]
+    values = {name: results.sidecar["params"][name] for name in TRAINING} | dict(results.evaluation)
+    digests = {
+        "training data": results.sidecar["data"]["digest"],
+        "evaluation data": results.val_digest or NOTHING,
+        "checkpoint": results.sidecar["digest"],
+    }
+    return [
+        _table([(f"`{name}`", f"`{json.dumps(value)}`") for name, value in values.items()], ("parameter", "value")),
+        "SHA-256: " + ", ".join(f"{name} `{digest[:16]}`" for name, digest in digests.items()) + ".",
+    ]
+
+
+def interval(score: Mapping[str, Any]) -> str:
+    """The 95 % interval of an evaluation's mIOU, for a table."""
+    low, high = score.get("mIOU_low"), score.get("mIOU_high")
+    return "–" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _seconds(value: float | None) -> str:
+    return NOTHING if value is None else duration(value)
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _table(rows: list[tuple], headers: tuple[str, ...]) -> str:
-    return pd.DataFrame(rows, columns=list(headers)).to_markdown(index=False, disable_numparse=True)
+def _table(rows: Sequence[tuple], headers: tuple[str, ...]) -> str:
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)

@@ -53,12 +53,13 @@ def main() -> None:
     )
     logs = output / "logs" if output else LOGS / "evaluate"
     result = evaluation.evaluate(job, processes=p.device_num, first_device=arguments.device_id, logs=logs)
-    seen = track(records.read(train), records.read_manifest(train)["images"], "fitting the baselines")
+    manifest = records.read_manifest(train)
+    seen = track(records.read(train), manifest["images"], "fitting the baselines")
     fitted = baselines.Baselines(seen)
     result.baselines = baselines.score(
         fitted, track(records.read(record, limit=p.eval_images), result.images, "scoring the baselines")
     )
-    evaluation.write_report(result, record, predictions, report)
+    evaluation.write_report(result, record, predictions, report, trained_pixels=manifest["pixels"])
     metrics = result.metrics() | {"checkpoint_epoch": checkpoint.epoch_of(arguments.checkpoint)}
     write_json((output or METRICS) / "evaluate.json", metrics)
     write_json((output or REPORTS) / "speed" / "evaluate.json", result.speed())

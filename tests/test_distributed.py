@@ -31,7 +31,7 @@ def train(tiny, tmp_path, record):
     def run(name: str, processes: int, **changes) -> State:
         settings = {
             "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
-            "filter_multiplier": 2, "initial_fm": 4, "epochs": 5, "batch_size": 2, "crop_size": 48, "warmup_iters": 1,
+            "filter_multiplier": 2, "initial_fm": 4, "epochs": 5, "batch_size": 2, "crop_size": 80, "warmup_iters": 0,
             "criterion": "ce", "drop_path_keep_prob": 0.7, "bn_momentum": 0.9, "device_num": processes,
             "eval_epochs": 5,
         }  # fmt: skip
@@ -74,7 +74,7 @@ CALM = {"base_lr": 5e-6}
 def test_two_processes_with_an_image_each_equal_one_with_two(train, record):
     # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
     for _, labels in dataset.batches(
-        record, images=2, epoch=0, seed=0, batch_size=2, crop_size=48, ignore_label=255, workers=1
+        record, images=2, epoch=0, seed=0, batch_size=2, crop_size=80, ignore_label=255, workers=1
     ):
         ignored = (labels == 255).sum(axis=(1, 2))
         assert ignored[0] != ignored[1]
@@ -85,4 +85,4 @@ def test_two_processes_with_an_image_each_equal_one_with_two(train, record):
     assert scores[0] == pytest.approx(scores[1], abs=0.01)
     assert scores[0] > 0
     start = train("start", 1, **CALM, epochs=1)
-    assert min(differences(one, start)[1:]) > 1e-4, "the training moves the weights by far more"
+    assert min(differences(one, start)[1:]) > 5e-5, "the training moves the weights by several times that"

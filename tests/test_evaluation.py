@@ -104,9 +104,15 @@ def test_metrics_hold_what_was_promised(score, folder, tmp_path):
 def test_evaluating_twice_gives_equal_metrics_and_the_report_has_its_pictures(score, folder, tmp_path):
     first = score(tmp_path / "p")
     assert score(tmp_path / "p").metrics() == first.metrics()
-    evaluation.write_report(first, folder / "cityscapes_val.mindrecord", tmp_path / "p", tmp_path / "report")
+    evaluation.write_report(
+        first,
+        folder / "cityscapes_val.mindrecord",
+        tmp_path / "p",
+        tmp_path / "report",
+        trained_pixels=dict.fromkeys(CLASS_NAMES, 5),
+    )
     pictures = {p.name for p in (tmp_path / "report").rglob("*.png")}
-    assert {"classes.png", "confusion.png", "worst_01.png", "median.png", "best.png"} <= pictures
+    assert {"classes.png", "frequency.png", "confusion.png", "worst_01.png", "median.png", "best.png"} <= pictures
     assert all(cv2.imread(str(p)) is not None for p in (tmp_path / "report").rglob("*.png"))
     cells = pd.read_csv(tmp_path / "report/confusion.csv")
     assert len(cells) == 19 * 20

@@ -22,9 +22,13 @@ CANNOT_CHANGE_NUMBERS = {
     "adl/curves.py",
     "adl/errors.py",
     "adl/figures.py",
+    "adl/page.py",
     "adl/params.py",
     "adl/progress.py",
+    "adl/quoted.py",
+    "adl/recipes.py",
     "adl/report.py",
+    "adl/runs.py",
     "adl/summary.py",
 }
 
@@ -115,6 +119,7 @@ def test_what_people_need_without_mindspore_imports_without_it():
         "cost",
         "summary",
         "recipes",
+        "runs",
     ]
     code = "import sys; sys.modules['mindspore'] = None\n" + "\n".join(f"import adl.{name}" for name in modules)
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -50,14 +50,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def rows(found: list[Any]) -> pd.DataFrame:
     """A row a run, sorted by steps and then by mIOU."""
-    from adl import quoted, runs
+    from adl import quoted, report, runs
 
     always = ["epochs", "bn_momentum"]
     others = [name for name in runs.differing(found) if name not in always]
     content = []
     for one in sorted(found, key=lambda r: (r.steps, r.score["mIOU"])):
         published = quoted.RUNS.get(one.recipe or "")
-        interval = [one.score.get(name) for name in ("mIOU_low", "mIOU_high")]
         content.append(
             {
                 "run": one.name,
@@ -65,7 +64,7 @@ def rows(found: list[Any]) -> pd.DataFrame:
                 **{name: _value(one.params.get(name)) for name in [*always, *others]},
                 "images": str(one.score["images"]),
                 "mIOU": f"{one.score['mIOU']:.2f}",
-                "95 % interval": "–" if None in interval else "{:.2f} to {:.2f}".format(*interval),
+                "95 % interval": report.interval(one.score),
                 "over seeds": runs.spread(one, found),
                 "mIOU in paper (quoted)": f"{published.paper:.2f}" if published else "",
             }
