@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from dvc.api import DVCFileSystem, all_branches, all_commits, all_tags
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import SCMError
 from dvc_data.index import DataIndexDirError
@@ -25,6 +25,7 @@ WORKSPACE = "workspace"
 EVALUATION = ("ms_infer", "eval_flip", "eval_images")
 NO_RESULT = ("seed", "device_target", "device_num")
 """Parameters by which two runs of one group may differ: the seed, and what only says where it ran."""
+NO_WORKSPACE = "this folder is no DVC workspace: run this in the project's folder."
 _METRICS, _IMAGES = "metrics/evaluate.json", "reports/evaluate/images.npz"
 
 
@@ -69,6 +70,8 @@ def load(revision: str) -> Run:
         trained = json.loads(files.read_text("metrics/train.json"))
         record = json.loads(files.read_text("metrics/mindrecord_train.json"))
         train, evaluate = stages["train"], stages["evaluate"]
+    except NotDvcRepoError:
+        raise AdlError(NO_WORKSPACE) from None
     except (OSError, KeyError, TypeError) as error:
         raise AdlError(f"{revision}: holds no finished run (missing: {error}).") from None
     except (SCMError, DvcException) as error:
@@ -91,8 +94,11 @@ def load(revision: str) -> Run:
 
 def revisions() -> list[str]:
     """Every experiment, tag, branch and commit, and the workspace; the newest commits first."""
-    with Repo() as repo:
-        of_commits = repo.experiments.ls(all_commits=True)
+    try:
+        with Repo() as repo:
+            of_commits = repo.experiments.ls(all_commits=True)
+    except NotDvcRepoError:
+        raise AdlError(NO_WORKSPACE) from None
     experiments = [name for found in of_commits.values() for name, _ in found]
     return [*experiments, *all_tags(), *all_branches(), *(commit[:7] for commit in all_commits()), WORKSPACE]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 from ruamel.yaml import YAML
@@ -20,7 +23,7 @@ from adl.artifacts import digest
 from tests.test_pipeline import wait_for
 from tests.workspace import git, make_workspace, ran, run, set_params, succeeds
 
-LONG = {"epochs": 500, "save_minutes": None}
+LONG = {"epochs": 500, "save_minutes": None, "eval_epochs": 0}
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +107,7 @@ def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(prepar
     set_params(prepared, **LONG, device_num=processes, seed=processes + (10 if shell else 20))
     resumes = False
     for target, number in TO_STAGE + TO_GROUP + TO_DVC:
-        repro = Repro(prepared, shell=shell)
+        repro = Repro(prepared, "dvc", "repro", "--single-item", "train", shell=shell)
         repro.wait_for("resuming at step" if resumes else "first step, with compilation")
         if resumes:
             repro.wait_for("first step, with compilation")
@@ -138,17 +141,28 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(prepar
     resumed = digest(prepared / "models/autodeeplab.ckpt")
     curves = (prepared / "reports/train/plots/metrics/loss.tsv").read_bytes()
 
-    # Finished under this code: put in place again without a step. (DVC's commit may fail after a training.)
-    (prepared / "dvc.lock").write_text((prepared / "dvc.lock").read_text().split("  train:")[0])
-    output = succeeds(prepared, "dvc", "repro", "train", "--no-run-cache")
+    # DVC's commit fails after the training: the lock knows nothing of it, and the next run removes its outputs.
+    set_params(prepared, seed=9)
+    blocked = prepared / "blocked"
+    blocked.mkdir()
+    (blocked / "files").touch()  # a cache that cannot be written, for root too
+    succeeds(prepared, "dvc", "config", "--local", "cache.dir", "../blocked")
+    failed = run(prepared, "dvc", "repro", "train")
+    assert failed.returncode != 0
+    assert "first step" in failed.stdout
+    trained = digest(prepared / "models/autodeeplab.ckpt")
+    succeeds(prepared, "dvc", "config", "--local", "--unset", "cache.dir")
+    output = succeeds(prepared, "dvc", "repro", "train")
     assert "this training was finished before" in output
     assert "first step" not in output
-    assert digest(prepared / "models/autodeeplab.ckpt") == resumed
+    assert digest(prepared / "models/autodeeplab.ckpt") == trained
+    set_params(prepared, seed=1)
 
     # Finished under other code: from step 0.
     (prepared / "adl/loss.py").write_text((prepared / "adl/loss.py").read_text() + "# again\n")
     output = succeeds(prepared, "dvc", "repro", "train")
     assert "resuming" not in output
+    assert "first step" in output
     assert digest(prepared / "models/autodeeplab.ckpt") == resumed, "straight through: the same weights"
     assert (prepared / "reports/train/plots/metrics/loss.tsv").read_bytes() == curves
 
@@ -183,8 +197,11 @@ def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(prepar
     repro.processes()
     stage.kill()
     assert repro.ends() != 0
+    for path in states.glob("*/position_*.npz"):
+        if int(path.stem[-9:]) % 2 == 0:
+            path.unlink()
     output = succeeds(prepared, "dvc", "repro", "train")
-    assert "resuming at step" in output
+    assert int(re.search(r"resuming at step (\d+)", output)[1]) % 2 == 1
     resumed = results(prepared)
 
     succeeds(prepared, "adl", "state", "drop", "--all")
@@ -196,11 +213,16 @@ def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(prepar
     else:
         for name, values in weights(resumed).items():
             np.testing.assert_allclose(values, weights(straight)[name], atol=1e-5 * np.abs(values).max(initial=1))
+        of_both = [pd.read_csv(io.BytesIO(r[CURVES[0]]), sep="\t")["loss"].to_numpy() for r in (resumed, straight)]
+        assert len(of_both[0]) == 30
+        np.testing.assert_allclose(*of_both, rtol=1e-5)
+
+
+CURVES = [f"reports/train/plots/metrics/{name}.tsv" for name in ("loss", "val_mIOU", "learning_rate")]
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    names = ("models/autodeeplab.ckpt", "reports/train/plots/metrics/loss.tsv", "metrics/train.json")
-    return {name: (folder / name).read_bytes() for name in names}
+    return {name: (folder / name).read_bytes() for name in ("models/autodeeplab.ckpt", "metrics/train.json", *CURVES)}
 
 
 def weights(of_run: dict[str, bytes]) -> dict[str, np.ndarray]:
@@ -245,5 +267,41 @@ def test_repro_under_nohup_survives_a_hangup(prepared):
     repro = Repro(prepared, "nohup", "dvc", "repro", "train")
     repro.wait_for("first step, with compilation")
     os.killpg(repro.process.pid, signal.SIGHUP)
+    # To dvc alone: it ignores this one, and nothing changes.
+    repro.process.send_signal(signal.SIGINT)
     assert repro.process.wait(timeout=120) == 0, repro.text()[-2000:]
     assert "train" in locked_stages(prepared)
+
+
+# What Python runs when it starts: rank 1's data goes bad in the middle of the training.
+BROKEN_RANK = """
+import os
+if os.environ.get("ADL_RANK") == "1":
+    import numpy
+    healthy, drawn = numpy.random.default_rng, []
+    def default_rng(*seed):
+        drawn.append(seed)
+        if len(drawn) > 60:
+            raise RuntimeError("rank 1 lost its data")
+        return healthy(*seed)
+    numpy.random.default_rng = default_rng
+"""
+
+
+@pytest.mark.slow
+def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_next_run_resumes(prepared, tmp_path):
+    set_params(prepared, epochs=40, eval_epochs=0, device_num=2, save_minutes=1e-9, seed=11)
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_RANK)
+    repro = Repro(prepared, PYTHONPATH=str(tmp_path))
+    repro.wait_for("first step, with compilation")
+    repro.processes()
+    repro.wait_for("rank 1 failed; the end of its log:", seconds=60)
+    assert repro.ends() != 0
+    assert "Traceback" in repro.text()
+    assert "RuntimeError: rank 1 lost its data" in repro.text()
+    assert "train" not in locked_stages(prepared)
+    again = Repro(prepared)
+    again.wait_for("resuming at step")
+    again.processes()
+    os.killpg(again.process.pid, signal.SIGTERM)
+    assert again.ends() != 0

@@ -151,6 +151,17 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(set
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
 
 
+def test_stop_in_the_middle_of_a_validation_loses_nothing(settings, record, tmp_path, capsys):
+    _, straight = run(settings, record, tmp_path / "straight", eval_epochs=1)
+    # Two steps an epoch and four images to validate: the fourth question is asked while validating.
+    with pytest.raises(training.Stopped, match="step 2 of 4, while validating"):
+        run(settings, record, tmp_path / "a", eval_epochs=1, stop_at=4)
+    _, resumed = run(settings, record, tmp_path / "a", eval_epochs=1)
+    assert "resuming at step 2 of 4" in capsys.readouterr().out
+    assert resumed == straight
+    assert weights(tmp_path / "a") == weights(tmp_path / "straight")
+
+
 def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
     run(settings, record, tmp_path / "a", epochs=5, save_epochs=1, keep_checkpoints=3)
     kept = sorted(p.name for p in (tmp_path / "a/result/intermediate").iterdir())

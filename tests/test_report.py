@@ -1,0 +1,231 @@
+"""The report: the seed's tables, quoted and measured apart, missing metrics named; the page in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from adl import figures, page, report
+from adl.architecture import Architecture
+from adl.cityscapes import CATEGORIES, CLASS_NAMES, LABEL_ID
+from adl.page import Picture
+from adl.params import TRAINING, load
+from adl.report import Results
+from tests.conftest import ROOT
+
+SPEED = {
+    "device": "CPU", "processor": "A Processor", "cores": 2, "mindspore": "2.10.0", "ms_per_step": 412.5,
+    "samples_per_second": 14.5, "total_seconds": 754.0, "compile_seconds": 21.0, "peak_memory_mb": 1234, "devices": 1,
+    "ms_per_image": 98.7, "network_ms_per_image": 87.6, "processes": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path, rng):
+    """Metrics, speeds and a sidecar as the stages write them."""
+    iou = {name: round(float(v), 4) for name, v in zip(CLASS_NAMES, rng.uniform(5, 90, 19), strict=True)} | {
+        "train": None
+    }
+    metrics = {
+        "mindrecord_train": {"images": 480}, "mindrecord_val": {"images": 60},
+        "train": {"steps": 1200, "images": 480, "parameters": 2412432},
+        "evaluate": {
+            "mIOU": 47.8576, "mIOU_low": 45.1, "mIOU_high": 50.2, "images": 60, "checkpoint_epoch": 15,
+            "class_IOU": iou,
+            "category_IOU": dict.fromkeys(CATEGORIES, 50.0), "baseline": {"constant": 1.0, "colour": 19.2},
+        },
+        "export": {"images": 3, "largest_difference": 1e-7, "agreement": 100.0},
+        "infer": {"mIOU": 47.86, "agreement": 99.9999, "images": 60},
+    }  # fmt: skip
+    params = load(ROOT / "params.yaml").model_dump()
+    sidecar = {
+        "architecture": Architecture().to_json(), "data": {"digest": "d" * 64}, "digest": "c" * 64,
+        "params": {name: params[name] for name in TRAINING},
+    }  # fmt: skip
+    for folder in ("metrics", "reports/speed", "models", "data"):
+        (tmp_path / folder).mkdir(parents=True)
+    for stage, content in metrics.items():
+        (tmp_path / f"metrics/{stage}.json").write_text(json.dumps(content))
+    for stage in ("train", "evaluate", "infer"):
+        (tmp_path / f"reports/speed/{stage}.json").write_text(json.dumps(SPEED))
+    (tmp_path / "models/m.ckpt").write_bytes(b"0" * 12_340_000)
+    (tmp_path / "models/m.ckpt.json").write_text(json.dumps(sidecar))
+    (tmp_path / "data/val.json").write_text(json.dumps({"digest": "e" * 64}))
+    return tmp_path
+
+
+def results(files, **changes) -> Results:
+    settings = {
+        "data_path": "data/synthetic",
+        "evaluation": {"ms_infer": False, "eval_flip": True, "eval_images": None},
+        "over_seeds": "47.10 ± 0.66 (n = 3)",
+    } | changes
+    places = (files / "metrics", files / "reports/speed", files / "models/m.ckpt", files / "data/val.json")
+    return Results.read(*places, **settings)
+
+
+def text(files, **changes) -> str:
+    return page.markdown(report.blocks(results(files, **changes), files / "reports"))
+
+
+def section(whole: str, title: str) -> str:
+    return whole.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_accuracy_has_the_quoted_runs_marked_and_this_one_measured(files):
+    rows = [line.split("|") for line in section(text(files), "Accuracy").splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row[1:-1]] for row in rows]
+    assert cells[2][:7] == [
+        "0.5M",
+        "1300",
+        "0.995",
+        "Cityscapes val",
+        "76.16 (quoted)",
+        "75.20 (quoted)",
+        "not measured",
+    ]
+    assert [row[9] for row in cells[2:5]] == ["42 h (quoted)", "82 h (quoted)", "125 h (quoted)"]
+    assert cells[-1] == [
+        "1,200 steps", "15", "0.995", "synthetic scenes, val", "", "", "**47.86**", "45.10 to 50.20",
+        "47.10 ± 0.66 (n = 3)", "12 min 34 s",
+    ]  # fmt: skip
+
+
+def test_performance_tables_have_quoted_and_measured_apart(files):
+    training, inference = (section(text(files), f"{kind} performance") for kind in ("Training", "Inference"))
+    assert re.search(r"\| Speed +\| 589\.757 ms/step \(8 devices\) +\| 412\.5 ms/step, 14\.5 images/s +\|", training)
+    assert re.search(r"\| Checkpoint +\| 85\.37 MB +\| 12\.34 MB +\|", training)
+    assert re.search(r"\| Total time +\| \(42, 82, 125\) hours \(8 devices\) +\| 12 min 34 s", training)
+    assert re.search(r"\| Speed +\| 1677\.48 ms/image +\| 98\.7 ms/image with its mirror image", inference)
+    assert "98.7 ms/image, 87.6 in the network, 1 process" in inference
+    assert "2021 (quoted)" in training
+    assert "this run (measured)" in training
+
+
+def test_classes_are_sorted_and_an_absent_one_is_last(files):
+    rows = re.findall(r"^\| ([a-z ]+?) +\| ([\d.]+|–) +\|$", section(text(files), "Classes"), re.MULTILINE)[:19]
+    values = [float(value) for _, value in rows if value != "–"]
+    assert values == sorted(values, reverse=True)
+    assert rows[-1] == ("train", "–")
+    assert {name for name, _ in rows} == set(CLASS_NAMES)
+
+
+def test_parameters_architecture_and_digests_are_stated(files):
+    whole = text(files)
+    assert "2,412,432 trainable parameters" in whole
+    assert all(f"`{name}`" in section(whole, "Parameters") for name in (*TRAINING, "ms_infer", "eval_flip"))
+    for digest in ("d", "e", "c"):
+        assert f"`{digest * 16}`" in whole
+    assert "the last checkpoint (epoch 15 of 15), not chosen by its score on val" in whole
+
+
+def test_partial_evaluations_say_so(files):
+    assert "Partial" not in text(files)
+    score = json.loads((files / "metrics/evaluate.json").read_text())
+    (files / "metrics/evaluate.json").write_text(json.dumps(score | {"images": 20, "checkpoint_epoch": 10}))
+    assert "**Partial: 20 of 60 val images were evaluated.**" in text(files)
+    assert "an intermediate checkpoint (epoch 10 of 15)" in text(files)
+    (files / "metrics/evaluate.json").write_text(json.dumps(score))
+    assert "**Partial: the val record holds 60 images, Cityscapes has 500.**" in text(files, data_path="/data/cs")
+    assert "embedded synthetic" not in text(files, data_path="/data/cs")
+
+
+@pytest.mark.parametrize("stage", [*report.STAGES, "nothing"])
+def test_missing_metric_is_named_and_the_rest_stands(files, stage):
+    if stage == "nothing":
+        for folder in ("metrics", "reports/speed", "models"):
+            shutil.rmtree(files / folder)
+        whole = text(files)
+        assert "**Nothing was evaluated yet**: `dvc repro` does it." in whole
+    else:
+        (files / f"metrics/{stage}.json").unlink()
+        (files / f"reports/speed/{stage}.json").unlink(missing_ok=True)
+        whole = text(files)
+    assert "589.757 ms/step" in whole
+    if stage in ("train", "evaluate", "nothing"):
+        assert report.NOTHING in whole
+    assert "not drawn yet" in page.web_page(report.blocks(results(files), files / "reports"))
+
+
+@pytest.fixture
+def web_page(files, rng):
+    """A page with every kind of picture, as the stages draw them."""
+    metrics = json.loads((files / "metrics/evaluate.json").read_text())
+    counts = rng.integers(0, 10_000, (19, 20)) + 200_000 * np.eye(19, 20, dtype=int)
+    folder = files / "reports/evaluate"
+    figures.save(figures.class_bars(metrics["class_IOU"], metrics["baseline"]), folder / "classes.png")
+    pixels = {name: int(n) for name, n in zip(CLASS_NAMES, rng.integers(1e3, 1e7, 19), strict=True)}
+    figures.save(figures.frequency_against_iou(pixels, metrics["class_IOU"]), folder / "frequency.png")
+    figures.save(figures.confusion_matrix(counts), folder / "confusion.png")
+    history = [{"epoch": i + 1, "loss": 3 / (i + 1), "learning_rate": 0.01} for i in range(10)]
+    history[4]["val_mIOU"] = history[9]["val_mIOU"] = 30.0
+    figures.save(figures.learning_curves(history), files / "reports/train/curves.png")
+    image = rng.integers(0, 255, (64, 128, 3), dtype=np.uint8)
+    truth = LABEL_ID[rng.integers(0, 19, (64, 128))]
+    figures.save(figures.overlay(image, truth, truth[::-1], title="x"), folder / "overlays/worst_01.png")
+    path = files / "index.html"
+    path.write_text(page.web_page(report.blocks(results(files), files / "reports")))
+    return path
+
+
+def test_page_has_its_pictures_inside(web_page):
+    text = web_page.read_text()
+    assert text.count('src="data:image/png;base64,') == 5
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
+    assert "not drawn yet" not in text
+    for anchor in re.findall(r'href="#([^"]+)"', text):
+        assert f'id="{anchor}"' in text
+    assert page.web_page([Picture(web_page.parent / "none.png", "a < b")]).count("a &lt; b: not drawn yet") == 1
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, with its log and its requests."""
+    from selenium import webdriver
+
+    program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if not (program and driver):
+        pytest.skip("Chromium and its driver are not installed (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
+        yield chrome
+
+
+# Pairs of elements with text of their own whose boxes overlap, where neither holds the other.
+OVERLAPS = """
+const own = [...document.querySelectorAll('body *')].filter(e =>
+  [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.getClientRects().length);
+const boxes = own.map(e => [e, e.getBoundingClientRect()]);
+const found = [];
+for (const [a, p] of boxes) for (const [b, q] of boxes)
+  if (a !== b && !a.contains(b) && !b.contains(a) && !(a.closest('.wide') && b.closest('.wide') !== a.closest('.wide'))
+      && !(b.closest('.wide') && b.closest('.wide') !== a.closest('.wide'))
+      && p.left < q.right - 1 && q.left < p.right - 1 && p.top < q.bottom - 1 && q.top < p.bottom - 1)
+    found.push(a.textContent.slice(0, 40) + ' / ' + b.textContent.slice(0, 40));
+return found;
+"""
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_page_opens_from_disk_without_errors_requests_or_overlaps(browser, web_page, width):
+    browser.get_log("performance")
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    browser.get(web_page.as_uri())
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    requested = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in requested if not url.startswith("data:")] == [web_page.as_uri()]
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 100)")
+    assert browser.execute_script(OVERLAPS) == []

@@ -1,0 +1,199 @@
+"""`adl table` and `adl compare` over real DVC experiments of a small repository whose stages take no time."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adl.cityscapes import CLASS_NAMES
+from adl.params import TRAINING
+from tests.conftest import ROOT
+from tests.workspace import git, run, set_params, succeeds
+
+# Writes what the stages of the project write, with scores that follow from the parameters.
+STAGE = f"""
+import json, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+import numpy as np
+from ruamel.yaml import YAML
+from adl.scoring import Confusion
+from adl.cityscapes import CLASSES
+p = YAML(typ="safe").load(Path("params.yaml"))
+def write(path, content):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(content))
+if sys.argv[1] == "train":
+    write("models/autodeeplab.ckpt", p)
+    write("metrics/train.json", {{"steps": 80 * p["epochs"]}})
+else:
+    share = 0.4 + p["bn_momentum"] / 10 + p["epochs"] / 1000 + p["seed"] / 100
+    rng = np.random.default_rng(0)
+    matrices = np.zeros((20, 34, 34), np.int64)
+    for i in range(20):
+        for label in CLASSES:
+            right = round(1000 * share + 50 * rng.normal())
+            matrices[i, label.id, label.id], matrices[i, label.id, 0] = right, 1000 - right
+    Path("reports/evaluate").mkdir(parents=True, exist_ok=True)
+    np.savez_compressed("reports/evaluate/images.npz", names=[str(i) for i in range(20)], matrices=matrices)
+    whole = Confusion(matrices.sum(axis=0))
+    percent = lambda values: {{name: round(100 * v, 4) for name, v in values.items()}}
+    write("metrics/evaluate.json", {{
+        "mIOU": round(100 * whole.mean_iou(), 4), "mIOU_low": 1.0, "mIOU_high": 99.0, "images": 20,
+        "class_IOU": percent(whole.class_iou()), "category_IOU": percent(whole.category_iou()),
+    }})
+"""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A first run, two experiments, two more seeds, and a commit of one of them."""
+    folder = tmp_path_factory.mktemp("runs") / "repository"
+    for name in ("pipeline/recipes", "architectures", ".dvc/config", "params.yaml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, folder / name)
+    (folder / "stage.py").write_text(STAGE)
+    (folder / "data.txt").write_text("data")
+    (folder / "metrics").mkdir()
+    (folder / "metrics/mindrecord_train.json").write_text('{"images": 480}')
+    stages = {
+        "train": {
+            "cmd": f"{sys.executable} stage.py train", "deps": ["data.txt"], "params": list(TRAINING),
+            "outs": ["models/autodeeplab.ckpt"], "metrics": [{"metrics/train.json": {"cache": False}}],
+        },
+        "evaluate": {
+            "cmd": f"{sys.executable} stage.py evaluate", "deps": ["models/autodeeplab.ckpt"],
+            "params": ["ms_infer", "eval_flip", "eval_images"],
+            "outs": ["reports/evaluate"], "metrics": [{"metrics/evaluate.json": {"cache": False}}],
+        },
+    }  # fmt: skip
+    (folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    (folder / ".gitignore").write_text("/models\n/reports\n")
+    git(folder, "init", "-q", "-b", "main")
+    for name, value in (("user.name", "t"), ("user.email", "t@example.org")):
+        git(folder, "config", name, value)
+    succeeds(folder, "dvc", "repro")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "first run")
+    experiment(folder, "momentum", "bn_momentum=0.9")
+    experiment(folder, "longer", "bn_momentum=0.995", "epochs=40")
+    experiment(folder, "seed-1", "epochs=15", "seed=1")
+    experiment(folder, "seed-2", "seed=2")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "seed 2")
+    return folder
+
+
+def experiment(folder, name: str, *values: str) -> None:
+    succeeds(folder, "dvc", "exp", "run", "-n", name, *(part for value in values for part in ("-S", value)))
+
+
+def table(folder, *arguments: str) -> pd.DataFrame:
+    text = succeeds(folder, "adl", "table", "--format", "csv", *arguments)
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).set_index("run")
+
+
+def test_every_experiment_and_commit_is_a_row_with_its_own_values(repository):
+    found = table(repository)
+    assert set(found.index) == {"momentum", "longer", "seed-1", "seed-2", commit(repository, "HEAD~1")}
+    assert found["epochs"].to_dict() | {} == {
+        "momentum": "15", "longer": "40", "seed-1": "15", "seed-2": "15", commit(repository, "HEAD~1"): "15",
+    }  # fmt: skip
+    assert found.loc["momentum", "bn_momentum"] == "0.9"
+    assert found.loc["longer", "Itr"] == "3,200"
+    assert found.loc["seed-2", "seed"] == "2"
+    assert "batch_size" not in found, "equal in all runs"
+    # 0.4 + momentum / 10 + epochs / 1000 + seed / 100, in percent, up to the noise that all runs share
+    assert float(found.loc["momentum", "mIOU"]) == pytest.approx(50.5, abs=1)
+    gain = float(found.loc["longer", "mIOU"]) - float(found.loc["momentum", "mIOU"])
+    assert gain == pytest.approx(2.5 + 0.95, abs=0.02)
+
+
+def commit(folder, revision: str) -> str:
+    return run(folder, "git", "rev-parse", revision).stdout[:7]
+
+
+def test_runs_that_differ_only_in_the_seed_share_mean_and_deviation(repository):
+    found = table(repository)
+    first = commit(repository, "HEAD~1")
+    group = [float(found.loc[name, "mIOU"]) for name in (first, "seed-1", "seed-2")]
+    expected = f"{np.mean(group):.2f} ± {np.std(group, ddof=1):.2f} (n = 3)"
+    assert [found.loc[name, "over seeds"] for name in (first, "seed-1", "seed-2")] == [expected] * 3
+    assert found.loc["momentum", "over seeds"] == "n = 1"
+
+
+def test_clone_that_only_has_the_commits_shows_their_rows(repository, tmp_path):
+    git(tmp_path, "clone", "-q", str(repository), "clone")
+    found = table(tmp_path / "clone")
+    assert set(found.index) == {"main", commit(repository, "HEAD~1")}
+    assert found.loc["main", "seed"] == "2"
+    shown = succeeds(tmp_path / "clone", "adl", "compare", "HEAD~1", "main", "--output", "c.png")
+    assert "no interval of the difference" in shown
+    assert "`dvc pull` or `dvc repro`" in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(("format", "word"), [("markdown", "| momentum"), ("latex", r"\toprule"), ("html", "<table>")])
+def test_other_formats(repository, tmp_path, format, word):
+    assert word in succeeds(repository, "adl", "table", "--format", format)
+    succeeds(repository, "adl", "table", "momentum", "longer", "--format", format, "--output", str(tmp_path / "t"))
+    assert "longer" in (tmp_path / "t").read_text()
+
+
+def test_comparison_has_each_class_its_difference_and_a_paired_interval(repository, tmp_path):
+    picture = tmp_path / "c.png"
+    shown = succeeds(repository, "adl", "compare", "momentum", "longer", "--output", str(picture))
+    one, other = (
+        json.loads(run(repository, "git", "show", f"{exp}:metrics/evaluate.json").stdout) for exp in refs(repository)
+    )
+    for name in CLASS_NAMES:
+        row = next(line for line in shown.splitlines() if line.startswith(f"| {name} "))
+        values = one["class_IOU"][name], other["class_IOU"][name]
+        cells = [cell.strip() for cell in row.split("|")[2:5]]
+        assert cells == [f"{values[0]:.2f}", f"{values[1]:.2f}", f"{values[1] - values[0]:+.2f}"]
+    assert "longer − momentum: +3.4" in shown
+    assert "95 % interval +3.4" in shown, "the same noise in both: the pairs differ by the same on every image"
+    assert "more than the choice of images explains" in shown
+    assert picture.stat().st_size > 10_000
+
+
+def refs(folder) -> list[str]:
+    listed = run(folder, "git", "for-each-ref", "refs/exps", "--format", "%(refname)").stdout.split()
+    return [next(ref for ref in listed if ref.endswith(f"/{name}")) for name in ("momentum", "longer")]
+
+
+def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tmp_path):
+    refused = run(repository, "adl", "table", "nowhere")
+    assert refused.returncode == 2
+    assert "nowhere: no such branch, tag, commit or experiment" in refused.stderr
+    git(tmp_path, "clone", "-q", str(repository), "clone")
+    (tmp_path / "clone/metrics/evaluate.json").write_text('{"mIOU": 99.0}')
+    refused = run(tmp_path / "clone", "adl", "table", "workspace")
+    assert refused.returncode == 2
+    assert "workspace: its metrics are not those of its dvc.lock" in refused.stderr
+    # A parameter that was changed and not run does not change what the run is said to be.
+    git(tmp_path / "clone", "restore", ".")
+    set_params(tmp_path / "clone", epochs=99)
+    assert table(tmp_path / "clone", "workspace").loc["workspace", "epochs"] == "15"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused = run(empty, "adl", "table")
+    assert refused.returncode == 2
+    assert refused.stderr == "error: this folder is no DVC workspace: run this in the project's folder.\n"
+
+
+def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
+    from adl import recipes, runs
+
+    monkeypatch.chdir(ROOT)
+    p = recipes.load("cityscapes-1.0M", {}).model_dump()
+    one = runs.Run("x", p | {"seed": 3}, {}, {"mIOU": 77.0, "images": 500}, 502_200, 2975)
+    assert one.recipe == "cityscapes-1.0M"
+    assert runs.Run("x", p | {"epochs": 5}, {}, one.score, 1, 2975).recipe is None
+    assert runs.Run("x", p, {}, one.score, 1, 480).recipe is None, "not the whole of Cityscapes"
