@@ -6,7 +6,9 @@ BIN := .venv/bin
 # What is run here must see the environment's own programs, as after `source .venv/bin/activate`.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: repro test test-slow lint restore
+.PHONY: environment repro test test-slow lint bench restore
+
+environment: .venv/complete
 
 repro: .venv/complete
 	$(RUN) dvc repro
@@ -24,6 +26,10 @@ lint: .venv/complete
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+
+bench: .venv/complete
+	$(RUN) python benchmarks/check_data.py
+	$(RUN) python benchmarks/training_cost.py
 
 restore: .venv/complete
 	@echo "Discarding these changes, and bringing back the data and models of the last commit:"

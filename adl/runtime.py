@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -93,6 +94,15 @@ def machine(device_target: str) -> dict[str, str | int]:
         "cores": cores(),
         "mindspore": ms.__version__,
     }
+
+
+def peak_memory() -> int:
+    """Bytes: the most that this process took, of the device where it has memory of its own, else of the machine."""
+    if on_ascend():
+        import mindspore as ms
+
+        return ms.runtime.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 class Independent:

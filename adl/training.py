@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import resource
 import shutil
 import sys
 import time
@@ -453,7 +452,7 @@ class Loop:
             "ms_per_step": round(1000 * usual, 1),
             "samples_per_second": round(self.params.batch_size / usual, 2),
             "compile_seconds": round(self.seconds[0] - usual, 1) if len(self.seconds) > 1 else None,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_memory_mb": runtime.peak_memory() // 2**20,
             "devices": self.world.size,
             **runtime.machine(self.params.device_target),
         }

@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import mindspore as ms
 import psutil
 import pytest
 
-from adl import cityscapes, synthetic
+from adl import checkpoint, cityscapes, synthetic
 from adl.artifacts import digest, write_image
 from tests import test_cityscapes
 from tests.workspace import files, git, ran, run, set_params, succeeds
@@ -159,6 +160,19 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
     command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "models/autodeeplab.ckpt", "--output", "elsewhere")
     succeeds(workspace, *command)
     assert json.loads((workspace / "elsewhere/evaluate.json").read_text()) == first
+
+    # A file with the names of 2021 and no sidecar takes its architecture from the parameters.
+    stored = ms.load_checkpoint(str(workspace / "models/autodeeplab.ckpt"))
+    old = [{"name": checkpoint.name_2021(name, use_abn=True), "data": value} for name, value in stored.items()]
+    ms.save_checkpoint(old, str(workspace / "pretrained/old.ckpt"))
+    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "pretrained/old.ckpt", "--output", "old")
+    assert "2021 names" in succeeds(workspace, *command)
+    assert json.loads((workspace / "old/evaluate.json").read_text()) == first | {"checkpoint_epoch": None}
+
+    # The table over experiments, with the real stages.
+    table = succeeds(workspace, "adl", "table")
+    assert f"{first['mIOU']:.2f}" in table
+    assert "| 0.5 " in table
 
 
 def draw(root: Path, frames: list[tuple[str, str]], *, height: int) -> None:

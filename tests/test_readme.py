@@ -26,6 +26,11 @@ def lines() -> list[str]:
     """Every line of every bash block, without its comment."""
     found = []
     for page in PAGES:
+        # Commands in running text too.
+        inline = re.findall(
+            r"`((?:adl|dvc|make|python -m|source) [^`]+)`", (ROOT / page).read_text().replace("\n", " ")
+        )
+        found += [command for command in inline if not re.search(r"[A-Z]{4}|…", command)]
         for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
             found += [line for text in block.splitlines() if (line := text.split("  #")[0].strip())]
     return found
@@ -117,3 +122,10 @@ def test_pages_name_only_files_that_exist():
             assert (ROOT / name).exists(), name
         for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", text):
             assert (ROOT / target).exists(), target
+
+
+def test_map_of_the_house_has_every_room():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rooms = [p for p in (ROOT / "adl").iterdir() if not p.name.startswith("__")]
+    missing = [p.name for p in rooms if f"adl/{p.name}" not in text]
+    assert not missing

@@ -22,6 +22,7 @@ from adl.inference import label_maps, passes
 from adl.loss import CrossEntropy
 from adl.optimizer import momentum
 from adl.records import read, read_manifest
+from adl.runtime import ALONE
 from adl.scoring import Confusion
 from adl.state import State
 from tests.conftest import ROOT
@@ -187,6 +188,37 @@ def test_weights_of_other_classes_start_a_training_without_their_classifier(sett
     name = "decoder.refine.0.conv.weight"
     np.testing.assert_array_equal(stored[name].asnumpy(), dict(other.parameters_and_names())[name].asnumpy())
     assert stored["decoder.classifier.weight"].shape[0] == 19
+
+
+def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32(settings, tiny, tmp_path):
+    # Training with it needs Ascend; how the cells are wrapped can be seen anywhere.
+    p = params.load(ROOT / "params.yaml", **settings).model_copy(update={"amp_level": "O2"})
+    net = network.build(tiny)
+    names = set(checkpoint.native(net))
+    loop = training.Loop(
+        net, p, training.Plan(4, 2, 4, 0), tmp_path, State(tmp_path), ALONE, lambda: False, None, lambda *_, **__: None
+    )
+    assert set(loop.parameters) == names
+    assert {name for name, _ in net.parameters_and_names()} != names, "the cells were wrapped"
+    checkpoint.save(loop.parameters, tmp_path / "m.ckpt")
+    assert checkpoint.load(network.build(tiny), tmp_path / "m.ckpt").parameters == len(names)
+    kinds = {name: value.dtype for name, value in loop.parameters.items()}
+    assert {kinds[n] for n in kinds if ".gamma" in n or ".moving_" in n} == {ms.float32}
+
+
+def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkeypatch):
+    monkeypatch.setattr(training, "LINE_EVERY", 0)
+    reporter = training.Reporter(1000)
+    seconds = [30.0]
+    reporter.step(0, 901, 1.0, 0.1, seconds)  # resumed at 900
+    for position in range(902, 922):
+        seconds.append(2.0)
+        reporter.step(0, position, 1.0, 0.1, seconds)
+    shown = capsys.readouterr()
+    assert "first step, with compilation: 30.0 s" in shown.out
+    assert "from 20 steps: 2 min 38 s for the remaining 79" in shown.out
+    assert "step 921/1000" in shown.err
+    assert "2.00 s/step, 2 min 38 s left" in shown.err
 
 
 def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_path):
