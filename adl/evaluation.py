@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +40,8 @@ Row = tuple[str, np.ndarray, np.ndarray]
 class Counts:
     """What was counted on some images. matrices: mode → (images, 34, 34) pixels, truth × prediction, by label id.
 
-    seconds: of each image, all in all; network_seconds: from the image on the host to the label maps on the host.
+    seconds: of each image, all in all; network_seconds: from the image on the host to the label maps on the host; NaN
+    where a graph was compiled for it.
     """
 
     names: list[str]
@@ -118,7 +120,7 @@ class Evaluation:
     def metrics(self) -> dict[str, Any]:
         confusion = self.confusion()
         class_iou, category_iou = confusion.class_iou(), confusion.category_iou()
-        low, high = interval(bootstrap([self.counts.matrices[self.selected]])[0])
+        low, high = interval(bootstrap([self.counts.matrices[self.selected]])[0]) if self.images > 1 else (None, None)
         return {
             "mIOU": percent(confusion.mean_iou()),
             "mIOU_low": percent(low),
@@ -136,13 +138,10 @@ class Evaluation:
         }
 
     def speed(self) -> dict[str, Any]:
-        """The usual image's time in one process; the first one, with the compilation, is left out."""
-        whole, network = (
-            1000 * float(np.median(v[1:] or v)) for v in (self.counts.seconds, self.counts.network_seconds)
-        )
+        """The usual image's time in one process, without those that waited for a compilation."""
         return {
-            "ms_per_image": round(whole, 1),
-            "network_ms_per_image": round(network, 1),
+            "ms_per_image": _usual_ms(self.counts.seconds),
+            "network_ms_per_image": _usual_ms(self.counts.network_seconds),
             "modes": len(self.counts.matrices),
             "processes": self.processes,
             **runtime.machine(self.device_target),
@@ -192,7 +191,7 @@ def count(network: nn.Cell, job: Job, world: World = ALONE) -> Counts:
     found: list[tuple[str, dict[str, np.ndarray], float, float]] = []
 
     def results() -> Iterator[None]:
-        began = time.perf_counter()
+        began, compiled = time.perf_counter(), set[tuple[int, ...]]()
         for batch in _batches(records.read(Path(job.record), limit=job.limit, world=world), job.batch_size):
             names, images, labels = zip(*batch, strict=True)
             # A part of a batch is filled up, so that one graph serves all.
@@ -204,6 +203,9 @@ def count(network: nn.Cell, job: Job, world: World = ALONE) -> Counts:
             for i, name in enumerate(names):
                 write_image(prediction_path(Path(job.predictions), name), LABEL_ID[maps[at_scale_1][i]])
             in_all = (time.perf_counter() - began) / len(batch)
+            if whole.shape not in compiled:
+                compiled.add(whole.shape)
+                in_all = in_network = math.nan
             found.extend((name, of_image, in_all, in_network) for name, of_image in zip(names, matrices, strict=True))
             yield from itertools.repeat(None, len(batch))
             began = time.perf_counter()
@@ -216,6 +218,11 @@ def count(network: nn.Cell, job: Job, world: World = ALONE) -> Counts:
         seconds=[in_all for *_, in_all, _ in found],
         network_seconds=[in_network for *_, in_network in found],
     )
+
+
+def _usual_ms(seconds: Sequence[float]) -> float | None:
+    counted = [value for value in seconds if not math.isnan(value)]
+    return round(1000 * float(np.median(counted)), 1) if counted else None
 
 
 def _matrix(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -243,6 +250,9 @@ def write_report(
     counts = evaluation.confusion().of_classes()
     with replacing_folder(folder) as target:
         write_csv(target / "classes.csv", pd.DataFrame(metrics["class_IOU"].items(), columns=["class", "IoU"]))
+        # DVC's plots sort the values of a CSV as text.
+        rows = [{"class": name, "IoU": iou} for name, iou in metrics["class_IOU"].items() if iou is not None]
+        write_json(target / "classes.json", rows)
         columns = [*CLASS_NAMES, "void"]
         cells = [(CLASS_NAMES[row], columns[column], int(n)) for (row, column), n in np.ndenumerate(counts)]
         write_csv(target / "confusion.csv", pd.DataFrame(cells, columns=["truth", "predicted", "pixels"]))
@@ -256,22 +266,24 @@ def write_report(
         figures.save(figures.frequency_against_iou(trained_pixels, metrics["class_IOU"]), target / "frequency.png")
         figures.save(figures.confusion_matrix(counts), target / "confusion.png")
         chosen = _chosen(per_image)
-        rows = track(records.read(record, limit=evaluation.images), evaluation.images, "drawing overlays")
-        for name, image, label in rows:
-            if name in chosen:
+        images = records.read(record, limit=evaluation.images)
+        for name, image, label in track(images, evaluation.images, "drawing overlays"):
+            for pick in chosen.get(name, ()):
                 predicted = cv2.imread(str(prediction_path(predictions, name)), cv2.IMREAD_UNCHANGED)
                 title = f"{name}: mIOU of this image {100 * per_image[name]:.1f} %"
                 figure = figures.overlay(image[..., ::-1], LABEL_ID[label], predicted, title=title)
-                figures.save(figure, target / "overlays" / f"{chosen[name]}.png")
+                figures.save(figure, target / "overlays" / f"{pick}.png")
 
 
-def _chosen(per_image: dict[str, float]) -> dict[str, str]:
-    """Image → name of its overlay: the worst ones, one of the middle and the best."""
+def _chosen(per_image: dict[str, float]) -> dict[str, list[str]]:
+    """Image → names of its overlays: the worst ones, the one in the middle and the best."""
     ranked = sorted(per_image, key=lambda name: (per_image[name], name))
-    picks = {f"worst_{i + 1:02d}": i for i in range(min(WORST, len(ranked)))}
-    # Where there are few images, the later name stays.
-    picks |= {"best": len(ranked) - 1, "median": len(ranked) // 2}
-    return {ranked[i]: pick for pick, i in picks.items()}
+    picks = {f"worst_{i + 1:02d}": name for i, name in enumerate(ranked[:WORST])}
+    picks |= {"median": ranked[len(ranked) // 2], "best": ranked[-1]}
+    chosen: dict[str, list[str]] = {}
+    for pick, name in picks.items():
+        chosen.setdefault(name, []).append(pick)
+    return chosen
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import matplotlib
 
 matplotlib.use("Agg")
@@ -28,6 +29,17 @@ def save(figure: Figure, path: Path, *, dpi: int = 100) -> None:
         # Without the version of matplotlib in the file, equal pictures are equal files.
         figure.savefig(temporary, dpi=dpi, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
+
+
+def preview(picture: Path, target: Path, *, most_bytes: int = 500_000) -> None:
+    """Copy a picture, as much smaller as its size in bytes asks for."""
+    image = cv2.imread(str(picture))
+    content = picture.read_bytes()
+    while len(content) > most_bytes:
+        image = cv2.resize(image, None, fx=0.85, fy=0.85, interpolation=cv2.INTER_AREA)
+        content = cv2.imencode(".png", image)[1].tobytes()
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)
 
 
 def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def markdown(content: Sequence[Block]) -> str:
 
 def web_page(content: Sequence[Block]) -> str:
     """One HTML file that needs nothing else: pictures are inside."""
-    render = MarkdownIt("commonmark").enable("table").render
+    render = MarkdownIt("commonmark", {"html": False}).enable("table").render
     body = "\n".join(_figure(b) if isinstance(b, Picture) else render(b) for b in content)
     # Wide tables scroll in themselves, not the page; headings can be linked to.
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")

@@ -27,7 +27,8 @@ class Results:
     """All that a report is made from. metrics, speed: stage → content, empty where it has not run.
 
     sidecar: of the checkpoint that was scored. val_digest: of the data that it was scored on. evaluation: how.
-    over_seeds: mean ± standard deviation of the runs that differ only in their seed, as text.
+    over_seeds: mean ± standard deviation of the runs that differ only in their seed, as text. recipe: the published one
+    that this run followed.
     """
 
     metrics: Mapping[str, dict[str, Any]]
@@ -38,6 +39,7 @@ class Results:
     data_path: str
     evaluation: Mapping[str, Any]
     over_seeds: str
+    recipe: str | None
 
     @classmethod
     def read(
@@ -49,7 +51,8 @@ class Results:
         *,
         data_path: str,
         evaluation: Mapping[str, Any],
-        over_seeds: str,
+        over_seeds: str = "",
+        recipe: str | None = None,
     ) -> Results:
         sidecar = checkpoint.with_name(f"{checkpoint.name}.json")
         return cls(
@@ -61,6 +64,7 @@ class Results:
             data_path=data_path,
             evaluation=evaluation,
             over_seeds=over_seeds,
+            recipe=recipe,
         )
 
     @property
@@ -86,9 +90,10 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         "## Accuracy",
         _accuracy(results),
         "Quoted: Auto-DeepLab-S on Cityscapes val, 8 × Ascend 910, batch 16, crop 769, with mirror. mIOU 2021 and "
-        f"times: {quoted.MODEL_ZOO}. In paper: {quoted.PAPER}, as quoted there. Nobody has measured them with this "
-        "project. The interval: 95 % of 1000 resamplings of the images; other seeds are not in it. Over seeds: mean ± "
-        "standard deviation of the finished runs in git and DVC that differ only in `seed`.",
+        f"times: {quoted.MODEL_ZOO}. In paper: {quoted.PAPER}, as quoted there, and for the run with drop path the "
+        "paper itself. The interval: 95 % of 1000 resamplings of the images; other seeds are not in it. Over seeds: "
+        "mean ± standard deviation of the finished runs in git and DVC that differ only in `seed`.",
+        _scores(results.metrics["evaluate"]),
         "## Training performance",
         _side_by_side(quoted.TRAINING, _training(results)),
         "## Inference performance",
@@ -111,8 +116,8 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         "## Where it fails",
         "`reports/evaluate/images.csv` ranks all images; `reports/evaluate/overlays` has the worst ones.",
         *[
-            Picture(path, f"Number {i} from the bottom" if path.stem.startswith("worst") else path.stem)
-            for i, path in enumerate(sorted((evaluate / "overlays").glob("worst_*.png")), start=1)
+            Picture(path, f"Number {int(path.stem.removeprefix('worst_'))} from the bottom")
+            for path in sorted((evaluate / "overlays").glob("worst_*.png"))
         ],
         "## The exported file",
         _exported(results.metrics),
@@ -139,51 +144,62 @@ def _what_this_is(results: Results) -> list[str]:
     elif not results.embedded and there != SPLIT_SIZES["val"]:
         lines.append(f"**Partial: the val record holds {there} images, Cityscapes has {SPLIT_SIZES['val']}.**")
     epoch, epochs = score.get("checkpoint_epoch"), (results.sidecar or {}).get("params", {}).get("epochs")
-    which = "the last checkpoint" if epoch == epochs else "an intermediate checkpoint"
+    which = f"{'the last' if epoch == epochs else 'an intermediate'} checkpoint (epoch {epoch} of {epochs})"
+    if epoch is None or epochs is None:
+        which = "a checkpoint that does not say after which epoch it was saved"
     lines.append(
-        f"Evaluated: {counted} val images, mode `{results.mode}`, counted as the official script counts; {which} "
-        f"(epoch {epoch} of {epochs}), not chosen by its score on val."
+        f"Evaluated: {counted} val images, mode `{results.mode}`, counted as the official script counts; {which}, not "
+        "chosen by its score on val."
     )
     return lines
 
 
 def _accuracy(results: Results) -> str:
-    rows = [
-        (
-            run.iterations,
-            run.epochs,
-            run.bn_momentum,
-            "Cityscapes val",
-            "–" if run.miou is None else f"{run.miou:.2f} (quoted)",
-            f"{run.paper:.2f} (quoted)",
-            "not measured",
-            "",
-            "",
-            "–" if run.hours is None else f"{run.hours} h (quoted)",
-        )
-        for run in quoted.RUNS.values()
-    ]
-    score, trained = results.metrics["evaluate"], results.metrics["train"]
-    params = (results.sidecar or {}).get("params", {})
-    rows.append(
-        (
-            f"{trained['steps']:,} steps" if trained else NOTHING,
-            params.get("epochs", "–"),
-            params.get("bn_momentum", "–"),
-            f"{results.data}, val",
-            "",
-            "",
-            f"**{score['mIOU']:.2f}**" if score else NOTHING,
-            interval(score),
-            results.over_seeds,
-            _seconds(results.speed["train"].get("total_seconds")),
-        )
-    )
     headers = (
         "Itr", "epochs", "bn_momentum", "data", "mIOU 2021", "mIOU in paper", "mIOU of this project", "95 % interval",
         "over seeds", "total training time",
     )  # fmt: skip
+    score, trained = results.metrics["evaluate"], results.metrics["train"]
+    time = results.speed["train"].get("total_seconds")
+    measured = (f"**{score['mIOU']:.2f}**" if score else NOTHING, interval(score), results.over_seeds)
+    rows = []
+    for recipe, run in quoted.RUNS.items():
+        published = "–" if run.miou is None else f"{run.miou:.2f} (quoted)"
+        hours = "–" if run.hours is None else f"{run.hours} h (quoted)"
+        mine = measured if recipe == results.recipe else ("not measured", "", "")
+        if recipe == results.recipe and time is not None:
+            hours += f", {_seconds(time)} (measured)"
+        rows.append(
+            (
+                run.iterations,
+                run.epochs,
+                run.bn_momentum,
+                "Cityscapes val",
+                published,
+                f"{run.paper:.2f} (quoted)",
+                *mine,
+                hours,
+            )
+        )
+    if results.recipe is None:
+        params = (results.sidecar or {}).get("params", {})
+        steps = f"{trained['steps']:,} steps" if trained else NOTHING
+        about = (steps, params.get("epochs", "–"), params.get("bn_momentum", "–"), f"{results.data}, val")
+        rows.append((*about, "", "", *measured, _seconds(time)))
     return _table(rows, headers)
+
+
+def _scores(score: Mapping[str, Any]) -> str:
+    """What else the same counts say."""
+    modes = {f"mIOU_{mode}": f"mIOU, mode `{mode}`" for mode in ("single", "flip", "multiscale", "multiscale_flip")}
+    names = modes | {
+        "mIOU_category": "mIOU of the 7 categories",
+        "pixel_accuracy": "pixel accuracy",
+        "mean_accuracy": "mean accuracy of the classes",
+        "frequency_weighted_IOU": "frequency-weighted IoU",
+    }
+    rows = [(words, _number(score[name])) for name, words in names.items() if name in score]
+    return _table(rows or [("", NOTHING)], ("measure", "%"))
 
 
 def _training(results: Results) -> dict[str, str]:
@@ -214,14 +230,14 @@ def _inference(results: Results) -> dict[str, str]:
     if not file and not scored:
         return {}
     mirrored = " with its mirror image" if results.evaluation["eval_flip"] else ""
-    network = scored.get("network_ms_per_image")
+    network, processes = scored.get("network_ms_per_image"), scored.get("processes", 1)
     return {
         "Resource": _resource(file or scored),
         "MindSpore": (file or scored).get("mindspore", NOTHING),
         "Dataset": f"{results.data}, val",
         "Speed": f"{file['ms_per_image']} ms/image{mirrored}, exported file" if file else NOTHING,
-        "Speed of `evaluate`": f"{scored['ms_per_image']} ms/image, {network} in the network, {scored['processes']} "
-        f"process{'es' if scored['processes'] > 1 else ''}"
+        "Speed of `evaluate`": f"{scored['ms_per_image']} ms/image, {network} in the network, {processes} "
+        f"process{'es' if processes > 1 else ''}"
         if scored
         else NOTHING,
     }
@@ -231,7 +247,7 @@ def _resource(speed: Mapping[str, Any]) -> str:
     if not speed:
         return NOTHING
     devices = f" × {speed['devices']}" if speed.get("devices", 1) > 1 else ""
-    return f"{speed['device']}{devices}: {speed['processor']}, {speed['cores']} cores"
+    return f"{speed['device']}{devices}: {speed.get('processor', 'unknown')}, {speed['cores']} cores"
 
 
 def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> str:
@@ -287,7 +303,8 @@ def _architecture(results: Results) -> str:
 def _parameters(results: Results) -> list[str]:
     if results.sidecar is None:
         return [NOTHING]
-    values = {name: results.sidecar["params"][name] for name in TRAINING} | dict(results.evaluation)
+    trained = results.sidecar["params"]
+    values = {name: trained[name] for name in TRAINING if name in trained} | dict(results.evaluation)
     digests = {
         "training data": results.sidecar["data"]["digest"],
         "evaluation data": results.val_digest or NOTHING,

@@ -9,98 +9,119 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from dvc.api import DVCFileSystem, all_branches, all_commits, all_tags
+from dvc.api import DVCFileSystem, all_branches, all_tags
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import SCMError
 from dvc_data.index import DataIndexDirError
+from git.exc import GitError
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from adl import quoted, recipes
-from adl.cityscapes import SPLIT_SIZES
+from adl.artifacts import percent
+from adl.cityscapes import SPLIT_SIZES, SPLITS
 from adl.errors import AdlError
 from adl.params import TRAINING
+from adl.scoring import Confusion
 
 WORKSPACE = "workspace"
-EVALUATION = ("ms_infer", "eval_flip", "eval_images")
-NO_RESULT = ("seed", "device_target", "device_num")
-"""Parameters by which two runs of one group may differ: the seed, and what only says where it ran."""
+IRRELEVANT = ("seed", "eval_epochs")
+"""Parameters in which two runs of one group may differ: the seed, and how often they were watched."""
 NO_WORKSPACE = "this folder is no DVC workspace: run this in the project's folder."
 _METRICS, _IMAGES = "metrics/evaluate.json", "reports/evaluate/images.npz"
+_MODEL = "models/autodeeplab.ckpt"
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """params: of training and evaluation, as dvc.lock has them. inputs: digests of the data and the architecture."""
+    """A finished training and its evaluation.
+
+    revision: None for the workspace. params: of both stages, as dvc.lock has them. inputs: digests of the data, the
+    architecture and the code. images, val_images: those of the records.
+    """
 
     name: str
+    revision: str | None
     params: dict[str, Any]
     inputs: dict[str, str]
     score: dict[str, Any]
     steps: int
     images: int
+    val_images: int
 
     @property
     def group(self) -> str:
-        """Equal for runs that differ only in what gives them no other meaning: the seed."""
-        own = {name: value for name, value in self.params.items() if name not in NO_RESULT}
+        """Equal for runs that differ only in their seed."""
+        own = {name: value for name, value in self.params.items() if name not in IRRELEVANT}
         return json.dumps([own, self.inputs, self.score["images"]], sort_keys=True)
 
     @property
+    def partial(self) -> bool:
+        return self.score["images"] < self.val_images
+
+    @property
     def recipe(self) -> str | None:
-        """The published recipe that this run followed, on the whole of Cityscapes."""
-        if self.images != SPLIT_SIZES["train"]:
+        """The published recipe that this run followed, where it was trained and scored on the whole of Cityscapes."""
+        if (self.images, self.score["images"]) != (SPLIT_SIZES["train"], SPLIT_SIZES["val"]):
             return None
         return next((name for name in quoted.RUNS if self.follows(name)), None)
 
     def follows(self, recipe: str) -> bool:
-        wanted = recipes.load(recipe, {}).model_dump(include={*TRAINING} - {*NO_RESULT, "eval_epochs"})
-        return all(self.params[name] == value for name, value in wanted.items())
+        """Did it have a recipe's values? On which devices does not count."""
+        wanted = recipes.load(recipe, {}).model_dump(include={*TRAINING} - {*IRRELEVANT, *recipes.MACHINE})
+        # A run from before a parameter existed had what the parameter is shipped with.
+        return all(self.params.get(name, value) == value for name, value in wanted.items())
 
 
-def load(revision: str) -> Run:
+def load(name: str, revision: str | None = None) -> Run:
     """The run of a branch, tag, commit or experiment, or of the workspace.
 
-    Raises AdlError where there is none, or where its metrics are not those that its dvc.lock records.
+    revision: what git knows it by; default: its name. Raises AdlError where there is no such run, or where its metrics
+    are not those that its dvc.lock records.
     """
+    revision = None if name == WORKSPACE else revision or name
     try:
-        files = DVCFileSystem(rev=None if revision == WORKSPACE else revision)
+        files = DVCFileSystem(rev=revision)
         stages = YAML(typ="safe").load(files.read_text("dvc.lock"))["stages"]
-        content = files.read_bytes(_METRICS)
-        trained = json.loads(files.read_text("metrics/train.json"))
-        record = json.loads(files.read_text("metrics/mindrecord_train.json"))
         train, evaluate = stages["train"], stages["evaluate"]
+        content = files.read_bytes(_METRICS)
+        records = [json.loads(files.read_text(f"metrics/mindrecord_{split}.json"))["images"] for split in SPLITS]
+        deps = {dep["path"]: dep["md5"] for dep in [*train["deps"], *evaluate["deps"]]}
+        outs = {out["path"]: out["md5"] for out in [*train["outs"], *evaluate["outs"]]}
+        if outs[_METRICS] != hashlib.md5(content).hexdigest() or outs[_MODEL] != deps[_MODEL]:
+            raise AdlError(f"{name}: its metrics are not those of its dvc.lock; `dvc repro` makes them.")
+        return Run(
+            name,
+            revision,
+            params=train["params"]["params.yaml"] | evaluate["params"]["params.yaml"],
+            inputs={path: md5 for path, md5 in deps.items() if path not in outs and path != "data/checked.txt"},
+            score=json.loads(content),
+            steps=json.loads(files.read_text("metrics/train.json"))["steps"],
+            images=records[0],
+            val_images=records[1],
+        )
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
-    except (OSError, KeyError, TypeError) as error:
-        raise AdlError(f"{revision}: holds no finished run (missing: {error}).") from None
+    except (OSError, KeyError, TypeError, ValueError, YAMLError) as error:
+        raise AdlError(f"{name}: holds no finished run ({type(error).__name__}: {error}).") from None
     except (SCMError, DvcException) as error:
-        raise AdlError(f"{revision}: no such branch, tag, commit or experiment ({error}).") from None
-    model = "models/autodeeplab.ckpt"
-    recorded = {out["path"]: out["md5"] for out in evaluate["outs"] + train["outs"]}
-    scored = {dep["path"]: dep["md5"] for dep in evaluate["deps"]}[model]
-    if recorded[_METRICS] != hashlib.md5(content).hexdigest() or recorded[model] != scored:
-        raise AdlError(f"{revision}: its metrics are not those of its dvc.lock; `dvc repro` makes them.")
-    code = ("adl/", "pipeline/", "data/checked.txt")
-    return Run(
-        name=revision,
-        params=train["params"]["params.yaml"] | evaluate["params"]["params.yaml"],
-        inputs={dep["path"]: dep["md5"] for dep in train["deps"] if not dep["path"].startswith(code)},
-        score=json.loads(content),
-        steps=trained["steps"],
-        images=record["images"],
-    )
+        raise AdlError(f"{name}: no such branch, tag, commit or experiment ({error}).") from None
 
 
-def revisions() -> list[str]:
-    """Every experiment, tag, branch and commit, and the workspace; the newest commits first."""
+def revisions() -> list[tuple[str, str]]:
+    """(name, revision) of every experiment, tag, branch and commit that changed dvc.lock, and the workspace."""
     try:
         with Repo() as repo:
             of_commits = repo.experiments.ls(all_commits=True)
+            commits = repo.scm.gitpython.repo.git.log("--all", "--format=%h", "--", "dvc.lock").split()
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
-    experiments = [name for found in of_commits.values() for name, _ in found]
-    return [*experiments, *all_tags(), *all_branches(), *(commit[:7] for commit in all_commits()), WORKSPACE]
+    except (DvcException, SCMError, GitError) as error:
+        raise AdlError(f"the history cannot be read: {error}") from None
+    experiments = [(name, revision) for found in of_commits.values() for name, revision in found]
+    named = [*all_tags(), *all_branches(), *commits, WORKSPACE]
+    return [*experiments, *((name, name) for name in named)]
 
 
 def collect(names: Iterable[str] | None = None) -> list[Run]:
@@ -109,9 +130,9 @@ def collect(names: Iterable[str] | None = None) -> list[Run]:
     Revisions without a finished run are left out, unless they were asked for.
     """
     found: dict[str, Run] = {}
-    for name in names or revisions():
+    for name, revision in [(name, name) for name in names or ()] or revisions():
         try:
-            run = load(name)
+            run = load(name, revision)
         except AdlError:
             if names:
                 raise
@@ -140,13 +161,19 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 
 def counts(run: Run) -> tuple[list[str], np.ndarray]:
-    """(names, (images, 34, 34) counts) of a run's images. Raises AdlError where they are not in DVC's cache."""
-    files = DVCFileSystem(rev=None if run.name == WORKSPACE else run.name)
+    """(names, (images, 34, 34) counts) of a run's images.
+
+    Raises AdlError where they are not in DVC's cache, or are not those of the run's score.
+    """
+    files = DVCFileSystem(rev=run.revision)
     try:
         with files.open(_IMAGES, "rb") as file, np.load(file) as stored:
-            return stored["names"].tolist(), stored["matrices"].astype(np.int64)
-    except (OSError, DvcException, DataIndexDirError, KeyError) as error:
+            names, matrices = stored["names"].tolist(), stored["matrices"].astype(np.int64)
+    except (OSError, DvcException, DataIndexDirError, KeyError, ValueError) as error:
         raise AdlError(
             f"{run.name}: {_IMAGES}, from which images are resampled, is not here ({error}). `dvc pull` or `dvc repro` "
             "brings it."
         ) from None
+    if percent(Confusion(matrices.sum(axis=0)).mean_iou()) != run.score["mIOU"]:
+        raise AdlError(f"{run.name}: {_IMAGES} is of another run. `dvc checkout` brings the right one.")
+    return names, matrices

@@ -59,8 +59,12 @@ def main() -> None:
     result.baselines = baselines.score(
         fitted, track(records.read(record, limit=p.eval_images), result.images, "scoring the baselines")
     )
-    evaluation.write_report(result, record, predictions, report, trained_pixels=manifest["pixels"])
     metrics = result.metrics() | {"checkpoint_epoch": checkpoint.epoch_of(arguments.checkpoint)}
+    if metrics["mIOU"] is None:
+        raise AdlError(
+            f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
+        )
+    evaluation.write_report(result, record, predictions, report, trained_pixels=manifest["pixels"])
     write_json((output or METRICS) / "evaluate.json", metrics)
     write_json((output or REPORTS) / "speed" / "evaluate.json", result.speed())
     print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")

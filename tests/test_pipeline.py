@@ -139,12 +139,12 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
 
     # `make restore` brings the committed state back and leaves code alone.
     (workspace / ".venv").symlink_to(sys.prefix)
-    with (workspace / "adl/report.py").open("a") as file:
+    with (workspace / "adl/figures.py").open("a") as file:
         file.write("# edited\n")
     succeeds(workspace, "make", "restore")
     assert json.loads((workspace / "metrics/evaluate.json").read_text()) == first
     assert digest(workspace / "models/autodeeplab.ckpt") == model
-    assert (workspace / "adl/report.py").read_text().endswith("# edited\n")
+    assert (workspace / "adl/figures.py").read_text().endswith("# edited\n")
     assert ran(succeeds(workspace, "dvc", "repro")) == {"check"}
 
     # There again and back by parameters alone: DVC's run cache has both models, nothing is trained.
@@ -168,6 +168,20 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
     command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "pretrained/old.ckpt", "--output", "old")
     assert "2021 names" in succeeds(workspace, *command)
     assert json.loads((workspace / "old/evaluate.json").read_text()) == first | {"checkpoint_epoch": None}
+
+    command = (
+        "python",
+        "-m",
+        "pipeline.evaluate",
+        "--split",
+        "train",
+        "--eval-batch-size",
+        "3",
+        "--output",
+        "on-train",
+    )
+    succeeds(workspace, *command)
+    assert json.loads((workspace / "on-train/evaluate.json").read_text())["images"] == 4
 
     # The table over experiments, with the real stages.
     table = succeeds(workspace, "adl", "table")

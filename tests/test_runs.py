@@ -61,7 +61,8 @@ def repository(tmp_path_factory):
     (folder / "stage.py").write_text(STAGE)
     (folder / "data.txt").write_text("data")
     (folder / "metrics").mkdir()
-    (folder / "metrics/mindrecord_train.json").write_text('{"images": 480}')
+    for split, images in (("train", 480), ("val", 20)):
+        (folder / f"metrics/mindrecord_{split}.json").write_text(json.dumps({"images": images}))
     stages = {
         "train": {
             "cmd": f"{sys.executable} stage.py train", "deps": ["data.txt"], "params": list(TRAINING),
@@ -190,10 +191,18 @@ def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tm
 
 def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
     from adl import recipes, runs
+    from adl.commands.table import rows
 
     monkeypatch.chdir(ROOT)
     p = recipes.load("cityscapes-1.0M", {}).model_dump()
-    one = runs.Run("x", p | {"seed": 3}, {}, {"mIOU": 77.0, "images": 500}, 502_200, 2975)
+
+    def run_of(values, *, images=2975, scored=500):
+        return runs.Run("x", "x", values, {}, {"mIOU": 77.0, "images": scored}, 502_200, images, 500)
+
+    one = run_of(p | {"seed": 3})
     assert one.recipe == "cityscapes-1.0M"
-    assert runs.Run("x", p | {"epochs": 5}, {}, one.score, 1, 2975).recipe is None
-    assert runs.Run("x", p, {}, one.score, 1, 480).recipe is None, "not the whole of Cityscapes"
+    assert run_of(p | {"epochs": 5}).recipe is None
+    assert run_of(p, images=480).recipe is None, "not the whole of Cityscapes"
+    assert run_of(p, scored=20).recipe is None, "partial"
+    assert rows([one])["mIOU in paper (quoted)"].tolist() == ["77.09"]
+    assert rows([run_of(p, scored=20)])["images"].tolist() == ["20 of 500 (partial)"]

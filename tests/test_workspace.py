@@ -22,13 +22,8 @@ CANNOT_CHANGE_NUMBERS = {
     "adl/curves.py",
     "adl/errors.py",
     "adl/figures.py",
-    "adl/page.py",
     "adl/params.py",
     "adl/progress.py",
-    "adl/quoted.py",
-    "adl/recipes.py",
-    "adl/report.py",
-    "adl/runs.py",
     "adl/summary.py",
 }
 

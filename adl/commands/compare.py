@@ -57,7 +57,7 @@ def difference(one: Any, other: Any) -> str:
         (names, counts), (other_names, other_counts) = runs.counts(one), runs.counts(other)
     except AdlError as error:
         return f"{other.name} − {one.name}: no interval of the difference. {error}"
-    if names != other_names:
+    if names != other_names or not np.array_equal(counts.sum(axis=2), other_counts.sum(axis=2)):
         return f"{other.name} − {one.name}: no interval of the difference: they were scored on different images."
     samples = np.subtract(*bootstrap([other_counts, counts])) * 100
     low, high = interval(samples)

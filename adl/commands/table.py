@@ -62,7 +62,7 @@ def rows(found: list[Any]) -> pd.DataFrame:
                 "run": one.name,
                 "Itr": f"{one.steps:,}",
                 **{name: _value(one.params.get(name)) for name in [*always, *others]},
-                "images": str(one.score["images"]),
+                "images": f"{one.score['images']} of {one.val_images} (partial)" if one.partial else one.val_images,
                 "mIOU": f"{one.score['mIOU']:.2f}",
                 "95 % interval": report.interval(one.score),
                 "over seeds": runs.spread(one, found),
