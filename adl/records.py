@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import mindspore.dataset as ds
 import numpy as np
 
 from adl.errors import AdlError
@@ -41,6 +40,8 @@ def read(
 
     Of several ranks each gets its own, and all together each row once.
     """
+    import mindspore.dataset as ds
+
     rows = ds.MindDataset(str(record), columns_list=["file_name", "image", "label"], shuffle=False)
     if limit is not None:
         rows = rows.take(limit)

@@ -6,12 +6,12 @@ import dataclasses
 import json
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
-from adl import runtime, training
+from adl import runtime
 from adl.artifacts import write_json
 from adl.curves import Curves
 from adl.errors import reported
@@ -42,11 +42,32 @@ class Job:
         return cls(params=params, **{name: Path(value) for name, value in fields.items()})
 
 
+class Stop:
+    """Asked before every step whether to stop.
+
+    Until the first step is done there is nothing to save, and a compilation would not listen for minutes: SIGTERM then
+    ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked_for = 0
+        self.wanted = False
+
+    def __call__(self) -> bool:
+        self.asked_for += 1
+        if self.asked_for == 2:
+            signal.signal(signal.SIGTERM, self._note)
+        return self.wanted
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.wanted = True
+
+
 def main() -> None:
+    from adl import training
+
     job = Job.read(Path(sys.argv[1]))
     world = runtime.world()
-    asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
     with reported(), _curves(job.curves, world.rank) as curves:
         try:
             training.train(
@@ -57,7 +78,7 @@ def main() -> None:
                 world=world,
                 pretrained=job.pretrained,
                 log_epoch=curves.log,
-                stopping=asked.is_set,
+                stopping=Stop(),
             )
         except training.Stopped as stopped:
             if world.rank == 0:
