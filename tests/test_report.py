@@ -34,7 +34,8 @@ def files(tmp_path, rng):
         "mindrecord_train": {"images": 480}, "mindrecord_val": {"images": 60},
         "train": {"steps": 1200, "images": 480, "parameters": 2412432},
         "evaluate": {
-            "mIOU": 47.8576, "mIOU_single": 46.22, "frequency_weighted_IOU": 61.5, "mIOU_low": 45.1, "mIOU_high": 50.2, "images": 60, "checkpoint_epoch": 15,
+            "mIOU": 47.8576, "mIOU_single": 46.22, "frequency_weighted_IOU": 61.5,
+            "mIOU_low": 45.1, "mIOU_high": 50.2, "images": 60, "checkpoint_epoch": 15,
             "class_IOU": iou,
             "category_IOU": dict.fromkeys(CATEGORIES, 50.0), "baseline": {"constant": 1.0, "colour": 19.2},
         },
