@@ -95,7 +95,9 @@ def class_bars(class_iou: dict[str, float | None], baselines: dict[str, float]) 
     counted = sorted(((v, name) for name, v in class_iou.items() if v is not None))
     figure, axis = plt.subplots(figsize=(8, 6), layout="constrained")
     bars = axis.barh([name for _, name in counted], [v for v, _ in counted], color=BAR)
-    axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
+    # On white, because a line may pass behind.
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9, bbox=white)
     mean = sum(v for v, _ in counted) / len(counted)
     axis.axvline(mean, color="black", linestyle="--", zorder=0, label=f"mean {mean:.1f}")
     if baselines:
@@ -117,6 +119,7 @@ def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | N
     shares = [100 * pixels[name] / total for name in names]
     left.barh(names, shares, color=BASELINE)
     left.set(xscale="log", xlabel="share of the training pixels (%, logarithmic)", title="How often it occurs")
+    left.xaxis.set_major_formatter("{x:g}")
     left.invert_xaxis()
     bars = right.barh(names, [class_iou.get(name) or 0 for name in names], color=BAR)
     right.bar_label(bars, [_cell(class_iou.get(name)) for name in names], padding=3, fontsize=9)
