@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import SCMError
 from dvc_data.index import DataIndexDirError
-from git.exc import GitError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -114,10 +114,11 @@ def revisions() -> list[tuple[str, str]]:
     try:
         with Repo() as repo:
             of_commits = repo.experiments.ls(all_commits=True)
-            commits = repo.scm.gitpython.repo.git.log("--all", "--format=%h", "--", "dvc.lock").split()
+        log = ["git", "log", "--all", "--format=%h", "--", "dvc.lock"]
+        commits = subprocess.run(log, check=True, capture_output=True, text=True).stdout.split()
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
-    except (DvcException, SCMError, GitError) as error:
+    except (DvcException, SCMError, OSError, subprocess.CalledProcessError) as error:
         raise AdlError(f"the history cannot be read: {error}") from None
     experiments = [(name, revision) for found in of_commits.values() for name, revision in found]
     named = [*all_tags(), *all_branches(), *commits, WORKSPACE]
