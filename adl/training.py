@@ -431,7 +431,8 @@ class Loop:
         self.position += 1
         self.step += applied
         self.skipped += not applied
-        self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1
+        healthy = applied and math.isfinite(loss)
+        self.skipped_in_a_row = 0 if healthy else self.skipped_in_a_row + 1
         if self.skipped_in_a_row > MOST_SKIPPED or (not math.isfinite(loss) and self.skipped_in_a_row > 1):
             scale = float(self.scaler.scale_value)
             raise AdlError(
