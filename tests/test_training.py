@@ -25,6 +25,8 @@ from adl.records import read, read_manifest
 from adl.runtime import ALONE
 from adl.scoring import Confusion
 from adl.state import State
+from adl.training import reporter
+from adl.training.step import TrainStep
 from tests.conftest import ROOT
 from tests.data import write_record, write_scenes
 
@@ -207,13 +209,13 @@ def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32
 
 
 def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkeypatch):
-    monkeypatch.setattr(training, "LINE_EVERY", 0)
-    reporter = training.Reporter(1000)
+    monkeypatch.setattr(reporter, "LINE_EVERY", 0)
+    progress = reporter.Reporter(1000)
     seconds = [30.0]
-    reporter.step(0, 901, 1.0, 0.1, seconds)  # resumed at 900
+    progress.step(0, 901, 1.0, 0.1, seconds)  # resumed at 900
     for position in range(902, 922):
         seconds.append(2.0)
-        reporter.step(0, position, 1.0, 0.1, seconds)
+        progress.step(0, position, 1.0, 0.1, seconds)
     shown = capsys.readouterr()
     assert "first step, with compilation: 30.0 s" in shown.out
     assert "from 20 steps: 2 min 38 s for the remaining 79" in shown.out
@@ -272,7 +274,7 @@ def step(tiny):
     net = network.build(tiny)
     optimizer = momentum(net, np.full(10, 0.1), weight_decay=0.5)
     scaler = amp.DynamicLossScaler(2.0**16, 2, 1000)
-    return training.TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
+    return TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
 
 
 def test_overflow_skips_the_update_and_halves_the_scale_and_decay_spares_batch_norm(step, rng):
@@ -305,7 +307,7 @@ def test_loss_scale_does_not_change_the_update(tiny, rng):
         net = network.build(tiny)
         scaler = amp.DynamicLossScaler(scale, 2, 1000)
         optimizer = momentum(net, np.full(3, 0.1), 1e-4)
-        step = training.TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
+        step = TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
         step(images, labels, Tensor(np.ones((2, 2), np.int32)), NO_STOP)
         return net.decoder.classifier.weight.asnumpy()
 
@@ -343,7 +345,7 @@ def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     ms.set_seed(0)
     net = network.build(Architecture(net=(0, 0, 0, 0), filter_multiplier=8, initial_fm=16, bn_momentum=0.9))
     optimizer = momentum(net, np.linspace(0.05, 0.001, 200), 1e-5)
-    step = training.TrainStep(net, CrossEntropy(ignore_label=255), optimizer, amp.DynamicLossScaler(1.0, 2, 1000))
+    step = TrainStep(net, CrossEntropy(ignore_label=255), optimizer, amp.DynamicLossScaler(1.0, 2, 1000))
     step.set_train()
     for _ in range(200):
         step(images, labels, None, NO_STOP)

@@ -1,201 +1,45 @@
-"""The training loop: every rank runs it on its slice of each global batch; rank 0 saves and reports."""
+"""The loop over the steps: both counters, what is saved when, what is measured."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, amp, nn, ops
+from mindspore import Parameter, Tensor, amp, nn
 from tqdm import tqdm
 
-from adl import checkpoint, dataset, network, runtime, summary
-from adl.architecture import Architecture
-from adl.artifacts import digest, remove, replacing_folder, sidecar_path, to_disk, write_json
-from adl.collective import AllSum, AllSumEach, sum_counts
+from adl import checkpoint, dataset, runtime
+from adl.artifacts import remove, sidecar_path
+from adl.collective import sum_counts
 from adl.errors import AdlError
-from adl.loss import CrossEntropy, OhemCrossEntropy
 from adl.network import drop_path
 from adl.optimizer import momentum
-from adl.params import TRAINING, Params
-from adl.progress import LINE_EVERY, duration, on_terminal
-from adl.records import read_manifest
-from adl.runtime import ALONE, World
+from adl.params import Params
+from adl.runtime import World
 from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
 from adl.state import Saved, State
+from adl.training.reporter import Reporter
+from adl.training.step import (
+    FIRST_LOSS_SCALE,
+    LOSS_SCALE_FACTOR,
+    LOSS_SCALE_WINDOW,
+    TrainStep,
+    criterion,
+    mixed_precision,
+)
 from adl.validation import Interrupted, Validation
 
-FIRST_LOSS_SCALE = 2.0**16
-LOSS_SCALE_FACTOR = 2
-LOSS_SCALE_WINDOW = 1000
 MOST_SKIPPED = 32
 """Updates skipped in a row after which the loss scale cannot be the reason (it falls below 1 before)."""
-ESTIMATE_AFTER = 20
-"""Steps after which the whole training's time can be told."""
-CHECKPOINT = "autodeeplab.ckpt"
-CLASSIFIER = "decoder.classifier."
 
 
 class Stopped(Exception):  # noqa: N818 (no error)
     """The training was asked to stop; its state is saved."""
-
-
-class TrainStep(nn.Cell):
-    """Forward, backward and update as one graph, with dynamic loss scaling.
-
-    The criterion gives this rank's share of the loss: the shares of all ranks add up to it, and so do the gradients.
-    """
-
-    def __init__(
-        self,
-        network: nn.Cell,
-        criterion: nn.Cell,
-        optimizer: nn.Optimizer,
-        scaler: amp.DynamicLossScaler,
-        world: World = ALONE,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.criterion = criterion
-        self.optimizer = optimizer
-        self.scaler = scaler
-        self.value_and_grad = ms.value_and_grad(self._scaled_loss, None, optimizer.parameters)
-        self.sum = AllSum(world)
-        self.sum_gradients = AllSumEach(world)
-
-    def _scaled_loss(self, images: Tensor, labels: Tensor, keys: Tensor, survivors: Tensor | None) -> Tensor:
-        return self.scaler.scale(self.criterion(self.network(images, keys, survivors), labels))
-
-    def construct(
-        self, images: Tensor, labels: Tensor, keys: Tensor, stop: Tensor, survivors: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """stop: (1,) float32, above 0 where this rank wants to stop.
-
-        Returns the loss, whether the gradients were finite, that is, whether the update was applied, and whether any
-        rank wants to stop: the same on all ranks.
-        """
-        scaled_loss, gradients = self.value_and_grad(images, labels, keys, survivors)
-        gradients = self.sum_gradients(gradients)
-        gradients = self.scaler.unscale(gradients)
-        loss_and_stop = self.sum(ops.cat([self.scaler.unscale(scaled_loss).reshape(1), stop]))
-        # Summed gradients are equal on all ranks, and so is this.
-        finite = amp.all_finite(gradients)
-        if finite:
-            self.optimizer(gradients)
-        self.scaler.adjust(finite)
-        return loss_and_stop[0], finite, loss_and_stop[1]
-
-
-def train(
-    params: Params,
-    record: Path,
-    state: State,
-    *,
-    val_record: Path | None = None,
-    world: World = ALONE,
-    pretrained: Path = Path("pretrained"),
-    log_epoch: Callable[[dict[str, float]], None] = lambda row: None,
-    stopping: Callable[[], bool] = lambda: False,
-) -> None:
-    """Train on a record, from the newest whole state on, and leave the result in the state's folder.
-
-    log_epoch(row) is told of every epoch, also of those that an earlier attempt trained. stopping: asked after every
-    step. Raises AdlError before anything is compiled where the parameters do not fit the data, and later where the
-    loss stays without finite gradients; Stopped when the state is saved because it was asked to.
-    """
-    architecture = Architecture.from_params(params)
-    manifest = read_manifest(record)
-    plan = Plan.of(params, manifest)
-    runtime.start(params.device_target, seed=params.seed, world=world)
-    net = network.build(architecture, world=world if params.parallel else ALONE)
-    say = print if world.rank == 0 else lambda *_, **__: None
-    about_to_run = summary.before_training(
-        architecture,
-        images=plan.images,
-        steps=plan.steps,
-        first_step=plan.first_step,
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        crop_size=params.crop_size,
-        devices=world.size,
-        parallel=params.parallel,
-        device_target=params.device_target,
-    )
-    say("\n".join([*architecture.describe(), *about_to_run]), flush=True)
-    if params.ckpt_name:
-        leave_out = None if params.ckpt_classifier else CLASSIFIER
-        loaded = checkpoint.load(net, pretrained / params.ckpt_name, leave_out=leave_out)
-        say(f"weights from {params.ckpt_name}: {loaded}" + (f", without {leave_out}" if leave_out else ""))
-    if params.parallel and world.size == 1:
-        say("parallel: no effect on one device")
-    if params.workers > runtime.cores():
-        say(f"workers: {runtime.cores()} instead of {params.workers}, the number of cores")
-
-    validation = None
-    if val_record and params.eval_epochs:
-        validation = Validation(architecture, val_record, world, stopping)
-    sidecar = functools.partial(_sidecar, architecture=architecture, manifest=manifest, params=params)
-    loop = Loop(net, params, plan, record, state, world, stopping, validation, sidecar)
-    if saved := state.latest():
-        loop.restore(saved)
-        say(f"resuming at step {loop.position:,} of {plan.steps:,}", flush=True)
-    loop.validate()
-    for row in loop.history:
-        log_epoch(row)
-    while loop.position < plan.steps:
-        loop.run_epoch()
-        loop.validate()
-        log_epoch(loop.history[-1])
-    if world.rank == 0:
-        _write_result(state, params, loop)
-
-
-def _sidecar(output: Path, *, epoch: int, architecture: Architecture, manifest: dict[str, Any], params: Params) -> None:
-    """Write beside a checkpoint what it is. epoch: how many epochs it was trained, of how many is in its params."""
-    content = {
-        "format": 1,
-        "architecture": architecture.to_json(),
-        "data": {"digest": manifest["digest"], "images": manifest["images"]},
-        "digest": digest(output),
-        "epoch": epoch,
-        "params": params.model_dump(include=set(TRAINING)),
-    }
-    write_json(sidecar_path(output), content)
-
-
-def _write_result(state: State, params: Params, loop: Loop) -> None:
-    """The folder `result` is the record of completion: it appears whole."""
-    loop.check_finite()
-    with replacing_folder(state.result) as folder:
-        checkpoint.save(loop.parameters, folder / CHECKPOINT)
-        loop.sidecar(folder / CHECKPOINT, epoch=params.epochs)
-        kept = folder / state.intermediate.name
-        kept.mkdir()
-        for model in loop.intermediate():
-            for path in (model, sidecar_path(model)):
-                shutil.copyfile(path, kept / path.name)
-        metrics = {
-            "loss": loop.history[-1]["loss"] and round(loop.history[-1]["loss"], 6) if loop.history else None,
-            "epochs": params.epochs - params.start_epoch,
-            "steps": loop.step - loop.plan.first_step,
-            "skipped_steps": loop.skipped,
-            "images": loop.plan.images,
-            "parameters": sum(p.size for p in loop.parameters.values() if p.requires_grad),
-        }
-        write_json(folder / "metrics.json", metrics)
-        write_json(folder / "history.json", loop.history)
-        write_json(folder / "speed.json", loop.speed())
-        to_disk(folder)
-    state.drop_positions()
-    remove(state.intermediate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,14 +102,9 @@ class Loop:
         remaining = self.learning_rates[plan.first_step :]
         self.optimizer = momentum(net, remaining if len(remaining) else self.learning_rates[-1:], params.weight_decay)
         self.cells, self.operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
-        whole = net
-        if params.amp_level == "O3":
-            whole = amp.auto_mixed_precision(net, "O3")
-        elif params.amp_level == "O2":
-            # MindSpore's own list of what stays in float32 lacks the batch norm over all devices.
-            whole = amp.custom_mixed_precision(net, black_list=[*amp.get_black_list(), nn.SyncBatchNorm])
+        whole = mixed_precision(net, params.amp_level)
         self.scaler = amp.DynamicLossScaler(FIRST_LOSS_SCALE, LOSS_SCALE_FACTOR, LOSS_SCALE_WINDOW)
-        self.train_step = TrainStep(whole, _criterion(params, world), self.optimizer, self.scaler, world).set_train()
+        self.train_step = TrainStep(whole, criterion(params, world), self.optimizer, self.scaler, world).set_train()
         self.reporter = Reporter(plan.steps) if world.rank == 0 else None
 
     def run_epoch(self) -> None:
@@ -457,51 +296,3 @@ class Loop:
             "devices": self.world.size,
             **runtime.machine(self.params.device_target),
         }
-
-
-class Reporter:
-    """Where the run is, its loss, and when it will end: a bar on a terminal, now and then a line in a log."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.reported = time.monotonic()
-        self.bar: tqdm | None = None
-
-    def step(self, epoch: int, position: int, loss: float, learning_rate: float, seconds: list[float]) -> None:
-        if len(seconds) == 1:
-            print(f"first step, with compilation: {seconds[0]:.1f} s", flush=True)
-            self.reported = time.monotonic()
-            if on_terminal():
-                self.bar = tqdm(
-                    desc="training", total=self.steps, initial=position, unit="step", dynamic_ncols=True, mininterval=1
-                )
-        if len(seconds) == ESTIMATE_AFTER + 1 and position < self.steps:
-            left = duration((self.steps - position) * float(np.mean(seconds[1:])))
-            tqdm.write(f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}")
-        if len(seconds) > 1 and self.bar is not None:
-            self.bar.set_postfix_str(f"epoch {epoch + 1}, loss {loss:.4f}, learning rate {learning_rate:.3g}", False)
-            self.bar.update()
-            if position == self.steps:
-                self.bar.close()
-        elif len(seconds) > 1 and (time.monotonic() - self.reported >= LINE_EVERY or position == self.steps):
-            self.reported = time.monotonic()
-            a_step = float(np.mean(seconds[1:][-50:]))
-            print(
-                f"epoch {epoch + 1} step {position}/{self.steps}: loss {loss:.4f}, learning rate {learning_rate:.3g}, "
-                f"{a_step:.2f} s/step, {duration((self.steps - position) * a_step)} left",
-                file=sys.stderr,
-                flush=True,
-            )
-
-
-def _criterion(params: Params, world: World) -> nn.Cell:
-    if params.criterion == "ce":
-        return CrossEntropy(ignore_label=params.ignore_label, world=world)
-    images = params.batch_size // world.size
-    return OhemCrossEntropy(
-        threshold=params.ohem_thresh,
-        # A sixteenth of the pixels on this device, as published.
-        min_kept=images * params.crop_size**2 // 16,
-        ignore_label=params.ignore_label,
-        world=world,
-    )
