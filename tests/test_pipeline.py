@@ -226,9 +226,9 @@ def test_layout_faults_stop_dvc_repro_before_it_removes_anything(workspace):
 
 @pytest.mark.slow
 def test_full_size_tree_goes_through_the_recipe_for_a_cpu_with_the_published_network(workspace):
-    root = workspace / "raw"
-    frames = [("train", f"a_{i:06d}_000019") for i in range(22)] + [("val", "b_000000_000019")]
-    draw(root, frames, height=1024)
+    set_params(workspace, synthetic_height=1024, synthetic_train_images=22, synthetic_val_images=1)
+    succeeds(workspace, "python", "-m", "pipeline.synthesize")
+    (workspace / "data/synthetic").rename(workspace / "raw")
     succeeds(workspace, "adl", "recipe", "cityscapes-cpu", "--data-path", "raw")
     output = succeeds(workspace, "dvc", "repro", timeout=900)
     assert ran(output) == EVERY_STAGE - {"synthesize"}
