@@ -235,6 +235,7 @@ def test_full_size_tree_goes_through_the_recipe_for_a_cpu_with_the_published_net
     assert "10,395,808" in output
     metrics = {p.stem: json.loads(p.read_text()) for p in (workspace / "metrics").glob("*.json")}
     assert (metrics["train"]["steps"], metrics["train"]["parameters"]) == (11, 10_395_808)
+    assert 0 < metrics["train"]["loss"] < 10
     assert metrics["evaluate"]["images"] == metrics["infer"]["images"] == 1
     assert metrics["infer"]["agreement"] > 99.99
     sidecar = json.loads((workspace / "models/autodeeplab.mindir.json").read_text())

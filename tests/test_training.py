@@ -354,17 +354,3 @@ def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     for _, image, label in samples:
         confusion.add(LABEL_ID[label], LABEL_ID[label_maps(evaluate, image[None], flip=False)["single"][0]])
     assert confusion.mean_iou() > 0.9
-
-
-@pytest.mark.slow
-@pytest.mark.compiled
-def test_published_network_trains_a_few_steps(settings, record, tmp_path):
-    published = {
-        "net_arch": str(ROOT / "architectures/published/net_arch.npy"),
-        "cell_arch": str(ROOT / "architectures/published/cell_arch.npy"),
-        "block_multiplier": 5, "filter_multiplier": 20, "initial_fm": None, "crop_size": 65,
-    }  # fmt: skip
-    metrics, history = run(settings | published, record, tmp_path / "a", epochs=2)
-    assert metrics["parameters"] == 10_395_808
-    assert metrics["steps"] == 4
-    assert all(np.isfinite(row["loss"]) for row in history)
