@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -106,29 +104,19 @@ def kill(repro: Repro, target: str, number: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(prepared, tmp_path, processes):
-    # With bash and without SHELL at the same time, each in a workspace of its own: most of a round is waiting.
-    set_params(prepared, **LONG | {"device_num": processes, "seed": processes})
-    folders = {shell: tmp_path / str(shell is None) / "workspace" for shell in ("/bin/bash", None)}
-    for folder in folders.values():
-        shutil.copytree(prepared, folder, symlinks=True)
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for rounds in [pool.submit(stop_in_every_way, folder, shell) for shell, folder in folders.items()]:
-            rounds.result()
-
-
-def stop_in_every_way(folder: Path, shell: str | None) -> None:
+@pytest.mark.parametrize(("processes", "shell"), [(1, "/bin/bash"), (1, None), (2, "/bin/bash"), (2, None)])
+def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(prepared, processes, shell):
+    set_params(prepared, **LONG | {"device_num": processes, "seed": processes + (10 if shell else 20)})
     for turn, (target, number) in enumerate(TO_STAGE + TO_GROUP + TO_DVC):
-        repro = Repro(folder, "dvc", "repro", "--single-item", "train", shell=shell)
+        repro = Repro(prepared, "dvc", "repro", "--single-item", "train", shell=shell)
         if turn:
             repro.wait_for("resuming at step")
         # In turn while it trains, and while it compiles.
         if turn % 2 == 0:
             repro.wait_for("first step, with compilation")
         kill(repro, target, number)
-        assert repro.ends() != 0, (shell, target, number)
-        assert "train" not in locked_stages(folder), (shell, target, number)
+        assert repro.ends() != 0, (target, number)
+        assert "train" not in locked_stages(prepared), (target, number)
 
 
 @pytest.mark.slow
@@ -255,7 +243,7 @@ def test_experiments_start_anew_come_back_from_the_cache_and_resume_in_a_copy(pr
     git(prepared, "commit", "-q", "-m", "first")
     output = succeeds(prepared, "dvc", "exp", "run", "-S", "bn_momentum=0.5", "train")
     assert "resuming" not in output
-    assert "epoch 1 " in output
+    assert "first step, with compilation" in output
     assert digest(prepared / "models/autodeeplab.ckpt") != first
     set_params(prepared, bn_momentum=0.995)
     assert "train" not in ran(succeeds(prepared, "dvc", "repro", "train"))
@@ -313,7 +301,7 @@ def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_next_run_re
     assert repro.ends() != 0
     assert "Traceback" in repro.text()
     assert "RuntimeError: rank 1 lost its data" in repro.text()
-    assert "train" not in locked_stages(prepared)
+    assert not (prepared / "models/autodeeplab.ckpt").exists()
     again = Repro(prepared)
     again.wait_for("resuming at step")
     again.processes()
