@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,10 +191,11 @@ def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(prepar
     calm = {"base_lr": 5e-6} if processes > 1 else {}  # as in test_distributed.py
     settings = {"epochs": 30, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7, "device_num": processes, "seed": 5}
     set_params(prepared, **PLAIN | settings | calm)
+    states = prepared / ".adl/state"
+    shutil.rmtree(states, ignore_errors=True)  # of other tests
     repro = Repro(prepared)
     repro.wait_for("first step, with compilation")
     # Two steps an epoch: an odd position is in the middle of one.
-    states = prepared / ".adl/state"
     wait_for(lambda: any(int(p.stem[-9:]) % 2 for p in states.glob("*/position_*.npz")))
     stage = repro.stage()
     repro.processes()
