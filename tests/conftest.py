@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ from adl import runtime
 from adl.architecture import Architecture
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A background job of a shell ignores SIGINT, one under nohup SIGHUP, and so would all that the tests start and signal.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 
 @pytest.fixture
