@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from adl.errors import AdlError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -54,6 +56,23 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         yield temporary
         remove(path)
         temporary.replace(path)
+
+
+def check_output(path: Path, *, suffix: str = "", folder: bool = False) -> None:
+    """Raises AdlError, before any work, where --output names a place that cannot be written. Makes nothing.
+
+    suffix: what a file must have. folder: it is to be a folder.
+    """
+    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    faults = [
+        (not path.name.endswith(suffix), f"must end with {suffix}"),
+        (not folder and path.is_dir(), "is a folder; name a file"),
+        (there.is_file() and (folder or there != path.absolute()), f"{there} is a file; name a folder"),
+        (not os.access(there, os.W_OK), f"{there} may not be written"),
+    ]
+    for broken, message in faults:
+        if broken:
+            raise AdlError(f"--output {path}: {message}.")
 
 
 def to_disk(folder: Path) -> None:

@@ -16,6 +16,7 @@ from mindspore import nn
 from adl import runtime
 from adl.architecture import Architecture
 from adl.artifacts import replacing, sidecar_path
+from adl.cityscapes import CLASSES
 from adl.errors import AdlError
 from adl.network import AutoDeepLab, build
 from adl.params import Params
@@ -154,12 +155,22 @@ def load(network: nn.Cell, path: str | Path, *, leave_out: str | None = None) ->
 
 
 def architecture_of(path: Path, params: Params | None) -> Architecture:
-    """The architecture of a checkpoint: from its sidecar, or from the parameters where it has none (a 2021 file)."""
+    """The architecture of a checkpoint: from its sidecar, or from the parameters where it has none (a 2021 file).
+
+    Raises AdlError where its classes are not those of Cityscapes: their scores and colours would mean nothing.
+    """
     sidecar = sidecar_path(path)
     if not sidecar.exists() and params is not None:
         print(f"{path} has no sidecar {sidecar.name}: taking the architecture from the parameters", flush=True)
-        return Architecture.from_params(params)
-    return Architecture.from_sidecar(sidecar)
+        source, architecture = "num_classes", Architecture.from_params(params)
+    else:
+        source, architecture = str(sidecar), Architecture.from_sidecar(sidecar)
+    if architecture.num_classes != len(CLASSES):
+        raise AdlError(
+            f"{path}: has {architecture.num_classes} classes by {source}, but Cityscapes has {len(CLASSES)}. To train "
+            "on from its other weights, name it in ckpt_name with ckpt_classifier: false."
+        )
+    return architecture
 
 
 def epoch_of(path: Path) -> int | None:

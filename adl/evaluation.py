@@ -113,9 +113,10 @@ class Evaluation:
         return Confusion(self.counts.matrices[mode or self.selected].sum(axis=0))
 
     def per_image(self) -> dict[str, float]:
-        """Image → its own mIOU, 0-1."""
+        """Image → its own mIOU, 0-1; without those in which nothing is scored."""
         matrices = self.counts.matrices[self.selected]
-        return {name: Confusion(m).mean_iou() or 0.0 for name, m in zip(self.counts.names, matrices, strict=True)}
+        own = {name: Confusion(m).mean_iou() for name, m in zip(self.counts.names, matrices, strict=True)}
+        return {name: iou for name, iou in own.items() if iou is not None}
 
     def metrics(self) -> dict[str, Any]:
         confusion = self.confusion()

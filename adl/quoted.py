@@ -10,11 +10,11 @@ PAPER = "Liu et al., Auto-DeepLab, CVPR 2019"
 
 @dataclasses.dataclass(frozen=True)
 class Quoted:
-    """A published run. miou: of the model zoo, in percent; hours: its training time on 8 Ascend 910."""
+    """A published run. miou: of the model zoo, percent; hours: its training time on 8 Ascend 910. None: not stated."""
 
     iterations: str
-    epochs: int
-    bn_momentum: float
+    epochs: int | None
+    bn_momentum: float | None
     miou: float | None
     paper: float
     hours: int | None
@@ -24,7 +24,7 @@ RUNS = {
     "cityscapes-0.5M": Quoted("0.5M", 1300, 0.995, 76.16, 75.20, 42),
     "cityscapes-1.0M": Quoted("1.0M", 2700, 0.9, 77.30, 77.09, 82),
     "cityscapes-1.5M": Quoted("1.5M", 4000, 0.99, 78.13, 78.00, 125),
-    "cityscapes-1.5M-drop-path": Quoted("1.5M, drop path", 4000, 0.99, None, 79.74, None),
+    "cityscapes-1.5M-drop-path": Quoted("1.5M, drop path", None, None, None, 79.74, None),
 }
 """Recipe → Auto-DeepLab-S on Cityscapes val."""
 

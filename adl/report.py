@@ -12,11 +12,14 @@ from tabulate import tabulate
 
 from adl import quoted
 from adl.architecture import Architecture
+from adl.artifacts import sidecar_path
 from adl.cityscapes import CATEGORIES, CLASS_NAMES, SPLIT_SIZES
 from adl.page import Block, Picture
 from adl.params import TRAINING
 from adl.progress import duration
+from adl.recipes import SYNTHETIC
 
+EVALUATION = ("ms_infer", "eval_flip", "eval_images")
 STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
 NOTHING = "not measured yet"
 """What stands where a stage has not run; `dvc repro` fills it."""
@@ -26,7 +29,8 @@ NOTHING = "not measured yet"
 class Results:
     """All that a report is made from. metrics, speed: stage → content, empty where it has not run.
 
-    sidecar: of the checkpoint that was scored. val_digest: of the data that it was scored on. evaluation: how.
+    sidecar: of the checkpoint that was scored. val_digest: of the data that it was scored on. params: what the run was
+    trained and evaluated with.
     over_seeds: mean ± standard deviation of the runs that differ only in their seed, as text. recipe: the published one
     that this run followed.
     """
@@ -36,8 +40,7 @@ class Results:
     sidecar: dict[str, Any] | None
     checkpoint_bytes: int | None
     val_digest: str | None
-    data_path: str
-    evaluation: Mapping[str, Any]
+    params: Mapping[str, Any]
     over_seeds: str
     recipe: str | None
 
@@ -49,35 +52,34 @@ class Results:
         checkpoint: Path,
         val_manifest: Path,
         *,
-        data_path: str,
-        evaluation: Mapping[str, Any],
+        params: Mapping[str, Any],
         over_seeds: str = "",
         recipe: str | None = None,
     ) -> Results:
-        sidecar = checkpoint.with_name(f"{checkpoint.name}.json")
+        sidecar = _json(sidecar_path(checkpoint))
         return cls(
             metrics={stage: _json(metrics / f"{stage}.json") or {} for stage in STAGES},
             speed={stage: _json(speed / f"{stage}.json") or {} for stage in STAGES},
-            sidecar=_json(sidecar),
+            sidecar=sidecar,
             checkpoint_bytes=checkpoint.stat().st_size if checkpoint.exists() else None,
             val_digest=(_json(val_manifest) or {}).get("digest"),
-            data_path=data_path,
-            evaluation=evaluation,
+            # The checkpoint itself knows best how it was trained.
+            params={**params, **(sidecar or {}).get("params", {})},
             over_seeds=over_seeds,
             recipe=recipe,
         )
 
     @property
     def embedded(self) -> bool:
-        return Path(self.data_path) == Path("data/synthetic")
+        return Path(self.params["data_path"]) == SYNTHETIC
 
     @property
     def data(self) -> str:
-        return "synthetic scenes" if self.embedded else self.data_path
+        return "synthetic scenes" if self.embedded else self.params["data_path"]
 
     @property
     def mode(self) -> str:
-        names = (("multiscale", self.evaluation["ms_infer"]), ("flip", self.evaluation["eval_flip"]))
+        names = (("multiscale", self.params["ms_infer"]), ("flip", self.params["eval_flip"]))
         return "_".join(name for name, on in names if on) or "single"
 
 
@@ -89,9 +91,10 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         *_what_this_is(results),
         "## Accuracy",
         _accuracy(results),
-        "Quoted: Auto-DeepLab-S on Cityscapes val, 8 × Ascend 910, batch 16, crop 769, with mirror. mIOU 2021 and "
-        f"times: {quoted.MODEL_ZOO}. In paper: {quoted.PAPER}, as quoted there, and for the run with drop path the "
-        "paper itself. The interval: 95 % of 1000 resamplings of the images; other seeds are not in it. Over seeds: "
+        f"Quoted: Auto-DeepLab-S on Cityscapes val. mIOU 2021 and times: {quoted.MODEL_ZOO}: 8 × Ascend 910, batch 16, "
+        f"crop 769, with mirror. In paper: {quoted.PAPER}, as quoted there, and for the run with drop path the paper "
+        "itself; by the same README, the paper's 0.5M, 1.0M and 1.5M iterations are 1344, 2688 and 4032 epochs at "
+        "batch 8. The interval: 95 % of 1000 resamplings of the images; other seeds are not in it. Over seeds: "
         "mean ± standard deviation of the finished runs in git and DVC that differ only in `seed`.",
         _scores(results.metrics["evaluate"]),
         "## Training performance",
@@ -143,9 +146,9 @@ def _what_this_is(results: Results) -> list[str]:
         lines.append(f"**Partial: {counted} of {there} val images were evaluated.**")
     elif not results.embedded and there != SPLIT_SIZES["val"]:
         lines.append(f"**Partial: the val record holds {there} images, Cityscapes has {SPLIT_SIZES['val']}.**")
-    epoch, epochs = score.get("checkpoint_epoch"), (results.sidecar or {}).get("params", {}).get("epochs")
+    epoch, epochs = score.get("checkpoint_epoch"), results.params["epochs"]
     which = f"{'the last' if epoch == epochs else 'an intermediate'} checkpoint (epoch {epoch} of {epochs})"
-    if epoch is None or epochs is None:
+    if epoch is None:
         which = "a checkpoint that does not say after which epoch it was saved"
     lines.append(
         f"Evaluated: {counted} val images, mode `{results.mode}`, counted as the official script counts; {which}, not "
@@ -166,14 +169,15 @@ def _accuracy(results: Results) -> str:
     for recipe, run in quoted.RUNS.items():
         published = "–" if run.miou is None else f"{run.miou:.2f} (quoted)"
         hours = "–" if run.hours is None else f"{run.hours} h (quoted)"
-        mine = measured if recipe == results.recipe else ("not measured", "", "")
-        if recipe == results.recipe and time is not None:
+        followed = recipe == results.recipe
+        mine = measured if followed else ("not measured", "", "")
+        if followed and time is not None:
             hours += f", {_seconds(time)} (measured)"
         rows.append(
             (
                 run.iterations,
-                run.epochs,
-                run.bn_momentum,
+                results.params["epochs"] if followed else run.epochs or "–",
+                results.params["bn_momentum"] if followed else run.bn_momentum or "–",
                 "Cityscapes val",
                 published,
                 f"{run.paper:.2f} (quoted)",
@@ -182,9 +186,8 @@ def _accuracy(results: Results) -> str:
             )
         )
     if results.recipe is None:
-        params = (results.sidecar or {}).get("params", {})
         steps = f"{trained['steps']:,} steps" if trained else NOTHING
-        about = (steps, params.get("epochs", "–"), params.get("bn_momentum", "–"), f"{results.data}, val")
+        about = (steps, results.params["epochs"], results.params["bn_momentum"], f"{results.data}, val")
         rows.append((*about, "", "", *measured, _seconds(time)))
     return _table(rows, headers)
 
@@ -204,9 +207,9 @@ def _scores(score: Mapping[str, Any]) -> str:
 
 def _training(results: Results) -> dict[str, str]:
     speed, trained = results.speed["train"], results.metrics["train"]
-    if not trained or results.sidecar is None:
+    if not trained:
         return {}
-    params = results.sidecar["params"]
+    params = results.params
     names = ("epochs", "batch_size", "base_lr", "bn_momentum")
     loss = "cross entropy" + (" with online hard example mining" if params["criterion"] == "ohemce" else "")
     return {
@@ -229,7 +232,7 @@ def _inference(results: Results) -> dict[str, str]:
     file, scored = results.speed["infer"], results.speed["evaluate"]
     if not file and not scored:
         return {}
-    mirrored = " with its mirror image" if results.evaluation["eval_flip"] else ""
+    mirrored = " with its mirror image" if results.params["eval_flip"] else ""
     network, processes = scored.get("network_ms_per_image"), scored.get("processes", 1)
     return {
         "Resource": _resource(file or scored),
@@ -263,12 +266,12 @@ def _baselines(score: Mapping[str, Any]) -> str:
         return NOTHING
     rows = [("**this network**", f"**{score['mIOU']:.2f}**")]
     names = {"constant": "one class everywhere", "colour": "colour look-up", "position": "position prior"}
-    rows += [(names[name], _number(value)) for name, value in score["baseline"].items()]
+    rows += [(names[name], _number(value)) for name, value in score.get("baseline", {}).items()]
     return _table(rows, ("predictor", "mIOU %"))
 
 
 def _classes(score: Mapping[str, Any], kind: str, names: Sequence[str]) -> str:
-    if not score:
+    if f"{kind}_IOU" not in score:
         return NOTHING
     values = score[f"{kind}_IOU"]
     ranked = sorted(names, key=lambda name: -1.0 if values[name] is None else values[name], reverse=True)
@@ -301,18 +304,20 @@ def _architecture(results: Results) -> str:
 
 
 def _parameters(results: Results) -> list[str]:
-    if results.sidecar is None:
+    if not results.metrics["train"] and results.sidecar is None:
         return [NOTHING]
-    trained = results.sidecar["params"]
-    values = {name: trained[name] for name in TRAINING if name in trained} | dict(results.evaluation)
+    values = {name: results.params[name] for name in (*TRAINING, *EVALUATION) if name in results.params}
+    sidecar = results.sidecar or {"data": {"digest": NOTHING}, "digest": NOTHING}
     digests = {
-        "training data": results.sidecar["data"]["digest"],
+        "training data": sidecar["data"]["digest"],
         "evaluation data": results.val_digest or NOTHING,
-        "checkpoint": results.sidecar["digest"],
+        "checkpoint": sidecar["digest"],
     }
     return [
         _table([(f"`{name}`", f"`{json.dumps(value)}`") for name, value in values.items()], ("parameter", "value")),
-        "SHA-256: " + ", ".join(f"{name} `{digest[:16]}`" for name, digest in digests.items()) + ".",
+        "SHA-256: "
+        + ", ".join(f"{name} {digest if digest == NOTHING else f'`{digest[:16]}`'}" for name, digest in digests.items())
+        + ".",
     ]
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 
 from adl import quoted, recipes
 from adl.artifacts import percent
-from adl.cityscapes import SPLIT_SIZES, SPLITS
+from adl.cityscapes import IMAGES, SPLIT_SIZES, SPLITS
 from adl.errors import AdlError
 from adl.params import TRAINING
 from adl.scoring import Confusion
@@ -37,8 +38,9 @@ _MODEL = "models/autodeeplab.ckpt"
 class Run:
     """A finished training and its evaluation.
 
-    revision: None for the workspace. params: of both stages, as dvc.lock has them. inputs: digests of the data, the
-    architecture and the code. images, val_images: those of the records.
+    revision: None for the workspace. params: of training and evaluation, as dvc.lock has them, with data_path and, for
+    the embedded scenes, how they were drawn. inputs: digests of the data, the architecture and the code. images,
+    val_images: those of the records.
     """
 
     name: str
@@ -55,6 +57,12 @@ class Run:
         """Equal for runs that differ only in their seed."""
         own = {name: value for name, value in self.params.items() if name not in IRRELEVANT}
         return json.dumps([own, self.inputs, self.score["images"]], sort_keys=True)
+
+    def digest(self, kind: str) -> str:
+        """Of what went into a run: "data", or "code". Short; equal where that was equal."""
+        folders = {"data": ("data/",), "code": ("adl/", "pipeline/")}[kind]
+        own = sorted(item for item in self.inputs.items() if item[0].startswith(folders))
+        return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:7]
 
     @property
     def partial(self) -> bool:
@@ -80,6 +88,8 @@ def load(name: str, revision: str | None = None) -> Run:
     revision: what git knows it by; default: its name. Raises AdlError where there is no such run, or where its metrics
     are not those that its dvc.lock records.
     """
+    if not name:
+        raise AdlError("the name of a revision is empty.")
     revision = None if name == WORKSPACE else revision or name
     try:
         files = DVCFileSystem(rev=revision)
@@ -87,6 +97,11 @@ def load(name: str, revision: str | None = None) -> Run:
         train, evaluate = stages["train"], stages["evaluate"]
         content = files.read_bytes(_METRICS)
         records = [json.loads(files.read_text(f"metrics/mindrecord_{split}.json"))["images"] for split in SPLITS]
+        params = train["params"]["params.yaml"] | evaluate["params"]["params.yaml"]
+        params["data_path"] = data_path = _data_path(stages["mindrecord@val"])
+        if Path(data_path) == recipes.SYNTHETIC:
+            drawn = YAML(typ="safe").load(files.read_text("pipeline/synthetic/dvc.lock"))["stages"]["synthesize"]
+            params |= drawn["params"]["params.yaml"]
         deps = {dep["path"]: dep["md5"] for dep in [*train["deps"], *evaluate["deps"]]}
         outs = {out["path"]: out["md5"] for out in [*train["outs"], *evaluate["outs"]]}
         if outs[_METRICS] != hashlib.md5(content).hexdigest() or outs[_MODEL] != deps[_MODEL]:
@@ -94,7 +109,7 @@ def load(name: str, revision: str | None = None) -> Run:
         return Run(
             name,
             revision,
-            params=train["params"]["params.yaml"] | evaluate["params"]["params.yaml"],
+            params=params,
             inputs={path: md5 for path, md5 in deps.items() if path not in outs and path != "data/checked.txt"},
             score=json.loads(content),
             steps=json.loads(files.read_text("metrics/train.json"))["steps"],
@@ -109,12 +124,18 @@ def load(name: str, revision: str | None = None) -> Run:
         raise AdlError(f"{name}: no such branch, tag, commit or experiment ({error}).") from None
 
 
+def _data_path(conversion: dict[str, Any]) -> str:
+    """The folder that a stage `mindrecord` converted, from its entry in dvc.lock."""
+    end = f"/{IMAGES}/val"
+    return next((d["path"].removesuffix(end) for d in conversion["deps"] if d["path"].endswith(end)), "")
+
+
 def revisions() -> list[tuple[str, str]]:
     """(name, revision) of every experiment, tag, branch and commit that changed dvc.lock, and the workspace."""
     try:
         with Repo() as repo:
             of_commits = repo.experiments.ls(all_commits=True)
-        log = ["git", "log", "--all", "--format=%h", "--", "dvc.lock"]
+        log = ["git", "log", "--all", "--full-history", "--format=%h", "--", "dvc.lock"]
         commits = subprocess.run(log, check=True, capture_output=True, text=True).stdout.split()
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
@@ -156,9 +177,9 @@ def spread(run: Run, others: Sequence[Run]) -> str:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """Parameters that are not the same in all runs."""
+    """Parameters that are not the same in all runs that have them: older runs lack what came later."""
     names = dict.fromkeys(name for run in runs for name in run.params)
-    return [name for name in names if len({json.dumps(run.params.get(name)) for run in runs}) > 1]
+    return [n for n in names if len({json.dumps(run.params[n]) for run in runs if n in run.params}) > 1]
 
 
 def counts(run: Run) -> tuple[list[str], np.ndarray]:

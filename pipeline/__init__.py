@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adl import runtime
+from adl.artifacts import check_output
 from adl.errors import RETURNS, reported
 
 SYNTHETIC = Path("data/synthetic")
@@ -46,6 +47,8 @@ def checkpoint_arguments(whole: argparse.ArgumentParser) -> argparse.Namespace:
     arguments = whole.parse_args()
     if arguments.checkpoint != CHECKPOINT and arguments.output is None:
         whole.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
+    if arguments.output:
+        check_output(arguments.output, folder=True)
     return arguments
 
 

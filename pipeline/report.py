@@ -20,16 +20,15 @@ from pipeline import CHECKPOINT, METRICS, RECORDS, REPORTS, parser, run
 def main() -> None:
     parser("report", __doc__).parse_args()
     p = params.load()
-    asked = {"ms_infer": p.ms_infer, "eval_flip": p.eval_flip, "eval_images": p.eval_images}
     this, others = finished_runs()
+    # As the run was trained and evaluated, not as the next one may be asked for by now.
+    values = this.params if this else p.model_dump()
     results = Results.read(
         METRICS,
         REPORTS / "speed",
         CHECKPOINT,
         RECORDS / "cityscapes_val.json",
-        data_path=p.data_path,
-        # As the run was evaluated, not as it may be asked for by now.
-        evaluation={name: this.params[name] if this else value for name, value in asked.items()},
+        params=values,
         over_seeds=runs.spread(this, others) if this else "",
         recipe=this.recipe if this else None,
     )
@@ -42,11 +41,16 @@ def main() -> None:
 
 
 def finished_runs() -> tuple[Run | None, list[Run]]:
-    """The workspace's own run, if it is finished, and all others."""
+    """The workspace's own run, if it is finished, and all others that can be found."""
     try:
-        return runs.load(runs.WORKSPACE), runs.collect()
+        this = runs.load(runs.WORKSPACE)
     except AdlError:
         return None, []
+    try:
+        return this, runs.collect()
+    except AdlError as error:
+        print(f"warning: only the workspace's own run is known: {error}")
+        return this, []
 
 
 if __name__ == "__main__":

@@ -120,3 +120,14 @@ def test_sidecar_beats_the_parameters(tiny, file):
     assert len(checkpoint.architecture_of(file, p).net) == 12
     write_json(sidecar_path(file), {"architecture": tiny.to_json()})
     assert checkpoint.architecture_of(file, p) == tiny
+
+
+@pytest.mark.parametrize("classes", [5, 30])
+def test_other_number_of_classes_cannot_be_scored(tiny, file, classes):
+    write_json(sidecar_path(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()})
+    with pytest.raises(AdlError, match=rf"a\.ckpt: has {classes} classes by .*a\.ckpt\.json, but Cityscapes has 19"):
+        checkpoint.architecture_of(file, None)
+    sidecar_path(file).unlink()
+    p = params.load(ROOT / "params.yaml").model_copy(update={"num_classes": classes})
+    with pytest.raises(AdlError, match=rf"has {classes} classes by num_classes"):
+        checkpoint.architecture_of(file, p)

@@ -16,6 +16,7 @@ from adl.launcher import Launcher, group_of, plan
 from adl.runtime import Independent
 from tests.conftest import ROOT
 from tests.test_pipeline import wait_for
+from tests.workspace import alive
 
 LAUNCH = """
 import sys
@@ -74,7 +75,7 @@ def test_worker_that_does_not_listen_is_ended_with_all_that_it_started(tmp_path,
     process.send_signal(number)
     process.communicate(timeout=20)
     assert process.returncode == 128 + number
-    wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family))
+    wait_for(lambda: not alive(family))
 
 
 def test_worker_is_asked_first_and_may_save(tmp_path, program):
@@ -111,7 +112,7 @@ def test_killed_launcher_takes_its_workers_along(tmp_path, program):
     worker = psutil.Process(int(process.stdout.readline()))
     process.kill()
     process.communicate(timeout=20)
-    wait_for(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    wait_for(lambda: not alive([worker]))
 
 
 COLLECTIVE = """
@@ -143,7 +144,7 @@ def test_failing_rank_ends_all_within_15_seconds_with_its_traceback(tmp_path, pr
     assert "rank 1 failed; the end of its log:" in err
     assert "ValueError: rank 1 has a fault of its own" in err
     assert "sum [3.0]" in out
-    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family)
+    assert not alive(family)
 
 
 def log(tmp_path, rank: int) -> str:

@@ -16,7 +16,7 @@ import pytest
 from adl import checkpoint, cityscapes, synthetic
 from adl.artifacts import digest, write_image
 from tests import test_cityscapes
-from tests.workspace import files, git, ran, run, set_params, succeeds
+from tests.workspace import alive, files, git, ran, run, set_params, succeeds
 
 EVERY_STAGE = {
     "synthesize",
@@ -89,7 +89,7 @@ def test_killed_synthesis_leaves_no_process_and_no_half_written_data(workspace):
     assert workers
     process.kill()
     process.wait()
-    wait_for(lambda: all(not w.is_running() or w.status() == psutil.STATUS_ZOMBIE for w in workers))
+    wait_for(lambda: not alive(workers))
     assert not (workspace / "data/synthetic").exists()
     set_params(workspace, synthetic_train_images=4)
     succeeds(workspace, "python", "-m", "pipeline.synthesize")

@@ -60,6 +60,12 @@ def repository(tmp_path_factory):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, folder / name)
     (folder / "stage.py").write_text(STAGE)
     (folder / "data.txt").write_text("data")
+    for split in ("train", "val"):
+        (folder / f"data/synthetic/leftImg8bit/{split}").mkdir(parents=True)
+        (folder / f"data/synthetic/leftImg8bit/{split}/scene.txt").write_text(split)
+    drawn = {"stages": {"synthesize": {"params": {"params.yaml": {"synthetic_train_images": 480}}}}}
+    (folder / "pipeline/synthetic").mkdir()
+    (folder / "pipeline/synthetic/dvc.lock").write_text(json.dumps(drawn))
     (folder / "metrics").mkdir()
     for split, images in (("train", 480), ("val", 20)):
         (folder / f"metrics/mindrecord_{split}.json").write_text(json.dumps({"images": images}))
@@ -67,6 +73,9 @@ def repository(tmp_path_factory):
         "train": {
             "cmd": f"{sys.executable} stage.py train", "deps": ["data.txt"], "params": list(TRAINING),
             "outs": ["models/autodeeplab.ckpt"], "metrics": [{"metrics/train.json": {"cache": False}}],
+        },
+        "mindrecord": {
+            "foreach": ["train", "val"], "do": {"cmd": "true", "deps": ["${data_path}/leftImg8bit/${item}"]},
         },
         "evaluate": {
             "cmd": f"{sys.executable} stage.py evaluate", "deps": ["models/autodeeplab.ckpt"],
@@ -204,5 +213,6 @@ def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
     assert run_of(p | {"epochs": 5}).recipe is None
     assert run_of(p, images=480).recipe is None, "not the whole of Cityscapes"
     assert run_of(p, scored=20).recipe is None, "partial"
-    assert rows([one])["mIOU in paper (quoted)"].tolist() == ["77.09"]
-    assert rows([run_of(p, scored=20)])["images"].tolist() == ["20 of 500 (partial)"]
+    assert rows([one], [one])["mIOU in paper (quoted)"].tolist() == ["77.09"]
+    partial = run_of(p, scored=20)
+    assert rows([partial], [partial])["images"].tolist() == ["20 of 500 (partial)"]

@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from adl.artifacts import digest
 from tests.test_pipeline import wait_for
-from tests.workspace import git, make_workspace, ran, run, set_params, succeeds
+from tests.workspace import alive, git, make_workspace, ran, run, set_params, succeeds
 
 PLAIN = {"device_num": 1, "save_minutes": None, "eval_epochs": 5, "drop_path_keep_prob": 1.0, "base_lr": 0.05}
 """What each test starts from, whatever an earlier one set."""
@@ -74,13 +74,14 @@ class Repro:
         return self.seen
 
     def stage(self) -> psutil.Process:
-        return next(p for p in self.processes() if "pipeline.train" in p.cmdline() and p.cmdline()[0] != "/bin/sh")
+        commands = {process: process.cmdline() for process in alive(self.processes())}
+        return next(p for p, command in commands.items() if "pipeline.train" in command and command[0] != "/bin/sh")
 
     def ends(self) -> int:
         """The exit code; nothing of the run may be alive ten seconds later."""
         deadline = time.monotonic() + 10
-        while alive := [p for p in self.seen if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
-            assert time.monotonic() < deadline, (alive, self.text()[-3000:])
+        while left := alive(self.seen):
+            assert time.monotonic() < deadline, (left, self.text()[-3000:])
             time.sleep(0.05)
         return self.process.wait(timeout=10)
 

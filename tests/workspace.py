@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import psutil
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
@@ -47,6 +49,18 @@ def make_workspace(folder: Path) -> Path:
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "start")
     return folder
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; one that is gone may vanish between two questions."""
+
+    def lives(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return [process for process in processes if lives(process)]
 
 
 def set_params(folder: Path, **values) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from adl.artifacts import check_output
 from adl.cityscapes import CATEGORIES, CLASS_NAMES
 from adl.commands import add_command
 from adl.errors import AdlError
@@ -34,6 +35,7 @@ def add(subcommands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from adl import figures, runs
 
+    check_output(arguments.output, suffix=".png")
     names = arguments.revisions if len(arguments.revisions) > 1 else [*arguments.revisions, runs.WORKSPACE]
     found = [runs.load(name) for name in names]
     for kind, keys in (("class_IOU", CLASS_NAMES), ("category_IOU", CATEGORIES)):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adl import params
-from adl.artifacts import sidecar_path, write_image
+from adl.artifacts import check_output, sidecar_path, write_image
 from adl.cityscapes import COLOURS, LABELS
 from adl.commands import add_command
 from adl.errors import AdlError
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.longest_side < params.SMALLEST_SIDE:
         raise AdlError(f"--longest-side: {arguments.longest_side} is less than {params.SMALLEST_SIDE} pixels.")
+    check_output(arguments.output, folder=True)
     images = prediction.find_images(arguments.images)
     outputs = _outputs(arguments.images, images, arguments.output)
     predictor = prediction.Predictor.load(

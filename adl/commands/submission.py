@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adl import recipes
-from adl.artifacts import digest, write_image
+from adl.artifacts import check_output, digest, write_image
 from adl.cityscapes import WITHHELD, Frame, prediction_path
 from adl.cityscapes.survey import survey
 from adl.commands import add_command
@@ -44,6 +44,7 @@ def add(subcommands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from adl import submission
 
+    check_output(arguments.output, suffix=".zip")
     root = arguments.path or _data_path()
     frames = survey(root, ["test"]).checked().splits["test"].frames
     if not arguments.partial:

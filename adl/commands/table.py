@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from adl.artifacts import write_text
+from adl.artifacts import check_output, write_text
 from adl.commands import add_command
 from adl.errors import AdlError
 
@@ -31,10 +31,13 @@ def add(subcommands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from adl import runs
 
-    found = runs.collect(arguments.revisions)
+    if arguments.output:
+        check_output(arguments.output)
+    everything = runs.collect()
+    found = runs.collect(arguments.revisions) if arguments.revisions else everything
     if not found:
         raise AdlError("no revision holds a finished run: `dvc repro` makes one, and a commit keeps it.")
-    table = rows(found)
+    table = rows(found, everything)
     if arguments.format == "csv":
         text = table.to_csv(index=False, lineterminator="\n").rstrip()
     else:
@@ -48,12 +51,13 @@ def run(arguments: argparse.Namespace) -> None:
         print(text)
 
 
-def rows(found: list[Any]) -> pd.DataFrame:
-    """A row a run, sorted by steps and then by mIOU."""
+def rows(found: list[Any], everything: list[Any]) -> pd.DataFrame:
+    """A row a run, sorted by steps and then by mIOU. everything: all runs, among which the seeds of each are."""
     from adl import quoted, report, runs
 
     always = ["epochs", "bn_momentum"]
     others = [name for name in runs.differing(found) if name not in always]
+    kinds = [kind for kind in ("data", "code") if len({one.digest(kind) for one in found}) > 1]
     content = []
     for one in sorted(found, key=lambda r: (r.steps, r.score["mIOU"])):
         published = quoted.RUNS.get(one.recipe or "")
@@ -61,11 +65,12 @@ def rows(found: list[Any]) -> pd.DataFrame:
             {
                 "run": one.name,
                 "Itr": f"{one.steps:,}",
-                **{name: _value(one.params.get(name)) for name in [*always, *others]},
+                **{name: _value(one.params[name]) if name in one.params else "–" for name in [*always, *others]},
+                **{kind: one.digest(kind) for kind in kinds},
                 "images": f"{one.score['images']} of {one.val_images} (partial)" if one.partial else one.val_images,
                 "mIOU": f"{one.score['mIOU']:.2f}",
                 "95 % interval": report.interval(one.score),
-                "over seeds": runs.spread(one, found),
+                "over seeds": runs.spread(one, everything),
                 "mIOU in paper (quoted)": f"{published.paper:.2f}" if published else "",
             }
         )
