@@ -150,7 +150,7 @@ class Evaluation:
 
 
 def evaluate(job: Job, *, processes: int, first_device: int, logs: Path) -> Evaluation:
-    """Predict and count the images of a record in some processes, each image once.
+    """Predict and count the images of a record, each once, in some processes: at most one a device of this machine.
 
     The label-id PNGs of the scale-1 mode appear in job.predictions when all are written. Ends the program with the
     exit code of a process that fails, after it said why.
@@ -160,6 +160,7 @@ def evaluate(job: Job, *, processes: int, first_device: int, logs: Path) -> Eval
     with replacing_folder(predictions) as folder, scratch_folder(predictions.with_name("counts")) as scratch:
         write_json(scratch / "job.json", dataclasses.asdict(job) | {"predictions": str(folder)})
         launcher.check_device(first_device, job.device_target)
+        processes = min(processes, runtime.devices(job.device_target) or processes)
         group = runtime.Independent(processes, first_device=first_device)
         code = launcher.Launcher(logs).run([sys.executable, "-m", "adl.evaluation", str(scratch / "job.json")], group)
         if code:

@@ -81,7 +81,7 @@ class Params(BaseModel):
     )
     eval_epochs: int = Field(ge=0, description="epochs between two validations while training; 0: none")
     keep_checkpoints: int = Field(
-        ge=1, description="models to keep: the final one, and the last ones before it, one every save_epochs"
+        ge=1, description="models to keep, one every save_epochs; a change does not train a finished run again"
     )
     amp_level: Literal["O0", "O2", "O3"] = Field(description="mixed precision: O0 none, O2 and O3 on Ascend")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adl import runtime
 from adl.architecture import Architecture
 from adl.artifacts import digest
 from adl.cityscapes.survey import survey
@@ -19,6 +20,7 @@ def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
     Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
     """
     Architecture.from_params(params)
+    runtime.check_device_target(params.device_target)
     if params.modelArts:
         raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
     if Path(params.data_path) == synthetic:

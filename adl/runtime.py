@@ -59,16 +59,37 @@ def world() -> World:
     )
 
 
+def devices(device_target: str) -> int | None:
+    """How many devices this machine has; None: as many processes as are wanted share the CPU."""
+    if device_target == "CPU":
+        return None
+    return len([path for path in Path("/dev").glob("davinci*") if path.name.removeprefix("davinci").isdecimal()])
+
+
+def check_device_target(device_target: str, wanted: int = 1) -> None:
+    """Raises AdlError where this machine lacks the devices."""
+    there = devices(device_target)
+    if there is not None and there < wanted:
+        raise AdlError(
+            f"device_target {device_target}: this machine has {there} such devices (/dev/davinci0 and so on), {wanted} "
+            "are wanted. Without one, device_target CPU works (`adl recipe cityscapes-cpu`)."
+        )
+
+
 def start(device_target: str, *, seed: int = 0, graph: bool = True, world: World = ALONE) -> None:
     """Choose the device and the execution mode, join the other ranks, and seed MindSpore's weight initialisation.
 
     device_target: "CPU" or "Ascend". graph: compile whole graphs (the default), or run operation by operation.
     """
+    check_device_target(device_target)
     import mindspore as ms
     from mindspore import communication
 
     ms.set_context(mode=ms.GRAPH_MODE if graph else ms.PYNATIVE_MODE)
-    ms.set_device(device_target, world.device)
+    try:
+        ms.set_device(device_target, world.device)
+    except (RuntimeError, ValueError) as error:
+        raise AdlError(f"device_target {device_target}: MindSpore cannot use it ({error}).") from None
     if world.size > 1:
         communication.init()
         if communication.get_rank() != world.rank:

@@ -28,7 +28,7 @@ from ruamel.yaml import YAML
 from adl.artifacts import digest, remove, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 _META = "meta"
 
@@ -109,11 +109,14 @@ class State:
                 f"{path}: the state cannot be saved ({error.strerror}); {kept}. Make room (`adl state prune` removes "
                 "what is not needed), and `dvc repro` goes on from there."
             ) from None
-        for old in self.positions()[:-KEPT]:
+        for old in [*self.positions()[:-KEPT], *self.damaged_positions()]:
             old.unlink()
 
     def latest(self) -> Saved | None:
-        """The newest state that is whole; each that is not is reported."""
+        """The newest state that is whole; each that is not is reported and put aside.
+
+        Raises AdlError where none of several is: to begin anew is for a person to decide.
+        """
         for path in reversed(self.positions()):
             try:
                 # Every member of the archive has a checksum, which reading verifies.
@@ -122,10 +125,17 @@ class State:
                 return Saved(arrays, json.loads(arrays.pop(_META).tobytes()))
             except Exception as error:  # reading a damaged archive raises whatever its parser meets
                 print(f"warning: {path} is damaged ({error}); falling back to the one before", flush=True)
+                with contextlib.suppress(FileNotFoundError):  # another rank was faster
+                    path.rename(path.with_name(f"damaged_{path.name}"))
+        if self.damaged_positions():
+            raise AdlError(f"no state in {self.folder} can be read. Begin anew: `adl state drop {self.name}`.")
         return None
 
+    def damaged_positions(self) -> list[Path]:
+        return sorted(self.folder.glob("damaged_position_*.npz"))
+
     def drop_positions(self) -> None:
-        for path in self.positions():
+        for path in [*self.positions(), *self.damaged_positions()]:
             path.unlink()
 
     def drop_leftovers(self) -> None:
@@ -147,11 +157,16 @@ class State:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock. Raises AdlError where another process does."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+") as file:
-            self._lock(file)
-            remove(self.stop_request)
-            yield
+        path = self.folder / "lock"
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with path.open("a+") as file:
+                self._lock(file)
+                # A state that another process dropped in between takes its lock along.
+                if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    remove(self.stop_request)
+                    yield
+                    return
 
     def _lock(self, file: IO[str]) -> None:
         deadline = time.monotonic() + 1  # `holder` has the lock for a moment
@@ -225,7 +240,7 @@ def drop_other_finished(root: Path, kept: State) -> None:
     """A finished state is kept until a training with another key finishes."""
     for state in states(root):
         if state.folder != kept.folder and state.finished and state.holder() is None:
-            with state.held():
+            with contextlib.suppress(AdlError), state.held():  # one that was just taken is in use
                 remove(state.folder)
 
 

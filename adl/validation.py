@@ -36,7 +36,7 @@ class Validation:
     def miou(self, trained: Mapping[str, Parameter]) -> float | None:
         """In percent, over all images of the record, each counted once; the same on all ranks.
 
-        Raises Interrupted, on each rank for itself, when the process was asked to stop.
+        Raises Interrupted, on all ranks together, when one was asked to stop.
         """
         for name, parameter in self.network.parameters_and_names():
             values = Tensor(trained[name].asnumpy())
@@ -44,14 +44,16 @@ class Validation:
                 # Where each device has statistics of its own, the model is rank 0's.
                 values = self.over_ranks(values * float(self.world.rank == 0))
             parameter.set_data(values)
-        confusion, counted = Confusion(), 0
+        confusion, counted, interrupted = Confusion(), 0, False
         for _, image, label in records.read(self.record, world=self.world):
-            if self.stopping():
-                raise Interrupted
+            if interrupted := self.stopping():
+                break
             prediction = inference.label_maps(self.passes, image[None], flip=False)["single"][0]
             confusion.add(LABEL_ID[label], LABEL_ID[prediction])
             counted += 1
-        *matrix, counted = sum_counts(np.append(confusion.matrix.ravel(), counted), self.world)
+        *matrix, counted, stops = sum_counts(np.append(confusion.matrix.ravel(), [counted, interrupted]), self.world)
+        if stops:
+            raise Interrupted
         confusion = Confusion(np.reshape(matrix, confusion.matrix.shape))
         if counted != self.images:
             raise RuntimeError(f"{counted} images were validated, {self.images} expected")

@@ -17,7 +17,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from adl import launcher, params, records, state, worker
+from adl import launcher, params, records, runtime, state, worker
 from adl.architecture import Architecture
 from adl.artifacts import replacing, replacing_folder, sidecar_path, write_json
 from adl.curves import Curves
@@ -67,21 +67,28 @@ def main() -> None:
         "start_weights": START_WEIGHTS.read_text().strip(),
     }
     own = state.of_key(state_folder(), key)
+    code = state.code_digest(state.train_code())
     job = worker.Job(p, record, val_record, own.folder, PRETRAINED, REPORTS / "train")
-    command = [sys.executable, "-m", "adl.worker", str(own.folder / "job.json")]
+    told = own.folder / f"job_{arguments.node_rank}.json"
+    command = [sys.executable, "-m", "adl.worker", str(told)]
     if arguments.dry_run:
         print(launcher.plan(command, group))
-    elif arguments.node_rank > 0:
+        return
+    runtime.check_device_target(p.device_target, len(group.ranks))
+    if arguments.node_rank > 0:
         # Node 0 holds the state.
-        job.write(own.folder / "job.json")
+        if own.finished and own.about["code"] == code:
+            print(f"this training was finished before: {own.folder}")
+            return
+        job.write(told)
         sys.exit(launcher.Launcher(own.logs).run(command, group))
     else:
         with own.held():
-            state.prepare(own, key, state.code_digest(state.train_code()))
+            state.prepare(own, key, code)
             if own.finished:
                 print(f"this training was finished before: its results are put in place again from {own.folder}")
             else:
-                job.write(own.folder / "job.json")
+                job.write(told)
                 exit_code = launcher.Launcher(own.logs).run(command, group)
                 if exit_code or not own.finished:
                     sys.exit(exit_code or 1)

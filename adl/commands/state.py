@@ -68,7 +68,8 @@ def _act(action: str, chosen: State) -> None:
         print(f"{chosen.name}: removed")
     else:
         chosen.drop_leftovers()
-        for old in chosen.positions()[:-1]:
+        chosen.latest()  # puts aside what is damaged, so that the newest is one that can be read
+        for old in [*chosen.damaged_positions(), *chosen.positions()[:-1]]:
             old.unlink()
             print(f"{old}: removed")
 

@@ -74,8 +74,7 @@ def train(
         validation = Validation(architecture, val_record, world, stopping)
     sidecar = functools.partial(_sidecar, architecture=architecture, manifest=manifest, params=params)
     loop = Loop(net, params, plan, record, state, world, stopping, validation, sidecar)
-    if saved := state.latest():
-        loop.restore(saved)
+    if loop.resume():
         say(f"resuming at step {loop.position:,} of {plan.steps:,}", flush=True)
     loop.validate()
     for row in loop.history:

@@ -88,10 +88,12 @@ class Loop:
         self.position = self.step = plan.first_step
         self.skipped = self.skipped_in_a_row = 0
         self.losses: list[float] = []  # of the present epoch
+        self.learning_rate = 0.0  # of the present step
         self.history: list[dict[str, float]] = []
         self.seconds: list[float] = []
         self.saved_at = self.began_at = time.monotonic()
-        self.seconds_before = 0.0  # of earlier attempts, up to the state that this one goes on from
+        # Of earlier attempts, up to the state that this one goes on from.
+        self.seconds_before, self.speed_before = 0.0, dict[str, Any]()
         self.learning_rates = warmup_poly(
             start=params.warmup_start_lr,
             base=params.base_lr,
@@ -126,22 +128,22 @@ class Loop:
             print("compiling the training graph (this takes a while and happens once)", flush=True)
         start = time.perf_counter()
         for images, labels in batches:
-            learning_rate = float(self.learning_rates[self.step])
+            self.learning_rate = float(self.learning_rates[self.step])
             last = (self.position + 1) % self.plan.per_epoch == 0
             wanted = self.stopping() or (last and self.state.stop_request.exists())
             keys, survivors = self._masks()
             stop = Tensor(np.array([wanted], np.float32))
             loss, applied, stop = self.train_step(Tensor(images), Tensor(labels), keys, stop, survivors)
             self.losses.append(float(loss))
-            self._count(bool(applied), self.losses[-1], learning_rate)
+            self._count(bool(applied), self.losses[-1])
             now = time.perf_counter()
             self.seconds.append(now - start)
             start = now
             if self.reporter:
-                self.reporter.step(epoch, self.position, self.losses[-1], learning_rate, self.seconds)
+                self.reporter.step(epoch, self.position, self.losses[-1], self.learning_rate, self.seconds)
             if last:
                 mean = float(np.mean(self.losses))
-                self.history.append({"epoch": epoch + 1, "loss": mean, "learning_rate": learning_rate})
+                self.history.append({"epoch": epoch + 1, "loss": mean, "learning_rate": self.learning_rate})
                 self.losses = []
             self._save_when_due(stop=float(stop) > 0, epoch_ends=last)
 
@@ -151,11 +153,12 @@ class Loop:
         ends = epoch_ends and epoch % self.params.save_epochs == 0
         at_end = self.position == self.plan.steps
         self.save_is_due |= ends or at_end or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)
+        # The model first: an attempt that goes on from the state does not come by here again.
+        if ends and not at_end:
+            self._keep(epoch)
         # Where the last update was skipped, the next ones tell whether the run recovers.
         if stop or (self.save_is_due and not self.skipped_in_a_row):
             self._save()
-        if ends and not at_end:
-            self._keep(epoch)
         if stop and not at_end:
             raise Stopped(f"stopped at step {self.position:,} of {self.plan.steps:,}; the state is saved")
 
@@ -188,6 +191,7 @@ class Loop:
     def _keep(self, epoch: int) -> None:
         """Keep the present model beside the final one, and drop the oldest beyond keep_checkpoints."""
         if self.world.rank == 0 and self.params.keep_checkpoints > 1:
+            self.check_finite()
             path = self.state.intermediate / f"epoch_{epoch:05d}.ckpt"
             checkpoint.save(self.parameters, path)
             self.sidecar(path, epoch=epoch)
@@ -197,12 +201,19 @@ class Loop:
 
     def check_finite(self) -> None:
         """Raises AdlError where the weights or the running statistics no longer are."""
-        for name, parameter in self.parameters.items():
-            if not np.isfinite(parameter.asnumpy()).all():
-                raise AdlError(
-                    f"{name} is no longer finite at step {self.step} (loss scale {float(self.scaler.scale_value):g}): "
-                    "the training diverged, and this state is not saved. Lower base_lr or lengthen warmup_iters."
-                )
+        if name := self._not_finite():
+            raise self._diverged(f"{name} is no longer finite, and this state is not saved")
+
+    def _not_finite(self) -> str | None:
+        return next((name for name, p in self.parameters.items() if not np.isfinite(p.asnumpy()).all()), None)
+
+    def _diverged(self, why: str) -> AdlError:
+        loss = f"loss {self.losses[-1]:g}, " if self.losses else ""
+        scale = float(self.scaler.scale_value)
+        return AdlError(
+            f"training diverged at step {self.step}: {loss}learning rate {self.learning_rate:g}, loss scale {scale:g}; "
+            f"{why}. Lower base_lr or lengthen warmup_iters."
+        )
 
     def snapshot(self) -> Saved:
         self.check_finite()
@@ -218,6 +229,7 @@ class Loop:
                 "losses": self.losses,
                 "history": self.history,
                 "seconds": self.total_seconds(),
+                "speed": self.speed(),
                 "loss_scale": float(self.scaler.scale_value.asnumpy()),
                 "loss_scale_counter": int(self.scaler.counter.asnumpy()),
             },
@@ -229,8 +241,18 @@ class Loop:
         pairs = zip(self.optimizer.parameters, self.optimizer.moments, strict=True)
         return {names[id(parameter)]: moment for parameter, moment in pairs}
 
-    def restore(self, saved: Saved) -> None:
-        """Go on from a state. Raises AdlError where it is another network's, or where the ranks read different ones."""
+    def resume(self) -> bool:
+        """Go on from the newest state, if there is one. Raises AdlError where the ranks read different ones."""
+        saved = self.state.latest()
+        batches = saved.position + 1 if saved else 0
+        if sum_counts(np.array(batches), self.world) != self.world.size * batches:
+            raise AdlError(f"the ranks read different states from {self.state.folder}; is it the same on all nodes?")
+        if saved:
+            self._restore(saved)
+        return saved is not None
+
+    def _restore(self, saved: Saved) -> None:
+        """Raises AdlError where the state is another network's."""
         mine = {f"network/{name}": p for name, p in self.parameters.items()}
         mine |= {f"moments/{name}": moment for name, moment in self._moments().items()}
         shapes = [{n: tuple(a.shape) for n, a in arrays.items()} for arrays in (mine, saved.arrays)]
@@ -241,13 +263,11 @@ class Loop:
             )
         for name, parameter in mine.items():
             parameter.set_data(Tensor(saved.arrays[name]))
-        if sum_counts(np.array(saved.position), self.world) != self.world.size * saved.position:
-            raise AdlError(f"the ranks read different states from {self.state.folder}; is it the same on all nodes?")
         meta = saved.meta
         self.position, self.step = meta["position"], meta["step"]
         self.skipped, self.skipped_in_a_row = meta["skipped"], meta["skipped_in_a_row"]
         self.losses, self.history = list(meta["losses"]), list(meta["history"])
-        self.seconds_before = meta["seconds"]
+        self.seconds_before, self.speed_before = meta["seconds"], meta["speed"]
         self.scaler.scale_value.set_data(Tensor(meta["loss_scale"], self.scaler.scale_value.dtype))
         self.scaler.counter.set_data(Tensor(meta["loss_scale_counter"], self.scaler.counter.dtype))
         applied = Tensor([self.step - self.plan.first_step], self.optimizer.global_step.dtype)
@@ -266,29 +286,33 @@ class Loop:
         final = self.params.drop_path_keep_prob
         return Tensor(keys), Tensor(drop_path.survivors(draws, step=self.step, steps=self.plan.steps, final=final))
 
-    def _count(self, applied: bool, loss: float, learning_rate: float) -> None:
+    def _count(self, applied: bool, loss: float) -> None:
         self.position += 1
         self.step += applied
         self.skipped += not applied
         healthy = applied and math.isfinite(loss)
         self.skipped_in_a_row = 0 if healthy else self.skipped_in_a_row + 1
-        if self.skipped_in_a_row > MOST_SKIPPED or (not math.isfinite(loss) and self.skipped_in_a_row > 1):
-            scale = float(self.scaler.scale_value)
-            raise AdlError(
-                f"training diverged at step {self.step}: loss {loss:g}, learning rate {learning_rate:g}, loss scale "
-                f"{scale:g}; the gradients stay infinite. Lower base_lr or lengthen warmup_iters."
-            )
+        if not math.isfinite(loss):
+            # A loss that a skipped update explains leaves the weights and the running statistics as they were.
+            if name := self._not_finite():
+                raise self._diverged(f"{name} is no longer finite")
+            if self.skipped_in_a_row > 1:
+                raise self._diverged("the loss stays infinite")
+        if self.skipped_in_a_row > MOST_SKIPPED:
+            raise self._diverged("the gradients stay infinite")
 
     def total_seconds(self) -> float:
         """How long the training took so far, over all attempts; what was lost between two saves is left out."""
         return self.seconds_before + time.monotonic() - self.began_at
 
     def speed(self) -> dict[str, Any]:
+        total = {"total_seconds": round(self.total_seconds(), 1)}
         if not self.seconds:
-            return {}
+            # This attempt had nothing left to train.
+            return self.speed_before and self.speed_before | total
         usual = float(np.median(self.seconds[1:] or self.seconds))
         return {
-            "total_seconds": round(self.total_seconds(), 1),
+            **total,
             "ms_per_step": round(1000 * usual, 1),
             "samples_per_second": round(self.params.batch_size / usual, 2),
             "compile_seconds": round(self.seconds[0] - usual, 1) if len(self.seconds) > 1 else None,

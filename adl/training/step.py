@@ -13,6 +13,8 @@ from adl.runtime import ALONE, World
 FIRST_LOSS_SCALE = 2.0**16
 LOSS_SCALE_FACTOR = 2
 LOSS_SCALE_WINDOW = 1000
+LARGEST_LOSS_SCALE = 2.0**24
+"""MindSpore doubles it without end, and what is divided by 2^127 is zero."""
 
 
 class TrainStep(nn.Cell):
@@ -58,6 +60,8 @@ class TrainStep(nn.Cell):
         if finite:
             self.optimizer(gradients)
         self.scaler.adjust(finite)
+        scale = self.scaler.scale_value
+        ops.assign(scale, ops.minimum(scale, LARGEST_LOSS_SCALE))
         return loss_and_stop[0], finite, loss_and_stop[1]
 
 
