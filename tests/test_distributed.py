@@ -66,6 +66,35 @@ def differences(one: State, other: State) -> tuple[float, float, float]:
     return tuple(found)
 
 
+VALIDATE = """
+import sys
+from pathlib import Path
+from adl import checkpoint, runtime, validation
+from adl.architecture import Architecture
+world, asked = runtime.world(), []
+runtime.start("CPU", graph=False, world=world)
+def stopping():
+    asked.append(None)
+    return world.rank == 1 and len(asked) == 2
+tiny = Architecture(net=(0, 1, 1), cell=((0, 6), (1, 4)), filter_multiplier=2, initial_fm=4, bn_momentum=0.9)
+own = validation.Validation(tiny, Path(sys.argv[1]), world, stopping)
+try:
+    own.miou(checkpoint.native(own.network))
+except validation.Interrupted:
+    print("interrupted", flush=True)
+"""
+
+
+def test_one_rank_that_is_asked_to_stop_stops_all_in_a_validation(tmp_path, monkeypatch):
+    record = write_record(write_scenes(tmp_path / "raw", train=4, val=1), "train", tmp_path)
+    (tmp_path / "validate.py").write_text(VALIDATE)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = [sys.executable, str(tmp_path / "validate.py"), str(record)]
+    assert Launcher(tmp_path / "logs").run(command, group_of(2, "CPU")) == 0
+    for rank in (0, 1):
+        assert "interrupted" in (tmp_path / f"logs/rank_{rank}.log").read_text()
+
+
 # Rounding differs between one process and two, a ReLU near zero flips by it, and freshly initialised 1×1 convolutions
 # have gradients of a thousand times their weights: small steps keep that apart from mistakes.
 CALM = {"base_lr": 5e-6}

@@ -11,6 +11,7 @@ import sys
 import psutil
 import pytest
 
+from adl import params, preflight, runtime
 from adl.errors import AdlError
 from adl.launcher import Launcher, group_of, plan
 from adl.runtime import Independent
@@ -198,6 +199,17 @@ def test_rank_table_names_each_workers_device(tmp_path):
         f"DEVICE_ID={device} worker"
         for rank, device in ((2, 4), (3, 5))
     ]
+
+
+@pytest.mark.skipif(bool(runtime.devices("Ascend")), reason="this machine has Ascend devices")
+def test_device_that_the_machine_lacks_is_named_before_any_work():
+    for check in (runtime.check_device_target, runtime.start):
+        with pytest.raises(AdlError, match="device_target Ascend: this machine has 0 such devices"):
+            check("Ascend")
+    runtime.check_device_target("CPU", 99)
+    p = params.load(ROOT / "params.yaml", device_target="Ascend")
+    with pytest.raises(AdlError, match="device_target Ascend"):
+        preflight.check(p, pretrained=ROOT / "pretrained", synthetic=ROOT / p.data_path)
 
 
 @pytest.mark.parametrize(

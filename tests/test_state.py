@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from adl import commands, state
+from adl.artifacts import remove
 from adl.errors import AdlError
 from adl.state import Saved, State
 from tests.conftest import ROOT
@@ -57,6 +59,36 @@ def test_damaged_newest_state_falls_back_with_a_warning(own, capsys, damage):
     newest.write_bytes({"truncated": newest.read_bytes()[:-100], "a bit": bytes(content), "empty": b""}[damage])
     assert own.latest().position == 1
     assert f"warning: {newest} is damaged" in capsys.readouterr().out
+    # A run that goes on from the older one saves below the damaged one's position: that must not count as the newest.
+    own.positions()[-1].rename(own.folder / "position_000000000.npz")
+    for position in (0, 1):
+        own.save(saved(position))
+    assert [p.name for p in own.positions()] == ["position_000000000.npz", "position_000000001.npz"]
+    assert not own.damaged_positions()
+
+
+def test_training_whose_every_state_is_damaged_does_not_begin_anew_by_itself(own):
+    for position in (1, 2):
+        own.save(saved(position))
+        own.positions()[-1].write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(AdlError, match=f"no state in .* can be read. Begin anew: `adl state drop {own.name}`"):
+            own.latest()
+
+
+def test_state_that_is_dropped_while_it_is_locked_is_locked_anew(own, monkeypatch):
+    lock, locked = State._lock, []
+
+    def dropped_once(self, file):
+        lock(self, file)
+        if not locked:
+            remove(self.folder)
+        locked.append(file)
+
+    monkeypatch.setattr(State, "_lock", dropped_once)
+    with own.held():
+        assert len(locked) == 2
+        assert own.holder() == os.getpid()
 
 
 def test_full_disk_is_an_error_with_advice_and_leaves_the_last_state(own):
@@ -154,8 +186,11 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
     adl("list")
     row = capsys.readouterr().out.splitlines()[-1]
     assert row.split()[:5] == [own.name, "unfinished", "step", "1,200", "2"]
+    own.save(saved(1300))
+    own.positions()[-1].write_bytes(b"")
     adl("prune")
-    assert [p.name for p in own.positions()] == ["position_000001200.npz"]
+    assert [p.name for p in own.positions()] == ["position_000001200.npz"], "the newest that can be read"
+    assert not own.damaged_positions()
     with own.held():
         for action in ("adopt", "drop"):
             with pytest.raises(SystemExit, match="2"):

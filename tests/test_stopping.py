@@ -21,6 +21,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from adl.artifacts import digest
+from tests.test_launcher import rank_table
 from tests.test_pipeline import wait_for
 from tests.workspace import alive, git, make_workspace, ran, run, set_params, succeeds
 
@@ -186,6 +187,25 @@ def test_second_run_on_one_key_is_refused_with_the_holder(prepared):
     assert not list((prepared / ".adl/state").glob("*/about.json"))
 
 
+def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(prepared, tmp_path):
+    train = ("python", "-m", "pipeline.train", "--dry-run", "--nodes", "2", "--node-rank", "1")
+    set_params(prepared, **PLAIN | {"device_num": 4, "batch_size": 4})
+    lines = succeeds(prepared, *train, "--master", "10.0.0.1:8118").splitlines()
+    assert [line.split(":")[0] for line in lines] == ["rank 2", "rank 3"], "the scheduler is node 0's"
+    assert "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4" in lines[0]
+    assert re.search(r"-m adl\.worker \.adl/state/\w+/job_1\.json$", lines[0])
+    table = rank_table(tmp_path / "table.json", [[0, 1], [4, 5]])
+    set_params(prepared, device_target="Ascend")
+    lines = succeeds(prepared, *train, "--rank-table-file", str(table)).splitlines()
+    assert "RANK_ID=2 DEVICE_ID=4" in lines[0]
+    assert "RANK_ID=3 DEVICE_ID=5" in lines[1]
+    assert not list(prepared.glob(".adl/state/*/job_*.json"))
+    refused = run(prepared, *train[:3])
+    set_params(prepared, device_target="CPU", batch_size=2)
+    assert refused.returncode == 2
+    assert "this machine has 0 such devices (/dev/davinci0 and so on), 4 are wanted" in refused.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(prepared, processes):
@@ -276,6 +296,37 @@ def test_repro_under_nohup_survives_a_hangup(prepared):
     repro.process.send_signal(signal.SIGINT)
     assert repro.process.wait(timeout=120) == 0, repro.text()[-2000:]
     assert "train" in locked_stages(prepared)
+
+
+@pytest.mark.slow
+def test_full_disk_and_a_truncated_state_cost_only_what_was_not_saved(prepared):
+    set_params(prepared, **LONG | {"save_minutes": 1e-9, "seed": 12})
+    shutil.rmtree(prepared / ".adl/state", ignore_errors=True)  # of other tests
+
+    def saves() -> list[Path]:
+        return sorted(prepared.glob(".adl/state/*/position_*.npz"))
+
+    repro = Repro(prepared)
+    wait_for(lambda: len(saves()) == 2, seconds=120)
+    kill(repro, "stage", signal.SIGTERM)
+    assert repro.ends() != 0
+    before = {path: digest(path) for path in saves()}
+    blocks = saves()[-1].stat().st_size // 2048  # half of a state, in units of 1024 bytes
+    limited = run(prepared, "bash", "-c", f"ulimit -f {blocks}; exec python -m pipeline.train")
+    assert limited.returncode == 2
+    assert "the state cannot be saved" in limited.stdout + limited.stderr
+    assert f"the last good one is {saves()[-1].relative_to(prepared)}" in limited.stdout + limited.stderr
+    assert {path: digest(path) for path in saves()} == before
+
+    older, newest = saves()
+    newest.write_bytes(newest.read_bytes()[:-100])
+    again = Repro(prepared)
+    again.wait_for("resuming at step")
+    again.processes()
+    assert f"{newest.name} is damaged" in again.text()
+    assert f"resuming at step {int(older.stem[-9:])} of" in again.text()
+    os.killpg(again.process.pid, signal.SIGTERM)
+    assert again.ends() != 0
 
 
 # What Python runs when it starts: rank 1's data goes bad in the middle of the training.

@@ -177,6 +177,31 @@ def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
     assert not list((tmp_path / "b/result/intermediate").iterdir())
 
 
+def test_model_is_kept_before_the_state_that_goes_on_after_it(settings, record, tmp_path, monkeypatch):
+    kept, save = {}, State.save
+
+    def saving(self, state):
+        kept[state.position] = [p.name for p in self.intermediate.glob("*.ckpt")]
+        save(self, state)
+
+    monkeypatch.setattr(State, "save", saving)
+    run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=2)
+    assert kept == {2: ["epoch_00001.ckpt"], 4: ["epoch_00002.ckpt"], 6: ["epoch_00002.ckpt"]}
+
+
+def test_attempt_with_nothing_left_to_train_reports_the_speed_of_the_one_before(
+    settings, record, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_write_result", lambda *_: None)
+        with pytest.raises(FileNotFoundError):
+            run(settings, record, tmp_path / "a")
+    run(settings, record, tmp_path / "a")
+    speed = json.loads((tmp_path / "a/result/speed.json").read_text())
+    assert speed["ms_per_step"] > 0
+    assert speed["devices"] == 1
+
+
 def test_weights_of_other_classes_start_a_training_without_their_classifier(settings, record, tmp_path, tiny, capsys):
     ms.set_seed(3)
     other = network.build(dataclasses.replace(tiny, num_classes=7))
@@ -262,7 +287,8 @@ def test_too_long_a_warmup_is_refused_before_compilation(settings, record, tmp_p
 
 
 def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_state(settings, record, tmp_path):
-    with pytest.raises(AdlError, match=r"diverged at step \d+: loss nan, learning rate .*, loss scale"):
+    message = r"diverged at step \d+: loss nan, learning rate 9.77472e\+29, loss scale 32768; .* is no longer finite"
+    with pytest.raises(AdlError, match=message):
         run(settings, record, tmp_path / "a", base_lr=1e30, warmup_iters=0, epochs=20, save_minutes=1e-9)
     state = State(tmp_path / "a")
     assert not state.finished
@@ -299,6 +325,18 @@ def test_overflow_skips_the_update_and_halves_the_scale_and_decay_spares_batch_n
     assert bool(applied)
     np.testing.assert_allclose(weight.asnumpy(), before * (1 - 0.1 * 0.5), rtol=1e-5)
     np.testing.assert_array_equal(gamma.asnumpy(), gamma_before)
+
+
+def test_loss_scale_is_bounded(step, rng):
+    step.scaler.scale_window = 1
+    step.scaler.scale_value.set_data(Tensor(2.0**23))
+    images = Tensor(rng.normal(size=(2, 3, 33, 33)).astype(np.float32))
+    labels = Tensor(rng.integers(0, 19, (2, 33, 33)).astype(np.int32))
+    scales = []
+    for _ in range(3):
+        step(images, labels, Tensor(np.ones((2, 2), np.int32)), NO_STOP)
+        scales.append(float(step.scaler.scale_value))
+    assert scales == [2.0**24] * 3
 
 
 def test_loss_scale_does_not_change_the_update(tiny, rng):
