@@ -14,6 +14,7 @@ RETURNS = (
 
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class AdlError(Exception):
@@ -22,16 +23,23 @@ class AdlError(Exception):
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """End the program as people expect: an AdlError and a full disk are one message and exit 2, Ctrl-C is exit 130."""
+    """End the program as people expect: one message and exit 2, or exit 130 after Ctrl-C.
+
+    A fault that the user can mend is an AdlError, a full disk, or a place that may not be read or written.
+    """
     try:
         yield
     except AdlError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        what = error.filename or "a file"
+        if error.errno in DISK_FULL:
+            print(f"error: {what} cannot be written ({error.strerror}). Make room.", file=sys.stderr)
+        elif error.errno in FORBIDDEN:
+            print(f"error: {what}: {error.strerror}. Give yourself the right to it.", file=sys.stderr)
+        else:
             raise
-        print(f"error: {error.filename or 'a file'} cannot be written ({error.strerror}). Make room.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

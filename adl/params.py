@@ -108,6 +108,8 @@ def load(path: str | Path = "params.yaml", **overrides: Any) -> Params:
         content = Path(path).read_text()
     except OSError as error:
         raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise AdlError(f"{path}: is no UTF-8 text ({error}). Save it as UTF-8.") from None
     return parse(content, str(path), **overrides)
 
 

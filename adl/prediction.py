@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adl import checkpoint, inference, runtime
 from adl.architecture import Architecture
@@ -14,9 +15,11 @@ from adl.artifacts import sidecar_path
 from adl.cityscapes import LABEL_ID
 from adl.errors import AdlError
 from adl.params import SMALLEST_SIDE, Params
+from adl.progress import track
 
-LONGEST_SIDE = 2048
-"""Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
+Image.MAX_IMAGE_PIXELS = 1 << 29
+"""Pillow refuses what states more than twice as many, 2^30."""
+
 OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
 """What `adl predict` writes for an image, and does not take for one: label ids, palette, both in one."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -63,7 +66,7 @@ class Predictor:
         runtime.start(device_target)
         return cls({1.0: inference.exported(model)}, size, mode)
 
-    def __call__(self, image: np.ndarray, *, longest_side: int = LONGEST_SIDE) -> np.ndarray:
+    def __call__(self, image: np.ndarray, *, longest_side: int | None = None) -> np.ndarray:
         """image: (H, W, 3) uint8 BGR. Returns (H, W) uint8 label ids.
 
         An image with a side above longest_side, one too small, or of another size than the model takes is scaled, and
@@ -93,12 +96,12 @@ def _input_size(sidecar: Path) -> tuple[int, int]:
         raise AdlError(f"{sidecar}: lacks the size of the input. `dvc repro export` writes it anew.") from None
 
 
-def _fitting(size: tuple[int, int], takes: tuple[int, int] | None, longest_side: int) -> tuple[int, int]:
+def _fitting(size: tuple[int, int], takes: tuple[int, int] | None, longest_side: int | None) -> tuple[int, int]:
     """(height, width) that an image is scaled to."""
     if takes:
         scale = min(takes[0] / size[0], takes[1] / size[1])
         return min(takes[0], max(1, round(scale * size[0]))), min(takes[1], max(1, round(scale * size[1])))
-    scale = min(1.0, longest_side / max(size))
+    scale = min(1.0, longest_side / max(size)) if longest_side else 1.0
     return max(SMALLEST_SIDE, round(scale * size[0])), max(SMALLEST_SIDE, round(scale * size[1]))
 
 
@@ -125,17 +128,36 @@ def find_images(path: Path) -> list[Path]:
         found = [path]
     else:
         raise AdlError(f"{path}: no such image or folder.")
-    if broken := [p for p in found if not cv2.haveImageReader(str(p))]:
-        raise AdlError("\n".join(f"{p}: not an image that can be read." for p in broken))
     return found
 
 
+def check_images(paths: list[Path]) -> None:
+    """Decode every image. Raises AdlError with each that cannot be, before anything is predicted."""
+    faults = []
+    for path in track(paths, len(paths), "checking"):
+        try:
+            read_image(path)
+        except AdlError as error:
+            faults.append(str(error))
+    if faults:
+        raise AdlError("\n".join(faults))
+
+
 def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, upright as its EXIF orientation says; grey, alpha and 16 bits are converted."""
+    """(H, W, 3) uint8 BGR, upright as its EXIF orientation says; grey, alpha, palettes and 16 bits are converted."""
     try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:
+        with Image.open(path) as picture:
+            upright = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I;16"):
+            return cv2.cvtColor((np.asarray(upright) >> 8).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+        if upright.mode in ("I", "F"):
+            raise AdlError(f"{path}: has pixels of 32 bits; 8 or 16 are wanted.")
+        return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
+    except UnidentifiedImageError:
+        raise AdlError(f"{path}: not an image that can be read.") from None
+    except Image.DecompressionBombError:
         raise AdlError(f"{path}: states more pixels than can be read.") from None
-    if image is None:
-        raise AdlError(f"{path}: not an image that can be read.")
-    return image
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
+        raise AdlError(f"{path}: the image is damaged ({error}).") from None

@@ -50,7 +50,7 @@ def present(path: Path) -> dict[str, Any]:
     """What stands in a parameter file, unchecked: it may be what a recipe is wanted for. Empty where it is no YAML."""
     try:
         content = YAML(typ="safe").load(path)
-    except (OSError, YAMLError):
+    except (OSError, UnicodeDecodeError, YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -319,6 +319,20 @@ def test_damage_inside_a_file_is_found_by_the_deep_check_and_by_conversion(root,
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_pixels_that_cannot_be_inflated_are_found_by_the_deep_check_only(root, capsys):
+    """Every chunk has the checksum that it states, and the first and last bytes are sound."""
+    content = image(root).read_bytes()
+    start = content.index(b"IDAT")
+    [length] = struct.unpack_from(">I", content, start - 4)
+    chunk = b"IDAT" + bytes(length)
+    content = content[:start] + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[start + length + 8 :]
+    image(root).write_bytes(content)
+    assert check_data(capsys, root)[0] == 0
+    code, text = check_data(capsys, root, "--deep")
+    assert code == 2
+    assert f"1 fault:\n{image(root)}: its compressed pixels cannot be decoded" in text
+
+
 def test_train_ids_without_255_are_found_over_all_files(root, tmp_path, capsys):
     for name in (A, B, C):
         cv2.imwrite(str(label(root, name)), np.arange(18, dtype=np.uint8).repeat(8).reshape(8, 18)[:, :16])
@@ -473,6 +487,14 @@ def each_zip_in_its_folder(root):
     return root
 
 
+def each_zip_in_a_folder_of_its_own_name(root):
+    for folder in ("leftImg8bit", "gtFine"):
+        (root / folder).rename(root / "moved")
+        (root / folder).mkdir()
+        (root / "moved").rename(root / folder / folder)
+    return root
+
+
 def still_packed(root):
     shutil.rmtree(root / "gtFine")
     (root / "gtFine_trainvaltest.zip").write_bytes(b"PK")
@@ -527,6 +549,7 @@ LAYOUT_FAULTS = [
     (misspelt_labels, "gtfine is misspelt. Rename {root}/gtfine to {root}/gtFine."),
     (misspelt_split, "training is misspelt. Rename {root}/gtFine/training to {root}/gtFine/train."),
     (each_zip_in_its_folder, "Move {root}/gtFine_trainvaltest/gtFine to {root}/gtFine."),
+    (each_zip_in_a_folder_of_its_own_name, "Move what is in {root}/gtFine/gtFine to {root}/gtFine."),
     (still_packed, "gtFine_trainvaltest.zip is still packed. Unpack it there: unzip"),
     (zip_as_path, "is a file. Likely cause: the zip is not unpacked"),
     (coarse_labels, "gtCoarse are the coarse labels, which are not used. Unpack gtFine_trainvaltest.zip"),

@@ -99,3 +99,10 @@ def test_what_is_not_a_parameter_file_is_refused(tmp_path, content):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(AdlError, match=r"nowhere\.yaml: cannot be read"):
         params.load(tmp_path / "nowhere.yaml")
+
+
+def test_file_of_another_encoding_is_named(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes((ROOT / "params.yaml").read_bytes() + b"# f\xfcr\n")
+    with pytest.raises(AdlError, match=r"params\.yaml: is no UTF-8 text .* Save it as UTF-8"):
+        params.load(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 import struct
 import zipfile
@@ -119,6 +120,94 @@ def test_portrait_with_exif_rotation_is_labelled_upright(models, photograph, tmp
     assert len(np.unique(one)) > 1
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_of_every_format_is_read_upright(tmp_path, suffix, orientation):
+    upright = np.zeros((40, 60, 3), np.uint8)
+    upright[:20, :20] = 255, 0, 0
+    upright[20:, :20] = 0, 0, 255
+    # How the sensor lay: what its orientation's operation makes upright again.
+    lying = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright), 7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.ascontiguousarray(lying)).save(path, quality=100, exif=exif)
+    found = prediction.read_image(path)[..., ::-1]
+    assert found.shape == upright.shape
+    assert np.abs(found.astype(int) - upright).mean() < 4
+
+
+def test_other_kinds_of_pixels_are_converted(tmp_path):
+    values = np.arange(0, 240, 2, dtype=np.uint8).reshape(10, 12)
+    three = np.stack([values] * 3, axis=-1)
+    cv2.imwrite(str(tmp_path / "grey.png"), values)
+    cv2.imwrite(str(tmp_path / "grey16.png"), values.astype(np.uint16) * 257)
+    cv2.imwrite(str(tmp_path / "rgb16.png"), three.astype(np.uint16) * 257)
+    cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([three, np.full_like(values, 9)]))
+    Image.fromarray(three).quantize(256).save(tmp_path / "palette.png")
+    for path in tmp_path.glob("*.png"):
+        found = prediction.read_image(path)
+        assert found.dtype == np.uint8
+        assert np.abs(found.astype(int) - three).max() <= (2 if path.stem == "palette" else 0), path
+    Image.fromarray(values.astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(AdlError, match=r"float\.tif: has pixels of 32 bits"):
+        prediction.read_image(tmp_path / "float.tif")
+
+
+def test_options_do_what_they_say(models, photograph, tmp_path):
+    image = photograph(64, 128)
+    cv2.imwrite(str(tmp_path / "p.png"), image)
+    load = functools.partial(prediction.Predictor.load, models / "m.ckpt", device_target="CPU")
+    expected = {
+        (): load(flip=True)(image),
+        ("--no-flip",): load(flip=False)(image),
+        ("--longest-side", "64"): load(flip=True)(image, longest_side=64),
+    }
+    assert len({labels.tobytes() for labels in expected.values()}) == 3
+    for options, labels in expected.items():
+        predict(tmp_path / "p.png", "--model", models / "m.ckpt", "--output", tmp_path / "out", *options)
+        np.testing.assert_array_equal(read(tmp_path / "out", "p", "labelIds"), labels)
+        overlay = read(tmp_path / "out", "p", "overlay")
+        np.testing.assert_array_equal(overlay, image // 2 + COLOURS[labels][..., ::-1] // 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("predict", "p.png", "--longest-side", "64", "--model", "m.mindir"),
+            "a MINDIR takes one size",
+        ),
+        (("predict", "p.png", "--output", "p.png"), "p.png is a file; name a folder"),
+        (("predict", "p.png", "--output", "p.png/sub"), "p.png is a file; name a folder"),
+        (
+            ("submission", ".", "--predictions", "maps", "--no-flip", "--multiscale"),
+            "leave out --no-flip, --mult",
+        ),
+        (("submission", ".", "--output", "s.tar"), "--output s.tar: must end with .zip"),
+        (("submission", ".", "--output", "folder.zip"), "--output folder.zip: is a folder; name a file"),
+        (("recipe", "--all"), "--dry-run, --all and --data-path are for a recipe"),
+        (("recipe", "--dry-run"), "--dry-run, --all and --data-path are for a recipe"),
+        (("recipe", "synthetic", "--data-path", ""), "--data-path: is empty"),
+        (("compare", "HEAD", "--output", "c.jpg"), "--output c.jpg: must end with .png"),
+        (("table", "--output", "p.png/t.md"), "p.png is a file; name a folder"),
+    ],
+)
+def test_options_that_would_be_ignored_and_outputs_that_cannot_be_are_refused(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("p.png", np.zeros((40, 40, 3), np.uint8))
+    (tmp_path / "folder.zip").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(arguments)
+    assert message in capsys.readouterr().err
+    assert {p.name for p in tmp_path.iterdir()} == {"p.png", "folder.zip"}
+
+
 def test_prediction_equals_that_of_the_stages(models, photograph):
     from adl import inference
 
@@ -149,14 +238,21 @@ def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
     [
         ("text.jpg", b"hello", "text.jpg: not an image that can be read"),
         ("empty.png", b"", "empty.png: not an image that can be read"),
+        ("cut.jpg", "truncated", "cut.jpg: the image is damaged (image file is truncated"),
+        ("cut.png", "truncated", "cut.png: the image is damaged"),
+        ("huge.png", huge_png(), "huge.png: states more pixels than can be read"),
         (None, None, "no such image or folder"),
     ],
 )
 def test_what_is_no_image_is_refused_before_the_model_is_loaded(models, tmp_path, capsys, name, content, message):
+    if name and content == "truncated":
+        whole = cv2.imencode(name[3:], np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8))[1]
+        content = whole.tobytes()[: len(whole) // 2]
     if name:
         (tmp_path / name).write_bytes(content)
+        cv2.imwrite(str(tmp_path / "good.png"), np.zeros((40, 40, 3), np.uint8))  # a whole folder is checked first
     with pytest.raises(SystemExit, match="2"):
-        predict(tmp_path / (name or "lost.png"), "--model", models / "m.ckpt", "--output", tmp_path / "out")
+        predict(tmp_path if name else tmp_path / "lost.png", "--model", models / "m.ckpt", "--output", tmp_path / "out")
     printed = capsys.readouterr()
     assert message in printed.err
     assert "cells at levels" not in printed.out
@@ -175,12 +271,6 @@ def test_folder_without_images_missing_model_and_shared_names_are_refused(models
         assert message in capsys.readouterr().err
         for name in ("a.png", "a.jpg") if "none.ckpt" in str(arguments) else ("a.png",):
             cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
-
-
-def test_image_that_states_too_many_pixels_is_refused_by_name(tmp_path):
-    (tmp_path / "huge.png").write_bytes(huge_png())
-    with pytest.raises(AdlError, match=r"huge\.png: states more pixels than can be read"):
-        prediction.read_image(tmp_path / "huge.png")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +300,8 @@ def submit(models, scenes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        commands.main(["submission", str(scenes), "--model", str(models / "m.ckpt"), *map(str, arguments)])
+        model = [] if "--predictions" in arguments else ["--model", str(models / "m.ckpt")]
+        commands.main(["submission", str(scenes), *model, *map(str, arguments)])
 
     return run
 
@@ -227,6 +318,19 @@ def test_zip_passes_the_official_file_matching(submit, scenes, tmp_path, capsys)
         assert label.shape == cv2.imread(str(truth), cv2.IMREAD_UNCHANGED).shape
         assert set(np.unique(label)) <= {c.id for c in cityscapes.CLASSES}
     assert len(list((tmp_path / "unpacked").rglob("*.png"))) == 3
+
+
+def test_submission_over_several_scales_averages_them(submit, models, scenes, tmp_path):
+    submit("--partial", "--multiscale", "--output", tmp_path / "s.zip")
+    predictor = prediction.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True, multiscale=True)
+    single = prediction.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)
+    path = min((scenes / "leftImg8bit/test").rglob("*.png"))
+    [written] = (tmp_path / "data/predictions/test").rglob(path.name.replace("_leftImg8bit", ""))
+    labels, image = cv2.imread(str(written), cv2.IMREAD_UNCHANGED), cv2.imread(str(path))
+    assert written.parent.parent.name.endswith("-multiscale_flip")
+    # Compiled there, operation by operation here: a tie may fall either way.
+    assert (labels == predictor(image)).mean() > 0.999
+    assert (labels == single(image)).mean() < 0.999
 
 
 def test_interrupted_submission_goes_on_and_gives_the_same_zip(submit, tmp_path, monkeypatch, capsys):

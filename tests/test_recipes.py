@@ -13,6 +13,7 @@ from adl import commands, params, preflight, recipes
 from adl.architecture import Architecture
 from adl.errors import AdlError
 from tests.conftest import ROOT
+from tests.test_cityscapes import without_root_rights
 
 NAMES = (
     "cityscapes-0.5M", "cityscapes-1.0M", "cityscapes-1.5M", "cityscapes-1.5M-drop-path", "cityscapes-cpu", "synthetic",
@@ -129,6 +130,12 @@ def test_data_path_is_set_or_asked_for(workspace, capsys):
     assert "still" not in capsys.readouterr().out
 
 
+def test_recipe_with_drop_path_is_that_of_1_5_million_with_it(workspace):
+    plain, dropping = recipe("cityscapes-1.5M").model_dump(), recipe("cityscapes-1.5M-drop-path").model_dump()
+    assert {key for key in plain if plain[key] != dropping[key]} == {"drop_path_keep_prob"}
+    assert (plain["drop_path_keep_prob"], dropping["drop_path_keep_prob"]) == (1.0, 0.8)
+
+
 def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
     recipe("cityscapes-1.5M", "--data-path", "/data/cs")
     assert (
@@ -154,6 +161,19 @@ def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
     assert "params.yaml cannot be read: the machine keys are taken from the recipe" in capsys.readouterr().out
     recipe("synthetic")
     assert "cannot be read" not in capsys.readouterr().out
+
+
+def test_folder_that_may_not_be_written_is_one_message(workspace):
+    workspace.chmod(0o555)
+    command = [sys.executable, "-m", "adl.commands", "recipe", "cityscapes-cpu"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, preexec_fn=without_root_rights
+        )
+    finally:
+        workspace.chmod(0o755)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*params\.yaml: Permission denied\. .*\n", done.stderr), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from adl.cityscapes import IMAGE_SUFFIX, IMAGES, LABEL_SUFFIX, LABELLED, Frame, image_path, label_path
+from adl.cityscapes import IMAGE_SUFFIX, IMAGES, LABEL_SUFFIX, LABELLED, SPLIT_SIZES, Frame, image_path, label_path
 from adl.cityscapes.faults import ZIPS, DataError, Fault, is_broken_link, is_folder, unreadable
 
 _SUFFIXES = {IMAGES: IMAGE_SUFFIX, LABELLED: LABEL_SUFFIX}
@@ -78,6 +78,7 @@ def missing_folders(root: Path, wanted: Collection[str] = tuple(ZIPS)) -> list[F
         return [Fault("data_path", root, "is a file", "the zip is not unpacked", "Unpack it, and name the folder")]
     missing = [folder for folder in wanted if not is_folder(root / folder)]
     faults = [_missing_folder(root, folder) for folder in missing]
+    faults += [_nested_folder(root / folder) for folder in wanted if _is_nested(root / folder)]
     # Where one sentence explains both, it is said once.
     return list({(f.problem if "holds neither" in f.problem else f.cause, f.remedy): f for f in faults}.values())
 
@@ -88,7 +89,7 @@ def _missing_folder(root: Path, folder: str) -> Fault:
         problem = f"holds neither {IMAGES}/ nor {LABELLED}/" if neither else f"holds no {folder}/"
         return Fault("layout", root, problem, cause, remedy)
 
-    for above in list(root.absolute().parents)[:3]:
+    for above in list(root.resolve().parents)[:3]:
         if is_folder(above / IMAGES) and is_folder(above / LABELLED):
             return fault("data_path lies inside the data set", f"Set data_path to {above}")
     if below := next(_below(root, folder), None):
@@ -110,10 +111,26 @@ def _missing_folder(root: Path, folder: str) -> Fault:
     )
 
 
+def _is_nested(place: Path) -> bool:
+    """Is it `leftImg8bit/leftImg8bit/train`, or the same of the labels?"""
+    return is_folder(place / place.name) and not any(is_folder(place / split) for split in SPLIT_SIZES)
+
+
+def _nested_folder(place: Path) -> Fault:
+    again = place / place.name
+    return Fault(
+        "layout",
+        place,
+        f"holds another {place.name}/ instead of train/ and val/",
+        "the zip was unpacked in a folder of its own",
+        f"Move what is in {again} to {place}",
+    )
+
+
 def _files(root: Path, folder: str, split: str) -> tuple[dict[str, Path], list[Fault]]:
     """Frame → file of one split of leftImg8bit or gtFine, sorted by city and name, and what is wrong there."""
     place, suffix = root / folder / split, _SUFFIXES[folder]
-    if _barred(root / folder) or not is_folder(root / folder):
+    if _barred(root / folder) or not is_folder(root / folder) or _is_nested(root / folder):
         return {}, []
     if barred := _barred(place):
         return {}, barred

@@ -16,6 +16,8 @@ from adl.commands import add_command
 from adl.errors import AdlError
 from adl.progress import track
 
+LONGEST_SIDE = 2048
+"""Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
 MODEL = Path("models/autodeeplab.ckpt")
 OUTPUT = Path("data/predictions/predict")
 DESCRIPTION = """label any photograph, or every one in a folder, with a trained model
@@ -38,9 +40,9 @@ def add(subcommands: Any) -> None:
     command.add_argument(
         "--longest-side",
         type=int,
-        default=2048,
         metavar="PIXELS",
-        help="larger images are scaled down to it before the network, and the labels up again; default: %(default)s",
+        help="larger images are scaled down to it before a checkpoint's network, and the labels up again; default: "
+        f"{LONGEST_SIDE}",
     )
 
 
@@ -60,11 +62,15 @@ def params_for(model: Path) -> params.Params | None:
 def run(arguments: argparse.Namespace) -> None:
     from adl import prediction
 
-    if arguments.longest_side < params.SMALLEST_SIDE:
-        raise AdlError(f"--longest-side: {arguments.longest_side} is less than {params.SMALLEST_SIDE} pixels.")
+    longest = LONGEST_SIDE if arguments.longest_side is None else arguments.longest_side
+    if longest < params.SMALLEST_SIDE:
+        raise AdlError(f"--longest-side: {longest} is less than {params.SMALLEST_SIDE} pixels.")
+    if arguments.longest_side is not None and arguments.model.suffix == ".mindir":
+        raise AdlError("--longest-side: a MINDIR takes one size, to which every image is scaled; name a checkpoint.")
     check_output(arguments.output, folder=True)
     images = prediction.find_images(arguments.images)
     outputs = _outputs(arguments.images, images, arguments.output)
+    prediction.check_images(images)
     predictor = prediction.Predictor.load(
         arguments.model,
         device_target=arguments.device,
@@ -73,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     for path in track(images, len(images), "predicting"):
         image = prediction.read_image(path)
-        labels = predictor(image, longest_side=arguments.longest_side)
+        labels = predictor(image, longest_side=longest)
         coloured = COLOURS[labels]
         stem = outputs[path]
         overlay = image[..., ::-1] // 2 + coloured // 2

@@ -45,7 +45,11 @@ def run(arguments: argparse.Namespace) -> None:
     present = recipes.present(PARAMS)
     if PARAMS.exists() and not present:
         print(f"{PARAMS} cannot be read: the machine keys are taken from the recipe.\n")
+    if arguments.data_path == "":
+        raise AdlError("--data-path: is empty; name the folder that holds leftImg8bit/ and gtFine/.")
     if arguments.name is None:
+        if arguments.dry_run or arguments.all or arguments.data_path:
+            raise AdlError("--dry-run, --all and --data-path are for a recipe: name it (`adl recipe` lists them).")
         _list(present)
         return
     name: str = arguments.name

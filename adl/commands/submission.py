@@ -12,7 +12,7 @@ from adl.cityscapes import WITHHELD, Frame, prediction_path
 from adl.cityscapes.survey import survey
 from adl.commands import add_command
 from adl.commands.check_data import parameters
-from adl.commands.predict import add_model_arguments, params_for
+from adl.commands.predict import MODEL, add_model_arguments, params_for
 from adl.errors import AdlError
 from adl.progress import track
 
@@ -34,7 +34,7 @@ def add(subcommands: Any) -> None:
     command.add_argument("path", nargs="?", type=Path, help="default: data_path of params.yaml")
     add_model_arguments(command)
     command.add_argument(
-        "--multiscale", action="store_true", help="average over scales 0.5 to 1.75 (eleven times the work)"
+        "--multiscale", action="store_true", help="average over scales 0.5 to 1.75 (nine times the work)"
     )
     command.add_argument("--predictions", type=Path, help="check and zip the label maps in this folder instead")
     command.add_argument("--output", type=Path, default=Path("submission.zip"), help="default: %(default)s")
@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     from adl import submission
 
     check_output(arguments.output, suffix=".zip")
+    if arguments.predictions is not None:
+        _refuse_model_options(arguments)
     root = arguments.path or _data_path()
     frames = survey(root, ["test"]).checked().splits["test"].frames
     if not arguments.partial:
@@ -53,6 +55,17 @@ def run(arguments: argparse.Namespace) -> None:
     submission.pack(submission.check(predictions, frames), arguments.output)
     print(f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image")
     print(f"No mIOU is given: {WITHHELD.split(':')[0]}.")
+
+
+def _refuse_model_options(arguments: argparse.Namespace) -> None:
+    given = {
+        "--model": arguments.model != MODEL,
+        "--device": arguments.device != "CPU",
+        "--no-flip": arguments.no_flip,
+        "--multiscale": arguments.multiscale,
+    }
+    if ignored := [name for name, there in given.items() if there]:
+        raise AdlError(f"--predictions takes label maps that are there already: leave out {', '.join(ignored)}.")
 
 
 def _data_path() -> Path:
