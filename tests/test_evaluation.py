@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import mindspore as ms
@@ -97,8 +98,47 @@ def test_metrics_hold_what_was_promised(score, folder, tmp_path):
     assert metrics["baseline"].keys() == {"constant", "colour", "position"}
     assert len(list((tmp_path / "p").rglob("*.png"))) == 3
     json.dumps(metrics, allow_nan=False)
+    own = result.confusion()
+    for name, value in (
+        ("mIOU", own.mean_iou()),
+        ("mIOU_single", result.confusion("single").mean_iou()),
+        ("pixel_accuracy", own.pixel_accuracy()),
+        ("mean_accuracy", own.mean_accuracy()),
+        ("frequency_weighted_IOU", own.frequency_weighted_iou()),
+    ):
+        assert metrics[name] == round(100 * value, 4), name
     speed = result.speed()
-    assert 0 < speed["network_ms_per_image"] <= speed["ms_per_image"]
+    assert 0 < speed["network_ms_per_image"] < speed["ms_per_image"]
+
+
+def test_speed_is_the_usual_image_without_those_that_waited_for_a_compilation():
+    counts = evaluation.Counts(list("abcd"), {}, [float("nan"), 0.1, 0.5, 0.3], [float("nan"), 0.02, 0.1, 0.04])
+    speed = evaluation.Evaluation("single", counts, "CPU", processes=2).speed()
+    assert (speed["ms_per_image"], speed["network_ms_per_image"], speed["processes"]) == (300.0, 40.0, 2)
+    alone = evaluation.Counts(["a"], {}, [float("nan")], [float("nan")])
+    assert evaluation.Evaluation("single", alone, "CPU").speed()["ms_per_image"] is None
+
+
+def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
+    of_images = {f"image {i:02d}": (i * 7 % 13) / 13 for i in range(13)}
+    ranked = sorted(of_images, key=of_images.get)
+    chosen = {pick: name for name, picks in evaluation._chosen(of_images).items() for pick in picks}
+    assert chosen == {f"worst_{i + 1:02d}": ranked[i] for i in range(10)} | {"median": ranked[6], "best": ranked[12]}
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b", "c", "c"], ["a", "b", "c", "d", "e"]])
+def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(score, tmp_path, monkeypatch, names):
+    def counted(self, command, group):
+        matrices = {"single": np.ones((len(names), 34, 34), np.int64)}
+        evaluation.Counts(names, matrices, [1.0] * len(names), [1.0] * len(names)).save(
+            Path(command[-1]).with_name("rank_0.npz")
+        )
+        return 0
+
+    monkeypatch.setattr(evaluation.launcher.Launcher, "run", counted)
+    with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
+        score(tmp_path / "p")
+    assert not (tmp_path / "p").exists()
 
 
 def test_evaluating_twice_gives_equal_metrics_and_the_report_has_its_pictures(score, folder, tmp_path):
@@ -120,6 +160,9 @@ def test_evaluating_twice_gives_equal_metrics_and_the_report_has_its_pictures(sc
     ranked = pd.read_csv(tmp_path / "report/images.csv")
     assert ranked["mIOU"].is_monotonic_increasing
     assert len(ranked) == 4
+    with np.load(tmp_path / "report/images.npz") as stored:
+        assert stored["names"].tolist() == first.counts.names
+        np.testing.assert_array_equal(stored["matrices"], first.counts.matrices["flip"])
 
 
 @pytest.mark.slow

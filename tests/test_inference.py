@@ -75,6 +75,40 @@ def test_scaled_pass_of_a_smooth_field_is_the_field():
         assert np.abs(scaled - plain).max() < 0.02, scale
 
 
+class Steep(nn.Cell):
+    """Logits that follow every pixel."""
+
+    def construct(self, x):
+        return ops.cat([6 * x, -6 * x[:, :1]], axis=1)
+
+
+def resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(C, H, W) → (C, *size), bilinear, the corners' centres kept in place: one matrix an axis."""
+
+    def along(old: int, new: int) -> np.ndarray:
+        places = np.arange(new) * (old - 1) / (new - 1)
+        low = np.minimum(places.astype(int), old - 2)
+        weights = np.zeros((new, old))
+        weights[np.arange(new), low] = 1 - (places - low)
+        weights[np.arange(new), low + 1] += places - low
+        return weights
+
+    return along(x.shape[1], size[0]) @ x @ along(x.shape[2], size[1]).T
+
+
+@pytest.mark.parametrize("scale", inference.SCALES)
+def test_scaled_pass_equals_its_definition(rng, scale):
+    """Image scaled, then the network, then softmax, then the probabilities scaled back: with the corners kept."""
+    image = rng.integers(0, 256, (33, 65, 3), dtype=np.uint8)
+    x = resized(normalise(image).transpose(2, 0, 1).astype(np.float64), (round(33 * scale), round(65 * scale)))
+    logits = np.concatenate([6 * x, -6 * x[:1]])
+    e = np.exp(logits - logits.max(axis=0))
+    expected = resized(e / e.sum(axis=0), (33, 65))
+    found = inference.Probabilities(Steep(), scale)(Tensor(image[None])).asnumpy()[0]
+    assert np.abs(found - expected).max() < 1e-4
+    assert np.ptp(expected) > 0.9
+
+
 @pytest.mark.parametrize(
     ("multiscale", "flip", "expected"),
     [

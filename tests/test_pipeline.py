@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -136,6 +137,20 @@ def test_pipeline_from_clone_to_experiment_and_back(workspace):
     output = succeeds(workspace, "dvc", "exp", "run", "-S", "bn_momentum=0.5")
     assert ran(output) == {"check", "train", "evaluate", "export", "infer", "report"}
     assert "mIOU" in succeeds(workspace, "dvc", "metrics", "diff")
+    compared = succeeds(workspace, "adl", "compare", "HEAD")
+    assert re.search(r"workspace − HEAD: [+-]\d\.\d\d, 95 % interval .* over 1000 resamplings of 3 images", compared)
+    plots = json.loads(run(workspace, "dvc", "plots", "show", "--json").stdout)["data"]
+    values = {
+        name: plot[0]["content"]["data"]["values"] for name, plot in plots.items() if plot and plot[0]["type"] == "vega"
+    }
+    assert values.keys() >= {"learning curve", "learning rate", "class IoU", "confusion"}
+    assert float(values["learning curve"][0]["loss"]) > 0
+    assert len(values["confusion"]) == 19 * 20
+    scores = json.loads((workspace / "metrics/evaluate.json").read_text())["class_IOU"]
+    assert {row["class"]: row["IoU"] for row in values["class IoU"]} == {
+        n: v for n, v in scores.items() if v is not None
+    }
+    assert "pixels" in json.dumps(plots["confusion"][0]["content"]["spec"]), "the weights of the cells"
 
     # `make restore` brings the committed state back and leaves code alone.
     (workspace / ".venv").symlink_to(sys.prefix)

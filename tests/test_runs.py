@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adl import recipes, runs
 from adl.cityscapes import CLASS_NAMES
+from adl.commands.table import rows
 from adl.params import TRAINING
 from tests.conftest import ROOT
 from tests.workspace import git, run, set_params, succeeds
@@ -31,7 +33,7 @@ def write(path, content):
     Path(path).write_text(json.dumps(content))
 if sys.argv[1] == "train":
     write("models/autodeeplab.ckpt", p)
-    write("metrics/train.json", {{"steps": 80 * p["epochs"]}})
+    write("metrics/train.json", {{"steps": 80 * p["epochs"], "images": 480, "parameters": 9}})
 else:
     share = 0.4 + p["bn_momentum"] / 10 + p["epochs"] / 1000 + p["seed"] / 100
     rng = np.random.default_rng(0)
@@ -149,6 +151,53 @@ def test_clone_that_only_has_the_commits_shows_their_rows(repository, tmp_path):
     assert "Traceback" not in shown
 
 
+def test_run_of_a_branch_that_was_merged_away_is_found(repository, tmp_path):
+    git(tmp_path, "clone", "-q", str(repository), "clone")
+    clone = tmp_path / "clone"
+    for name, value in (("user.name", "t"), ("user.email", "t@example.org")):
+        git(clone, "config", name, value)
+    git(clone, "checkout", "-q", "-b", "side")
+    set_params(clone, epochs=33)
+    succeeds(clone, "dvc", "repro")
+    git(clone, "commit", "-q", "-a", "-m", "a run on the side")
+    side = commit(clone, "HEAD")
+    git(clone, "checkout", "-q", "main")
+    git(clone, "merge", "-q", "-s", "ours", "side")
+    git(clone, "branch", "-q", "-D", "side")
+    found = table(clone)
+    assert found.loc[side, "epochs"] == "33"
+    # The seeds of a group count, whichever rows are asked for.
+    assert table(clone, side).loc[side, "over seeds"] == "n = 1"
+    assert "(n = 2)" in table(clone, "main").loc["main", "over seeds"]
+
+
+def test_report_has_the_spread_over_the_seeds(repository, tmp_path, monkeypatch):
+    shutil.copytree(repository, tmp_path / "copy")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    succeeds(tmp_path / "copy", "python", "-m", "pipeline.report")
+    expected = table(repository).loc["seed-2", "over seeds"]
+    assert expected.endswith("(n = 3)")
+    assert f"| {expected} " in (tmp_path / "copy/reports/miou.md").read_text()
+
+
+def test_other_data_and_other_code_are_told_apart_and_absent_parameters_are_no_difference():
+    def run_of(name, params, inputs):
+        return runs.Run(name, name, {"seed": 0} | params, inputs, {"mIOU": 1.0, "images": 9}, 10, 9, 9)
+
+    inputs = {"data/mindrecord/a": "1", "adl/loss.py": "1"}
+    one = run_of("one", {"epochs": 1, "bn_momentum": 0.9}, inputs)
+    other_data = run_of("data", {"epochs": 1, "bn_momentum": 0.9, "newer": 3}, inputs | {"data/mindrecord/a": "2"})
+    other_code = run_of("code", {"epochs": 1, "bn_momentum": 0.9}, inputs | {"adl/loss.py": "2"})
+    columns = rows([one, other_data], [one, other_data]).set_index("run")
+    assert "code" not in columns
+    assert "newer" not in columns
+    assert columns.loc["one", "data"] != columns.loc["data", "data"]
+    columns = rows([one, other_code], [one, other_code]).set_index("run")
+    assert "data" not in columns
+    assert columns["code"].nunique() == 2
+    assert columns["over seeds"].tolist() == ["n = 1", "n = 1"]
+
+
 @pytest.mark.parametrize(("format", "word"), [("markdown", "| momentum"), ("latex", r"\toprule"), ("html", "<table>")])
 def test_other_formats(repository, tmp_path, format, word):
     assert word in succeeds(repository, "adl", "table", "--format", format)
@@ -199,9 +248,6 @@ def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tm
 
 
 def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
-    from adl import recipes, runs
-    from adl.commands.table import rows
-
     monkeypatch.chdir(ROOT)
     p = recipes.load("cityscapes-1.0M", {}).model_dump()
 

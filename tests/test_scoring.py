@@ -98,6 +98,18 @@ def test_accuracies_have_their_known_answers():
     assert Confusion().frequency_weighted_iou() is None
 
 
+def test_class_that_is_only_predicted_counts_for_iou_and_not_for_accuracy():
+    confusion = Confusion()
+    confusion.add(np.array([[7, 7, 7, 7]], np.uint8), np.array([[7, 7, 7, 23]], np.uint8))
+    assert confusion.mean_accuracy() == 0.75, "sky has no pixels that could be right"
+    assert confusion.mean_iou() == pytest.approx((0.75 + 0) / 2)
+    assert confusion.frequency_weighted_iou() == 0.75
+
+
+def test_interval_is_the_middle_95_percent():
+    assert interval(np.random.default_rng(0).permutation(1001) / 1000) == pytest.approx((0.025, 0.975))
+
+
 def counted(*shares: float) -> np.ndarray:
     """One matrix an image: so much of its 100 road pixels is right, the rest is sidewalk."""
     matrices = np.zeros((len(shares), 34, 34), np.int64)
