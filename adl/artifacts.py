@@ -63,11 +63,13 @@ def check_output(path: Path, *, suffix: str = "", folder: bool = False) -> None:
 
     suffix: what a file must have. folder: it is to be a folder.
     """
-    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    # A file is written beside its place, and then moved there.
+    place = path.absolute() if folder else path.absolute().parent
+    there = next(p for p in (place, *place.parents) if p.exists())
     faults = [
-        (not path.name.endswith(suffix), f"must end with {suffix}"),
+        (not path.name.lower().endswith(suffix), f"must end with {suffix}"),
         (not folder and path.is_dir(), "is a folder; name a file"),
-        (there.is_file() and (folder or there != path.absolute()), f"{there} is a file; name a folder"),
+        (not there.is_dir(), f"{there} is a file; name a folder"),
         (not os.access(there, os.W_OK), f"{there} may not be written"),
     ]
     for broken, message in faults:

@@ -160,7 +160,8 @@ def evaluate(job: Job, *, processes: int, first_device: int, logs: Path) -> Eval
     with replacing_folder(predictions) as folder, scratch_folder(predictions.with_name("counts")) as scratch:
         write_json(scratch / "job.json", dataclasses.asdict(job) | {"predictions": str(folder)})
         launcher.check_device(first_device, job.device_target)
-        processes = min(processes, runtime.devices(job.device_target) or processes)
+        if there := runtime.devices(job.device_target):
+            processes = min(processes, max(1, there - first_device))
         group = runtime.Independent(processes, first_device=first_device)
         code = launcher.Launcher(logs).run([sys.executable, "-m", "adl.evaluation", str(scratch / "job.json")], group)
         if code:

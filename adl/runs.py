@@ -27,8 +27,8 @@ from adl.params import TRAINING
 from adl.scoring import Confusion
 
 WORKSPACE = "workspace"
-IRRELEVANT = ("seed", "eval_epochs")
-"""Parameters in which two runs of one group may differ: the seed, and how often they were watched."""
+IRRELEVANT = ("seed", "eval_epochs", "data_path")
+"""Parameters in which two runs of one group may differ: the seed, how often they were watched, where the data lay."""
 NO_WORKSPACE = "this folder is no DVC workspace: run this in the project's folder."
 _METRICS, _IMAGES = "metrics/evaluate.json", "reports/evaluate/images.npz"
 _MODEL = "models/autodeeplab.ckpt"
@@ -60,7 +60,7 @@ class Run:
 
     def digest(self, kind: str) -> str:
         """Of what went into a run: "data", or "code". Short; equal where that was equal."""
-        folders = {"data": ("data/",), "code": ("adl/", "pipeline/")}[kind]
+        folders = {"data": ("data/mindrecord/",), "code": ("adl/", "pipeline/")}[kind]
         own = sorted(item for item in self.inputs.items() if item[0].startswith(folders))
         return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:7]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
@@ -119,16 +120,22 @@ class State:
         """
         for path in reversed(self.positions()):
             try:
-                # Every member of the archive has a checksum, which reading verifies.
+                if fault := _damage(path):
+                    print(f"warning: {path} is damaged ({fault}); falling back to the one before", flush=True)
+                    path.rename(path.with_name(f"damaged_{path.name}"))
+                    continue
                 with np.load(path, allow_pickle=False) as file:
                     arrays = {name: file[name] for name in file.files}
                 return Saved(arrays, json.loads(arrays.pop(_META).tobytes()))
-            except Exception as error:  # reading a damaged archive raises whatever its parser meets
-                print(f"warning: {path} is damaged ({error}); falling back to the one before", flush=True)
-                with contextlib.suppress(FileNotFoundError):  # another rank was faster
-                    path.rename(path.with_name(f"damaged_{path.name}"))
-        if self.damaged_positions():
-            raise AdlError(f"no state in {self.folder} can be read. Begin anew: `adl state drop {self.name}`.")
+            except FileNotFoundError:  # another rank was faster to put it aside
+                continue
+            except OSError as error:
+                raise AdlError(f"{path}: cannot be read ({error.strerror}); it is left as it is. Try again.") from None
+        if aside := self.damaged_positions():
+            raise AdlError(
+                f"no state in {self.folder} can be read; {', '.join(path.name for path in aside)} are damaged. Begin "
+                f"anew: `adl state drop {self.name}`."
+            )
         return None
 
     def damaged_positions(self) -> list[Path]:
@@ -157,16 +164,22 @@ class State:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock. Raises AdlError where another process does."""
+        with self._locked():
+            remove(self.stop_request)
+            yield
+
+    def _locked(self) -> IO[str]:
+        """The file of the lock, which is ours as long as it is open."""
         path = self.folder / "lock"
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with path.open("a+") as file:
+            # A state that another process drops in between takes its lock along: then anew.
+            with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+                file = stack.enter_context(path.open("a+"))
                 self._lock(file)
-                # A state that another process dropped in between takes its lock along.
-                if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    remove(self.stop_request)
-                    yield
-                    return
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    stack.pop_all()
+                    return file
 
     def _lock(self, file: IO[str]) -> None:
         deadline = time.monotonic() + 1  # `holder` has the lock for a moment
@@ -186,6 +199,20 @@ class State:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with an archive whose every member has a checksum; None: nothing. Raises OSError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.testzip()
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # an offset that cannot be
+            raise
+        return str(error)
+    except Exception as error:  # a damaged archive raises whatever its parser meets
+        return str(error)
+    return f"wrong checksum of {member}" if member else None
 
 
 def _write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
@@ -215,7 +242,7 @@ def prepare(state: State, key: Mapping[str, Any], code: str) -> None:
             remove(state.result)
         if state.about["code"] == code:
             return
-        if not state.finished and state.positions():
+        if not state.finished and (state.positions() or state.damaged_positions()):
             raise AdlError(
                 f"an unfinished training waits in {state.folder}, but the code that it depends on has changed since. "
                 f"Go on with the new code: `adl state adopt {state.name}`. Begin anew: `adl state drop {state.name}`."

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adl import runtime
-from adl.artifacts import check_output
 from adl.errors import RETURNS, reported
 
 SYNTHETIC = Path("data/synthetic")
@@ -48,6 +47,8 @@ def checkpoint_arguments(whole: argparse.ArgumentParser) -> argparse.Namespace:
     if arguments.checkpoint != CHECKPOINT and arguments.output is None:
         whole.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
     if arguments.output:
+        from adl.artifacts import check_output  # more than the standard library, which `check` must not need
+
         check_output(arguments.output, folder=True)
     return arguments
 

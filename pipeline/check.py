@@ -16,6 +16,7 @@ from pipeline import CHECKED, PRETRAINED, START_WEIGHTS, SYNTHETIC, parser, run
 
 PACKAGES = (
     "mindspore", "dvclive", "numpy", "cv2", "pandas", "matplotlib", "cityscapesscripts", "pydantic", "tabulate", "tqdm",
+    "PIL",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def main() -> None:
         CHECKPOINT,
         RECORDS / "cityscapes_val.json",
         params=values,
-        over_seeds=runs.spread(this, others) if this else "",
+        over_seeds=runs.spread(this, others) if this and others is not None else "",
         recipe=this.recipe if this else None,
     )
     content = report.blocks(results, REPORTS)
@@ -40,17 +40,17 @@ def main() -> None:
         figures.preview(picture, REPORTS / "preview.png")
 
 
-def finished_runs() -> tuple[Run | None, list[Run]]:
-    """The workspace's own run, if it is finished, and all others that can be found."""
+def finished_runs() -> tuple[Run | None, list[Run] | None]:
+    """The workspace's own run, if it is finished, and all others; None where the history cannot be read."""
     try:
         this = runs.load(runs.WORKSPACE)
     except AdlError:
-        return None, []
+        return None, None
     try:
         return this, runs.collect()
     except AdlError as error:
-        print(f"warning: only the workspace's own run is known: {error}")
-        return this, []
+        print(f"warning: runs of other seeds are not known: {error}")
+        return this, None
 
 
 if __name__ == "__main__":

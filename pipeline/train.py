@@ -73,14 +73,13 @@ def main() -> None:
     command = [sys.executable, "-m", "adl.worker", str(told)]
     if arguments.dry_run:
         print(launcher.plan(command, group))
-        return
-    runtime.check_device_target(p.device_target, len(group.ranks))
-    if arguments.node_rank > 0:
+    elif arguments.node_rank > 0:
         # Node 0 holds the state.
         if own.finished and own.about["code"] == code:
             print(f"this training was finished before: {own.folder}")
             return
         job.write(told)
+        runtime.check_device_target(p.device_target, group.first_device + len(group.ranks))
         sys.exit(launcher.Launcher(own.logs).run(command, group))
     else:
         with own.held():
@@ -89,6 +88,7 @@ def main() -> None:
                 print(f"this training was finished before: its results are put in place again from {own.folder}")
             else:
                 job.write(told)
+                runtime.check_device_target(p.device_target, group.first_device + len(group.ranks))
                 exit_code = launcher.Launcher(own.logs).run(command, group)
                 if exit_code or not own.finished:
                     sys.exit(exit_code or 1)

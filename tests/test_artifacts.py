@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adl import artifacts, progress
+from adl.errors import AdlError
 
 
 def test_failed_write_leaves_the_earlier_file(tmp_path):
@@ -71,3 +72,22 @@ def test_log_gets_lines_with_count_rate_and_time_left(monkeypatch, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == [f"counting: {i}/3 numbers" for i in (1, 2, 3)]
     assert all(line.endswith(" left") for line in lines)
+
+
+def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, monkeypatch):
+    for wanted in (tmp_path / "new/a.PNG", tmp_path / "a.png"):
+        artifacts.check_output(wanted, suffix=".png")
+    artifacts.check_output(tmp_path / "new/folder", folder=True)
+    (tmp_path / "file").touch()
+    for path, options, message in (
+        (tmp_path / "a.jpg", {"suffix": ".png"}, "must end with .png"),
+        (tmp_path, {}, "is a folder; name a file"),
+        (tmp_path / "file", {"folder": True}, "file is a file; name a folder"),
+        (tmp_path / "file/below", {}, "file is a file; name a folder"),
+    ):
+        with pytest.raises(AdlError, match=message):
+            artifacts.check_output(path, **options)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setattr(artifacts.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(AdlError, match="may not be written"):
+        artifacts.check_output(tmp_path / "file")

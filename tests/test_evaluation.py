@@ -126,6 +126,11 @@ def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
     assert chosen == {f"worst_{i + 1:02d}": ranked[i] for i in range(10)} | {"median": ranked[6], "best": ranked[12]}
 
 
+def test_no_more_processes_than_this_machine_has_devices(score, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation.runtime, "devices", lambda device_target: 1)
+    assert score(tmp_path / "p", processes=2).speed()["processes"] == 1
+
+
 @pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b", "c", "c"], ["a", "b", "c", "d", "e"]])
 def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(score, tmp_path, monkeypatch, names):
     def counted(self, command, group):

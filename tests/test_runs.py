@@ -14,6 +14,7 @@ import pytest
 from adl import recipes, runs
 from adl.cityscapes import CLASS_NAMES
 from adl.commands.table import rows
+from adl.errors import AdlError
 from adl.params import TRAINING
 from tests.conftest import ROOT
 from tests.workspace import git, run, set_params, succeeds
@@ -169,6 +170,18 @@ def test_run_of_a_branch_that_was_merged_away_is_found(repository, tmp_path):
     # The seeds of a group count, whichever rows are asked for.
     assert table(clone, side).loc[side, "over seeds"] == "n = 1"
     assert "(n = 2)" in table(clone, "main").loc["main", "over seeds"]
+
+
+def test_report_knows_its_own_run_where_the_history_cannot_be_read(monkeypatch, capsys):
+    from pipeline import report
+
+    def unreadable():
+        raise AdlError("no git here")
+
+    monkeypatch.setattr(report.runs, "load", lambda name: "own run")
+    monkeypatch.setattr(report.runs, "collect", unreadable)
+    assert report.finished_runs() == ("own run", None)
+    assert "warning: runs of other seeds are not known: no git here" in capsys.readouterr().out
 
 
 def test_report_has_the_spread_over_the_seeds(repository, tmp_path, monkeypatch):

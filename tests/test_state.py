@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -74,6 +75,25 @@ def test_training_whose_every_state_is_damaged_does_not_begin_anew_by_itself(own
     for _ in range(2):
         with pytest.raises(AdlError, match=f"no state in .* can be read. Begin anew: `adl state drop {own.name}`"):
             own.latest()
+
+
+def test_damaged_states_alone_are_no_reason_to_begin_anew_under_other_code(own):
+    own.save(saved(1))
+    own.positions()[-1].write_bytes(b"")
+    with pytest.raises(AdlError, match="can be read"):
+        own.latest()
+    with pytest.raises(AdlError, match=f"adl state drop {own.name}"):
+        state.prepare(own, KEY, "other code")
+    assert len(own.damaged_positions()) == 1
+
+
+def test_state_that_cannot_be_read_just_now_stays_where_it_is(own, monkeypatch):
+    own.save(saved(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(state.zipfile, "ZipFile", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+        with pytest.raises(AdlError, match=r"cannot be read \(I/O error\); it is left as it is"):
+            own.latest()
+    assert own.latest().position == 1
 
 
 def test_state_that_is_dropped_while_it_is_locked_is_locked_anew(own, monkeypatch):
@@ -191,6 +211,13 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
     adl("prune")
     assert [p.name for p in own.positions()] == ["position_000001200.npz"], "the newest that can be read"
     assert not own.damaged_positions()
+    sound = own.positions()[-1].read_bytes()
+    own.positions()[-1].write_bytes(b"")
+    adl("prune")
+    assert "left as it is: no state in" in capsys.readouterr().out
+    assert len(own.damaged_positions()) == 1
+    own.damaged_positions()[0].rename(own.folder / "position_000001200.npz")
+    own.positions()[-1].write_bytes(sound)
     with own.held():
         for action in ("adopt", "drop"):
             with pytest.raises(SystemExit, match="2"):

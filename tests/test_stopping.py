@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from adl import state
 from adl.artifacts import digest
 from tests.test_launcher import rank_table
 from tests.test_pipeline import wait_for
@@ -187,13 +189,21 @@ def test_second_run_on_one_key_is_refused_with_the_holder(prepared):
     assert not list((prepared / ".adl/state").glob("*/about.json"))
 
 
-def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(prepared, tmp_path):
+def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(prepared, tmp_path, monkeypatch):
     train = ("python", "-m", "pipeline.train", "--dry-run", "--nodes", "2", "--node-rank", "1")
     set_params(prepared, **PLAIN | {"device_num": 4, "batch_size": 4})
     lines = succeeds(prepared, *train, "--master", "10.0.0.1:8118").splitlines()
     assert [line.split(":")[0] for line in lines] == ["rank 2", "rank 3"], "the scheduler is node 0's"
     assert "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4" in lines[0]
     assert re.search(r"-m adl\.worker \.adl/state/\w+/job_1\.json$", lines[0])
+    # A node that comes late to a finished training has nothing to do, and starts nothing that would wait for others.
+    own = prepared / re.search(r"\.adl/state/\w+", lines[0])[0]
+    (own / "result").mkdir(parents=True)
+    monkeypatch.chdir(prepared)
+    (own / "about.json").write_text(json.dumps({"key": {}, "code": state.code_digest(state.train_code())}))
+    told = succeeds(prepared, *[part for part in train if part != "--dry-run"], "--master", "10.0.0.1:8118")
+    assert "this training was finished before" in told
+    shutil.rmtree(own)
     table = rank_table(tmp_path / "table.json", [[0, 1], [4, 5]])
     set_params(prepared, device_target="Ascend")
     lines = succeeds(prepared, *train, "--rank-table-file", str(table)).splitlines()

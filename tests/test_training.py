@@ -256,6 +256,13 @@ def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_pa
     assert State(tmp_path / "a").latest().position == 2
 
 
+def test_ranks_that_read_different_states_do_not_begin(settings, record, tmp_path, monkeypatch):
+    # Also where this rank finds no state, another must be heard.
+    monkeypatch.setattr(training.loop, "sum_counts", lambda counts, world: counts + 5)
+    with pytest.raises(AdlError, match=r"the ranks read different states from .*; is it the same on all nodes"):
+        run(settings, record, tmp_path / "a")
+
+
 def test_start_epoch_continues_the_schedule(settings, record, tmp_path):
     run(settings, record, tmp_path / "first", epochs=1)
     shutil.copy(tmp_path / "first/result/autodeeplab.ckpt", tmp_path / "first.ckpt")

@@ -68,7 +68,11 @@ def _act(action: str, chosen: State) -> None:
         print(f"{chosen.name}: removed")
     else:
         chosen.drop_leftovers()
-        chosen.latest()  # puts aside what is damaged, so that the newest is one that can be read
+        try:
+            chosen.latest()  # puts aside what is damaged, so that the newest is one that can be read
+        except AdlError as error:
+            print(f"{chosen.name}: left as it is: {error}")
+            return
         for old in [*chosen.damaged_positions(), *chosen.positions()[:-1]]:
             old.unlink()
             print(f"{old}: removed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.output:
         check_output(arguments.output)
-    everything = runs.collect()
-    found = runs.collect(arguments.revisions) if arguments.revisions else everything
+    found = everything = runs.collect(arguments.revisions)
+    if arguments.revisions:
+        with contextlib.suppress(AdlError):  # without history, there are no other seeds
+            everything = [*found, *runs.collect()]
     if not found:
         raise AdlError("no revision holds a finished run: `dvc repro` makes one, and a commit keeps it.")
     table = rows(found, everything)
