@@ -73,7 +73,7 @@ def test_training_whose_every_state_is_damaged_does_not_begin_anew_by_itself(own
         own.save(saved(position))
         own.positions()[-1].write_bytes(b"")
     for _ in range(2):
-        with pytest.raises(AdlError, match=f"no state in .* can be read. Begin anew: `adl state drop {own.name}`"):
+        with pytest.raises(AdlError, match=f"no state in .* can be read; .* Begin anew: `adl state drop {own.name}`"):
             own.latest()
 
 
