@@ -5,6 +5,8 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'print("p
 BIN := .venv/bin
 # What is run here must see the environment's own programs, as after `source .venv/bin/activate`.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# One process a core; PARALLEL="-p no:xdist" runs the tests in one.
+PARALLEL ?= -n auto --maxprocesses 8 --dist loadgroup
 
 .PHONY: environment repro test test-slow lint bench restore
 
@@ -17,10 +19,10 @@ repro: .venv/complete
 	@echo "  source .venv/bin/activate"
 
 test: .venv/complete
-	$(RUN) python -m pytest -m "not slow"
+	$(RUN) python -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: .venv/complete
-	$(RUN) python -m pytest -m slow
+	$(RUN) python -m pytest $(PARALLEL) -m slow
 
 lint: .venv/complete
 	$(RUN) ruff check .
@@ -41,6 +43,6 @@ restore: .venv/complete
 	@test -n "$(PYTHON)" || { echo "No suitable Python was found: MindSpore needs 3.10, 3.11 or 3.12. Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "Making the environment in .venv with $(PYTHON): one to three minutes, 3.3 GB"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

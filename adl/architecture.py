@@ -29,9 +29,7 @@ LEVELS = 4
 OUTPUT_STRIDES = tuple(4 * 2**level for level in range(LEVELS))
 LOW_LEVEL_CELL = 2
 """The cell (from 0) whose output the decoder reads beside ASPP's."""
-ASPP_CHANNELS = 256
 ASPP_DILATIONS = (6, 12, 18)
-DECODER_CHANNELS = 256
 LOW_LEVEL_CHANNELS = 48
 
 PUBLISHED_NET = (0, 0, 0, 1, 2, 1, 2, 2, 3, 3, 2, 1)
@@ -46,12 +44,14 @@ class Architecture:
     net: level of each cell, output stride 4·2^level.
     cell: (state, primitive) of every operation, two a block. State 0 is the output of the cell before the
         previous one, 1 of the previous cell, 2 + k that of block k.
+    head_channels: width of ASPP and decoder. A sidecar from before it was a parameter has the default.
     """
 
     net: tuple[int, ...] = PUBLISHED_NET
     cell: tuple[tuple[int, int], ...] = PUBLISHED_CELL
     filter_multiplier: int = 20
     initial_fm: int = 64
+    head_channels: int = 256
     num_classes: int = 19
     use_abn: bool = True
     affine: bool = True
@@ -91,6 +91,7 @@ class Architecture:
             cell=cell,
             filter_multiplier=params.filter_multiplier,
             initial_fm=params.initial_fm or 64,
+            head_channels=params.head_channels,
             num_classes=params.num_classes,
             use_abn=params.use_ABN,
             affine=params.affine,
@@ -124,7 +125,8 @@ class Architecture:
             f"{len(self.net)} cells at levels {' '.join(map(str, self.net))}"
             f" (output strides {' '.join(str(OUTPUT_STRIDES[level]) for level in self.net)})",
             *(f"block {i // 2}: {operations[i]} + {operations[i + 1]}" for i in range(0, len(operations), 2)),
-            f"filter multiplier {self.filter_multiplier}, stem {self.initial_fm} channels, {self.num_classes} classes,"
+            f"filter multiplier {self.filter_multiplier}, stem {self.initial_fm} channels, ASPP and decoder"
+            f" {self.head_channels}, {self.num_classes} classes,"
             f" {'ABN' if self.use_abn else 'ReLU before convolution'}, affine {str(self.affine).lower()},"
             f" batch norm momentum {self.bn_momentum:g} eps {self.bn_eps:g},"
             f" drop path keep probability {self.drop_path_keep_prob:g}",

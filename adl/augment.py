@@ -8,6 +8,7 @@ import numpy as np
 from adl.cityscapes import MEAN, STD
 
 SCALES = (0.5, 2.0)
+"""Smallest and largest random scale, as published."""
 _MEAN = 255 * np.array(MEAN, np.float32)
 _FACTOR = 1 / (255 * np.array(STD, np.float32))
 
@@ -18,15 +19,22 @@ def normalise(image: np.ndarray) -> np.ndarray:
 
 
 def augment(
-    image: np.ndarray, label: np.ndarray, rng: np.random.Generator, *, crop_size: int, ignore_label: int
+    image: np.ndarray,
+    label: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    crop_size: int,
+    ignore_label: int,
+    scales: tuple[float, float] = SCALES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mirror, scale, pad and crop.
 
-    image: (H, W, 3) uint8 BGR. label: (H, W) uint8. Returns the same kinds, crop_size × crop_size.
+    image: (H, W, 3) uint8 BGR. label: (H, W) uint8. scales: the smallest and the largest; the drawn one is uniform
+    between them. Returns the same kinds of image and label, crop_size × crop_size.
     """
     if rng.random() < 0.5:
         image, label = image[:, ::-1], label[:, ::-1]
-    factor = rng.uniform(*SCALES)
+    factor = rng.uniform(*scales)
     size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
     image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     label = cv2.resize(np.ascontiguousarray(label), size, interpolation=cv2.INTER_NEAREST)

@@ -7,9 +7,7 @@ import itertools
 from collections.abc import Iterator
 
 from adl.architecture import (
-    ASPP_CHANNELS,
     ASPP_DILATIONS,
-    DECODER_CHANNELS,
     LOW_LEVEL_CELL,
     LOW_LEVEL_CHANNELS,
     PRIMITIVES,
@@ -69,14 +67,15 @@ def layers(architecture: Architecture, height: int, width: int) -> list[Layer]:
         found += _cell(architecture, channels, outputs[-2:], size)
         outputs.append((architecture.blocks * channels, size))
     in_channels, size = outputs[-1]
-    found += [Layer(in_channels, ASPP_CHANNELS, kernel, *size) for kernel in (1, *(3 for _ in ASPP_DILATIONS))]
-    found.append(Layer(in_channels, ASPP_CHANNELS, 1, 1, 1))
-    found.append(Layer((len(ASPP_DILATIONS) + 2) * ASPP_CHANNELS, ASPP_CHANNELS, 1, *size))
+    head = architecture.head_channels
+    found += [Layer(in_channels, head, kernel, *size) for kernel in (1, *(3 for _ in ASPP_DILATIONS))]
+    found.append(Layer(in_channels, head, 1, 1, 1))
+    found.append(Layer((len(ASPP_DILATIONS) + 2) * head, head, 1, *size))
     low_level, size = outputs[LOW_LEVEL_CELL + 2]
     found.append(Layer(low_level, LOW_LEVEL_CHANNELS, 1, *size))
-    found.append(Layer(ASPP_CHANNELS + LOW_LEVEL_CHANNELS, DECODER_CHANNELS, 3, *size))
-    found.append(Layer(DECODER_CHANNELS, DECODER_CHANNELS, 3, *size))
-    found.append(Layer(DECODER_CHANNELS, architecture.num_classes, 1, *size, norm=False))
+    found.append(Layer(head + LOW_LEVEL_CHANNELS, head, 3, *size))
+    found.append(Layer(head, head, 3, *size))
+    found.append(Layer(head, architecture.num_classes, 1, *size, norm=False))
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import mindspore.dataset as ds
 import numpy as np
 
-from adl.augment import augment, normalise
+from adl.augment import SCALES, augment, normalise
 from adl.cityscapes import IGNORE
 from adl.records import decode_image, decode_label
 from adl.runtime import ALONE, World
@@ -33,6 +33,7 @@ def batches(
     crop_size: int,
     ignore_label: int,
     workers: int,
+    scales: tuple[float, float] = SCALES,
     first_batch: int = 0,
     world: World = ALONE,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -51,7 +52,9 @@ def batches(
         if ignore_label != IGNORE:
             ids[ids == IGNORE] = ignore_label
         rng = np.random.default_rng([seed, int(place)])
-        pixels, ids = augment(decode_image(image), ids, rng, crop_size=crop_size, ignore_label=ignore_label)
+        pixels, ids = augment(
+            decode_image(image), ids, rng, crop_size=crop_size, ignore_label=ignore_label, scales=scales
+        )
         return np.ascontiguousarray(normalise(pixels).transpose(2, 0, 1)), ids.astype(np.int32)
 
     # A sampler takes no more indices than the record has rows, so the completing ones are read by another.

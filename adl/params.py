@@ -18,10 +18,11 @@ SMALLEST_SIDE = 33
 """Pixels; a smaller image has nothing left at output stride 32."""
 
 TRAINING = (
-    "net_arch", "cell_arch", "filter_multiplier", "block_multiplier", "initial_fm", "use_ABN", "affine", "bn_momentum",
-    "bn_eps", "parallel", "drop_path_keep_prob", "num_classes", "ignore_label", "epochs", "batch_size", "crop_size",
-    "seed", "base_lr", "warmup_start_lr", "warmup_iters", "min_lr", "weight_decay", "criterion", "ohem_thresh",
-    "ckpt_name", "ckpt_classifier", "start_epoch", "eval_epochs", "amp_level", "device_target", "device_num",
+    "net_arch", "cell_arch", "filter_multiplier", "block_multiplier", "initial_fm", "head_channels", "use_ABN",
+    "affine", "bn_momentum", "bn_eps", "parallel", "drop_path_keep_prob", "num_classes", "ignore_label", "epochs",
+    "batch_size", "crop_size", "min_scale", "max_scale", "seed", "base_lr", "warmup_start_lr", "warmup_iters",
+    "min_lr", "weight_decay", "criterion", "ohem_thresh", "ckpt_name", "ckpt_classifier", "start_epoch",
+    "eval_epochs", "amp_level", "device_target", "device_num",
 )  # fmt: skip
 """What changes a trained model: the parameters of the stage `train`, and what its sidecar records."""
 
@@ -53,6 +54,7 @@ class Params(BaseModel):
     filter_multiplier: int = Field(ge=1, description="F: channels a block at output stride 4 (20 is S, 32 M, 48 L)")
     block_multiplier: int = Field(ge=1, description="blocks in a cell; must equal those of cell_arch")
     initial_fm: int | None = Field(ge=1, description="channels of the stem's first two convolutions; null: 64")
+    head_channels: int = Field(ge=1, description="channels of ASPP and decoder (256 as published)")
     use_ABN: bool = Field(description="batch norm, then LeakyReLU; false: ReLU before the convolution")
     affine: bool = Field(description="train gamma and beta of the separable and dilated convolutions")
     bn_momentum: float = Field(ge=0, lt=1, description="share of the old running statistic that stays at a step")
@@ -64,6 +66,8 @@ class Params(BaseModel):
     epochs: int = Field(ge=1, description="passes over the training images")
     batch_size: int = Field(ge=1, description="images a step, over all devices")
     crop_size: int = Field(ge=SMALLEST_SIDE, description="pixels; side of the training crop (769 on Cityscapes)")
+    min_scale: float = Field(gt=0, le=8, description="smallest random scale of a training image (0.5 as published)")
+    max_scale: float = Field(gt=0, le=8, description="largest random scale of a training image (2 as published)")
     seed: int = Field(ge=0, lt=2**31, description="seed of weights, order, augmentation, dropout and drop path")
     base_lr: float = Field(gt=0, description="learning rate after the warm-up")
     warmup_start_lr: float = Field(gt=0, description="learning rate of the first step")
@@ -190,6 +194,7 @@ def _impossible(p: Params) -> list[str]:
             p.warmup_start_lr > p.base_lr,
             f"warmup_start_lr: {p.warmup_start_lr} is above base_lr ({p.base_lr}).",
         ),
+        (p.min_scale > p.max_scale, f"min_scale: {p.min_scale} is above max_scale ({p.max_scale})."),
         (p.start_epoch > p.epochs, f"start_epoch: {p.start_epoch} is beyond epochs ({p.epochs})."),
         (
             p.start_epoch > 0 and p.ckpt_name is None,

@@ -96,6 +96,25 @@ def test_sidecar_gives_the_architecture_back(tmp_path):
     assert Architecture.from_sidecar(tmp_path / "x.json") == architecture
 
 
+def test_sidecar_from_before_the_width_of_the_head_was_a_parameter_has_the_published_one(tmp_path):
+    fields = Architecture(head_channels=64).to_json()
+    del fields["head_channels"]
+    write_json(tmp_path / "x.json", {"architecture": fields})
+    assert Architecture.from_sidecar(tmp_path / "x.json").head_channels == 256
+
+
+def test_width_of_the_head_comes_from_the_parameters_and_is_described():
+    p = params.load(
+        ROOT / "params.yaml",
+        net_arch=str(ROOT / "architectures/small/net_arch.npy"),
+        cell_arch=str(ROOT / "architectures/small/cell_arch.npy"),
+        head_channels=48,
+    )
+    architecture = Architecture.from_params(p)
+    assert architecture.head_channels == 48
+    assert "ASPP and decoder 48" in architecture.describe()[-1]
+
+
 @pytest.mark.parametrize("content", [{}, {"architecture": {"net": [0]}}, {"architecture": {"depth": 3}}])
 def test_file_that_is_no_sidecar_is_refused(tmp_path, content):
     write_json(tmp_path / "x.json", content)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adl import augment, dataset
+from adl import augment, dataset, records
 from adl.cityscapes import MEAN, STD
 from tests.data import write_record, write_scenes
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("record")
-    return write_record(write_scenes(folder / "raw", train=5, val=1), "train", folder)
+def record(once):
+    """Of five images."""
+
+    def make(folder):
+        write_record(write_scenes(folder / "raw", train=5, val=1), "train", folder)
+
+    return records.record_path(once("five-images", make), "train")
 
 
 def epoch(record, **changes):
@@ -80,6 +84,22 @@ def test_image_and_label_are_moved_alike(rng):
         assert inside.any()
         assert (np.abs(x[..., 0].astype(int) - 10 * y.astype(int))[inside] <= 10).mean() > 0.75
         assert (x[~inside] == 0).all()
+
+
+def test_scale_of_one_takes_windows_of_the_image_itself(record):
+    # The scenes are 64×128: every crop of 40 is a window, upright or mirrored.
+    images = [image for _, image, _ in records.read(record)]
+    windows = {
+        image[top : top + 40, left : left + 40][:, ::flip].tobytes()
+        for image in images
+        for top in range(25)
+        for left in range(89)
+        for flip in (1, -1)
+    }
+    for pixels, _ in epoch(record, crop_size=40, scales=(1.0, 1.0)):
+        for sample in pixels:
+            original = np.rint(sample.transpose(1, 2, 0) * 255 * STD + 255 * np.array(MEAN)).astype(np.uint8)
+            assert original.tobytes() in windows
 
 
 def test_padding_is_below_and_right(rng):

@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from adl import dataset, params
+from adl import checkpoint, dataset, network, params, runtime
 from adl.launcher import Launcher, group_of
 from adl.state import State
 from adl.worker import Job
@@ -31,9 +31,9 @@ def train(tiny, tmp_path, record):
     def run(name: str, processes: int, **changes) -> State:
         settings = {
             "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
-            "filter_multiplier": 2, "initial_fm": 4, "epochs": 5, "batch_size": 2, "crop_size": 80, "warmup_iters": 0,
-            "criterion": "ce", "drop_path_keep_prob": 0.7, "bn_momentum": 0.9, "device_num": processes,
-            "eval_epochs": 5,
+            "filter_multiplier": 2, "initial_fm": 4, "head_channels": 8, "epochs": 5, "batch_size": 2, "crop_size": 80,
+            "warmup_iters": 0, "criterion": "ce", "drop_path_keep_prob": 0.7, "bn_momentum": 0.9,
+            "device_num": processes, "eval_epochs": 5,
         }  # fmt: skip
         state = State(tmp_path / name)
         state.folder.mkdir(exist_ok=True)
@@ -47,27 +47,32 @@ def train(tiny, tmp_path, record):
     return run
 
 
-def result(state: State):
-    history = json.loads((state.result / "history.json").read_text())
+def history(state: State) -> list[dict[str, float]]:
+    return json.loads((state.result / "history.json").read_text())
+
+
+def losses(state: State) -> np.ndarray:
+    return np.array([row["loss"] for row in history(state)])
+
+
+def result(state: State) -> dict[str, np.ndarray]:
     stored = ms.load_checkpoint(str(state.result / "autodeeplab.ckpt"))
-    statistics = {n: p.asnumpy() for n, p in stored.items() if "moving_" in n}
-    weights = {n: p.asnumpy() for n, p in stored.items() if "moving_" not in n}
-    return np.array([row["loss"] for row in history]), weights, statistics
+    return {name: parameter.asnumpy() for name, parameter in stored.items()}
 
 
-def differences(one: State, other: State) -> tuple[float, float, float]:
-    """Largest differences of losses, weights and running statistics, over the largest magnitude of each."""
-    (losses, *tensors), (losses_other, *tensors_other) = result(one), result(other)
-    found = [np.abs(losses - losses_other).max() / np.abs(losses).max()]
-    for mine, others in zip(tensors, tensors_other, strict=True):
-        assert mine.keys() == others.keys()
-        largest = max(np.abs(values).max() for values in mine.values())
-        found.append(max(np.abs(mine[name] - others[name]).max() for name in mine) / largest)
+def differences(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> tuple[float, float]:
+    """Largest differences of weights and of running statistics, over the largest magnitude of each."""
+    assert one.keys() == other.keys()
+    found = []
+    for statistics in (False, True):
+        names = [name for name in one if ("moving_" in name) == statistics]
+        largest = max(np.abs(one[name]).max() for name in names)
+        found.append(max(np.abs(one[name] - other[name]).max() for name in names) / largest)
     return tuple(found)
 
 
 VALIDATE = """
-import sys
+import json, sys
 from pathlib import Path
 from adl import checkpoint, runtime, validation
 from adl.architecture import Architecture
@@ -76,8 +81,8 @@ runtime.start("CPU", graph=False, world=world)
 def stopping():
     asked.append(None)
     return world.rank == 1 and len(asked) == 2
-tiny = Architecture(net=(0, 1, 1), cell=((0, 6), (1, 4)), filter_multiplier=2, initial_fm=4, bn_momentum=0.9)
-own = validation.Validation(tiny, Path(sys.argv[1]), world, stopping)
+architecture = Architecture.from_json(json.loads(sys.argv[2]))
+own = validation.Validation(architecture, Path(sys.argv[1]), world, stopping)
 try:
     own.miou(checkpoint.native(own.network))
 except validation.Interrupted:
@@ -85,11 +90,11 @@ except validation.Interrupted:
 """
 
 
-def test_one_rank_that_is_asked_to_stop_stops_all_in_a_validation(tmp_path, monkeypatch):
+def test_one_rank_that_is_asked_to_stop_stops_all_in_a_validation(tiny, tmp_path, monkeypatch):
     record = write_record(write_scenes(tmp_path / "raw", train=4, val=1), "train", tmp_path)
     (tmp_path / "validate.py").write_text(VALIDATE)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    command = [sys.executable, str(tmp_path / "validate.py"), str(record)]
+    command = [sys.executable, str(tmp_path / "validate.py"), str(record), json.dumps(tiny.to_json())]
     assert Launcher(tmp_path / "logs").run(command, group_of(2, "CPU")) == 0
     for rank in (0, 1):
         assert "interrupted" in (tmp_path / f"logs/rank_{rank}.log").read_text()
@@ -100,7 +105,7 @@ def test_one_rank_that_is_asked_to_stop_stops_all_in_a_validation(tmp_path, monk
 CALM = {"base_lr": 5e-6}
 
 
-def test_two_processes_with_an_image_each_equal_one_with_two(train, record):
+def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny):
     # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
     for _, labels in dataset.batches(
         record, images=2, epoch=0, seed=0, batch_size=2, crop_size=80, ignore_label=255, workers=1
@@ -108,10 +113,12 @@ def test_two_processes_with_an_image_each_equal_one_with_two(train, record):
         ignored = (labels == 255).sum(axis=(1, 2))
         assert ignored[0] != ignored[1]
     one, two = train("one", 1, **CALM), train("two", 2, **CALM)
-    assert len(result(one)[0]) == 5
-    assert max(differences(one, two)) < 1e-5
-    scores = [json.loads((s.result / "history.json").read_text())[-1]["val_mIOU"] for s in (one, two)]
+    assert len(losses(one)) == 5
+    assert np.abs(losses(one) - losses(two)).max() < 1e-5 * np.abs(losses(one)).max()
+    assert max(differences(result(one), result(two))) < 1e-5
+    scores = [history(state)[-1]["val_mIOU"] for state in (one, two)]
     assert scores[0] == pytest.approx(scores[1], abs=0.01)
     assert scores[0] > 0
-    start = train("start", 1, **CALM, epochs=1)
-    assert min(differences(one, start)[1:]) > 5e-5, "the training moves the weights by several times that"
+    runtime.start("CPU", seed=0, graph=False)
+    start = {name: p.asnumpy() for name, p in checkpoint.native(network.build(tiny)).items()}
+    assert min(differences(result(one), start)) > 5e-5, "the training moves the weights by several times that"

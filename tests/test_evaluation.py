@@ -23,16 +23,20 @@ pytestmark = pytest.mark.usefixtures("graph")
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory):
-    return write_scenes(tmp_path_factory.mktemp("raw") / "raw", train=6, val=4)
+def folder(once):
+    """Drawn scenes in `raw`, and their records: six to train on, four to evaluate."""
+
+    def make(folder: Path) -> None:
+        raw = write_scenes(folder / "raw", train=6, val=4)
+        for split in ("train", "val"):
+            write_record(raw, split, folder)
+
+    return once("six-and-four-images", make)
 
 
 @pytest.fixture(scope="module")
-def folder(raw, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
-    for split in ("train", "val"):
-        write_record(raw, split, folder)
-    return folder
+def raw(folder):
+    return folder / "raw"
 
 
 @pytest.fixture

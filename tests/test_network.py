@@ -39,6 +39,13 @@ def test_stem_width_and_classes_follow_the_architecture(tiny, rng):
     assert net(images(rng)).shape[1] == 5
 
 
+def test_head_has_the_width_of_the_architecture(tiny, rng):
+    net = network.build(dataclasses.replace(tiny, head_channels=12)).set_train(False)
+    assert net.aspp.projection.conv.weight.shape == (12, 5 * 12, 1, 1)
+    assert [conv.conv.weight.shape[:2] for conv in net.decoder.refine] == [(12, 12 + 48), (12, 12)]
+    assert net(images(rng)).shape == (2, 19, 33, 33)
+
+
 def test_affine_false_reaches_searched_convolutions_only(tiny):
     untrained = {
         name for name, p in network.build(dataclasses.replace(tiny, affine=False)).parameters_and_names()

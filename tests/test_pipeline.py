@@ -17,7 +17,7 @@ import pytest
 from adl import checkpoint, cityscapes, synthetic
 from adl.artifacts import digest, write_image
 from tests import test_cityscapes
-from tests.workspace import alive, files, git, ran, run, set_params, succeeds
+from tests.workspace import alive, files, ran, run, set_params, succeeds
 
 EVERY_STAGE = {
     "synthesize",
@@ -110,98 +110,91 @@ def test_other_checkpoint_needs_an_output_folder(workspace):
 
 
 @pytest.mark.slow
-def test_pipeline_from_clone_to_experiment_and_back(workspace):
-    assert ran(succeeds(workspace, "dvc", "repro")) == EVERY_STAGE
+def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_nothing(finished):
+    assert ran((finished.parent / "repro.log").read_text()) == EVERY_STAGE
     for stage in ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer"):
-        assert json.loads((workspace / f"metrics/{stage}.json").read_text())
+        assert json.loads((finished / f"metrics/{stage}.json").read_text())
     assert (
         "This run trained a small network on the embedded synthetic street scenes"
-        in (workspace / "reports/miou.md").read_text()
+        in (finished / "reports/miou.md").read_text()
     )
-    assert (workspace / "reports/preview.png").stat().st_size < 500_000
-    assert (workspace / "reports/train/plots/metrics/loss.tsv").exists()
-    first = json.loads((workspace / "metrics/evaluate.json").read_text())
-    model = digest(workspace / "models/autodeeplab.ckpt")
-    git(workspace, "add", "-A")
-    git(workspace, "commit", "-q", "-m", "first run")
+    assert (finished / "reports/preview.png").stat().st_size < 500_000
+    assert (finished / "reports/train/plots/metrics/loss.tsv").exists()
 
-    assert ran(succeeds(workspace, "dvc", "repro")) == {"check"}
+    assert ran(succeeds(finished, "dvc", "repro")) == {"check"}
 
-    output = run(workspace, "dvc", "exp", "run", "-S", "bn_momentum=2")
+    output = run(finished, "dvc", "exp", "run", "-S", "bn_momentum=2")
     assert output.returncode != 0
     assert "bn_momentum: 2 is out of range" in output.stdout + output.stderr
-    assert (workspace / "models/autodeeplab.ckpt").exists(), "nothing was deleted"
-    assert (workspace / "data/checked.txt").exists()
-    git(workspace, "restore", "params.yaml")
+    assert (finished / "models/autodeeplab.ckpt").exists(), "nothing was deleted"
+    assert (finished / "data/checked.txt").exists()
 
-    output = succeeds(workspace, "dvc", "exp", "run", "-S", "bn_momentum=0.5")
+
+@pytest.mark.slow
+def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
+    first = json.loads((finished / "metrics/evaluate.json").read_text())
+    model = digest(finished / "models/autodeeplab.ckpt")
+
+    output = succeeds(finished, "dvc", "exp", "run", "-S", "bn_momentum=0.5")
     assert ran(output) == {"check", "train", "evaluate", "export", "infer", "report"}
-    assert "mIOU" in succeeds(workspace, "dvc", "metrics", "diff")
-    compared = succeeds(workspace, "adl", "compare", "HEAD")
+    assert "mIOU" in succeeds(finished, "dvc", "metrics", "diff")
+    compared = succeeds(finished, "adl", "compare", "HEAD")
     assert re.search(r"workspace − HEAD: [+-]\d\.\d\d, 95 % interval .* over 1000 resamplings of 3 images", compared)
-    plots = json.loads(run(workspace, "dvc", "plots", "show", "--json").stdout)["data"]
+    plots = json.loads(run(finished, "dvc", "plots", "show", "--json").stdout)["data"]
     values = {
         name: plot[0]["content"]["data"]["values"] for name, plot in plots.items() if plot and plot[0]["type"] == "vega"
     }
     assert values.keys() >= {"learning curve", "learning rate", "class IoU", "confusion"}
     assert float(values["learning curve"][0]["loss"]) > 0
     assert len(values["confusion"]) == 19 * 20
-    scores = json.loads((workspace / "metrics/evaluate.json").read_text())["class_IOU"]
+    scores = json.loads((finished / "metrics/evaluate.json").read_text())["class_IOU"]
     assert {row["class"]: row["IoU"] for row in values["class IoU"]} == {
         n: v for n, v in scores.items() if v is not None
     }
     assert "pixels" in json.dumps(plots["confusion"][0]["content"]["spec"]), "the weights of the cells"
-
-    # `make restore` brings the committed state back and leaves code alone.
-    (workspace / ".venv").symlink_to(sys.prefix)
-    with (workspace / "adl/figures.py").open("a") as file:
-        file.write("# edited\n")
-    succeeds(workspace, "make", "restore")
-    assert json.loads((workspace / "metrics/evaluate.json").read_text()) == first
-    assert digest(workspace / "models/autodeeplab.ckpt") == model
-    assert (workspace / "adl/figures.py").read_text().endswith("# edited\n")
-    assert ran(succeeds(workspace, "dvc", "repro")) == {"check"}
-
-    # There again and back by parameters alone: DVC's run cache has both models, nothing is trained.
-    set_params(workspace, bn_momentum=0.5)
-    assert "train" not in ran(succeeds(workspace, "dvc", "repro"))
-    set_params(workspace, bn_momentum=0.995)
-    output = succeeds(workspace, "dvc", "repro")
-    assert "train" not in ran(output)
-    assert json.loads((workspace / "metrics/evaluate.json").read_text()) == first
-    assert succeeds(workspace, "dvc", "metrics", "diff").strip() == ""
-
-    # Scoring the same file outside DVC gives the same numbers and leaves the pipeline's alone.
-    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "models/autodeeplab.ckpt", "--output", "elsewhere")
-    succeeds(workspace, *command)
-    assert json.loads((workspace / "elsewhere/evaluate.json").read_text()) == first
-
-    # A file with the names of 2021 and no sidecar takes its architecture from the parameters.
-    stored = ms.load_checkpoint(str(workspace / "models/autodeeplab.ckpt"))
-    old = [{"name": checkpoint.name_2021(name, use_abn=True), "data": value} for name, value in stored.items()]
-    ms.save_checkpoint(old, str(workspace / "pretrained/old.ckpt"))
-    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "pretrained/old.ckpt", "--output", "old")
-    assert "2021 names" in succeeds(workspace, *command)
-    assert json.loads((workspace / "old/evaluate.json").read_text()) == first | {"checkpoint_epoch": None}
-
-    command = (
-        "python",
-        "-m",
-        "pipeline.evaluate",
-        "--split",
-        "train",
-        "--eval-batch-size",
-        "3",
-        "--output",
-        "on-train",
-    )
-    succeeds(workspace, *command)
-    assert json.loads((workspace / "on-train/evaluate.json").read_text())["images"] == 4
-
-    # The table over experiments, with the real stages.
-    table = succeeds(workspace, "adl", "table")
+    table = succeeds(finished, "adl", "table")
     assert f"{first['mIOU']:.2f}" in table
     assert "| 0.5 " in table
+
+    # `make restore` brings the committed state back and leaves code alone.
+    (finished / ".venv").symlink_to(sys.prefix)
+    with (finished / "adl/figures.py").open("a") as file:
+        file.write("# edited\n")
+    succeeds(finished, "make", "restore")
+    assert json.loads((finished / "metrics/evaluate.json").read_text()) == first
+    assert digest(finished / "models/autodeeplab.ckpt") == model
+    assert (finished / "adl/figures.py").read_text().endswith("# edited\n")
+    assert ran(succeeds(finished, "dvc", "repro")) == {"check"}
+
+    # There again and back by parameters alone: DVC's run cache has both models, nothing is trained.
+    set_params(finished, bn_momentum=0.5)
+    assert "train" not in ran(succeeds(finished, "dvc", "repro"))
+    set_params(finished, bn_momentum=0.995)
+    output = succeeds(finished, "dvc", "repro")
+    assert "train" not in ran(output)
+    assert json.loads((finished / "metrics/evaluate.json").read_text()) == first
+    assert succeeds(finished, "dvc", "metrics", "diff").strip() == ""
+
+
+@pytest.mark.slow
+def test_other_files_and_splits_are_scored_outside_dvc(finished):
+    first = json.loads((finished / "metrics/evaluate.json").read_text())
+    # The same file gives the same numbers and leaves the pipeline's alone.
+    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "models/autodeeplab.ckpt", "--output", "elsewhere")
+    succeeds(finished, *command)
+    assert json.loads((finished / "elsewhere/evaluate.json").read_text()) == first
+
+    # A file with the names of 2021 and no sidecar takes its architecture from the parameters.
+    stored = ms.load_checkpoint(str(finished / "models/autodeeplab.ckpt"))
+    old = [{"name": checkpoint.name_2021(name, use_abn=True), "data": value} for name, value in stored.items()]
+    ms.save_checkpoint(old, str(finished / "pretrained/old.ckpt"))
+    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "pretrained/old.ckpt", "--output", "old")
+    assert "2021 names" in succeeds(finished, *command)
+    assert json.loads((finished / "old/evaluate.json").read_text()) == first | {"checkpoint_epoch": None}
+
+    options = ("--split", "train", "--eval-batch-size", "3", "--output", "on-train")
+    succeeds(finished, "python", "-m", "pipeline.evaluate", *options)
+    assert json.loads((finished / "on-train/evaluate.json").read_text())["images"] == 4
 
 
 def draw(root: Path, frames: list[tuple[str, str]], *, height: int) -> None:
@@ -213,29 +206,30 @@ def draw(root: Path, frames: list[tuple[str, str]], *, height: int) -> None:
 
 
 @pytest.mark.slow
-def test_layout_faults_stop_dvc_repro_before_it_removes_anything(workspace):
-    root, sound = workspace / "raw/cityscapes", workspace / "sound"
+def test_layout_faults_stop_dvc_repro_before_it_removes_anything(finished):
+    root, sound = finished / "raw/cityscapes", finished / "sound"
     frames = [("train", name) for name in (test_cityscapes.A, test_cityscapes.B, test_cityscapes.C)]
     draw(sound, [*frames, ("val", "c_000004_000019")], height=64)
     shutil.copytree(sound, root)
-    set_params(workspace, data_path="raw/cityscapes")
-    succeeds(workspace, "dvc", "repro")
-    results = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(workspace / folder)}
-    parameters = (workspace / "params.yaml").read_text()
+    # The records are of this tree, the model is still of the other: `dvc repro` would begin by removing it.
+    set_params(finished, data_path="raw/cityscapes")
+    succeeds(finished, "dvc", "repro", "mindrecord")
+    results = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
+    parameters = (finished / "params.yaml").read_text()
     for damage, advice in test_cityscapes.LAYOUT_FAULTS:
-        shutil.rmtree(workspace / "raw")
+        shutil.rmtree(finished / "raw")
         shutil.copytree(sound, root)
-        (workspace / "params.yaml").write_text(parameters)
-        path = damage(root).relative_to(workspace)
-        if path != root.relative_to(workspace):
-            set_params(workspace, data_path=str(path))
-        done = run(workspace, "dvc", "repro")
+        (finished / "params.yaml").write_text(parameters)
+        path = damage(root).relative_to(finished)
+        if path != root.relative_to(finished):
+            set_params(finished, data_path=str(path))
+        done = run(finished, "dvc", "repro")
         assert done.returncode != 0, damage.__name__
         assert "Traceback" not in done.stdout + done.stderr, damage.__name__
         # What lies inside or above is named with its whole path, the rest as data_path does.
-        told = done.stderr.replace(str(workspace) + "/", "")
-        assert advice.format(root=root.relative_to(workspace)) in told, (damage.__name__, done.stderr)
-        after = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(workspace / folder)}
+        told = done.stderr.replace(str(finished) + "/", "")
+        assert advice.format(root=root.relative_to(finished)) in told, (damage.__name__, done.stderr)
+        after = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
         assert after == results, damage.__name__
 
 

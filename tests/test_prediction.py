@@ -8,6 +8,7 @@ import shutil
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,28 +21,28 @@ from adl import checkpoint, cityscapes, commands, export, network, prediction, r
 from adl.artifacts import sidecar_path, write_json
 from adl.cityscapes import COLOURS, LABEL_ID, LABELS
 from adl.errors import AdlError
+from tests.conftest import TINY
 from tests.data import write_record, write_scenes
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(once):
     """A tiny network as a checkpoint and as a MINDIR of 64×128."""
-    from adl.architecture import Architecture
+    return once("models", make_models)
 
-    folder = tmp_path_factory.mktemp("models")
-    architecture = Architecture(net=(0, 1, 1), cell=((0, 6), (1, 4)), filter_multiplier=2, initial_fm=4)
+
+def make_models(folder: Path) -> None:
     runtime.start("CPU", seed=1, graph=False)
-    net = network.build(architecture)
+    net = network.build(TINY)
     rng = np.random.default_rng(0)
     for parameter in net.get_parameters():  # weights that give more than one class
         if parameter.name.endswith("weight"):
             parameter.set_data(Tensor(rng.normal(0, 0.3, parameter.shape).astype(np.float32)))
     checkpoint.save(net, folder / "m.ckpt")
-    write_json(sidecar_path(folder / "m.ckpt"), {"architecture": architecture.to_json()})
+    write_json(sidecar_path(folder / "m.ckpt"), {"architecture": TINY.to_json()})
     record = write_record(write_scenes(folder / "raw", val=1), "val", folder)
     export.mindir(net, folder / "m.mindir", height=64, width=128, record=record)
-    export.write_sidecar(folder / "m.mindir", source=folder / "m.ckpt", architecture=architecture, height=64, width=128)
-    return folder
+    export.write_sidecar(folder / "m.mindir", source=folder / "m.ckpt", architecture=TINY, height=64, width=128)
 
 
 def huge_png() -> bytes:

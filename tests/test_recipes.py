@@ -95,6 +95,12 @@ def test_published_runs_have_the_published_values(workspace):
         assert p.epochs / p.eval_epochs <= 40, "a validation looks at 500 full images"
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("cityscapes")])
+def test_recipes_of_the_real_data_have_the_published_head_and_scales(workspace, name):
+    p = recipe(name, "--all")
+    assert (p.head_channels, p.min_scale, p.max_scale) == (256, 0.5, 2.0)
+
+
 def test_shipped_parameters_are_the_recipe_synthetic(workspace):
     assert (ROOT / "params.yaml").read_text() == (ROOT / "pipeline/recipes/synthetic.yaml").read_text()
     before = (workspace / "params.yaml").read_text()
@@ -117,7 +123,7 @@ def test_dry_run_shows_each_difference_and_writes_nothing(workspace, capsys):
     before = (workspace / "params.yaml").read_text()
     commands.main(["recipe", "cityscapes-cpu", "--dry-run"])
     shown = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}
-    assert shown["crop_size"] == ["129", "257"]
+    assert shown["crop_size"] == ["97", "257"]
     assert shown["initial_fm"] == ["16", "null"]
     assert "seed" not in shown
     assert (workspace / "params.yaml").read_text() == before
@@ -203,7 +209,7 @@ def test_recipes_are_looked_for_in_the_projects_folder(tmp_path, monkeypatch, ca
 def test_explain_gives_the_meaning_the_range_and_the_present_value(workspace, capsys):
     commands.main(["explain", "bn_momentum"])
     row = capsys.readouterr().out.splitlines()[-1]
-    assert row.split()[:2] == ["bn_momentum", "0.995"]
+    assert row.split()[:2] == ["bn_momentum", "0.97"]
     assert "≥ 0, < 1" in row
     assert "share of the old running statistic" in row
     commands.main(["explain"])

@@ -23,6 +23,8 @@ SPEED = {
     "ms_per_image": 98.7, "network_ms_per_image": 87.6, "processes": 1,
 }  # fmt: skip
 
+RUN = {"epochs": 15, "bn_momentum": 0.995}
+
 
 @pytest.fixture
 def files(tmp_path, rng):
@@ -42,7 +44,7 @@ def files(tmp_path, rng):
         "export": {"images": 3, "largest_difference": 1e-7, "agreement": 100.0},
         "infer": {"mIOU": 47.86, "agreement": 99.9999, "images": 60},
     }  # fmt: skip
-    params = load(ROOT / "params.yaml").model_dump()
+    params = load(ROOT / "params.yaml", **RUN).model_dump()
     sidecar = {
         "architecture": Architecture().to_json(), "data": {"digest": "d" * 64}, "digest": "c" * 64,
         "params": {name: params[name] for name in TRAINING},
@@ -60,7 +62,7 @@ def files(tmp_path, rng):
 
 
 def results(files, **changes) -> Results:
-    params = load(ROOT / "params.yaml").model_dump() | {"data_path": changes.pop("data_path", "data/synthetic")}
+    params = load(ROOT / "params.yaml", **RUN).model_dump() | {"data_path": changes.pop("data_path", "data/synthetic")}
     settings = {"params": params, "over_seeds": "47.10 ± 0.66 (n = 3)"} | changes
     places = (files / "metrics", files / "reports/speed", files / "models/m.ckpt", files / "data/val.json")
     return Results.read(*places, **settings)
@@ -235,6 +237,7 @@ return found;
 """
 
 
+@pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize("width", [1400, 400])
 def test_page_opens_from_disk_without_errors_requests_or_overlaps(browser, web_page, width):
     browser.get_log("performance")

@@ -19,6 +19,8 @@ from adl.params import TRAINING
 from tests.conftest import ROOT
 from tests.workspace import git, run, set_params, succeeds
 
+pytestmark = pytest.mark.xdist_group("repository of experiments")
+
 # Writes what the stages of the project write, with scores that follow from the parameters.
 STAGE = f"""
 import json, sys
@@ -61,6 +63,7 @@ def repository(tmp_path_factory):
     for name in ("pipeline/recipes", "architectures", ".dvc/config", "params.yaml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, folder / name)
+    set_params(folder, epochs=15, bn_momentum=0.995, seed=0)
     (folder / "stage.py").write_text(STAGE)
     (folder / "data.txt").write_text("data")
     for split in ("train", "val"):

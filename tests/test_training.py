@@ -21,7 +21,7 @@ from adl.errors import AdlError
 from adl.inference import label_maps, passes
 from adl.loss import CrossEntropy
 from adl.optimizer import momentum
-from adl.records import read, read_manifest
+from adl.records import read, read_manifest, record_path
 from adl.runtime import ALONE
 from adl.scoring import Confusion
 from adl.state import State
@@ -47,9 +47,13 @@ def mode(request, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("record")
-    return write_record(write_scenes(folder / "raw", train=4, val=1), "train", folder)
+def record(once):
+    """Of four images."""
+
+    def make(folder):
+        write_record(write_scenes(folder / "raw", train=4, val=1), "train", folder)
+
+    return record_path(once("four-images", make), "train")
 
 
 @pytest.fixture
@@ -59,8 +63,8 @@ def settings(tiny, tmp_path):
     np.save(tmp_path / "cell.npy", np.array(tiny.cell))
     return {
         "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
-        "filter_multiplier": 2, "initial_fm": 4, "epochs": 2, "batch_size": 2, "crop_size": 48, "warmup_iters": 1,
-        "eval_epochs": 0,
+        "filter_multiplier": 2, "initial_fm": 4, "head_channels": 8, "epochs": 2, "batch_size": 2, "crop_size": 48,
+        "warmup_iters": 1, "eval_epochs": 0,
     }  # fmt: skip
 
 
@@ -388,7 +392,9 @@ def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     images = Tensor(np.stack([normalise(image).transpose(2, 0, 1) for _, image, _ in samples]))
     labels = Tensor(np.stack([label for _, _, label in samples]).astype(np.int32))
     ms.set_seed(0)
-    net = network.build(Architecture(net=(0, 0, 0, 0), filter_multiplier=8, initial_fm=16, bn_momentum=0.9))
+    net = network.build(
+        Architecture(net=(0, 0, 0, 0), filter_multiplier=8, initial_fm=16, head_channels=32, bn_momentum=0.9)
+    )
     optimizer = momentum(net, np.linspace(0.05, 0.001, 200), 1e-5)
     step = TrainStep(net, CrossEntropy(ignore_label=255), optimizer, amp.DynamicLossScaler(1.0, 2, 1000))
     step.set_train()

@@ -18,8 +18,8 @@ from tests.conftest import ROOT
 TINY = {
     "synthetic_height": 64, "synthetic_train_images": 4, "synthetic_val_images": 3, "export_height": 64,
     "export_width": 128, "net_arch": "architectures/tiny/net_arch.npy", "cell_arch": "architectures/tiny/cell_arch.npy",
-    "block_multiplier": 1, "filter_multiplier": 2, "initial_fm": 4, "epochs": 1, "batch_size": 2, "crop_size": 48,
-    "warmup_iters": 1, "bn_momentum": 0.995,
+    "block_multiplier": 1, "filter_multiplier": 2, "initial_fm": 4, "head_channels": 8, "epochs": 1, "batch_size": 2,
+    "crop_size": 48, "warmup_iters": 1, "bn_momentum": 0.995,
 }  # fmt: skip
 
 

@@ -40,9 +40,9 @@ def build(architecture: Architecture, *, world: World = ALONE) -> AutoDeepLab:
     world: the ranks over whose images batch norm goes.
     """
     norm = batch_norm(momentum=architecture.bn_momentum, eps=architecture.bn_eps, world=world)
-    channels = architecture.output_channels
+    channels, head = architecture.output_channels, architecture.head_channels
     return AutoDeepLab(
         encoder=Encoder(architecture, norm),
-        aspp=ASPP(channels[-1], norm),
-        decoder=Decoder(channels[LOW_LEVEL_CELL], architecture.num_classes, norm),
+        aspp=ASPP(channels[-1], head, norm),
+        decoder=Decoder(channels[LOW_LEVEL_CELL], head, architecture.num_classes, norm),
     )

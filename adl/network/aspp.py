@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from adl.architecture import ASPP_CHANNELS as CHANNELS
 from adl.architecture import ASPP_DILATIONS as DILATIONS
 from adl.network.normalization import Norm
 from adl.network.operations import ConvNormAct, conv
 
 
 class ASPP(nn.Cell):
-    """A 1×1, three dilated 3×3 and a global pooling branch, concatenated and projected: (N, 256, H, W)."""
+    """A 1×1, three dilated 3×3 and a global pooling branch, concatenated and projected.
 
-    def __init__(self, in_channels: int, norm: Norm) -> None:
+    channels: of every branch and of the output, (N, channels, H, W).
+    """
+
+    def __init__(self, in_channels: int, channels: int, norm: Norm) -> None:
         super().__init__()
+        self.channels = channels
         self.branches = nn.CellList(
-            [ConvNormAct(conv(in_channels, CHANNELS, 1), norm(CHANNELS))]
-            + [ConvNormAct(conv(in_channels, CHANNELS, 3, dilation=d), norm(CHANNELS)) for d in DILATIONS]
+            [ConvNormAct(conv(in_channels, channels, 1), norm(channels))]
+            + [ConvNormAct(conv(in_channels, channels, 3, dilation=d), norm(channels)) for d in DILATIONS]
         )
-        self.pooled = ConvNormAct(conv(in_channels, CHANNELS, 1), norm(CHANNELS))
-        self.projection = ConvNormAct(conv((len(DILATIONS) + 2) * CHANNELS, CHANNELS, 1), norm(CHANNELS))
+        self.pooled = ConvNormAct(conv(in_channels, channels, 1), norm(channels))
+        self.projection = ConvNormAct(conv((len(DILATIONS) + 2) * channels, channels, 1), norm(channels))
 
     def construct(self, x: Tensor) -> Tensor:
         n, _, h, w = x.shape
         outputs = [branch(x) for branch in self.branches]
         pooled = self.pooled(x.mean(axis=(2, 3), keep_dims=True))
-        outputs.append(ops.broadcast_to(pooled, (n, CHANNELS, h, w)))
+        outputs.append(ops.broadcast_to(pooled, (n, self.channels, h, w)))
         return self.projection(ops.cat(outputs, axis=1))

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from adl.architecture import ASPP_CHANNELS, LOW_LEVEL_CHANNELS
-from adl.architecture import DECODER_CHANNELS as CHANNELS
+from adl.architecture import LOW_LEVEL_CHANNELS
 from adl.network.drop_path import HashedDropout
 from adl.network.normalization import Norm
 from adl.network.operations import ConvNormAct, conv, resize, small_normal
 
 
 class Decoder(nn.Cell):
-    """Joins ASPP's output with the low level features and refines them to logits at output stride 4 or 8."""
+    """Joins ASPP's output with the low level features and refines them to logits at output stride 4 or 8.
 
-    def __init__(self, low_level_channels: int, classes: int, norm: Norm) -> None:
+    channels: of ASPP's output and of the refinement.
+    """
+
+    def __init__(self, low_level_channels: int, channels: int, classes: int, norm: Norm) -> None:
         super().__init__()
         self.low_level = ConvNormAct(
             conv(low_level_channels, LOW_LEVEL_CHANNELS, 1, init=small_normal()), norm(LOW_LEVEL_CHANNELS), nn.ReLU()
         )
         self.refine = nn.CellList(
             [
-                ConvNormAct(conv(ASPP_CHANNELS + LOW_LEVEL_CHANNELS, CHANNELS, 3), norm(CHANNELS), nn.ReLU()),
-                ConvNormAct(conv(CHANNELS, CHANNELS, 3), norm(CHANNELS), nn.ReLU()),
+                ConvNormAct(conv(channels + LOW_LEVEL_CHANNELS, channels, 3), norm(channels), nn.ReLU()),
+                ConvNormAct(conv(channels, channels, 3), norm(channels), nn.ReLU()),
             ]
         )
         self.dropout = nn.CellList([HashedDropout(0.5), HashedDropout(0.1)])
-        self.classifier = conv(CHANNELS, classes, 1)
+        self.classifier = conv(channels, classes, 1)
 
     def construct(self, low_level: Tensor, context: Tensor, keys: Tensor | None) -> Tensor:
         """keys: dropout's (2, N) int32, or None for no dropout. Returns (N, classes, h, w), sized as low_level."""

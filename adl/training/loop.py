@@ -119,6 +119,7 @@ class Loop:
             seed=self.params.seed,
             batch_size=self.params.batch_size,
             crop_size=self.params.crop_size,
+            scales=(self.params.min_scale, self.params.max_scale),
             ignore_label=self.params.ignore_label,
             workers=runtime.workers(self.params.workers),
             first_batch=first_batch,
