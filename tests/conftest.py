@@ -28,6 +28,9 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 for _name in [name for name in os.environ if name.startswith(("ADL_", "DVC_", "GIT_", "MS_", "RANK_", "DEVICE_ID"))]:
     del os.environ[_name]
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many tests run as there are cores: threads would only wait for each other.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -83,7 +83,8 @@ def test_each_file_is_used_on_its_own(tmp_path):
     assert architecture.cell == PUBLISHED_CELL
 
 
-def test_block_multiplier_must_be_that_of_the_file():
+def test_block_multiplier_must_be_that_of_the_file(monkeypatch):
+    monkeypatch.chdir(ROOT)
     published = str(ROOT / "architectures/published/cell_arch.npy")
     p = params.load(ROOT / "params.yaml", cell_arch=published, block_multiplier=3)
     with pytest.raises(AdlError, match="set block_multiplier to 5"):

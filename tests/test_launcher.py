@@ -202,7 +202,8 @@ def test_rank_table_names_each_workers_device(tmp_path):
 
 
 @pytest.mark.skipif(bool(runtime.devices("Ascend")), reason="this machine has Ascend devices")
-def test_device_that_the_machine_lacks_is_named_before_any_work():
+def test_device_that_the_machine_lacks_is_named_before_any_work(monkeypatch):
+    monkeypatch.chdir(ROOT)
     for check in (runtime.check_device_target, runtime.start):
         with pytest.raises(AdlError, match="device_target Ascend: this machine has 0 such devices"):
             check("Ascend")

@@ -109,7 +109,7 @@ def test_drop_path_is_the_identity_in_evaluation_and_when_all_survive(tiny, rng)
     ones = Tensor(np.ones((3, 2, 2), np.float32))
     np.testing.assert_array_equal(net(x, None, ones).asnumpy(), plain)
     zeros = Tensor(np.zeros((3, 2, 2), np.float32))
-    assert np.abs(net(x, None, zeros).asnumpy() - plain).max() > 1e-3
+    assert np.abs(net(x, None, zeros).asnumpy() - plain).max() > 0.1 * np.abs(plain).max()
 
 
 def test_drop_path_acts_on_single_samples(tiny, rng):
@@ -120,7 +120,7 @@ def test_drop_path_acts_on_single_samples(tiny, rng):
     dropped = net(x, None, Tensor(factors)).asnumpy()
     plain = net(x).asnumpy()
     np.testing.assert_array_equal(dropped[0], plain[0])
-    assert np.abs(dropped[1] - plain[1]).max() > 1e-3
+    assert np.abs(dropped[1] - plain[1]).max() > 0.1 * np.abs(plain[1]).max()
 
 
 def test_masks_follow_from_seed_position_and_place():
