@@ -29,7 +29,7 @@ from ruamel.yaml import YAML
 from adl.artifacts import digest, remove, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 2
 _META = "meta"
 

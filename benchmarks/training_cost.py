@@ -47,19 +47,19 @@ def architecture(name: str, filters: int, stem: int) -> Architecture:
 def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[str, float]:
     """Seconds of a step, once compiled, and the process's peak memory in MB."""
     import numpy as np
-    from mindspore import Tensor, amp
+    from mindspore import Tensor
 
     from adl import network, runtime
     from adl.loss import OhemCrossEntropy
     from adl.network import drop_path
-    from adl.optimizer import momentum
+    from adl.optimizer import Momentum
     from adl.training import TrainStep
 
     runtime.start("CPU")
     net = network.build(architecture(name, filters, stem))
     criterion = OhemCrossEntropy(threshold=0.7, min_kept=batch * crop**2 // 16, ignore_label=255)
-    step = TrainStep(net, criterion, momentum(net, np.full(100, 0.01), 1e-4), amp.DynamicLossScaler(2.0**16, 2, 1000))
-    step.set_train()
+    step = TrainStep(net, criterion, Momentum(net, weight_decay=1e-4)).set_train()
+    scalars = [Tensor(np.float32(x)) for x in (0.01, 2.0**16, 0.0)]  # learning rate, loss scale, wish to stop
     rng = np.random.default_rng(0)
     images = Tensor(rng.normal(size=(batch, 3, crop, crop)).astype(np.float32))
     labels = Tensor(rng.integers(0, 19, (batch, crop, crop), dtype=np.int32))
@@ -68,7 +68,7 @@ def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[s
     for position in range(STEPS):
         keys, _ = drop_path.draw(seed=0, position=position, places=range(batch), cells=cells, operations=operations)
         start = time.perf_counter()
-        float(step(images, labels, Tensor(keys))[0])
+        float(step(images, labels, Tensor(keys), None, *scalars)[0])
         seconds.append(time.perf_counter() - start)
     return {
         "seconds": sorted(seconds[1:])[(STEPS - 1) // 2],

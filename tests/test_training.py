@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 import psutil
 import pytest
-from mindspore import Tensor, amp
+from mindspore import Parameter, Tensor, nn
 
 from adl import checkpoint, evaluation, network, params, runtime, training
 from adl.architecture import Architecture
@@ -20,17 +20,15 @@ from adl.cityscapes import LABEL_ID
 from adl.errors import AdlError
 from adl.inference import label_maps, passes
 from adl.loss import CrossEntropy
-from adl.optimizer import momentum
+from adl.optimizer import Momentum
 from adl.records import read, read_manifest, record_path
 from adl.runtime import ALONE
 from adl.scoring import Confusion
 from adl.state import State
 from adl.training import reporter
-from adl.training.step import TrainStep
+from adl.training.step import LossScale, TrainStep
 from tests.conftest import ROOT
 from tests.data import write_record, write_scenes
-
-NO_STOP = Tensor(np.zeros(1, np.float32))
 
 
 @pytest.fixture(autouse=True)
@@ -309,59 +307,86 @@ def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_st
 @pytest.fixture
 def step(tiny):
     net = network.build(tiny)
-    optimizer = momentum(net, np.full(10, 0.1), weight_decay=0.5)
-    scaler = amp.DynamicLossScaler(2.0**16, 2, 1000)
-    return TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
+    return TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=0.5)).set_train()
 
 
-def test_overflow_skips_the_update_and_halves_the_scale_and_decay_spares_batch_norm(step, rng):
-    keys = Tensor(np.ones((2, 2), np.int32))
+@pytest.fixture
+def batch(rng):
+    """Images, labels, dropout keys."""
     images = rng.normal(size=(2, 3, 33, 33)).astype(np.float32)
-    labels = Tensor(rng.integers(0, 19, (2, 33, 33)).astype(np.int32))
+    return images, rng.integers(0, 19, (2, 33, 33)).astype(np.int32), np.ones((2, 2), np.int32)
+
+
+def take(step, images, labels, keys, *, learning_rate=0.1, scale=2.0**16):
+    """One step; whether it was applied."""
+    keys = None if keys is None else Tensor(keys)
+    scalars = (Tensor(np.float32(x)) for x in (learning_rate, scale, 0))
+    return bool(step(Tensor(images), Tensor(labels), keys, None, *scalars)[1])
+
+
+def test_overflow_skips_the_update_and_decay_spares_batch_norm(step, batch):
+    images, labels, keys = batch
     weight, gamma = step.network.decoder.classifier.weight, step.network.aspp.projection.norm.gamma
 
     before = weight.asnumpy().copy()
     infinite = images.copy()
     infinite[0, 0, 0, 0] = np.inf
-    _, applied, _ = step(Tensor(infinite), labels, keys, NO_STOP)
-    assert not bool(applied)
-    assert float(step.scaler.scale_value) == 2.0**15
+    assert not take(step, infinite, labels, keys)
     np.testing.assert_array_equal(weight.asnumpy(), before)
-    assert int(step.optimizer.global_step) == 0
 
     # Where nothing is valid the gradient is zero: what moves, moves by weight decay.
-    nothing = Tensor(np.full((2, 33, 33), 255, np.int32))
     gamma_before = gamma.asnumpy().copy()
-    _, applied, _ = step(Tensor(images), nothing, keys, NO_STOP)
-    assert bool(applied)
+    assert take(step, images, np.full_like(labels, 255), keys)
     np.testing.assert_allclose(weight.asnumpy(), before * (1 - 0.1 * 0.5), rtol=1e-5)
     np.testing.assert_array_equal(gamma.asnumpy(), gamma_before)
 
 
-def test_loss_scale_is_bounded(step, rng):
-    step.scaler.scale_window = 1
-    step.scaler.scale_value.set_data(Tensor(2.0**23))
-    images = Tensor(rng.normal(size=(2, 3, 33, 33)).astype(np.float32))
-    labels = Tensor(rng.integers(0, 19, (2, 33, 33)).astype(np.int32))
-    scales = []
-    for _ in range(3):
-        step(images, labels, Tensor(np.ones((2, 2), np.int32)), NO_STOP)
-        scales.append(float(step.scaler.scale_value))
-    assert scales == [2.0**24] * 3
+def test_momentum_is_that_of_mindspore(pynative, rng):
+    def parameters():
+        return [Parameter(Tensor(values), name=name) for name, values in start.items()]
+
+    start = {"a.weight": rng.normal(size=(3, 4)).astype(np.float32), "a.gamma": rng.normal(size=4).astype(np.float32)}
+    rates = [0.1, 0.05, 0.02]
+    ours, theirs = nn.Cell(), parameters()
+    ours.a, ours.b = parameters()
+    own = Momentum(ours, weight_decay=0.01)
+    groups = [{"params": theirs[:1], "weight_decay": 0.01}, {"params": theirs[1:], "weight_decay": 0.0}]
+    reference = nn.Momentum(groups, learning_rate=rates, momentum=0.9)
+    for rate in rates:
+        gradients = tuple(Tensor(rng.normal(size=values.shape).astype(np.float32)) for values in start.values())
+        own(gradients, Tensor(np.float32(rate)))
+        reference(gradients)
+    for mine, other in zip(own.parameters, theirs, strict=True):
+        np.testing.assert_array_equal(mine.asnumpy(), other.asnumpy())
 
 
-def test_loss_scale_does_not_change_the_update(tiny, rng):
+def test_loss_scale_halves_with_a_skipped_update_and_doubles_after_1000_others():
+    scale = LossScale()
+    scale.adjust(applied=False)
+    assert scale.value == 2.0**15
+    for _ in range(999):
+        scale.adjust(applied=True)
+    assert scale.value == 2.0**15
+    scale.adjust(applied=True)
+    assert scale.value == 2.0**16
+
+
+def test_loss_scale_is_bounded():
+    scale = LossScale()
+    for applied, bound in ((True, 2.0**24), (False, 1.0)):
+        for _ in range(20_000):
+            scale.adjust(applied)
+        assert scale.value == bound
+
+
+def test_loss_scale_does_not_change_the_update(tiny, batch):
     def trained(scale):
         ms.set_seed(1)
         net = network.build(tiny)
-        scaler = amp.DynamicLossScaler(scale, 2, 1000)
-        optimizer = momentum(net, np.full(3, 0.1), 1e-4)
-        step = TrainStep(net, CrossEntropy(ignore_label=255), optimizer, scaler).set_train()
-        step(images, labels, Tensor(np.ones((2, 2), np.int32)), NO_STOP)
+        step = TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-4)).set_train()
+        assert take(step, *batch, scale=scale)
         return net.decoder.classifier.weight.asnumpy()
 
-    images = Tensor(rng.normal(size=(2, 3, 33, 33)).astype(np.float32))
-    labels = Tensor(rng.integers(0, 19, (2, 33, 33)).astype(np.int32))
     np.testing.assert_allclose(trained(1.0), trained(1024.0), rtol=1e-5, atol=1e-7)
 
 
@@ -389,17 +414,15 @@ def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     from adl.augment import normalise
 
     samples = list(read(record))
-    images = Tensor(np.stack([normalise(image).transpose(2, 0, 1) for _, image, _ in samples]))
-    labels = Tensor(np.stack([label for _, _, label in samples]).astype(np.int32))
+    images = np.stack([normalise(image).transpose(2, 0, 1) for _, image, _ in samples])
+    labels = np.stack([label for _, _, label in samples]).astype(np.int32)
     ms.set_seed(0)
     net = network.build(
         Architecture(net=(0, 0, 0, 0), filter_multiplier=8, initial_fm=16, head_channels=32, bn_momentum=0.9)
     )
-    optimizer = momentum(net, np.linspace(0.05, 0.001, 200), 1e-5)
-    step = TrainStep(net, CrossEntropy(ignore_label=255), optimizer, amp.DynamicLossScaler(1.0, 2, 1000))
-    step.set_train()
-    for _ in range(200):
-        step(images, labels, None, NO_STOP)
+    step = TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-5)).set_train()
+    for learning_rate in np.linspace(0.05, 0.001, 200):
+        assert take(step, images, labels, None, learning_rate=learning_rate, scale=1.0)
     confusion = Confusion()
     evaluate = passes(net, multiscale=False)
     for _, image, label in samples:

@@ -51,10 +51,11 @@ def conv(
 
 
 class LeakyReLU(nn.Cell):
-    """LeakyReLU of two ReLUs, because the gradient of nn.LeakyReLU is several times slower on a CPU."""
+    """LeakyReLU as a product, because the gradient of nn.LeakyReLU takes ten times as long on a CPU."""
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.relu(x) - LEAKY_SLOPE * ops.relu(-x)
+        positive = (x > 0).astype(x.dtype)
+        return x * ops.stop_gradient(positive * (1 - LEAKY_SLOPE) + LEAKY_SLOPE)
 
 
 class ConvNormAct(nn.Cell):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mindspore import Parameter, Tensor, amp, nn
+from mindspore import Parameter, Tensor, nn
 from tqdm import tqdm
 
 from adl import checkpoint, dataset, runtime
@@ -18,20 +18,13 @@ from adl.artifacts import remove, sidecar_path
 from adl.collective import sum_counts
 from adl.errors import AdlError
 from adl.network import drop_path
-from adl.optimizer import momentum
+from adl.optimizer import Momentum
 from adl.params import Params
 from adl.runtime import World
 from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
 from adl.state import Saved, State
 from adl.training.reporter import Reporter
-from adl.training.step import (
-    FIRST_LOSS_SCALE,
-    LOSS_SCALE_FACTOR,
-    LOSS_SCALE_WINDOW,
-    TrainStep,
-    criterion,
-    mixed_precision,
-)
+from adl.training.step import LossScale, TrainStep, criterion, mixed_precision
 from adl.validation import Interrupted, Validation
 
 MOST_SKIPPED = 32
@@ -101,12 +94,11 @@ class Loop:
             warmup=params.warmup_iters,
             steps=plan.steps,
         )
-        remaining = self.learning_rates[plan.first_step :]
-        self.optimizer = momentum(net, remaining if len(remaining) else self.learning_rates[-1:], params.weight_decay)
+        self.optimizer = Momentum(net, params.weight_decay)
         self.cells, self.operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
         whole = mixed_precision(net, params.amp_level)
-        self.scaler = amp.DynamicLossScaler(FIRST_LOSS_SCALE, LOSS_SCALE_FACTOR, LOSS_SCALE_WINDOW)
-        self.train_step = TrainStep(whole, criterion(params, world), self.optimizer, self.scaler, world).set_train()
+        self.loss_scale = LossScale()
+        self.train_step = TrainStep(whole, criterion(params, world), self.optimizer, world).set_train()
         self.reporter = Reporter(plan.steps) if world.rank == 0 else None
 
     def run_epoch(self) -> None:
@@ -133,8 +125,8 @@ class Loop:
             last = (self.position + 1) % self.plan.per_epoch == 0
             wanted = self.stopping() or (last and self.state.stop_request.exists())
             keys, survivors = self._masks()
-            stop = Tensor(np.array([wanted], np.float32))
-            loss, applied, stop = self.train_step(Tensor(images), Tensor(labels), keys, stop, survivors)
+            scalars = (Tensor(np.float32(x)) for x in (self.learning_rate, self.loss_scale.value, wanted))
+            loss, applied, stop = self.train_step(Tensor(images), Tensor(labels), keys, survivors, *scalars)
             self.losses.append(float(loss))
             self._count(bool(applied), self.losses[-1])
             now = time.perf_counter()
@@ -210,10 +202,9 @@ class Loop:
 
     def _diverged(self, why: str) -> AdlError:
         loss = f"loss {self.losses[-1]:g}, " if self.losses else ""
-        scale = float(self.scaler.scale_value)
         return AdlError(
-            f"training diverged at step {self.step}: {loss}learning rate {self.learning_rate:g}, loss scale {scale:g}; "
-            f"{why}. Lower base_lr or lengthen warmup_iters."
+            f"training diverged at step {self.step}: {loss}learning rate {self.learning_rate:g}, loss scale "
+            f"{self.loss_scale.value:g}; {why}. Lower base_lr or lengthen warmup_iters."
         )
 
     def snapshot(self) -> Saved:
@@ -231,8 +222,7 @@ class Loop:
                 "history": self.history,
                 "seconds": self.total_seconds(),
                 "speed": self.speed(),
-                "loss_scale": float(self.scaler.scale_value.asnumpy()),
-                "loss_scale_counter": int(self.scaler.counter.asnumpy()),
+                "loss_scale": dataclasses.asdict(self.loss_scale),
             },
         )
 
@@ -269,10 +259,7 @@ class Loop:
         self.skipped, self.skipped_in_a_row = meta["skipped"], meta["skipped_in_a_row"]
         self.losses, self.history = list(meta["losses"]), list(meta["history"])
         self.seconds_before, self.speed_before = meta["seconds"], meta["speed"]
-        self.scaler.scale_value.set_data(Tensor(meta["loss_scale"], self.scaler.scale_value.dtype))
-        self.scaler.counter.set_data(Tensor(meta["loss_scale_counter"], self.scaler.counter.dtype))
-        applied = Tensor([self.step - self.plan.first_step], self.optimizer.global_step.dtype)
-        self.optimizer.global_step.set_data(applied.reshape(self.optimizer.global_step.shape))
+        self.loss_scale = LossScale(**meta["loss_scale"])
 
     def _masks(self) -> tuple[Tensor, Tensor | None]:
         keys, draws = drop_path.draw(
@@ -291,6 +278,7 @@ class Loop:
         self.position += 1
         self.step += applied
         self.skipped += not applied
+        self.loss_scale.adjust(applied)
         healthy = applied and math.isfinite(loss)
         self.skipped_in_a_row = 0 if healthy else self.skipped_in_a_row + 1
         if not math.isfinite(loss):

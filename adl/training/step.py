@@ -2,67 +2,92 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import ClassVar
+
 import mindspore as ms
 from mindspore import Tensor, amp, nn, ops
+from mindspore import dtype as mstype
 
 from adl.collective import AllSum, AllSumEach
 from adl.loss import CrossEntropy, OhemCrossEntropy
+from adl.optimizer import Momentum
 from adl.params import Params
 from adl.runtime import ALONE, World
 
-FIRST_LOSS_SCALE = 2.0**16
-LOSS_SCALE_FACTOR = 2
-LOSS_SCALE_WINDOW = 1000
-LARGEST_LOSS_SCALE = 2.0**24
-"""MindSpore doubles it without end, and what is divided by 2^127 is zero."""
+_product = ops.MultitypeFuncGraph("product")
+
+
+@_product.register("Tensor", "Tensor")
+def _product_of_one(factor: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * factor.astype(gradient.dtype)
+
+
+@dataclasses.dataclass
+class LossScale:
+    """Dynamic loss scaling: halved by every update that was skipped, doubled after so many in a row that were not."""
+
+    value: float = 2.0**16
+    good: int = 0
+    """Updates since the last change."""
+
+    WINDOW: ClassVar[int] = 1000
+    LARGEST: ClassVar[float] = 2.0**24
+    """What is divided by too large a scale is zero."""
+
+    def adjust(self, applied: bool) -> None:
+        self.good = (self.good + 1) % self.WINDOW if applied else 0
+        if not applied:
+            self.value = max(self.value / 2, 1.0)
+        elif not self.good:
+            self.value = min(self.value * 2, self.LARGEST)
 
 
 class TrainStep(nn.Cell):
-    """Forward, backward and update as one graph, with dynamic loss scaling.
+    """Forward, backward and update as one graph.
 
     The criterion gives this rank's share of the loss: the shares of all ranks add up to it, and so do the gradients.
     """
 
-    def __init__(
-        self,
-        network: nn.Cell,
-        criterion: nn.Cell,
-        optimizer: nn.Optimizer,
-        scaler: amp.DynamicLossScaler,
-        world: World = ALONE,
-    ) -> None:
+    def __init__(self, network: nn.Cell, criterion: nn.Cell, optimizer: Momentum, world: World = ALONE) -> None:
         super().__init__()
         self.network = network
         self.criterion = criterion
         self.optimizer = optimizer
-        self.scaler = scaler
         self.value_and_grad = ms.value_and_grad(self._scaled_loss, None, optimizer.parameters)
         self.sum = AllSum(world)
         self.sum_gradients = AllSumEach(world)
+        self.each = ops.HyperMap()
 
-    def _scaled_loss(self, images: Tensor, labels: Tensor, keys: Tensor, survivors: Tensor | None) -> Tensor:
-        return self.scaler.scale(self.criterion(self.network(images, keys, survivors), labels))
+    def _scaled_loss(
+        self, images: Tensor, labels: Tensor, keys: Tensor | None, survivors: Tensor | None, scale: Tensor
+    ) -> Tensor:
+        return self.criterion(self.network(images, keys, survivors), labels) * scale
 
     def construct(
-        self, images: Tensor, labels: Tensor, keys: Tensor, stop: Tensor, survivors: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        keys: Tensor | None,
+        survivors: Tensor | None,
+        learning_rate: Tensor,
+        scale: Tensor,
+        stop: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """stop: (1,) float32, above 0 where this rank wants to stop.
+        """learning_rate, scale of the loss: () float32. stop: () float32, above 0 where this rank wants to stop.
 
-        Returns the loss, whether the gradients were finite, that is, whether the update was applied, and whether any
-        rank wants to stop: the same on all ranks.
+        Returns the loss, whether the gradients were finite on all ranks, that is, whether the update was applied, and
+        whether any rank wants to stop: the same on all ranks.
         """
-        scaled_loss, gradients = self.value_and_grad(images, labels, keys, survivors)
-        gradients = self.sum_gradients(gradients)
-        gradients = self.scaler.unscale(gradients)
-        loss_and_stop = self.sum(ops.cat([self.scaler.unscale(scaled_loss).reshape(1), stop]))
-        # Summed gradients are equal on all ranks, and so is this.
-        finite = amp.all_finite(gradients)
-        if finite:
-            self.optimizer(gradients)
-        self.scaler.adjust(finite)
-        scale = self.scaler.scale_value
-        ops.assign(scale, ops.minimum(scale, LARGEST_LOSS_SCALE))
-        return loss_and_stop[0], finite, loss_and_stop[1]
+        scaled_loss, gradients = self.value_and_grad(images, labels, keys, survivors, scale)
+        gradients = self.each(ops.partial(_product, 1 / scale), self.sum_gradients(gradients))
+        # On some Ascend devices each rank reads a status register of its own: they decide by the sum, all alike.
+        infinite = 1 - amp.all_finite(gradients).astype(mstype.float32)
+        loss, infinite, stop = self.sum(ops.stack([scaled_loss / scale, infinite, stop]))
+        applied = infinite == 0
+        if applied:
+            self.optimizer(gradients, learning_rate)
+        return loss, applied, stop
 
 
 def mixed_precision(network: nn.Cell, level: str) -> nn.Cell:
