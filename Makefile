@@ -7,6 +7,7 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # One process a core; PARALLEL="-p no:xdist" runs the tests in one.
 PARALLEL ?= -n auto --maxprocesses 8 --dist loadgroup
+PYTEST := python -m pytest --durations=12
 
 .PHONY: environment repro test test-slow lint bench restore
 
@@ -19,10 +20,10 @@ repro: .venv/complete
 	@echo "  source .venv/bin/activate"
 
 test: .venv/complete
-	$(RUN) python -m pytest $(PARALLEL) -m "not slow"
+	$(RUN) $(PYTEST) $(PARALLEL) -m "not slow"
 
 test-slow: .venv/complete
-	$(RUN) python -m pytest $(PARALLEL) -m slow
+	$(RUN) $(PYTEST) $(PARALLEL) -m slow
 
 lint: .venv/complete
 	$(RUN) ruff check .

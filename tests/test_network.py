@@ -144,11 +144,16 @@ def test_dropout_drops_its_share_independently_and_keeps_the_mean():
     np.testing.assert_array_equal(out, dropout(ones, Tensor(np.array([1, 2], np.int32))).asnumpy())
 
 
-def test_graph_and_pynative_hash_alike(tiny):
-    dropout = drop_path.HashedDropout(0.5)
-    x, keys = Tensor(np.ones((2, 3, 4, 5), np.float32)), Tensor(np.array([1, -2], np.int32))
-    eager = dropout(x, keys).asnumpy()
-    np.testing.assert_array_equal(ms.jit(dropout)(x, keys).asnumpy(), eager)
+def test_graph_pynative_and_numpy_hash_alike():
+    dropout = drop_path.HashedDropout(0.25)
+    x, keys = Tensor(np.ones((2, 3, 4, 50), np.float32)), np.array([2**31 - 2, 7], np.int32)
+    eager = dropout(x, Tensor(keys)).asnumpy()
+    np.testing.assert_array_equal(ms.jit(dropout)(x, Tensor(keys)).asnumpy(), eager)
+    code = np.arange(3 * 4 * 50, dtype=np.uint32)[None]
+    for _ in range(3):
+        code = code * (np.uint32(2) * code + np.uint32(1)) + keys[:, None].astype(np.uint32)
+    kept = code.astype(np.int32) >= -(2**30)  # the lowest quarter is dropped
+    np.testing.assert_array_equal(eager != 0, kept.reshape(eager.shape))
 
 
 def test_two_builds_from_one_seed_are_equal_and_from_another_are_not(tiny):

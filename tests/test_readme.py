@@ -42,8 +42,30 @@ def test_there_are_commands_of_every_kind():
     }  # fmt: skip
 
 
+@pytest.fixture
+def help_of(once):
+    """help_of(stage) -> what the stage's --help prints, in a folder in which it writes nothing."""
+
+    def printed(stage: str) -> str:
+        def make(folder: Path) -> None:
+            done = subprocess.run(
+                [sys.executable, "-m", f"pipeline.{stage}", "--help"],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                env={"PYTHONPATH": str(ROOT), "PATH": ""},
+            )
+            assert done.returncode == 0, done.stderr
+            assert not list(folder.iterdir())
+            (folder / "help.txt").write_text(done.stdout)
+
+        return (once(f"help-{stage}", make) / "help.txt").read_text()
+
+    return printed
+
+
 @pytest.mark.parametrize("line", dict.fromkeys(lines()))
-def test_command_exists_and_takes_these_arguments(line):
+def test_command_exists_and_takes_these_arguments(line, help_of):
     program, *arguments = shlex.split(line.removeprefix("nohup ").removesuffix(" &"))
     if program == "make":
         done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True)
@@ -53,7 +75,10 @@ def test_command_exists_and_takes_these_arguments(line):
     elif program == "adl":
         assert commands.parser().parse_args(arguments).run
     elif program == "python":
-        assert_stage_takes(arguments)
+        assert arguments[0] == "-m"
+        text = help_of(arguments[1].removeprefix("pipeline."))
+        for option in (a for a in arguments[2:] if a.startswith("--")):
+            assert f"{option} " in text
     elif program == "source":
         assert arguments == [str(Path(".venv") / "bin" / "activate")]
     elif program == "csDownload":
@@ -65,28 +90,11 @@ def test_command_exists_and_takes_these_arguments(line):
         assert program in ("unzip", "mkdir")
 
 
-def assert_stage_takes(arguments: list[str]) -> None:
-    """The stage's own help names every option that is given to it."""
-    assert arguments[0] == "-m"
-    done = subprocess.run([sys.executable, *arguments[:2], "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for option in (a for a in arguments[2:] if a.startswith("--")):
-        assert f"{option} " in done.stdout
-
-
 @pytest.mark.parametrize("stage", STAGES)
-def test_help_of_a_stage_says_what_it_reads_writes_and_returns_and_starts_nothing(stage, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", f"pipeline.{stage}", "--help"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-    )
-    assert done.returncode == 0, done.stderr
+def test_help_of_a_stage_says_what_it_reads_writes_and_returns_and_starts_nothing(stage, help_of):
+    text = help_of(stage)
     for part in ("reads:", "writes:", "returns 0", f"example: python -m pipeline.{stage}"):
-        assert part in done.stdout
-    assert not list(tmp_path.iterdir())
+        assert part in text
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -100,11 +100,19 @@ def kill(repro: Repro, target: str, number: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-# The shell stands between dvc and the stage, the processes behind the stage: each pair of the two shows nothing new.
-@pytest.mark.parametrize(("processes", "shell"), [(1, "/bin/bash"), (1, None), (2, "/bin/bash")])
-def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(converted, processes, shell):
+# The shell stands between dvc and the stage: what is sent to the stage does not pass it. The processes stand behind the
+# stage, which hands every signal on to them in one way (tests/test_launcher.py): one of each target tells.
+@pytest.mark.parametrize(
+    ("processes", "shell", "ways"),
+    [
+        (1, "/bin/bash", TO_STAGE + TO_GROUP + TO_DVC),
+        (1, None, TO_GROUP + TO_DVC),
+        (2, "/bin/bash", [TO_STAGE[1], TO_GROUP[0], TO_DVC[2]]),
+    ],
+)
+def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(converted, processes, shell, ways):
     set_params(converted, **LONG | {"device_num": processes})
-    for turn, (target, number) in enumerate(TO_STAGE + TO_GROUP + TO_DVC):
+    for turn, (target, number) in enumerate(ways):
         repro = Repro(converted, "dvc", "repro", "--single-item", "train", shell=shell)
         if turn:
             repro.wait_for("resuming at step")

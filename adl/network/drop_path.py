@@ -49,30 +49,24 @@ def draw(*, seed: int, position: int, places: range, cells: int, operations: int
 class HashedDropout(nn.Cell):
     """Dropout whose mask is a hash of (key of the sample, index of the element).
 
-    The hash is the finaliser of MurmurHash3 (Appleby, public domain) on int32 with wrap-around.
+    A round is x · (2x + 1) + key in int32 with wrap-around, a permutation of which the high bits depend on all of x
+    (the quadratic of RC6: Rivest et al. 1998). It needs no shift, which is slow on Ascend.
     """
+
+    ROUNDS = 3
+    """From two on, masks correlate over 22 distances and between samples as little as independent ones."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.threshold = int(rate * 2**24)
+        self.threshold = round(rate * 2**32) - 2**31
 
     def construct(self, x: Tensor, keys: Tensor) -> Tensor:
         """x: (N, C, H, W); keys: (N,) int32. Returns x with elements dropped, the others divided by 1 - rate."""
         n, c, h, w = x.shape
-        index = ops.arange(0, c * h * w).astype(mstype.int32)
-        code = _mix(ops.bitwise_xor(_mix(index + 1).reshape(1, -1), keys.reshape(n, 1)))
-        kept = ops.bitwise_and(code, _int(0xFFFFFF)) >= self.threshold
+        keys = keys.reshape(n, 1)
+        code = ops.arange(0, c * h * w).astype(mstype.int32).reshape(1, -1)
+        for _ in range(self.ROUNDS):
+            code = code * (2 * code + 1) + keys
+        kept = code >= self.threshold
         return x * kept.reshape(n, c, h, w).astype(x.dtype) / (1 - self.rate)
-
-
-def _int(value: int) -> Tensor:
-    return Tensor(value - 2**32 if value >= 2**31 else value, mstype.int32)
-
-
-def _mix(code: Tensor) -> Tensor:
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-        # An arithmetic shift with the sign's copies masked away is the logical one that the hash asks for.
-        shifted = ops.bitwise_and(ops.bitwise_right_shift(code, _int(shift)), _int(2 ** (32 - shift) - 1))
-        code = ops.bitwise_xor(code, shifted) * _int(factor)
-    return code
