@@ -11,7 +11,7 @@ from mindspore import Tensor
 
 from adl import network
 from adl.architecture import Architecture, moved
-from adl.network import drop_path
+from adl.network import drop_path, operations
 from adl.network.normalization import batch_norm
 
 pytestmark = pytest.mark.usefixtures("pynative")
@@ -142,6 +142,17 @@ def test_dropout_drops_its_share_independently_and_keeps_the_mean():
     assert abs(np.corrcoef(flat)[0, 1]) < 0.02, "two samples"
     assert abs(np.corrcoef(flat[0, 1:], flat[0, :-1])[0, 1]) < 0.02, "neighbours"
     np.testing.assert_array_equal(out, dropout(ones, Tensor(np.array([1, 2], np.int32))).asnumpy())
+
+
+@pytest.mark.parametrize("size", [(33, 17), (5, 30), (1, 9), (9, 12)])
+def test_gradient_of_a_resize_is_that_of_the_operation(rng, size):
+    x = Tensor(rng.normal(size=(2, 3, 9, 12)).astype(np.float32))
+    sensitivity = Tensor(rng.normal(size=(2, 3, *size)).astype(np.float32))
+    of_resize = operations.Resize()
+    ours, theirs = (
+        ms.grad(lambda x, f=f: (f(x, size) * sensitivity).sum())(x).asnumpy() for f in (of_resize, operations.resize)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_graph_pynative_and_numpy_hash_alike():

@@ -9,7 +9,7 @@ from adl.network.aspp import ASPP
 from adl.network.decoder import Decoder
 from adl.network.encoder import Encoder
 from adl.network.normalization import batch_norm
-from adl.network.operations import resize
+from adl.network.operations import Resize
 from adl.runtime import ALONE, World
 
 
@@ -21,6 +21,7 @@ class AutoDeepLab(nn.Cell):
         self.encoder = encoder
         self.aspp = aspp
         self.decoder = decoder
+        self.resize = Resize()
 
     def construct(self, images: Tensor, keys: Tensor | None = None, survivors: Tensor | None = None) -> Tensor:
         """images: (N, 3, H, W) float32, BGR, normalised; H, W ≥ 33, odd or even.
@@ -31,7 +32,7 @@ class AutoDeepLab(nn.Cell):
         """
         low_level, features = self.encoder(images, survivors)
         logits = self.decoder(low_level, self.aspp(features), keys)
-        return resize(logits, (images.shape[2], images.shape[3]))
+        return self.resize(logits, (images.shape[2], images.shape[3]))
 
 
 def build(architecture: Architecture, *, world: World = ALONE) -> AutoDeepLab:

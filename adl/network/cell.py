@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn, ops
 
 from adl.network.normalization import Norm
-from adl.network.operations import LeakyReLU, conv, primitive, resize, small_normal
+from adl.network.operations import LeakyReLU, Resize, conv, primitive, small_normal
 
 
 class Preprocess(nn.Cell):
@@ -16,15 +16,16 @@ class Preprocess(nn.Cell):
         self.conv = conv(in_channels, out_channels, 1, init=small_normal())
         self.norm = norm(out_channels, True if use_abn else affine)
         self.activation = LeakyReLU()
+        self.resize = Resize()
         self.use_abn = use_abn
 
     def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         if not self.use_abn:
-            return self.norm(self.conv(ops.relu(resize(x, size))))
+            return self.norm(self.conv(ops.relu(self.resize(x, size))))
         if size[0] > x.shape[2]:
             # Both are linear, so they commute; the convolution is cheaper before the image grows.
-            return self.activation(self.norm(resize(self.conv(x), size)))
-        return self.activation(self.norm(self.conv(resize(x, size))))
+            return self.activation(self.norm(self.resize(self.conv(x), size)))
+        return self.activation(self.norm(self.conv(self.resize(x, size))))
 
 
 class Cell(nn.Cell):

@@ -7,7 +7,7 @@ from mindspore import Tensor, nn, ops
 from adl.architecture import LOW_LEVEL_CHANNELS
 from adl.network.drop_path import HashedDropout
 from adl.network.normalization import Norm
-from adl.network.operations import ConvNormAct, conv, resize, small_normal
+from adl.network.operations import ConvNormAct, Resize, conv, small_normal
 
 
 class Decoder(nn.Cell):
@@ -28,12 +28,13 @@ class Decoder(nn.Cell):
             ]
         )
         self.dropout = nn.CellList([HashedDropout(0.5), HashedDropout(0.1)])
+        self.resize = Resize()
         self.classifier = conv(channels, classes, 1)
 
     def construct(self, low_level: Tensor, context: Tensor, keys: Tensor | None) -> Tensor:
         """keys: dropout's (2, N) int32, or None for no dropout. Returns (N, classes, h, w), sized as low_level."""
         low_level = self.low_level(low_level)
-        x = ops.cat([resize(context, (low_level.shape[2], low_level.shape[3])), low_level], axis=1)
+        x = ops.cat([self.resize(context, (low_level.shape[2], low_level.shape[3])), low_level], axis=1)
         for i in range(2):
             x = self.refine[i](x)
             if keys is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, Normal
 
@@ -139,3 +140,24 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     if x.shape[2] == size[0] and x.shape[3] == size[1]:
         return x
     return ops.ResizeBilinearV2(align_corners=True)(x, size)
+
+
+class Resize(nn.Cell):
+    """`resize` with a gradient of two matrix products: the operation's own takes several times as long on a CPU."""
+
+    def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return resize(x, size)
+
+    def bprop(self, x: Tensor, size: tuple[int, int], out: Tensor, gradient: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        if x.shape[2] == size[0] and x.shape[3] == size[1]:
+            return gradient, size
+        rows = _interpolation(x.shape[2], size[0]).astype(gradient.dtype)
+        columns = _interpolation(x.shape[3], size[1]).astype(gradient.dtype)
+        return ops.matmul(ops.matmul(rows.T, gradient), columns), size
+
+
+@ops.constexpr
+def _interpolation(before: int, after: int) -> Tensor:
+    """(after, before) float32: how much of each pixel along one side goes into each of the resized ones."""
+    positions = np.arange(after) * ((before - 1) / max(after - 1, 1))
+    return Tensor(np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(before))).astype(np.float32))
