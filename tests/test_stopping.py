@@ -126,7 +126,7 @@ def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(conver
 
 @pytest.mark.slow
 def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(converted):
-    set_params(converted, **PLAIN | {"epochs": 40})
+    set_params(converted, **PLAIN | {"epochs": 20})
     repro = Repro(converted)
     repro.wait_for("first step, with compilation")
     kill(repro, "stage", signal.SIGTERM)
@@ -219,7 +219,7 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tm
 @pytest.mark.parametrize("processes", [1, 2])
 def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(converted, processes):
     calm = {"base_lr": 5e-6} if processes > 1 else {}  # as in test_distributed.py
-    settings = {"epochs": 30, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7, "device_num": processes}
+    settings = {"epochs": 15, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7, "device_num": processes}
     set_params(converted, **PLAIN | settings | calm)
     states = converted / ".adl/state"
     repro = Repro(converted)
@@ -247,7 +247,7 @@ def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(conver
         for name, values in weights(resumed).items():
             np.testing.assert_allclose(values, weights(straight)[name], atol=1e-5 * np.abs(values).max(initial=1))
         of_both = [pd.read_csv(io.BytesIO(r[CURVES[0]]), sep="\t")["loss"].to_numpy() for r in (resumed, straight)]
-        assert len(of_both[0]) == 30
+        assert len(of_both[0]) == 15
         np.testing.assert_allclose(*of_both, rtol=1e-5)
 
 
