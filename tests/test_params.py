@@ -54,7 +54,7 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
         ("amp_level: O0", "amp_level: O2", "amp_level: O2 needs device_target Ascend"),
         ("device_num: 1", "device_num: 3", "4 images cannot be shared out evenly to device_num 3 devices"),
-        ("min_scale: 0.8", "min_scale: 3", "min_scale: 3.0 is above max_scale (1.25)"),
+        ("min_scale: 1.0", "min_scale: 3", "min_scale: 3.0 is above max_scale (1.0)"),
         ("base_lr: ", "base_lr: .inf #", "base_lr: inf is out of range"),
         ("ckpt_name: null", "ckpt_name: ../x.ckpt", "without a folder"),
     ],
