@@ -86,6 +86,9 @@ def start(device_target: str, *, seed: int = 0, graph: bool = True, world: World
     from mindspore import communication
 
     ms.set_context(mode=ms.GRAPH_MODE if graph else ms.PYNATIVE_MODE)
+    if not graph and device_target == "CPU":
+        # Else threads hand each operation on to one another, and take the cores from it while they wait.
+        ms.runtime.launch_blocking()
     try:
         ms.set_device(device_target, world.device)
     except (RuntimeError, ValueError) as error:
