@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CROP, BATCH = 65, 2  # the size of the images does not matter
 PARTS = ("loss", "gradients", "step")
 """Forward and loss; the same with its gradients; the whole training step."""
-PHASE = re.compile(r"\] (?:\[PROF\])?(\w+) costs ([\d.e+-]+) msec")
-# Of one level: what lies inside another phase is left out.
+PHASE = re.compile(r"\]\s*(\w+) costs ([\d.e+-]+) msec")
+# The longest of MindSpore's some eighty; compile_graph holds the others.
 PHASES = ("type_inference", "opt_a", "opt_b", "task_emit", "CleanCompileRes", "compile_graph")
 
 
@@ -70,7 +70,7 @@ def compile_part(name: str, part: str) -> float:
 def phases(printed: str) -> dict[str, float]:
     """Seconds of each phase, from MindSpore's verbose log; of a phase that comes twice, the longest."""
     found: dict[str, float] = {}
-    for name, milliseconds in PHASE.findall(printed.replace("[PROF]", "] ")):
+    for name, milliseconds in PHASE.findall(printed):
         found[name] = max(found.get(name, 0), float(milliseconds) / 1000)
     return {name: found[name] for name in PHASES if name in found}
 
