@@ -54,7 +54,7 @@ class HashedDropout(nn.Cell):
     """
 
     ROUNDS = 3
-    """From two on, masks correlate over 22 distances and between samples as little as independent ones."""
+    """With fewer, the masks of two samples with close keys resemble each other."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def conv(
 
 
 class LeakyReLU(nn.Cell):
-    """LeakyReLU as a product, because the gradient of nn.LeakyReLU takes ten times as long on a CPU."""
+    """LeakyReLU as a product, because the gradient of nn.LeakyReLU takes several times as long on a CPU."""
 
     def construct(self, x: Tensor) -> Tensor:
         positive = (x > 0).astype(x.dtype)
