@@ -3,8 +3,9 @@
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'print("python$(v)")' 2>/dev/null)) $(shell python3 -c \
 	'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("python3")' 2>/dev/null))
 BIN := .venv/bin
-# What is run here must see the environment's own programs, as after `source .venv/bin/activate`.
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# What is run here must see the environment's own programs, as after `source .venv/bin/activate`; and each package is
+# compiled to byte code once, also where the shell forbids to keep that: importing MindSpore takes twice as long without.
+RUN := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 # One process a core; PARALLEL="-p no:xdist" runs the tests in one.
 PARALLEL ?= -n auto --maxprocesses 8 --dist loadgroup
 PYTEST := python -m pytest --durations=12

@@ -137,6 +137,9 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
 
     output = succeeds(finished, "dvc", "exp", "run", "-S", "bn_momentum=0.5")
     assert ran(output) == {"check", "train", "evaluate", "export", "infer", "report"}
+    assert "first step, with compilation" in output
+    assert "resuming" not in output, "no experiment gets another one's state"
+    assert digest(finished / "models/autodeeplab.ckpt") != model
     assert "mIOU" in succeeds(finished, "dvc", "metrics", "diff")
     compared = succeeds(finished, "adl", "compare", "HEAD")
     assert re.search(r"workspace − HEAD: [+-]\d\.\d\d, 95 % interval .* over 1000 resamplings of 3 images", compared)
@@ -234,6 +237,7 @@ def test_layout_faults_stop_dvc_repro_before_it_removes_anything(finished):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_full_size_tree_goes_through_the_recipe_for_a_cpu_with_the_published_network(workspace):
     set_params(workspace, synthetic_height=1024, synthetic_train_images=6, synthetic_val_images=1)
     succeeds(workspace, "python", "-m", "pipeline.synthesize")

@@ -25,7 +25,7 @@ from adl import state
 from adl.artifacts import digest
 from tests.test_launcher import rank_table
 from tests.test_pipeline import wait_for
-from tests.workspace import alive, git, ran, run, set_params, succeeds
+from tests.workspace import alive, ran, run, set_params, succeeds
 
 PLAIN = {"save_minutes": None}
 LONG = PLAIN | {"epochs": 500, "eval_epochs": 0}
@@ -106,7 +106,7 @@ def kill(repro: Repro, target: str, number: signal.Signals) -> None:
     ("processes", "shell", "ways"),
     [
         (1, "/bin/bash", TO_STAGE + TO_GROUP + TO_DVC),
-        (1, None, TO_GROUP + TO_DVC),
+        (1, None, [TO_GROUP[0], TO_DVC[0], TO_DVC[2]]),
         (2, "/bin/bash", [TO_STAGE[1], TO_GROUP[0], TO_DVC[2]]),
     ],
 )
@@ -148,28 +148,21 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     resumed = digest(converted / "models/autodeeplab.ckpt")
     curves = (converted / "reports/train/plots/metrics/loss.tsv").read_bytes()
 
-    # DVC's commit fails after the training: the lock knows nothing of it, and the next run removes its outputs.
-    set_params(converted, seed=9)
+    # Finished under other code: from step 0. DVC's commit fails after the training.
+    (converted / "adl/loss.py").write_text((converted / "adl/loss.py").read_text() + "# again\n")
     blocked = converted / "blocked"
     blocked.mkdir()
     (blocked / "files").touch()  # a cache that cannot be written, for root too
     succeeds(converted, "dvc", "config", "--local", "cache.dir", str(blocked))
     failed = run(converted, "dvc", "repro", "--single-item", "train")
-    trained = digest(converted / "models/autodeeplab.ckpt")
     succeeds(converted, "dvc", "config", "--local", "--unset", "cache.dir")
     assert failed.returncode != 0
+    assert "resuming" not in failed.stdout
     assert "first step" in failed.stdout
+    # The lock knows nothing of it: the next run removes its outputs, and finds them in the state.
     output = succeeds(converted, "dvc", "repro", "train")
     assert "this training was finished before" in output
     assert "first step" not in output
-    assert digest(converted / "models/autodeeplab.ckpt") == trained
-    set_params(converted, seed=0)
-
-    # Finished under other code: from step 0.
-    (converted / "adl/loss.py").write_text((converted / "adl/loss.py").read_text() + "# again\n")
-    output = succeeds(converted, "dvc", "repro", "train")
-    assert "resuming" not in output
-    assert "first step" in output
     assert digest(converted / "models/autodeeplab.ckpt") == resumed, "straight through: the same weights"
     assert (converted / "reports/train/plots/metrics/loss.tsv").read_bytes() == curves
 
@@ -216,39 +209,80 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(converted, processes):
-    calm = {"base_lr": 5e-6} if processes > 1 else {}  # as in test_distributed.py
-    settings = {"epochs": 15, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7, "device_num": processes}
-    set_params(converted, **PLAIN | settings | calm)
-    states = converted / ".adl/state"
+def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(converted):
+    set_params(converted, **PLAIN | IN_MID_EPOCH)
     repro = Repro(converted)
     repro.wait_for("first step, with compilation")
     # Two steps an epoch: an odd position is in the middle of one.
-    wait_for(lambda: any(int(p.stem[-9:]) % 2 for p in states.glob("*/position_*.npz")))
+    wait_for(lambda: any(position(p) % 2 for p in positions(converted)))
     stage = repro.stage()
     repro.processes()
     stage.kill()
     assert repro.ends() != 0
-    for path in states.glob("*/position_*.npz"):
-        if int(path.stem[-9:]) % 2 == 0:
-            path.unlink()
-    output = succeeds(converted, "dvc", "repro", "train")
-    assert int(re.search(r"resuming at step (\d+)", output)[1]) % 2 == 1
-    resumed = results(converted)
+    resumed, straight = resumed_and_straight(converted)
+    assert resumed == straight
 
-    succeeds(converted, "adl", "state", "drop", "--all")
-    output = succeeds(converted, "dvc", "repro", "--force", "--single-item", "--no-run-cache", "train")
+
+# What Python runs when it starts: rank 1's data goes bad in the middle of the training.
+BROKEN_RANK = """
+import os
+if os.environ.get("ADL_RANK") == "1":
+    import numpy
+    healthy, drawn = numpy.random.default_rng, []
+    def default_rng(*seed):
+        drawn.append(seed)
+        if len(drawn) > 20:
+            raise RuntimeError("rank 1 lost its data")
+        return healthy(*seed)
+    numpy.random.default_rng = default_rng
+"""
+
+
+@pytest.mark.slow
+def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_resumed_run_equals(converted, tmp_path):
+    calm = {"base_lr": 5e-6, "device_num": 2}  # as in test_distributed.py
+    set_params(converted, **PLAIN | IN_MID_EPOCH | calm)
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_RANK)
+    repro = Repro(converted, PYTHONPATH=str(tmp_path))
+    repro.wait_for("first step, with compilation")
+    repro.processes()
+    repro.wait_for("rank 1 failed; the end of its log:", seconds=60)
+    assert repro.ends() != 0
+    assert "Traceback" in repro.text()
+    assert "RuntimeError: rank 1 lost its data" in repro.text()
+    assert not (converted / "models/autodeeplab.ckpt").exists()
+
+    resumed, straight = resumed_and_straight(converted)
+    for name, values in weights(resumed).items():
+        np.testing.assert_allclose(values, weights(straight)[name], atol=1e-5 * np.abs(values).max(initial=1))
+    losses = [pd.read_csv(io.BytesIO(r[CURVES[0]]), sep="\t")["loss"].to_numpy() for r in (resumed, straight)]
+    assert len(losses[0]) == 15
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+IN_MID_EPOCH = {"epochs": 15, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7}
+
+
+def positions(folder: Path) -> list[Path]:
+    return sorted(folder.glob(".adl/state/*/position_*.npz"))
+
+
+def position(path: Path) -> int:
+    return int(path.stem[-9:])
+
+
+def resumed_and_straight(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The results of the interrupted run, resumed in the middle of an epoch, and of one from step 0."""
+    for path in positions(folder):
+        if position(path) % 2 == 0:
+            path.unlink()
+    output = succeeds(folder, "dvc", "repro", "train")
+    assert int(re.search(r"resuming at step (\d+)", output)[1]) % 2 == 1
+    resumed = results(folder)
+    succeeds(folder, "adl", "state", "drop", "--all")
+    output = succeeds(folder, "dvc", "repro", "--force", "--single-item", "--no-run-cache", "train")
     assert "resuming" not in output
-    straight = results(converted)
-    if processes == 1:
-        assert resumed == straight
-    else:
-        for name, values in weights(resumed).items():
-            np.testing.assert_allclose(values, weights(straight)[name], atol=1e-5 * np.abs(values).max(initial=1))
-        of_both = [pd.read_csv(io.BytesIO(r[CURVES[0]]), sep="\t")["loss"].to_numpy() for r in (resumed, straight)]
-        assert len(of_both[0]) == 15
-        np.testing.assert_allclose(*of_both, rtol=1e-5)
+    return resumed, results(folder)
 
 
 CURVES = [f"reports/train/plots/metrics/{name}.tsv" for name in ("loss", "val_mIOU", "learning_rate")]
@@ -266,28 +300,14 @@ def weights(of_run: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_experiments_start_anew_come_back_from_the_cache_and_resume_in_a_copy(converted, tmp_path):
-    set_params(converted, **PLAIN | {"epochs": 3})
-    succeeds(converted, "dvc", "repro", "train")
-    first = digest(converted / "models/autodeeplab.ckpt")
-    git(converted, "add", "-A")
-    git(converted, "commit", "-q", "-m", "first")
-    output = succeeds(converted, "dvc", "exp", "run", "-S", "bn_momentum=0.5", "train")
-    assert "resuming" not in output
-    assert "first step, with compilation" in output
-    assert digest(converted / "models/autodeeplab.ckpt") != first
-    set_params(converted, bn_momentum=0.995)
-    assert "train" not in ran(succeeds(converted, "dvc", "repro", "train"))
-    assert digest(converted / "models/autodeeplab.ckpt") == first
-
-    git(converted, "restore", ".")
+def test_experiment_in_a_copy_that_was_killed_resumes(finished, tmp_path):
     command = ("dvc", "exp", "run", "--temp", "-S", "epochs=400", "-S", "save_minutes=0.001", "train")
-    repro = Repro(converted, *command, ADL_STATE_DIR=str(tmp_path / "state"))
+    repro = Repro(finished, *command, ADL_STATE_DIR=str(tmp_path / "state"))
     wait_for(lambda: list(tmp_path.glob("state/*/position_*.npz")), seconds=90)
     repro.processes()
     os.killpg(repro.process.pid, signal.SIGKILL)
     assert repro.ends() != 0
-    again = Repro(converted, *command, ADL_STATE_DIR=str(tmp_path / "state"))
+    again = Repro(finished, *command, ADL_STATE_DIR=str(tmp_path / "state"))
     again.wait_for("resuming at step")
     again.processes()
     os.killpg(again.process.pid, signal.SIGTERM)
@@ -311,61 +331,24 @@ def test_full_disk_and_a_truncated_state_cost_only_what_was_not_saved(converted)
     # A state of two megabytes: the limit below is not for DVC's databases.
     set_params(converted, **LONG | {"save_minutes": 1e-9, "head_channels": 128})
 
-    def saves() -> list[Path]:
-        return sorted(converted.glob(".adl/state/*/position_*.npz"))
-
     repro = Repro(converted)
-    wait_for(lambda: len(saves()) == 2, seconds=120)
+    wait_for(lambda: len(positions(converted)) == 2, seconds=120)
     kill(repro, "stage", signal.SIGTERM)
     assert repro.ends() != 0
-    before = {path: digest(path) for path in saves()}
-    blocks = saves()[-1].stat().st_size // 2048  # half of a state, in units of 1024 bytes
+    before = {path: digest(path) for path in positions(converted)}
+    blocks = positions(converted)[-1].stat().st_size // 2048  # half of a state, in units of 1024 bytes
     limited = run(converted, "bash", "-c", f"ulimit -f {blocks}; exec python -m pipeline.train")
     assert limited.returncode == 2
     assert "the state cannot be saved" in limited.stdout + limited.stderr
-    assert f"the last good one is {saves()[-1].relative_to(converted)}" in limited.stdout + limited.stderr
-    assert {path: digest(path) for path in saves()} == before
+    assert f"the last good one is {positions(converted)[-1].relative_to(converted)}" in limited.stdout + limited.stderr
+    assert {path: digest(path) for path in positions(converted)} == before
 
-    older, newest = saves()
+    older, newest = positions(converted)
     newest.write_bytes(newest.read_bytes()[:-100])
     again = Repro(converted)
     again.wait_for("resuming at step")
     again.processes()
     assert f"{newest.name} is damaged" in again.text()
-    assert f"resuming at step {int(older.stem[-9:])} of" in again.text()
-    os.killpg(again.process.pid, signal.SIGTERM)
-    assert again.ends() != 0
-
-
-# What Python runs when it starts: rank 1's data goes bad in the middle of the training.
-BROKEN_RANK = """
-import os
-if os.environ.get("ADL_RANK") == "1":
-    import numpy
-    healthy, drawn = numpy.random.default_rng, []
-    def default_rng(*seed):
-        drawn.append(seed)
-        if len(drawn) > 60:
-            raise RuntimeError("rank 1 lost its data")
-        return healthy(*seed)
-    numpy.random.default_rng = default_rng
-"""
-
-
-@pytest.mark.slow
-def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_next_run_resumes(converted, tmp_path):
-    set_params(converted, **LONG | {"epochs": 40, "device_num": 2, "save_minutes": 1e-9})
-    (tmp_path / "sitecustomize.py").write_text(BROKEN_RANK)
-    repro = Repro(converted, PYTHONPATH=str(tmp_path))
-    repro.wait_for("first step, with compilation")
-    repro.processes()
-    repro.wait_for("rank 1 failed; the end of its log:", seconds=60)
-    assert repro.ends() != 0
-    assert "Traceback" in repro.text()
-    assert "RuntimeError: rank 1 lost its data" in repro.text()
-    assert not (converted / "models/autodeeplab.ckpt").exists()
-    again = Repro(converted)
-    again.wait_for("resuming at step")
-    again.processes()
+    assert f"resuming at step {position(older)} of" in again.text()
     os.killpg(again.process.pid, signal.SIGTERM)
     assert again.ends() != 0
