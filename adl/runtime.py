@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from adl.errors import AdlError
@@ -60,10 +60,12 @@ def world() -> World:
 
 
 def devices(device_target: str) -> int | None:
-    """How many devices this machine has; None: as many processes as are wanted share the CPU."""
+    """How many devices of this machine may be used; None: as many processes as are wanted share the CPU."""
     if device_target == "CPU":
         return None
-    return len([path for path in Path("/dev").glob("davinci*") if path.name.removeprefix("davinci").isdecimal()])
+    there = len([path for path in Path("/dev").glob("davinci*") if path.name.removeprefix("davinci").isdecimal()])
+    visible = os.environ.get("ASCEND_RT_VISIBLE_DEVICES")
+    return there if visible is None else min(there, len(visible.split(",")) if visible else 0)
 
 
 def check_device_target(device_target: str, wanted: int = 1) -> None:
@@ -95,6 +97,7 @@ def start(device_target: str, *, seed: int = 0, graph: bool = True, world: World
         raise AdlError(f"device_target {device_target}: MindSpore cannot use it ({error}).") from None
     if world.size > 1:
         communication.init()
+        ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, device_num=world.size)
         if communication.get_rank() != world.rank:
             raise RuntimeError(f"rank {communication.get_rank()} was given to worker {world.rank}")
     ms.set_seed(seed)
@@ -140,7 +143,7 @@ class Independent:
 
     def __init__(self, size: int = 1, *, first_device: int = 0) -> None:
         self.size, self.first_device = size, first_device
-        self.ranks = range(size)
+        self.ranks: Sequence[int] = range(size)
 
     def worker(self, rank: int) -> dict[str, str]:
         """What a worker's environment has beside ours."""
@@ -172,9 +175,8 @@ class Cluster(Independent):
             self.scheduler = {"MS_ROLE": "MS_SCHED", **self.address, "GLOG_v": "2"}
 
     def worker(self, rank: int) -> dict[str, str]:
-        # Ranks drift apart while one compiles, saves or evaluates.
-        own = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank), "MS_CPU_COMM_OP_TIMEOUT": "600"}
-        return super().worker(rank) | self.address | own
+        own = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank)}
+        return super().worker(rank) | self.address | own | _patience()
 
 
 class RankTable(Independent):
@@ -195,11 +197,22 @@ class RankTable(Independent):
             ) from None
         if ranks != list(range(size)):
             raise AdlError(f"{path}: names the ranks {ranks}, but device_num is {size}. Make them equal.")
-        self.ranks = range(min(self.devices), max(self.devices) + 1)
+        self.ranks = sorted(self.devices)
 
     def worker(self, rank: int) -> dict[str, str]:
-        own = {"RANK_TABLE_FILE": str(self.path.resolve()), "RANK_ID": str(rank), "DEVICE_ID": self.devices[rank]}
-        return super().worker(rank) | own | {_DEVICE: self.devices[rank]}
+        own = {
+            "RANK_TABLE_FILE": str(self.path.resolve()),
+            "RANK_SIZE": str(self.size),
+            "RANK_ID": str(rank),
+            "DEVICE_ID": self.devices[rank],
+        }
+        return super().worker(rank) | own | {_DEVICE: self.devices[rank]} | _patience()
+
+
+def _patience() -> dict[str, str]:
+    """How many seconds a rank waits for the others, which drift apart while one compiles, saves or evaluates."""
+    wait = {"MS_CPU_COMM_OP_TIMEOUT": "600", "HCCL_CONNECT_TIMEOUT": "1800", "HCCL_EXEC_TIMEOUT": "1800"}
+    return {name: os.environ.get(name, seconds) for name, seconds in wait.items()}
 
 
 def scheduler_command() -> list[str]:

@@ -8,12 +8,13 @@ import sys
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import Tensor, ops
 
-from adl import checkpoint, dataset, network, params, runtime, validation
+from adl import checkpoint, collective, dataset, network, params, runtime, validation
 from adl.launcher import Launcher, group_of
 from adl.state import State
 from adl.worker import Job
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY
 from tests.data import write_record, write_scenes
 
 
@@ -71,25 +72,47 @@ def differences(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> tup
     return tuple(found)
 
 
-# A validation by each rank with statistics of its own, then one in which rank 1 alone is asked to stop.
-VALIDATE = """
+# What each of two ranks does operation by operation, and tells in its log.
+TWO_RANKS = """
 import json, sys
 from pathlib import Path
-from mindspore import Tensor
-from adl import checkpoint, runtime, validation
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, amp
+from adl import checkpoint, collective, network, runtime, validation
 from adl.architecture import Architecture
+from adl.loss import CrossEntropy
+from adl.optimizer import Momentum
+from adl.training.step import TrainStep
 world, asked = runtime.world(), []
 runtime.start("CPU", seed=0, graph=False, world=world)
-def stopping():
-    asked.append(None)
-    return world.rank == 1 and len(asked) == 2
 architecture = Architecture.from_json(json.loads(sys.argv[2]))
+
+print("of all ranks", collective.of_all_ranks([2**42 - 1 - world.rank, 7], world), flush=True)
+
+net = network.build(architecture, world=world)
+step = TrainStep(net, CrossEntropy(ignore_label=255, world=world), Momentum(net, 0.0), world).set_train()
+all_finite, before = amp.all_finite, net.decoder.classifier.weight.asnumpy().copy()
+for infinite_on in (1, None):
+    # As where a rank reads a status register of its own: the gradients are finite on both.
+    amp.all_finite = lambda tensors: all_finite(tensors) if world.rank != infinite_on else Tensor(False)
+    images = np.full((1, 3, 33, 33), 1.0 + world.rank, np.float32)
+    labels, keys = np.full((1, 33, 33), world.rank, np.int32), np.ones((2, 1), np.int32)
+    scalars = (Tensor(np.float32(x)) for x in (0.1, 1, 0))
+    _, applied, _ = step(Tensor(images), Tensor(labels), Tensor(keys), None, *scalars)
+    moved = not np.array_equal(net.decoder.classifier.weight.asnumpy(), before)
+    print("applied", bool(applied), "moved", moved, flush=True)
+
+ms.set_seed(0)
 own = validation.Validation(architecture, Path(sys.argv[1]), world)
 trained = checkpoint.native(own.network)
 for name, parameter in trained.items():
     if "moving_mean" in name:
         parameter.set_data(Tensor(parameter.asnumpy() + 0.5 * world.rank))
 print("validated", own.miou(trained), flush=True)
+def stopping():
+    asked.append(None)
+    return world.rank == 1 and len(asked) == 2
 own.stopping = stopping
 try:
     own.miou(trained)
@@ -98,20 +121,62 @@ except validation.Interrupted:
 """
 
 
-def test_ranks_validate_with_the_statistics_of_rank_0_and_stop_together(tiny, tmp_path, monkeypatch):
-    record = write_record(write_scenes(tmp_path / "raw", train=4, val=1), "train", tmp_path)
-    (tmp_path / "validate.py").write_text(VALIDATE)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    command = [sys.executable, str(tmp_path / "validate.py"), str(record), json.dumps(tiny.to_json())]
-    assert Launcher(tmp_path / "logs").run(command, group_of(2, "CPU")) == 0
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What each of two ranks told; and the record that they validated."""
+    folder = tmp_path_factory.mktemp("two-ranks")
+    record = write_record(write_scenes(folder / "raw", train=4, val=1), "train", folder)
+    (folder / "two_ranks.py").write_text(TWO_RANKS)
+    command = [sys.executable, str(folder / "two_ranks.py"), str(record), json.dumps(TINY.to_json())]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        assert Launcher(folder / "logs").run(command, group_of(2, "CPU")) == 0
+    return [(folder / f"logs/rank_{rank}.log").read_text() for rank in (0, 1)], record
+
+
+def test_every_rank_hears_what_each_of_them_gave(told):
+    for log in told[0]:
+        assert f"of all ranks [[{2**42 - 1}, 7], [{2**42 - 2}, 7]]" in log
+
+
+def test_update_is_skipped_on_all_ranks_where_one_finds_it_infinite(told):
+    for log in told[0]:
+        assert "applied False moved False" in log
+        assert "applied True moved True" in log
+
+
+def test_ranks_validate_with_the_statistics_of_rank_0_and_stop_together(told):
+    logs, record = told
     runtime.start("CPU", seed=0, graph=False)
-    own = validation.Validation(tiny, record, runtime.World(0, 1))
+    own = validation.Validation(TINY, record, runtime.ALONE)
     expected = own.miou(checkpoint.native(own.network))
     assert expected > 0
-    for rank in (0, 1):
-        told = (tmp_path / f"logs/rank_{rank}.log").read_text()
-        assert f"validated {expected}" in told
-        assert "interrupted" in told
+    for log in logs:
+        assert f"validated {expected}" in log
+        assert "interrupted" in log
+
+
+def test_gradients_are_fused_into_one_message(monkeypatch):
+    class AllReduce(ops.Primitive):
+        def __init__(self, kind):
+            super().__init__("AllReduce")
+
+    monkeypatch.setattr(ops, "AllReduce", AllReduce)
+    assert collective.AllSumEach(runtime.World(0, 2)).reduce.attrs["fusion"] == 1
+    assert "fusion" not in collective.AllSum(runtime.World(0, 2)).reduce.attrs
+
+
+@pytest.mark.usefixtures("pynative")
+def test_counts_of_1024_ranks_add_up_exactly(monkeypatch):
+    def all_reduce(own):
+        total = np.zeros(own.shape, np.float32)
+        for _ in range(1024):
+            total += own.asnumpy()
+        return Tensor(total)
+
+    counts = np.array([0, 1, 16_383, 16_385, 2**31 + 1, 2**42 - 1])
+    monkeypatch.setattr(collective, "AllSum", lambda world: all_reduce)
+    np.testing.assert_array_equal(collective.sum_counts(counts, runtime.World(0, 1024)), 1024 * counts)
 
 
 # Rounding differs between one process and two, a ReLU near zero flips by it, and freshly initialised 1×1 convolutions

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import mindspore as ms
 import psutil
 import pytest
 
@@ -74,8 +76,9 @@ def test_worker_that_does_not_listen_is_ended_with_all_that_it_started(tmp_path,
     ready = process.stdout.readline().split()
     family = [psutil.Process(int(ready[1])), *psutil.Process(process.pid).children()]
     process.send_signal(number)
-    process.communicate(timeout=20)
+    told = process.communicate(timeout=20)[1]
     assert process.returncode == 128 + number
+    assert "ended before it could save; what was saved earlier stays" in told
     wait_for(lambda: not alive(family))
 
 
@@ -91,9 +94,10 @@ time.sleep(600)
     process = launch(tmp_path, program(body))
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    told = process.communicate(timeout=20)[1]
     assert process.returncode == 128 + signal.SIGTERM
     assert (tmp_path / "saved").exists()
+    assert "ended before it could save" not in told
 
 
 def test_hangup_that_was_ignored_at_the_start_stays_ignored(tmp_path, program):
@@ -161,6 +165,21 @@ def test_one_worker_sees_no_cluster(tmp_path, program, monkeypatch):
     assert os.environ["MS_ROLE"] == "MS_WORKER"
 
 
+PATIENCE = "MS_CPU_COMM_OP_TIMEOUT=600 HCCL_CONNECT_TIMEOUT=1800 HCCL_EXEC_TIMEOUT=1800"
+
+
+def test_person_decides_how_long_ranks_wait(monkeypatch):
+    monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "7200")
+    assert "HCCL_CONNECT_TIMEOUT=7200 HCCL_EXEC_TIMEOUT=1800" in plan(["worker"], group_of(2, "Ascend"))
+
+
+@pytest.fixture
+def undecided(monkeypatch):
+    """As in a launcher, which never imports MindSpore: that sets the variable where a person has not."""
+    monkeypatch.delenv("HCCL_CONNECT_TIMEOUT", raising=False)
+
+
+@pytest.mark.usefixtures("undecided")
 def test_each_of_two_nodes_starts_its_own_workers_and_the_first_the_scheduler():
     def of_node(rank: int) -> list[str]:
         group = group_of(4, "Ascend", nodes=2, node_rank=rank, master="10.0.0.1:8118", first_device=2)
@@ -171,7 +190,7 @@ def test_each_of_two_nodes_starts_its_own_workers_and_the_first_the_scheduler():
     assert scheduler.startswith(f"scheduler: MS_ROLE=MS_SCHED {address} ")
     assert first[1] == (
         f"rank 1: ADL_RANK=1 ADL_WORLD_SIZE=4 ADL_DEVICE=3 {address} MS_ROLE=MS_WORKER MS_NODE_ID=1 "
-        "MS_CPU_COMM_OP_TIMEOUT=600 python -m adl.worker job.json"
+        f"{PATIENCE} python -m adl.worker job.json"
     )
     second = of_node(1)
     assert [line.split(":")[0] for line in first + second] == ["rank 0", "rank 1", "rank 2", "rank 3"]
@@ -191,14 +210,45 @@ def rank_table(path, devices: list[list[int]]):
     return path
 
 
+@pytest.mark.usefixtures("undecided")
 def test_rank_table_names_each_workers_device(tmp_path):
     path = rank_table(tmp_path / "table.json", [[0, 1], [4, 5]])
+    table = json.loads(path.read_text())
+    # Ranks may be numbered across the nodes.
+    for server, ranks in zip(table["server_list"], ((0, 2), (1, 3)), strict=True):
+        for device, rank in zip(server["device"], ranks, strict=True):
+            device["rank_id"] = str(rank)
+    path.write_text(json.dumps(table))
     lines = plan(["worker"], group_of(4, "Ascend", nodes=2, node_rank=1, rank_table=path)).splitlines()
     assert lines == [
-        f"rank {rank}: ADL_RANK={rank} ADL_WORLD_SIZE=4 ADL_DEVICE={device} RANK_TABLE_FILE={path} RANK_ID={rank} "
-        f"DEVICE_ID={device} worker"
-        for rank, device in ((2, 4), (3, 5))
+        f"rank {rank}: ADL_RANK={rank} ADL_WORLD_SIZE=4 ADL_DEVICE={device} RANK_TABLE_FILE={path} RANK_SIZE=4 "
+        f"RANK_ID={rank} DEVICE_ID={device} {PATIENCE} worker"
+        for rank, device in ((1, 4), (3, 5))
     ]
+
+
+def test_each_rank_takes_its_own_device(monkeypatch):
+    taken = []
+    monkeypatch.setattr(runtime, "check_device_target", lambda target: None)
+    monkeypatch.setattr(ms, "set_device", lambda target, number: taken.append((target, number)))
+    monkeypatch.setattr(ms.communication, "init", lambda: None)
+    monkeypatch.setattr(ms, "set_auto_parallel_context", lambda **_: None)
+    for rank in range(2):
+        own = Independent(2, first_device=4).worker(rank)
+        with monkeypatch.context() as patch:
+            for name, value in own.items():
+                patch.setenv(name, value)
+            patch.setattr(ms.communication, "get_rank", lambda rank=rank: rank)
+            runtime.start("Ascend", graph=False, world=runtime.world())
+    assert taken == [("Ascend", 4), ("Ascend", 5)]
+
+
+def test_only_devices_that_are_visible_count(monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [Path(f"/dev/davinci{i}") for i in range(8)])
+    assert runtime.devices("Ascend") == 8
+    for visible, expected in {"0,2,5": 3, "7": 1, "": 0}.items():
+        monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)
+        assert runtime.devices("Ascend") == expected
 
 
 @pytest.mark.skipif(bool(runtime.devices("Ascend")), reason="this machine has Ascend devices")

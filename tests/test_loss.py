@@ -7,6 +7,7 @@ import pytest
 from mindspore import Tensor
 
 from adl.loss import CrossEntropy, OhemCrossEntropy
+from adl.runtime import ALONE, World
 
 pytestmark = pytest.mark.usefixtures("pynative")
 IGNORE = 255
@@ -62,3 +63,14 @@ def test_large_logits_do_not_overflow():
     logits[0, 0] = 300
     loss = CrossEntropy(ignore_label=IGNORE)(Tensor(logits), Tensor(np.ones((1, 1, 1), np.int32)))
     assert float(loss) == pytest.approx(300)
+
+
+def test_shares_of_the_ranks_add_up_to_the_mean_of_their_losses(rng):
+    logits = rng.normal(0, 2, (2, 5, 9, 11)).astype(np.float32)
+    labels = rng.integers(0, 5, (2, 9, 11)).astype(np.int32)
+
+    def losses(world: World) -> list[float]:
+        loss = OhemCrossEntropy(threshold=0.3, min_kept=6, ignore_label=IGNORE, world=world)
+        return [float(loss(Tensor(logits[i : i + 1]), Tensor(labels[i : i + 1]))) for i in range(2)]
+
+    assert sum(losses(World(0, 2))) == pytest.approx(np.mean(losses(ALONE)))

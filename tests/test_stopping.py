@@ -189,6 +189,13 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tm
     assert [line.split(":")[0] for line in lines] == ["rank 2", "rank 3"], "the scheduler is node 0's"
     assert "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4" in lines[0]
     assert re.search(r"-m adl\.worker \.adl/state/\w+/job_1\.json$", lines[0])
+    # Other start weights under the same name: another training.
+    start_weights = converted / "data/start_weights.txt"
+    none = start_weights.read_text()
+    start_weights.write_text("0" * 64)
+    other = succeeds(converted, *train, "--master", "10.0.0.1:8118")
+    assert re.search(r"\.adl/state/\w+", other)[0] not in lines[0]
+    start_weights.write_text(none)
     # A node that comes late to a finished training has nothing to do, and starts nothing that would wait for others.
     own = converted / re.search(r"\.adl/state/\w+", lines[0])[0]
     (own / "result").mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
+from mindspore import dtype as mstype
 
 from adl.architecture import ASPP_DILATIONS as DILATIONS
 from adl.network.normalization import Norm
@@ -28,6 +29,8 @@ class ASPP(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         n, _, h, w = x.shape
         outputs = [branch(x) for branch in self.branches]
-        pooled = self.pooled(x.mean(axis=(2, 3), keep_dims=True))
+        # A mean over many thousand values, in float32 also where the rest is in half precision.
+        mean = x.astype(mstype.float32).mean(axis=(2, 3), keep_dims=True).astype(x.dtype)
+        pooled = self.pooled(mean)
         outputs.append(ops.broadcast_to(pooled, (n, self.channels, h, w)))
         return self.projection(ops.cat(outputs, axis=1))

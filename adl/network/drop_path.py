@@ -8,9 +8,15 @@ key a sample.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
+
+from adl.errors import AdlError
+
+Array = TypeVar("Array", Tensor, np.ndarray)
 
 DROPOUT_LAYERS = 2
 _STREAM = 2  # keeps these draws apart from those of the order (1) and the augmentation (none)
@@ -64,9 +70,30 @@ class HashedDropout(nn.Cell):
     def construct(self, x: Tensor, keys: Tensor) -> Tensor:
         """x: (N, C, H, W); keys: (N,) int32. Returns x with elements dropped, the others divided by 1 - rate."""
         n, c, h, w = x.shape
-        keys = keys.reshape(n, 1)
-        code = ops.arange(0, c * h * w).astype(mstype.int32).reshape(1, -1)
+        indices = ops.arange(0, c * h * w).astype(mstype.int32).reshape(1, -1)
+        kept = self.hashed(indices, keys.reshape(n, 1)) >= self.threshold
+        return x * kept.reshape(n, c, h, w).astype(x.dtype) / (1 - self.rate)
+
+    def hashed(self, code: Array, keys: Array) -> Array:
+        """int32 in, int32 out; of a tensor, or of a NumPy array for comparison."""
         for _ in range(self.ROUNDS):
             code = code * (2 * code + 1) + keys
-        kept = code >= self.threshold
-        return x * kept.reshape(n, c, h, w).astype(x.dtype) / (1 - self.rate)
+        return code
+
+
+def check_hash() -> None:
+    """Raises AdlError where the device's arithmetic gives other masks than NumPy's.
+
+    Its whole numbers must wrap around: a device that saturates, or computes in floats, would drop nothing or all.
+    """
+    indices = np.array([0, 1, 2, 1_000, 172_000_000, 2**31 - 1], np.int32).reshape(1, -1)
+    keys = np.array([0, 1, 123_456_789, 2**31 - 1], np.int32).reshape(-1, 1)
+    dropout = HashedDropout(0.5)
+    on_device = dropout.hashed(Tensor(indices), Tensor(keys)).asnumpy()
+    with np.errstate(over="ignore"):
+        expected = dropout.hashed(indices, keys)
+    if not np.array_equal(on_device, expected):
+        raise AdlError(
+            "this device does not multiply whole numbers as a CPU does, with wrap-around at 32 bits: dropout would not "
+            "be what it should. Train on another device, and report this with its name."
+        )

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from mindspore import Tensor, nn, ops
 
-from adl import runtime
 from adl.collective import AllSum
 from adl.runtime import ALONE, World
 
@@ -22,23 +21,28 @@ def batch_norm(*, momentum: float, eps: float, world: World = ALONE) -> Norm:
     parameter names.
     """
 
+    over_ranks = AllSum(world)
+
     def norm(channels: int, affine: bool = True) -> nn.Cell:
         # By keyword: MindSpore announces another default for both.
         settings = {"num_features": channels, "eps": eps, "momentum": momentum, "affine": affine}
         if world.size == 1:
             return nn.BatchNorm2d(**settings)
-        return nn.SyncBatchNorm(**settings) if runtime.on_ascend() else GlobalBatchNorm(world, **settings)
+        return GlobalBatchNorm(world.size, over_ranks, **settings)
 
     return norm
 
 
 class GlobalBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the images of all ranks, by differentiable sums: what nn.SyncBatchNorm is on Ascend."""
+    """Batch norm over the images of all ranks, by differentiable sums.
 
-    def __init__(self, world: World, **settings: float) -> None:
+    nn.SyncBatchNorm is for Ascend only, and the running variance there is unbiased by the number of one rank's values:
+    with an image a rank, the pooled branch of ASPP has one value a channel, and its running variance decays to 0.
+    """
+
+    def __init__(self, ranks: int, over_ranks: AllSum, **settings: float) -> None:
         super().__init__(**settings)
-        self.world_size = world.size
-        self.over_ranks = AllSum(world)
+        self.ranks, self.over_ranks = ranks, over_ranks
         self.old = settings["momentum"]
         self.epsilon = settings["eps"]
 
@@ -46,7 +50,7 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         """(N, C, H, W) float32 to the same; in training the running statistics move by the global batch's."""
         if not self.training:
             return super().construct(x)
-        count = self.world_size * x.shape[0] * x.shape[2] * x.shape[3]
+        count = self.ranks * x.shape[0] * x.shape[2] * x.shape[3]
         mean = self.over_ranks(x.sum(axis=(0, 2, 3))) / count
         centred = x - mean.reshape(1, -1, 1, 1)
         variance = self.over_ranks((centred * centred).sum(axis=(0, 2, 3))) / count

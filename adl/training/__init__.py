@@ -11,6 +11,7 @@ from typing import Any
 from adl import checkpoint, network, runtime, summary
 from adl.architecture import Architecture
 from adl.artifacts import digest, remove, replacing_folder, sidecar_path, to_disk, write_json
+from adl.network import drop_path
 from adl.params import TRAINING, Params
 from adl.records import read_manifest
 from adl.runtime import ALONE, World
@@ -45,6 +46,7 @@ def train(
     manifest = read_manifest(record)
     plan = Plan.of(params, manifest)
     runtime.start(params.device_target, seed=params.seed, world=world)
+    drop_path.check_hash()
     net = network.build(architecture, world=world if params.parallel else ALONE)
     say = print if world.rank == 0 else lambda *_, **__: None
     about_to_run = summary.before_training(

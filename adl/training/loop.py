@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, Tensor, amp, nn
 from tqdm import tqdm
 
 from adl import checkpoint, dataset, runtime
 from adl.artifacts import remove, sidecar_path
-from adl.collective import sum_counts
+from adl.collective import of_all_ranks
 from adl.errors import AdlError
 from adl.network import drop_path
 from adl.optimizer import Momentum
@@ -24,7 +26,7 @@ from adl.runtime import World
 from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
 from adl.state import Saved, State
 from adl.training.reporter import Reporter
-from adl.training.step import LossScale, TrainStep, criterion, mixed_precision
+from adl.training.step import LossScale, TrainStep, criterion
 from adl.validation import Interrupted, Validation
 
 MOST_SKIPPED = 32
@@ -96,7 +98,8 @@ class Loop:
         )
         self.optimizer = Momentum(net, params.weight_decay)
         self.cells, self.operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
-        whole = mixed_precision(net, params.amp_level)
+        # O2 leaves batch norm in float32, that over all ranks included: it is a nn.BatchNorm2d.
+        whole = amp.auto_mixed_precision(net, params.amp_level)
         self.loss_scale = LossScale()
         self.train_step = TrainStep(whole, criterion(params, world), self.optimizer, world).set_train()
         self.reporter = Reporter(plan.steps) if world.rank == 0 else None
@@ -135,10 +138,22 @@ class Loop:
             if self.reporter:
                 self.reporter.step(epoch, self.position, self.losses[-1], self.learning_rate, self.seconds)
             if last:
+                self._check_ranks()
                 mean = float(np.mean(self.losses))
                 self.history.append({"epoch": epoch + 1, "loss": mean, "learning_rate": self.learning_rate})
                 self.losses = []
             self._save_when_due(stop=float(stop) > 0, epoch_ends=last)
+
+    def _check_ranks(self) -> None:
+        """Raises AdlError where the ranks have parted: then what they sum is no network's gradient any more."""
+        checksum = functools.reduce(lambda sofar, p: zlib.crc32(p.asnumpy(), sofar), self.optimizer.parameters, 0)
+        of_ranks = of_all_ranks([self.step, checksum], self.world)
+        if any(other != of_ranks[0] for other in of_ranks):
+            found = "; ".join(f"rank {rank}: step {step}, {crc:08x}" for rank, (step, crc) in enumerate(of_ranks))
+            raise AdlError(
+                f"the ranks no longer have the same weights ({found}); this state is not saved. `dvc repro` goes on "
+                "from the last one. Where it happens again, one device computes wrongly: find it by leaving one out."
+            )
 
     def _save_when_due(self, *, stop: bool, epoch_ends: bool) -> None:
         """Rank 0 saves: the weights of all ranks are equal. Raises Stopped, on all ranks together."""
@@ -236,7 +251,7 @@ class Loop:
         """Go on from the newest state, if there is one. Raises AdlError where the ranks read different ones."""
         saved = self.state.latest()
         batches = saved.position + 1 if saved else 0
-        if sum_counts(np.array(batches), self.world) != self.world.size * batches:
+        if any(of_rank != [batches] for of_rank in of_all_ranks([batches], self.world)):
             raise AdlError(f"the ranks read different states from {self.state.folder}; is it the same on all nodes?")
         if saved:
             self._restore(saved)

@@ -90,16 +90,6 @@ class TrainStep(nn.Cell):
         return loss, applied, stop
 
 
-def mixed_precision(network: nn.Cell, level: str) -> nn.Cell:
-    """Wrap the cells of a network as MindSpore's level O0, O2 or O3 does."""
-    if level == "O3":
-        return amp.auto_mixed_precision(network, "O3")
-    if level == "O2":
-        # MindSpore's own list of what stays in float32 lacks the batch norm over all devices.
-        return amp.custom_mixed_precision(network, black_list=[*amp.get_black_list(), nn.SyncBatchNorm])
-    return network
-
-
 def criterion(params: Params, world: World) -> nn.Cell:
     if params.criterion == "ce":
         return CrossEntropy(ignore_label=params.ignore_label, world=world)
