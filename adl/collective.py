@@ -24,7 +24,7 @@ class AllSum(nn.Cell):
 
 
 class AllSumEach(nn.Cell):
-    """`AllSum` of every tensor of a tuple, of which Ascend makes one message: the published network has 925 gradients."""
+    """`AllSum` of every tensor of a tuple, which Ascend fuses: the published network has 925 gradients."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
