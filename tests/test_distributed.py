@@ -134,17 +134,20 @@ def told(tmp_path_factory):
     return [(folder / f"logs/rank_{rank}.log").read_text() for rank in (0, 1)], record
 
 
+@pytest.mark.xdist_group("two ranks")
 def test_every_rank_hears_what_each_of_them_gave(told):
     for log in told[0]:
         assert f"of all ranks [[{2**42 - 1}, 7], [{2**42 - 2}, 7]]" in log
 
 
+@pytest.mark.xdist_group("two ranks")
 def test_update_is_skipped_on_all_ranks_where_one_finds_it_infinite(told):
     for log in told[0]:
         assert "applied False moved False" in log
         assert "applied True moved True" in log
 
 
+@pytest.mark.xdist_group("two ranks")
 def test_ranks_validate_with_the_statistics_of_rank_0_and_stop_together(told):
     logs, record = told
     runtime.start("CPU", seed=0, graph=False)
