@@ -65,13 +65,17 @@ class Counts:
     @classmethod
     def merged(cls, parts: Sequence[Counts]) -> Counts:
         """All images, sorted by name."""
-        names = [name for part in parts for name in part.names]
+        names, seconds, network_seconds = (
+            [value for part in parts for value in getattr(part, field)]
+            for field in ("names", "seconds", "network_seconds")
+        )
         order = np.argsort(names)
         modes = next(part.matrices for part in parts if part.names)
         return cls(
             [names[i] for i in order],
             {mode: np.concatenate([p.matrices[mode] for p in parts if p.names])[order] for mode in modes},
-            *([v for part in parts for v in getattr(part, field)] for field in ("seconds", "network_seconds")),
+            [seconds[i] for i in order],
+            [network_seconds[i] for i in order],
         )
 
 
@@ -121,7 +125,9 @@ class Evaluation:
     def metrics(self) -> dict[str, Any]:
         confusion = self.confusion()
         class_iou, category_iou = confusion.class_iou(), confusion.category_iou()
-        low, high = interval(bootstrap([self.counts.matrices[self.selected]])[0]) if self.images > 1 else (None, None)
+        low = high = None
+        if self.images > 1 and confusion.mean_iou() is not None:
+            low, high = interval(bootstrap([self.counts.matrices[self.selected]])[0])
         return {
             "mIOU": percent(confusion.mean_iou()),
             "mIOU_low": percent(low),

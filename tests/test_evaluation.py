@@ -123,6 +123,19 @@ def test_speed_is_the_usual_image_without_those_that_waited_for_a_compilation():
     assert evaluation.Evaluation("single", alone, "CPU").speed()["ms_per_image"] is None
 
 
+def test_merged_counts_keep_what_belongs_to_an_image_together():
+    def of(*names: str) -> evaluation.Counts:
+        numbers = [float(ord(name)) for name in names]
+        matrices = np.array([np.full((34, 34), number) for number in numbers])
+        return evaluation.Counts(list(names), {"single": matrices}, numbers, [number / 2 for number in numbers])
+
+    merged = evaluation.Counts.merged([of("d", "a"), of(), of("c", "b")])
+    assert merged.names == ["a", "b", "c", "d"]
+    assert merged.seconds == [97, 98, 99, 100]
+    assert merged.network_seconds == [48.5, 49, 49.5, 50]
+    assert merged.matrices["single"][:, 0, 0].tolist() == [97, 98, 99, 100]
+
+
 def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
     of_images = {f"image {i:02d}": (i * 7 % 13) / 13 for i in range(13)}
     ranked = sorted(of_images, key=of_images.get)
