@@ -89,8 +89,9 @@ def mean(values: dict[str, float | None]) -> float | None:
 def bootstrap(of_images: Sequence[np.ndarray], *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """mIOU of resamplings of the images, to tell how much it depends on which images were taken.
 
-    of_images: one or more arrays (images, 34, 34) of counts, of the same images in the same order. Returns
-    (len(of_images), draws) fractions; a column is one resampling, the same for all: what a paired comparison needs.
+    of_images: one or more arrays (images, 34, 34) of counts, of the same images in the same order; each scores at least
+    one class. Returns (len(of_images), draws) fractions; a column is one resampling, the same for all: what a paired
+    comparison needs. The classes that are counted are those of the whole: one that a resampling lacks keeps its IoU.
     """
     images = len(of_images[0])
     # How often each image is drawn, in each resampling.
@@ -102,10 +103,19 @@ def _mean_ious(times: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     """times: (draws, images); matrices: (images, 34, 34). Returns (draws,)."""
     counts = np.array([Confusion(matrix).of_classes() for matrix in matrices], np.float64)
     summed = (times @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
-    true_positive = np.einsum("dii->di", summed[..., : len(CLASSES)])
-    union = summed.sum(axis=2) + summed[..., : len(CLASSES)].sum(axis=1) - true_positive
-    iou = np.divide(true_positive, union, out=np.zeros_like(union), where=union > 0)
-    return iou.sum(axis=1) / np.maximum((union > 0).sum(axis=1), 1)
+    of_whole = _class_ious(counts.sum(axis=0, keepdims=True))
+    iou = _class_ious(summed)
+    # Left out, a rare class would move the mean by being absent, which says nothing about the network.
+    iou = np.where(np.isnan(iou), of_whole, iou)
+    return iou[:, ~np.isnan(of_whole[0])].mean(axis=1)
+
+
+def _class_ious(counts: np.ndarray) -> np.ndarray:
+    """counts: (n, 19, 20), as `Confusion.of_classes`. Returns (n, 19); NaN where a class occurs nowhere."""
+    of_classes = counts[..., : len(CLASSES)]
+    true_positive = np.einsum("nii->ni", of_classes)
+    union = counts.sum(axis=2) + of_classes.sum(axis=1) - true_positive
+    return np.divide(true_positive, union, out=np.full_like(union, np.nan), where=union > 0)
 
 
 def interval(samples: np.ndarray) -> tuple[float, float]:

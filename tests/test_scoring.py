@@ -143,7 +143,38 @@ def test_paired_bootstrap_draws_the_same_images_for_both(rng):
     assert np.ptp(one - other) < np.ptp(one) / 5
 
 
-def test_class_that_a_resampling_misses_is_left_out_of_its_mean():
+def rare_and_badly_found() -> np.ndarray:
+    """20 images with road, all of it right; in the first also traffic light, one pixel in ten of it right."""
+    matrices = np.zeros((20, 34, 34), np.int64)
+    matrices[:, 7, 7] = 100
+    matrices[0, 19, 19], matrices[0, 19, 7] = 1, 9
+    return matrices
+
+
+def test_class_that_a_resampling_misses_keeps_its_iou_of_the_whole():
+    matrices = rare_and_badly_found()
+    score = Confusion(matrices.sum(axis=0)).mean_iou()
+    samples = bootstrap([matrices])[0]
+    # Without the image of the rare class road would be all, and perfect; a third of the resamplings lack it.
+    without = samples[samples == samples.max()]
+    assert 0.3 < len(without) / len(samples) < 0.45
+    np.testing.assert_allclose(without, (1 + 0.1) / 2)
+    low, high = interval(samples)
+    assert low <= score <= high
+    assert high < 0.56
+
+
+def test_paired_difference_is_that_of_the_classes_which_the_whole_counts():
+    one, other = rare_and_badly_found(), rare_and_badly_found()
+    other[0, 19, 19], other[0, 19, 7] = 9, 1
+    differences = np.subtract(*bootstrap([other, one]))
+    assert differences.min() > 0.3, "better on the only image that tells, which every resampling knows of"
+    only_predicted = one.copy()
+    only_predicted[:, 7, 23] = 1
+    assert bootstrap([only_predicted])[0].max() < 0.7, "sky is predicted where it is not, and counts with IoU 0"
+
+
+def test_class_that_occurs_nowhere_is_left_out_of_every_resampling():
     matrices = np.zeros((2, 34, 34), np.int64)
     matrices[0, 7, 7] = matrices[1, 8, 8] = 10
     assert set(bootstrap([matrices])[0]) == {1.0}
