@@ -27,7 +27,7 @@ from adl.cityscapes import CLASS_NAMES, LABEL_ID, prediction_path
 from adl.errors import reported
 from adl.progress import track
 from adl.runtime import ALONE, World
-from adl.scoring import Confusion, bootstrap, interval, mean
+from adl.scoring import Confusion, bootstrap, count_image, interval, mean
 
 WORST = 10
 """Overlays of the images with the lowest mIOU."""
@@ -208,7 +208,7 @@ def count(network: nn.Cell, job: Job, world: World = ALONE) -> Counts:
             called = time.perf_counter()
             maps = inference.label_maps(passes, whole, flip=job.flip)
             in_network = (time.perf_counter() - called) / len(batch)
-            matrices = [{mode: _matrix(label, m[i]) for mode, m in maps.items()} for i, label in enumerate(labels)]
+            matrices = [{mode: count_image(label, m[i]) for mode, m in maps.items()} for i, label in enumerate(labels)]
             for i, name in enumerate(names):
                 write_image(prediction_path(Path(job.predictions), name), LABEL_ID[maps[at_scale_1][i]])
             in_all = (time.perf_counter() - began) / len(batch)
@@ -232,13 +232,6 @@ def count(network: nn.Cell, job: Job, world: World = ALONE) -> Counts:
 def _usual_ms(seconds: Sequence[float]) -> float | None:
     counted = [value for value in seconds if not math.isnan(value)]
     return round(1000 * float(np.median(counted)), 1) if counted else None
-
-
-def _matrix(label: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Counts of one image; both (H, W) uint8 train ids."""
-    confusion = Confusion()
-    confusion.add(LABEL_ID[label], LABEL_ID[predicted])
-    return confusion.matrix.astype(np.uint32)
 
 
 def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from dvc.api import DVCFileSystem, all_branches, all_tags
@@ -191,7 +192,7 @@ def counts(run: Run) -> tuple[list[str], np.ndarray]:
     try:
         with files.open(_IMAGES, "rb") as file, np.load(file) as stored:
             names, matrices = stored["names"].tolist(), stored["matrices"].astype(np.int64)
-    except (OSError, DvcException, DataIndexDirError, KeyError, ValueError) as error:
+    except (OSError, DvcException, DataIndexDirError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise AdlError(
             f"{run.name}: {_IMAGES}, from which images are resampled, is not here ({error}). `dvc pull` or `dvc repro` "
             "brings it."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adl.cityscapes import CATEGORIES, CLASSES, LABELS
+from adl.cityscapes import CATEGORIES, CLASSES, LABEL_ID, LABELS
 
 _IDS = len(LABELS)
 _CLASS_IDS = np.array([label.id for label in CLASSES])
@@ -78,6 +78,13 @@ class Confusion:
         rows = self.matrix[_CLASS_IDS]
         classes = rows[:, _CLASS_IDS]
         return np.column_stack([classes, rows.sum(axis=1) - classes.sum(axis=1)])
+
+
+def count_image(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """(34, 34) uint32 counts of one image; both (H, W) uint8 train ids."""
+    confusion = Confusion()
+    confusion.add(LABEL_ID[truth], LABEL_ID[prediction])
+    return confusion.matrix.astype(np.uint32)
 
 
 def mean(values: dict[str, float | None]) -> float | None:

@@ -1,10 +1,11 @@
 """Stage `evaluate`: score the checkpoint on the val record, beside three baselines.
 
-reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord
+reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord, data/baselines.npz
 writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate, reports/speed/evaluate.json
 
 Outside DVC, --checkpoint FILE --output DIR scores any checkpoint; one without a sidecar (FILE.json) takes its
-architecture from params.yaml. device_num processes share the images.
+architecture from params.yaml. device_num processes share the images. --split train shows no baselines: they were
+fitted on it.
 
 example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output old
 """
@@ -13,13 +14,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adl import baselines, checkpoint, evaluation, params, records
+from adl import checkpoint, evaluation, params, records
 from adl.artifacts import write_json
+from adl.baselines import Scores
 from adl.cityscapes import SPLIT_SIZES, WITHHELD
 from adl.errors import AdlError
 from adl.evaluation import Job
-from adl.progress import track
-from pipeline import LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS, checkpoint_arguments, parser, run
+from pipeline import BASELINES, LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS, checkpoint_arguments, parser, run
 
 
 def main() -> None:
@@ -39,7 +40,9 @@ def main() -> None:
     report = output / "report" if output else REPORTS / "evaluate"
 
     p = params.load()
-    train, record = (records.record_path(RECORDS, name) for name in ("train", arguments.split))
+    record = records.record_path(RECORDS, arguments.split)
+    trained_pixels = records.read_manifest(records.record_path(RECORDS, "train"))["pixels"]
+    beside = Scores.load(BASELINES) if arguments.split == "val" else None
     job = Job(
         checkpoint=str(arguments.checkpoint),
         architecture=checkpoint.architecture_of(arguments.checkpoint, p).to_json(),
@@ -53,18 +56,14 @@ def main() -> None:
     )
     logs = output / "logs" if output else LOGS / "evaluate"
     result = evaluation.evaluate(job, processes=p.device_num, first_device=arguments.device_id, logs=logs)
-    manifest = records.read_manifest(train)
-    seen = track(records.read(train), manifest["images"], "fitting the baselines")
-    fitted = baselines.Baselines(seen)
-    result.baselines = baselines.score(
-        fitted, track(records.read(record, limit=p.eval_images), result.images, "scoring the baselines")
-    )
+    if beside is not None:
+        result.baselines = beside.of(result.counts.names)
     metrics = result.metrics() | {"checkpoint_epoch": checkpoint.epoch_of(arguments.checkpoint)}
     if metrics["mIOU"] is None:
         raise AdlError(
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
         )
-    evaluation.write_report(result, record, predictions, report, trained_pixels=manifest["pixels"])
+    evaluation.write_report(result, record, predictions, report, trained_pixels=trained_pixels)
     write_json((output or METRICS) / "evaluate.json", metrics)
     write_json((output or REPORTS) / "speed" / "evaluate.json", result.speed())
     print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")

@@ -24,6 +24,7 @@ EVERY_STAGE = {
     "check",
     "mindrecord@train",
     "mindrecord@val",
+    "baselines",
     "train",
     "evaluate",
     "export",
@@ -112,7 +113,7 @@ def test_other_checkpoint_needs_an_output_folder(workspace):
 @pytest.mark.slow
 def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_nothing(finished):
     assert ran((finished.parent / "repro.log").read_text()) == EVERY_STAGE
-    for stage in ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer"):
+    for stage in ("mindrecord_train", "mindrecord_val", "baselines", "train", "evaluate", "export", "infer"):
         assert json.loads((finished / f"metrics/{stage}.json").read_text())
     assert (
         "This run trained a small network on the embedded synthetic street scenes"
@@ -186,6 +187,7 @@ def test_other_files_and_splits_are_scored_outside_dvc(finished):
     command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "models/autodeeplab.ckpt", "--output", "elsewhere")
     succeeds(finished, *command)
     assert json.loads((finished / "elsewhere/evaluate.json").read_text()) == first
+    assert first["baseline"] == json.loads((finished / "metrics/baselines.json").read_text())["mIOU"]
 
     # A file with the names of 2021 and no sidecar takes its architecture from the parameters.
     stored = ms.load_checkpoint(str(finished / "models/autodeeplab.ckpt"))
@@ -197,7 +199,9 @@ def test_other_files_and_splits_are_scored_outside_dvc(finished):
 
     options = ("--split", "train", "--eval-batch-size", "3", "--output", "on-train")
     succeeds(finished, "python", "-m", "pipeline.evaluate", *options)
-    assert json.loads((finished / "on-train/evaluate.json").read_text())["images"] == 4
+    on_train = json.loads((finished / "on-train/evaluate.json").read_text())
+    assert on_train["images"] == 4
+    assert on_train["baseline"] == {}, "they were fitted on these images"
 
 
 def draw(root: Path, frames: list[tuple[str, str]], *, height: int) -> None:

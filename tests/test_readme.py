@@ -18,7 +18,7 @@ from adl.params import Params
 from tests.conftest import ROOT
 
 PAGES = ("README.md", "CONTRIBUTING.md")
-STAGES = ("check", "synthesize", "mindrecord", "train", "evaluate", "export", "infer", "report")
+STAGES = ("check", "synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
 COMMANDS = {"check-data", "recipe", "explain", "predict", "submission", "state", "stop", "table", "compare"}
 
 

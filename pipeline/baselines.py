@@ -1,0 +1,25 @@
+"""Stage `baselines`: what three predictors without a network reach on the val record, fitted on the train record.
+
+reads:  data/mindrecord
+writes: data/baselines.npz, the counts of each val image, which `evaluate` shows beside its own; metrics/baselines.json
+
+example: python -m pipeline.baselines
+"""
+
+from __future__ import annotations
+
+from adl import baselines, records, runtime
+from adl.artifacts import write_json
+from pipeline import BASELINES, METRICS, RECORDS, parser, run
+
+
+def main() -> None:
+    parser("baselines", __doc__).parse_args()
+    train, val = (records.record_path(RECORDS, split) for split in ("train", "val"))
+    scores = baselines.score(train, val, processes=runtime.cores())
+    scores.save(BASELINES)
+    write_json(METRICS / "baselines.json", scores.metrics())
+
+
+if __name__ == "__main__":
+    run(main)
