@@ -86,7 +86,6 @@ class Job:
     checkpoint: str
     architecture: dict[str, Any]
     record: str
-    predictions: str
     device_target: str
     multiscale: bool
     flip: bool
@@ -101,13 +100,17 @@ class Job:
 
 @dataclasses.dataclass
 class Evaluation:
-    """The counts of every mode, and of each baseline; `selected` is the mode that the parameters ask for."""
+    """The counts of every mode, and of each baseline; `selected` is the mode that the parameters ask for.
+
+    shown: image → (H, W) uint8 label ids in that mode, of the images that the report shows.
+    """
 
     selected: str
     counts: Counts
     device_target: str
     processes: int = 1
     baselines: dict[str, Confusion] = dataclasses.field(default_factory=dict)
+    shown: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -155,16 +158,15 @@ class Evaluation:
         }
 
 
-def evaluate(job: Job, *, processes: int, first_device: int, logs: Path) -> Evaluation:
+def evaluate(job: Job, predictions: Path, *, processes: int, first_device: int, logs: Path) -> Evaluation:
     """Predict and count the images of a record, each once, in some processes: at most one a device of this machine.
 
-    The label-id PNGs of the scale-1 mode appear in job.predictions when all are written. Ends the program with the
-    exit code of a process that fails, after it said why.
+    The label-id PNGs of the scale-1 mode appear in the folder `predictions` when all are written. Ends the program with
+    the exit code of a process that fails, after it said why.
     """
-    selected, _ = inference.modes(multiscale=job.multiscale, flip=job.flip)
-    predictions = Path(job.predictions)
-    with replacing_folder(predictions) as folder, scratch_folder(predictions.with_name("counts")) as scratch:
-        write_json(scratch / "job.json", dataclasses.asdict(job) | {"predictions": str(folder)})
+    selected, at_scale_1 = inference.modes(multiscale=job.multiscale, flip=job.flip)
+    with replacing_folder(predictions) as whole, scratch_folder(predictions.with_name("counts")) as scratch:
+        write_json(scratch / "job.json", dataclasses.asdict(job))
         launcher.check_device(first_device, job.device_target)
         if there := runtime.devices(job.device_target):
             processes = min(processes, max(1, there - first_device))
@@ -175,7 +177,12 @@ def evaluate(job: Job, *, processes: int, first_device: int, logs: Path) -> Eval
         counts = Counts.merged([Counts.load(_counts_path(scratch, rank)) for rank in group.ranks])
         if len(set(counts.names)) != len(counts.names) or len(counts.names) != job.images:
             raise RuntimeError(f"{len(counts.names)} images were evaluated, {job.images} expected, each once")
-    return Evaluation(selected, counts, job.device_target, processes)
+        evaluation = Evaluation(selected, counts, job.device_target, processes)
+        for name in _chosen(evaluation.per_image()):
+            path = prediction_path(scratch / selected, name)
+            evaluation.shown[name] = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        (scratch / at_scale_1).replace(whole)
+    return evaluation
 
 
 def main() -> None:
@@ -186,16 +193,19 @@ def main() -> None:
         network = checkpoint.restore(
             Path(job.checkpoint), Architecture.from_json(job.architecture), device_target=job.device_target, world=world
         )
-        count(network, job, world).save(_counts_path(path.parent, world.rank))
+        count(network, job, path.parent, world).save(_counts_path(path.parent, world.rank))
 
 
 def _counts_path(folder: Path, rank: int) -> Path:
     return folder / f"rank_{rank}.npz"
 
 
-def count(network: nn.Cell, job: Job, world: World = ALONE) -> Counts:
-    """Predict and count this rank's images, and write their label maps."""
-    _, at_scale_1 = inference.modes(multiscale=job.multiscale, flip=job.flip)
+def count(network: nn.Cell, job: Job, folder: Path, world: World = ALONE) -> Counts:
+    """Predict and count this rank's images, and write their label maps at scale 1 and in the selected mode.
+
+    folder: where a folder for each of these modes is filled.
+    """
+    kept = set(inference.modes(multiscale=job.multiscale, flip=job.flip))
     passes = inference.passes(network, multiscale=job.multiscale)
     found: list[tuple[str, dict[str, np.ndarray], float, float]] = []
 
@@ -210,7 +220,8 @@ def count(network: nn.Cell, job: Job, world: World = ALONE) -> Counts:
             in_network = (time.perf_counter() - called) / len(batch)
             matrices = [{mode: count_image(label, m[i]) for mode, m in maps.items()} for i, label in enumerate(labels)]
             for i, name in enumerate(names):
-                write_image(prediction_path(Path(job.predictions), name), LABEL_ID[maps[at_scale_1][i]])
+                for mode in kept:
+                    write_image(prediction_path(folder / mode, name), LABEL_ID[maps[mode][i]])
             in_all = (time.perf_counter() - began) / len(batch)
             if whole.shape not in compiled:
                 compiled.add(whole.shape)
@@ -241,9 +252,7 @@ def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
             yield batch
 
 
-def write_report(
-    evaluation: Evaluation, record: Path, predictions: Path, folder: Path, *, trained_pixels: dict[str, int]
-) -> None:
+def write_report(evaluation: Evaluation, record: Path, folder: Path, *, trained_pixels: dict[str, int]) -> None:
     """Write tables and pictures: classes, confusion, images, and overlays of the worst, the middle and the best.
 
     trained_pixels: class → pixels of the training split.
@@ -271,9 +280,8 @@ def write_report(
         images = records.read(record, limit=evaluation.images)
         for name, image, label in track(images, evaluation.images, "drawing overlays"):
             for pick in chosen.get(name, ()):
-                predicted = cv2.imread(str(prediction_path(predictions, name)), cv2.IMREAD_UNCHANGED)
-                title = f"{name}: mIOU of this image {100 * per_image[name]:.1f} %"
-                figure = figures.overlay(image[..., ::-1], LABEL_ID[label], predicted, title=title)
+                title = f"{name}: mIOU of this image {100 * per_image[name]:.1f} % ({evaluation.selected})"
+                figure = figures.overlay(image[..., ::-1], LABEL_ID[label], evaluation.shown[name], title=title)
                 figures.save(figure, target / "overlays" / f"{pick}.png")
 
 
@@ -281,7 +289,8 @@ def _chosen(per_image: dict[str, float]) -> dict[str, list[str]]:
     """Image → names of its overlays: the worst ones, the one in the middle and the best."""
     ranked = sorted(per_image, key=lambda name: (per_image[name], name))
     picks = {f"worst_{i + 1:02d}": name for i, name in enumerate(ranked[:WORST])}
-    picks |= {"median": ranked[len(ranked) // 2], "best": ranked[-1]}
+    if ranked:
+        picks |= {"median": ranked[len(ranked) // 2], "best": ranked[-1]}
     chosen: dict[str, list[str]] = {}
     for pick, name in picks.items():
         chosen.setdefault(name, []).append(pick)

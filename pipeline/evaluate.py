@@ -47,7 +47,6 @@ def main() -> None:
         checkpoint=str(arguments.checkpoint),
         architecture=checkpoint.architecture_of(arguments.checkpoint, p).to_json(),
         record=str(record),
-        predictions=str(predictions),
         device_target=p.device_target,
         multiscale=p.ms_infer,
         flip=p.eval_flip,
@@ -55,7 +54,7 @@ def main() -> None:
         batch_size=arguments.eval_batch_size,
     )
     logs = output / "logs" if output else LOGS / "evaluate"
-    result = evaluation.evaluate(job, processes=p.device_num, first_device=arguments.device_id, logs=logs)
+    result = evaluation.evaluate(job, predictions, processes=p.device_num, first_device=arguments.device_id, logs=logs)
     if beside is not None:
         result.baselines = beside.of(result.counts.names)
     metrics = result.metrics() | {"checkpoint_epoch": checkpoint.epoch_of(arguments.checkpoint)}
@@ -63,7 +62,7 @@ def main() -> None:
         raise AdlError(
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
         )
-    evaluation.write_report(result, record, predictions, report, trained_pixels=trained_pixels)
+    evaluation.write_report(result, record, report, trained_pixels=trained_pixels)
     write_json((output or METRICS) / "evaluate.json", metrics)
     write_json((output or REPORTS) / "speed" / "evaluate.json", result.speed())
     print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from mindspore import Tensor
 
-from adl import checkpoint, cityscapes, deployment, evaluation, export, network
+from adl import checkpoint, cityscapes, deployment, evaluation, export, figures, network
 from adl.cityscapes import CATEGORIES, CLASS_NAMES, layout
 from adl.errors import AdlError
 from adl.runtime import ALONE, World
@@ -57,8 +57,8 @@ def score(net, tiny, folder, tmp_path):
             "record": str(folder / "cityscapes_val.mindrecord"),
             "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
         }  # fmt: skip
-        job = evaluation.Job(architecture=tiny.to_json(), predictions=str(predictions), **(settings | changes))
-        return evaluation.evaluate(job, processes=processes, first_device=0, logs=tmp_path / "logs")
+        job = evaluation.Job(architecture=tiny.to_json(), **(settings | changes))
+        return evaluation.evaluate(job, predictions, processes=processes, first_device=0, logs=tmp_path / "logs")
 
     return run
 
@@ -168,7 +168,6 @@ def test_report_has_its_pictures_and_tables(score, folder, tmp_path):
     evaluation.write_report(
         first,
         folder / "cityscapes_val.mindrecord",
-        tmp_path / "p",
         tmp_path / "report",
         trained_pixels=dict.fromkeys(CLASS_NAMES, 5),
     )
@@ -184,6 +183,52 @@ def test_report_has_its_pictures_and_tables(score, folder, tmp_path):
     with np.load(tmp_path / "report/images.npz") as stored:
         assert stored["names"].tolist() == first.counts.names
         np.testing.assert_array_equal(stored["matrices"], first.counts.matrices["flip"])
+
+
+@pytest.mark.parametrize(("multiscale", "flip"), [(True, True), (False, True)])
+def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_colours(
+    folder, raw, tmp_path, monkeypatch, multiscale, flip
+):
+    record = folder / "cityscapes_val.mindrecord"
+    job = evaluation.Job("", {}, str(record), "CPU", multiscale, flip, None, 1)
+    modes = {"flip": 0, "multiscale_flip": 1} if multiscale else {"flip": 0}
+
+    def label_maps(passes, images, *, flip):
+        return {mode: (images[..., 0] // 16 + shift) % 19 for mode, shift in modes.items()}
+
+    def counted(self, command, group):
+        scratch = Path(command[-1]).parent
+        evaluation.count(None, job, scratch).save(scratch / "rank_0.npz")
+        return 0
+
+    monkeypatch.setattr(evaluation.inference, "passes", lambda network, *, multiscale: {})
+    monkeypatch.setattr(evaluation.inference, "label_maps", label_maps)
+    monkeypatch.setattr(evaluation.launcher.Launcher, "run", counted)
+    result = evaluation.evaluate(job, tmp_path / "p", processes=1, first_device=0, logs=tmp_path / "logs")
+    drawn = {}
+
+    def overlay(image, truth, prediction, *, title):
+        drawn[title.split(":")[0]] = (image, truth, prediction, title)
+        return figures.plt.figure(figsize=(1, 1))
+
+    monkeypatch.setattr(figures, "overlay", overlay)
+    evaluation.write_report(result, record, tmp_path / "report", trained_pixels=dict.fromkeys(CLASS_NAMES, 5))
+    at_scale_1 = result.counts.matrices["flip"]
+    differ = 0
+    for place, frame in enumerate(layout.frames(raw, "val")):
+        image, truth, shown, title = drawn[frame.name]
+        np.testing.assert_array_equal(image, cv2.cvtColor(cv2.imread(str(frame.image)), cv2.COLOR_BGR2RGB))
+        of_title, at_1 = Confusion(), Confusion()
+        of_title.add(truth, shown)
+        np.testing.assert_array_equal(of_title.matrix, result.counts.matrices[result.selected][place])
+        assert f"{100 * of_title.mean_iou():.1f} % ({result.selected})" in title
+        # What `infer` is compared with stays at scale 1.
+        written = cv2.imread(str(cityscapes.prediction_path(tmp_path / "p", frame.name)), cv2.IMREAD_UNCHANGED)
+        at_1.add(truth, written)
+        np.testing.assert_array_equal(at_1.matrix, at_scale_1[place])
+        differ += (shown != written).any()
+    assert bool(differ) == multiscale
+    assert not list(tmp_path.glob(".partial*"))
 
 
 @pytest.mark.slow
@@ -209,8 +254,8 @@ def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path):
     record = str(folder / "cityscapes_val.mindrecord")
 
     def counted(batch_size: int, world=ALONE) -> evaluation.Counts:
-        job = evaluation.Job("", {}, record, str(tmp_path / "p"), "CPU", False, False, None, batch_size)
-        return evaluation.count(net, job, world)
+        job = evaluation.Job("", {}, record, "CPU", False, False, None, batch_size)
+        return evaluation.count(net, job, tmp_path, world)
 
     one, three = counted(1), counted(3)  # 4 images: the second batch is filled up
     np.testing.assert_array_equal(one.matrices["single"], three.matrices["single"])

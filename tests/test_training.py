@@ -154,8 +154,8 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(set
         Architecture.from_sidecar(tmp_path / "plain/result/autodeeplab.ckpt.json"),
         device_target="CPU",
     )
-    job = evaluation.Job("", {}, str(record), str(tmp_path / "p"), "CPU", False, False, limit=None, batch_size=1)
-    scored = evaluation.Evaluation("single", evaluation.count(net, job), "CPU")
+    job = evaluation.Job("", {}, str(record), "CPU", False, False, limit=None, batch_size=1)
+    scored = evaluation.Evaluation("single", evaluation.count(net, job, tmp_path), "CPU")
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
 
 
