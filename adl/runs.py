@@ -30,6 +30,8 @@ from adl.scoring import Confusion
 WORKSPACE = "workspace"
 IRRELEVANT = ("seed", "eval_epochs", "data_path")
 """Parameters in which two runs of one group may differ: the seed, how often they were watched, where the data lay."""
+MODE = ("ms_infer", "eval_flip")
+"""Parameters that select what is averaged for a score; the published ones are at scale 1, with mirror."""
 NO_WORKSPACE = "this folder is no DVC workspace: run this in the project's folder."
 _METRICS, _IMAGES = "metrics/evaluate.json", "reports/evaluate/images.npz"
 _MODEL = "models/autodeeplab.ckpt"
@@ -77,8 +79,9 @@ class Run:
         return next((name for name in quoted.RUNS if self.follows(name)), None)
 
     def follows(self, recipe: str) -> bool:
-        """Did it have a recipe's values? On which devices does not count."""
-        wanted = recipes.load(recipe, {}).model_dump(include={*TRAINING} - {*IRRELEVANT, *recipes.MACHINE})
+        """Was it trained as a recipe says, and scored in its mode? On which devices does not count."""
+        counts = {*TRAINING, *MODE} - {*IRRELEVANT, *recipes.MACHINE}
+        wanted = recipes.load(recipe, {}).model_dump(include=counts)
         # A run from before a parameter existed had what the parameter is shipped with.
         return all(self.params.get(name, value) == value for name, value in wanted.items())
 

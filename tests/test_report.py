@@ -90,7 +90,7 @@ def test_accuracy_has_the_quoted_runs_marked_and_this_one_measured(files):
     ]
     assert [row[9] for row in cells[2:5]] == ["42 h (quoted)", "82 h (quoted)", "125 h (quoted)"]
     assert next(row for row in cells if row[0] == "1,200 steps") == [
-        "1,200 steps", "15", "0.995", "synthetic scenes, val", "", "", "**47.86**", "45.10 to 50.20",
+        "1,200 steps", "15", "0.995", "synthetic scenes, val, `flip`", "", "", "**47.86**", "45.10 to 50.20",
         "47.10 ± 0.66 (n = 3)", "12 min 34 s",
     ]  # fmt: skip
 

@@ -83,6 +83,16 @@ def test_stage_replaces_the_shell_by_its_module(stage):
     assert stages()[stage]["cmd"].startswith(f"exec python -m pipeline.{stage}")
 
 
+def test_baselines_follow_from_the_records_alone_and_are_not_fitted_by_evaluate():
+    of = stages()
+    assert "params" not in of["baselines"]
+    made = set(of["mindrecord"]["outs"])
+    of_records = {d.replace(split, "${item}") for d in of["baselines"]["deps"] for split in ("train", "val")}
+    assert made <= of_records
+    assert not [d for d in of["evaluate"]["deps"] if "cityscapes_train.mindrecord" in d]
+    assert set(of["baselines"]["outs"]) <= set(of["evaluate"]["deps"])
+
+
 def test_train_depends_on_every_parameter_that_changes_the_model():
     assert set(stages()["train"]["params"]) == set(TRAINING)
 
