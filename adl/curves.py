@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -25,11 +27,13 @@ class Curves:
         if self.live is not None:
             self.live.end()
 
-    def log(self, row: dict[str, float]) -> None:
-        self.rows.append(row)
+    def log(self, row: Mapping[str, float | None]) -> None:
+        """What is not finite, as the mean loss where one overflowed, is a gap."""
+        finite = {name: value for name, value in row.items() if value is not None and math.isfinite(value)}
+        self.rows.append(finite)
         if self.live is not None:
-            self.live.step = int(row["epoch"])
-            for name, value in row.items():
+            self.live.step = int(finite["epoch"])
+            for name, value in finite.items():
                 if name != "epoch":
                     self.live.log_metric(name, value)
             self.live.next_step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -174,10 +175,10 @@ def confusion_matrix(counts: np.ndarray) -> Figure:
 
 
 def learning_curves(history: list[dict[str, float]]) -> Figure:
-    """Loss and learning rate after each epoch."""
+    """Loss and learning rate after each epoch; a row may lack its loss."""
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 5.5), sharex=True, layout="constrained")
     epochs = [row["epoch"] for row in history]
-    top.plot(epochs, [row["loss"] for row in history], marker="o", markersize=3, color=BAR)
+    top.plot(epochs, [row.get("loss", math.nan) for row in history], marker="o", markersize=3, color=BAR)
     top.set(ylabel="mean loss", title="Learning curves")
     validated = [row for row in history if "val_mIOU" in row]
     if validated:

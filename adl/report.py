@@ -188,12 +188,8 @@ def _accuracy(results: Results) -> str:
         )
     if results.recipe is None:
         steps = f"{trained['steps']:,} steps" if trained else NOTHING
-        about = (
-            steps,
-            results.params["epochs"],
-            results.params["bn_momentum"],
-            f"{results.data}, val, `{results.mode}`",
-        )
+        scored_on = f"{results.data}, val, `{results.mode}`"
+        about = (steps, results.params["epochs"], results.params["bn_momentum"], scored_on)
         rows.append((*about, "", "", *measured, _seconds(time)))
     return _table(rows, headers)
 
@@ -228,10 +224,16 @@ def _training(results: Results) -> dict[str, str]:
         "Outputs": "probability",
         "Speed": f"{speed['ms_per_step']} ms/step, {speed['samples_per_second']} images/s" if speed else NOTHING,
         "Total time": _seconds(speed.get("total_seconds")),
-        "Compilation": _seconds(speed.get("compile_seconds")),
+        "Compilation": _compilation(speed),
         "Peak memory": f"{speed['peak_memory_mb']:,} MB" if speed else NOTHING,
         "Checkpoint": f"{results.checkpoint_bytes / 1e6:.2f} MB" if results.checkpoint_bytes else NOTHING,
     }
+
+
+def _compilation(speed: Mapping[str, Any]) -> str:
+    """What the first step took longer than the others, if there were any."""
+    seconds = speed.get("compile_seconds")
+    return "–, for there was one step" if speed and seconds is None else _seconds(seconds)
 
 
 def _inference(results: Results) -> dict[str, str]:
@@ -239,17 +241,20 @@ def _inference(results: Results) -> dict[str, str]:
     if not file and not scored:
         return {}
     mirrored = " with its mirror image" if results.params["eval_flip"] else ""
-    network, processes = scored.get("network_ms_per_image"), scored.get("processes", 1)
     return {
         "Resource": _resource(file or scored),
         "MindSpore": (file or scored).get("mindspore", NOTHING),
         "Dataset": f"{results.data}, val",
         "Speed": f"{file['ms_per_image']} ms/image{mirrored}, exported file" if file else NOTHING,
-        "Speed of `evaluate`": f"{scored['ms_per_image']} ms/image, {network} in the network, {processes} "
-        f"process{'es' if processes > 1 else ''}"
-        if scored
-        else NOTHING,
+        "Speed of `evaluate`": _evaluation_speed(scored) if scored else NOTHING,
     }
+
+
+def _evaluation_speed(speed: Mapping[str, Any]) -> str:
+    processes = f"{speed['processes']} process{'es' if speed['processes'] > 1 else ''}"
+    if speed["ms_per_image"] is None:
+        return f"–, {processes}: every image waited for a compilation"
+    return f"{speed['ms_per_image']} ms/image, {speed['network_ms_per_image']} in the network, {processes}"
 
 
 def _resource(speed: Mapping[str, Any]) -> str:

@@ -260,6 +260,7 @@ def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path):
     one, three = counted(1), counted(3)  # 4 images: the second batch is filled up
     np.testing.assert_array_equal(one.matrices["single"], three.matrices["single"])
     assert one.names == three.names
+    assert one.matrices.keys() == {"single"}, "the mirror was not asked for"
     # More processes than images: some find nothing to do.
     parts = [counted(1, World(rank, 5)) for rank in range(5)]
     assert [len(part.names) for part in parts] == [1, 1, 1, 1, 0]

@@ -129,6 +129,17 @@ def test_performance_tables_have_quoted_and_measured_apart(files):
     assert "this run (measured)" in training
 
 
+def test_time_that_nobody_could_measure_is_no_number(files):
+    """Where each process saw one image, or the training took one step, all was compilation."""
+    for stage, names in {"evaluate": ("ms_per_image", "network_ms_per_image"), "train": ("compile_seconds",)}.items():
+        path = files / f"reports/speed/{stage}.json"
+        path.write_text(json.dumps(SPEED | dict.fromkeys(names)))
+    training, inference = (section(text(files), f"{kind} performance") for kind in ("Training", "Inference"))
+    assert "–, 1 process: every image waited for a compilation" in inference
+    assert re.search(r"\| Compilation +\| +\| –, for there was one step", training)
+    assert "None" not in training + inference
+
+
 def test_classes_are_sorted_and_an_absent_one_is_last(files):
     rows = re.findall(r"^\| ([a-z ]+?) +\| ([\d.]+|–) +\|$", section(text(files), "Classes"), re.MULTILINE)[:19]
     values = [float(value) for _, value in rows if value != "–"]
@@ -157,6 +168,15 @@ def test_partial_evaluations_say_so(files):
     assert "embedded synthetic" not in text(files, data_path="/data/cs")
 
 
+MEASURED = {
+    "train": ("1,200 steps", "2,412,432 trainable parameters", "412.5 ms/step", "12 min 34 s"),
+    "evaluate": ("**47.86**", "45.10 to 50.20", "| 61.50 |", "87.6 in the network", "colour look-up"),
+    "export": ("1e-07",),
+    "infer": ("98.7 ms/image with its mirror image", "99.9999 %"),
+}
+"""What the report says of a stage, and of no other."""
+
+
 @pytest.mark.parametrize("stage", [*report.STAGES, "nothing"])
 def test_missing_metric_is_named_and_the_rest_stands(files, stage):
     if stage == "nothing":
@@ -168,7 +188,9 @@ def test_missing_metric_is_named_and_the_rest_stands(files, stage):
         (files / f"metrics/{stage}.json").unlink()
         (files / f"reports/speed/{stage}.json").unlink(missing_ok=True)
         whole = text(files)
-    assert "589.757 ms/step" in whole
+    for other, words in MEASURED.items():
+        stands = other != stage and stage != "nothing"
+        assert [word for word in words if (word in whole) != stands] == [], other
     if stage in ("train", "evaluate", "nothing"):
         assert report.NOTHING in whole
     assert "not drawn yet" in page.web_page(report.blocks(results(files), files / "reports"))

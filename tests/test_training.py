@@ -332,6 +332,21 @@ def test_start_epoch_at_the_end_copies_the_weights(settings, record, tmp_path):
         np.testing.assert_array_equal(first[name].asnumpy(), copy[name].asnumpy())
 
 
+def test_learning_rate_is_that_of_the_parameters(settings, record, tmp_path, tiny):
+    def rates(**changes):
+        values = {"epochs": 10, "base_lr": 0.2, "warmup_start_lr": 0.06, "warmup_iters": 3} | changes
+        p = params.load(ROOT / "params.yaml", **(settings | values))
+        plan = training.Plan.of(p, read_manifest(record))
+        loop = training.Loop(network.build(tiny), p, plan, record, State(tmp_path), ALONE, bool, None, lambda: None)
+        return loop.learning_rates
+
+    found = rates(min_lr=0.05)
+    assert len(found) == 20
+    assert found[[0, 3, -1]].tolist() == [0.06, 0.2, 0.05]
+    assert found.min() == 0.05
+    assert rates()[-1] < 0.05
+
+
 def test_too_long_a_warmup_is_refused_before_compilation(settings, record, tmp_path, capsys):
     with pytest.raises(AdlError, match="warmup_iters is 4, but the whole run has 4 steps"):
         run(settings, record, tmp_path / "a", warmup_iters=4)

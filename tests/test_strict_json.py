@@ -1,0 +1,54 @@
+"""What is written as JSON is JSON: it has neither NaN nor an infinity, which Python would write and others refuse."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adl import params, training
+from adl.artifacts import write_json
+from adl.state import State
+from pipeline.train import put_in_place
+from tests.conftest import ROOT
+
+
+def strict(path: Path) -> Any:
+    def refuse(word: str) -> None:
+        raise ValueError(f"{path}: {word}")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_what_is_not_finite_is_null(tmp_path):
+    content = {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (np.float64("-inf"), 2, "NaN", None, True)}}
+    write_json(tmp_path / "x.json", content)
+    assert strict(tmp_path / "x.json") == {"a": None, "b": [1.5, None], "c": {"d": [None, 2, "NaN", None, True]}}
+
+
+def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monkeypatch):
+    rates = {"learning_rate": 0.1}
+    loop = types.SimpleNamespace(
+        check_finite=lambda: None, parameters={}, sidecar=lambda path, *, epoch: write_json(Path(f"{path}.json"), {}),
+        intermediate=list, plan=types.SimpleNamespace(first_step=0, images=4), step=5, skipped=1,
+        speed=lambda: {"ms_per_step": float("nan")},
+        history=[{"epoch": 1, "loss": 2.0, **rates}, {"epoch": 2, "loss": float("inf"), **rates}],
+    )  # fmt: skip
+    monkeypatch.setattr(training.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights"))
+    state = State(tmp_path / "state")
+    training._write_result(state, params.load(ROOT / "params.yaml"), loop)
+    put_in_place(state)
+    files = [path for path in tmp_path.rglob("*.json") if path.stat().st_size]
+    assert {str(path.relative_to(tmp_path)) for path in files} >= {
+        "state/result/history.json", "metrics/train.json", "reports/train/metrics.json", "reports/speed/train.json",
+    }  # fmt: skip
+    for path in files:
+        strict(path)
+    assert strict(tmp_path / "metrics/train.json")["loss"] is None
+    assert [row["loss"] for row in strict(tmp_path / "state/result/history.json")] == [2.0, None]
+    curve = (tmp_path / "reports/train/plots/metrics/loss.tsv").read_text().splitlines()
+    assert [line.split("\t") for line in curve] == [["step", "loss"], ["1", "2.0"]]
+    assert (tmp_path / "reports/train/curves.png").exists()

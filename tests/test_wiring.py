@@ -1,0 +1,74 @@
+"""Parameters reach what they are named for: from params.yaml, through a stage, to the call that uses them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from adl.baselines import Scores
+from adl.params import load
+from pipeline import evaluate, infer
+from tests.conftest import ROOT, TINY
+
+
+class Called(Exception):  # noqa: N818 (no error)
+    """Ends a stage where its work would begin."""
+
+
+def stage_with(monkeypatch, stage, place, name, arguments=(), **values) -> tuple[tuple, dict]:
+    """How a stage calls the function `name` of `place`, with these parameters."""
+    p = load(ROOT / "params.yaml", **values)
+    monkeypatch.setattr(stage.params, "load", lambda: p)
+    monkeypatch.setattr(sys, "argv", [stage.__name__, *arguments])
+    given = []
+
+    def called(*positional, **named):
+        given.append((positional, named))
+        raise Called
+
+    monkeypatch.setattr(place, name, called)
+    with pytest.raises(Called):
+        stage.main()
+    return given[0]
+
+
+@pytest.fixture
+def job_of(monkeypatch):
+    monkeypatch.setattr(evaluate.records, "read_manifest", lambda record: {"pixels": {}})
+    monkeypatch.setattr(evaluate.checkpoint, "architecture_of", lambda path, p: TINY)
+    monkeypatch.setattr(evaluate.Scores, "load", lambda path: Scores([], {}))
+
+    def job(*arguments, **values):
+        return stage_with(monkeypatch, evaluate, evaluate.evaluation, "evaluate", arguments, **values)
+
+    return job
+
+
+@pytest.mark.parametrize("ms_infer", [True, False])
+@pytest.mark.parametrize("eval_flip", [True, False])
+def test_mode_of_the_evaluation_is_that_of_the_parameters(job_of, ms_infer, eval_flip):
+    (job, _), _ = job_of(ms_infer=ms_infer, eval_flip=eval_flip)
+    assert (job.multiscale, job.flip) == (ms_infer, eval_flip)
+
+
+def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were_asked_for(job_of):
+    (job, predictions), named = job_of(eval_images=7, device_num=2, parallel=True)
+    assert (job.limit, named["processes"], job.batch_size, named["first_device"]) == (7, 2, 1, 0)
+    assert job.record == "data/mindrecord/cityscapes_val.mindrecord"
+    assert predictions == Path("data/predictions/evaluate")
+    arguments = ("--split", "train", "--output", "o", "--eval-batch-size", "3", "--device-id", "5")
+    (job, predictions), named = job_of(*arguments)
+    assert (job.limit, named["processes"], job.batch_size, named["first_device"]) == (None, 1, 3, 5)
+    assert job.record == "data/mindrecord/cityscapes_train.mindrecord"
+    assert predictions == Path("o/predictions")
+
+
+@pytest.mark.parametrize("eval_flip", [True, False])
+def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, eval_flip):
+    monkeypatch.setattr(infer.layout, "frames", lambda root, split: [(root, split, n) for n in range(9)])
+    values = {"eval_flip": eval_flip, "eval_images": 2, "data_path": "somewhere"}
+    (_, frames), named = stage_with(monkeypatch, infer, infer.deployment, "infer", **values)
+    assert frames == [("somewhere", "val", 0), ("somewhere", "val", 1)]
+    assert named["flip"] == eval_flip
