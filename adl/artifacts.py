@@ -97,8 +97,7 @@ def remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text)
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -119,13 +118,28 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
-    """image: (H, W) or (H, W, 3) uint8, RGB."""
+    """Write a PNG. image: (H, W) or (H, W, 3) uint8, RGB."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    with replacing(path) as temporary:
-        if not cv2.imwrite(str(temporary), image):
-            raise OSError(f"{path}: could not be written")
+    # Encoded in memory: OpenCV's own writing crashes at names that are not UTF-8, and hides that a disk is full.
+    write_bytes(path, cv2.imencode(".png", image)[1].tobytes())
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The pixels of a PNG as they are stored, BGR. Raises AdlError if the file is missing or damaged."""
+    try:
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    except (FileNotFoundError, cv2.error):
+        image = None
+    if image is None:
+        raise AdlError(f"{path}: is missing or damaged.")
+    return image
 
 
 def sidecar_path(path: Path) -> Path:

@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from adl import inference, runtime
-from adl.artifacts import percent, replacing_folder, sidecar_path, write_image
+from adl.artifacts import percent, read_image, replacing_folder, sidecar_path, write_image
 from adl.cityscapes import LABEL_ID, Frame, files, prediction_path
 from adl.errors import AdlError
 from adl.progress import track
@@ -66,8 +65,7 @@ def infer(
 
 
 def _reference(folder: Path, name: str) -> np.ndarray:
-    path = prediction_path(folder, name)
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise AdlError(f"{path}: missing; the stage evaluate writes it (`dvc repro evaluate`).")
-    return image
+    try:
+        return read_image(prediction_path(folder, name))
+    except AdlError as error:
+        raise AdlError(f"{error} The stage evaluate writes it (`dvc repro evaluate`).") from None

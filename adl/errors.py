@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import sys
 from collections.abc import Iterator
 
@@ -27,6 +28,10 @@ def reported() -> Iterator[None]:
 
     A fault that the user can mend is an AdlError, a full disk, or a place that may not be read or written.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A letter that the terminal's locale lacks, or a name that is not UTF-8, must not end the program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except AdlError as error:

@@ -15,14 +15,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from mindspore import nn
 
 from adl import checkpoint, figures, inference, launcher, records, runtime
 from adl.architecture import Architecture
-from adl.artifacts import percent, replacing, replacing_folder, scratch_folder, write_csv, write_image, write_json
+from adl.artifacts import (
+    percent,
+    read_image,
+    replacing,
+    replacing_folder,
+    scratch_folder,
+    write_csv,
+    write_image,
+    write_json,
+)
 from adl.cityscapes import CLASS_NAMES, LABEL_ID, prediction_path
 from adl.errors import reported
 from adl.progress import track
@@ -179,8 +187,7 @@ def evaluate(job: Job, predictions: Path, *, processes: int, first_device: int, 
             raise RuntimeError(f"{len(counts.names)} images were evaluated, {job.images} expected, each once")
         evaluation = Evaluation(selected, counts, job.device_target, processes)
         for name in _chosen(evaluation.per_image()):
-            path = prediction_path(scratch / selected, name)
-            evaluation.shown[name] = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            evaluation.shown[name] = read_image(prediction_path(scratch / selected, name))
         (scratch / at_scale_1).replace(whole)
     return evaluation
 

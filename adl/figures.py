@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from adl.artifacts import replacing
+from adl.artifacts import replacing, write_bytes
 from adl.cityscapes import CLASS_NAMES, CLASSES, COLOURS, TRAIN_ID
 
 ERROR = np.array((213, 94, 0), np.uint8)  # vermilion: told apart from grey by every kind of colour vision
@@ -34,13 +34,12 @@ def save(figure: Figure, path: Path, *, dpi: int = 100) -> None:
 
 def preview(picture: Path, target: Path, *, most_bytes: int = 500_000) -> None:
     """Copy a picture, as much smaller as its size in bytes asks for."""
-    image = cv2.imread(str(picture))
     content = picture.read_bytes()
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     while len(content) > most_bytes:
         image = cv2.resize(image, None, fx=0.85, fy=0.85, interpolation=cv2.INTER_AREA)
         content = cv2.imencode(".png", image)[1].tobytes()
-    with replacing(target) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(target, content)
 
 
 def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from adl import checkpoint, inference, runtime
 from adl.architecture import Architecture
@@ -15,14 +14,6 @@ from adl.artifacts import sidecar_path
 from adl.cityscapes import LABEL_ID
 from adl.errors import AdlError
 from adl.params import SMALLEST_SIDE, Params
-from adl.progress import track
-
-Image.MAX_IMAGE_PIXELS = 1 << 29
-"""Pillow refuses what states more than twice as many, 2^30."""
-
-OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
-"""What `adl predict` writes for an image, and does not take for one: label ids, palette, both in one."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class Predictor:
@@ -115,49 +106,3 @@ def _enlarged_argmax(probabilities: np.ndarray, size: tuple[int, int]) -> np.nda
         best[better] = enlarged[better]
         labels[better] = train_id
     return labels
-
-
-def find_images(path: Path) -> list[Path]:
-    """The image itself, or every image below a folder, sorted. Raises AdlError where there is none."""
-    if path.is_dir():
-        there = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.endswith(OUTPUTS))
-        found = sorted(p for p in there if p.is_file())
-        if not found:
-            raise AdlError(f"{path}: holds no image ({', '.join(SUFFIXES)}).")
-    elif path.exists():
-        found = [path]
-    else:
-        raise AdlError(f"{path}: no such image or folder.")
-    return found
-
-
-def check_images(paths: list[Path]) -> None:
-    """Decode every image. Raises AdlError with each that cannot be, before anything is predicted."""
-    faults = []
-    for path in track(paths, len(paths), "checking"):
-        try:
-            read_image(path)
-        except AdlError as error:
-            faults.append(str(error))
-    if faults:
-        raise AdlError("\n".join(faults))
-
-
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, upright as its EXIF orientation says; grey, alpha, palettes and 16 bits are converted."""
-    try:
-        with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture)
-        if upright.mode.startswith("I;16"):
-            return cv2.cvtColor((np.asarray(upright) >> 8).astype(np.uint8), cv2.COLOR_GRAY2BGR)
-        if upright.mode in ("I", "F"):
-            raise AdlError(f"{path}: has pixels of 32 bits; 8 or 16 are wanted.")
-        return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
-    except UnidentifiedImageError:
-        raise AdlError(f"{path}: not an image that can be read.") from None
-    except Image.DecompressionBombError:
-        raise AdlError(f"{path}: states more pixels than can be read.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
-        raise AdlError(f"{path}: the image is damaged ({error}).") from None

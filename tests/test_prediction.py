@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import shutil
 import struct
 import zipfile
@@ -17,11 +18,25 @@ from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as offic
 from mindspore import Tensor
 from PIL import Image
 
-from adl import checkpoint, cityscapes, commands, export, network, prediction, runtime, submission
+from adl import (
+    checkpoint,
+    cityscapes,
+    commands,
+    export,
+    network,
+    params,
+    photographs,
+    prediction,
+    runtime,
+    submission,
+    videos,
+)
 from adl.artifacts import sidecar_path, write_json
-from adl.cityscapes import COLOURS, LABEL_ID, LABELS
+from adl.cityscapes import COLOURS, LABEL_ID, LABELS, layout
+from adl.commands import submission as submission_command
 from adl.errors import AdlError
-from tests.conftest import TINY
+from adl.videos import Video
+from tests.conftest import ROOT, TINY
 from tests.data import write_record, write_scenes
 
 
@@ -136,7 +151,7 @@ def test_every_exif_orientation_of_every_format_is_read_upright(tmp_path, suffix
     exif[0x0112] = orientation
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(np.ascontiguousarray(lying)).save(path, quality=100, exif=exif)
-    found = prediction.read_image(path)[..., ::-1]
+    found = photographs.read(path).pixels[..., ::-1]
     assert found.shape == upright.shape
     assert np.abs(found.astype(int) - upright).mean() < 4
 
@@ -150,12 +165,12 @@ def test_other_kinds_of_pixels_are_converted(tmp_path):
     cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([three, np.full_like(values, 9)]))
     Image.fromarray(three).quantize(256).save(tmp_path / "palette.png")
     for path in tmp_path.glob("*.png"):
-        found = prediction.read_image(path)
+        found = photographs.read(path).pixels
         assert found.dtype == np.uint8
         assert np.abs(found.astype(int) - three).max() <= (2 if path.stem == "palette" else 0), path
     Image.fromarray(values.astype(np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(AdlError, match=r"float\.tif: has pixels of 32 bits"):
-        prediction.read_image(tmp_path / "float.tif")
+        photographs.read(tmp_path / "float.tif")
 
 
 def test_options_do_what_they_say(models, photograph, tmp_path):
@@ -227,11 +242,30 @@ def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
         cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
     (tmp_path / "in" / "notes.txt").write_text("no image")
     predict(tmp_path / "in", "--model", models / "m.ckpt", "--output", tmp_path / "out")
-    assert prediction.find_images(tmp_path) == [tmp_path / "in/b.png", tmp_path / "in/sub/a.JPG"]
+    assert photographs.find([tmp_path]).images == [tmp_path / "in/b.png", tmp_path / "in/sub/a.JPG"]
     assert {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_labelIds.png")} == {
         "b_labelIds.png",
         "sub/a_labelIds.png",
     }
+
+
+def test_several_images_a_folder_and_a_video_are_labelled_at_once(models, photograph, tmp_path, capsys):
+    odd = os.fsdecode(b"Stra\xdfe.png")
+    cv2.imwrite(str(tmp_path / "a.png"), photograph(40, 40))
+    (tmp_path / "in").mkdir()
+    shutil.copy(tmp_path / "a.png", tmp_path / "in" / odd)
+    (tmp_path / "in/notes.txt").write_text("no image")
+    videos.write(tmp_path / "clip.mp4", [photograph(64, 128) for _ in range(3)], rate=10)
+    inputs = (tmp_path / "a.png", tmp_path / "in", tmp_path / "clip.mp4")
+    predict(*inputs, "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    stem = odd.removesuffix(".png")
+    kinds = ("labelIds", "color", "overlay")
+    names = {f"{name}_{kind}.png" for name in ("a", stem) for kind in kinds}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "clip_overlay.mp4"}
+    assert len(list(Video.open(tmp_path / "out/clip_overlay.mp4"))) == 3
+    printed = capsys.readouterr().out
+    assert "left out: 1 file (notes.txt)" in printed
+    assert "3 images and videos labelled" in printed
 
 
 @pytest.mark.parametrize(
@@ -341,9 +375,30 @@ def test_interrupted_submission_goes_on_and_gives_the_same_zip(submit, tmp_path,
     before = maps[0].stat().st_mtime_ns
     capsys.readouterr()
     submit("--partial", "--output", tmp_path / "two.zip")
-    assert "2 of 3 label maps are there already" in capsys.readouterr().out
+    assert "2 of 3 label maps were made before" in capsys.readouterr().out
     assert maps[0].stat().st_mtime_ns == before
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_maps_of_other_images_of_the_same_names_are_not_taken(submit, models, scenes, tmp_path, capsys):
+    submit("--partial", "--output", tmp_path / "one.zip")
+    shutil.copytree(scenes / "leftImg8bit", tmp_path / "other/leftImg8bit")
+    for path in (tmp_path / "other").rglob("*.png"):
+        cv2.imwrite(str(path), cv2.imread(str(path))[::-1])
+    model = ("--model", str(models / "m.ckpt"))
+    commands.main(["submission", str(tmp_path / "other"), *model, "--partial", "--output", str(tmp_path / "two.zip")])
+    assert "were made before" not in capsys.readouterr().out
+    assert (tmp_path / "one.zip").read_bytes() != (tmp_path / "two.zip").read_bytes()
+
+
+def test_maps_of_a_2021_file_belong_to_the_parameters_that_stand_for_its_sidecar(scenes, models):
+    frames = layout.unlabelled(scenes, "test").frames
+    p = params.load(ROOT / "params.yaml")
+    keys = [
+        submission_command._key(models / "m.ckpt", p.model_copy(update={"bn_eps": e}), frames) for e in (1e-5, 1e-3)
+    ]
+    assert keys[0] != keys[1]
+    assert submission_command._key(models / "m.ckpt", None, frames) not in keys
 
 
 def test_incomplete_test_split_is_refused_with_both_numbers(submit, tmp_path, capsys):

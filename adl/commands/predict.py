@@ -20,10 +20,11 @@ LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
 MODEL = Path("models/autodeeplab.ckpt")
 OUTPUT = Path("data/predictions/predict")
-DESCRIPTION = """label any photograph, or every one in a folder, with a trained model
+DESCRIPTION = """label photographs, every one in a folder, or a video, with a trained model
 
-reads:  images of any size (EXIF orientation respected), a checkpoint or a MINDIR with its sidecar (FILE.json)
-writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both in one)"""
+reads:  images of any size (EXIF orientation respected), videos, a checkpoint or a MINDIR with its sidecar (FILE.json)
+writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both in one);
+        for each video <name>_overlay.mp4, frame by frame"""
 
 
 def add(subcommands: Any) -> None:
@@ -34,7 +35,7 @@ def add(subcommands: Any) -> None:
         description=DESCRIPTION,
         example="adl predict photo.jpg --model models/autodeeplab.mindir --output labelled",
     )
-    command.add_argument("images", type=Path, metavar="IMAGE|FOLDER")
+    command.add_argument("paths", type=Path, nargs="+", metavar="IMAGE|FOLDER|VIDEO")
     add_model_arguments(command)
     command.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results; default: %(default)s")
     command.add_argument(
@@ -60,7 +61,9 @@ def params_for(model: Path) -> params.Params | None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl import prediction
+    from adl import photographs, prediction
+    from adl import videos as videos_module
+    from adl.videos import Video
 
     longest = LONGEST_SIDE if arguments.longest_side is None else arguments.longest_side
     if longest < params.SMALLEST_SIDE:
@@ -68,31 +71,53 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.longest_side is not None and arguments.model.suffix == ".mindir":
         raise AdlError("--longest-side: a MINDIR takes one size, to which every image is scaled; name a checkpoint.")
     check_output(arguments.output, folder=True)
-    images = prediction.find_images(arguments.images)
-    outputs = _outputs(arguments.images, images, arguments.output)
-    prediction.check_images(images)
+    videos = [Video.open(path) for path in arguments.paths if path.suffix.lower() in videos_module.SUFFIXES]
+    others = [path for path in arguments.paths if path.suffix.lower() not in videos_module.SUFFIXES]
+    found = photographs.find(others) if others else photographs.Found()
+    for line in found.left_out():
+        print(line, flush=True)
+    outputs = _outputs(others, [*found.images, *(video.path for video in videos)], arguments.output)
+    photographs.check(found.images)
     predictor = prediction.Predictor.load(
         arguments.model,
         device_target=arguments.device,
         flip=not arguments.no_flip,
         params=params_for(arguments.model),
     )
-    for path in track(images, len(images), "predicting"):
-        image = prediction.read_image(path)
-        labels = predictor(image, longest_side=longest)
-        coloured = COLOURS[labels]
+    for path in track(found.images, len(found.images), "predicting"):
+        photograph = photographs.read(path)
+        labels = predictor(photograph.pixels, longest_side=longest)
         stem = outputs[path]
-        overlay = image[..., ::-1] // 2 + coloured // 2
-        for suffix, picture in zip(prediction.OUTPUTS, (labels, coloured, overlay), strict=True):
+        pictures = (labels, COLOURS[labels], _overlay(photograph.pixels, labels))
+        for suffix, picture in zip(photographs.OUTPUTS, pictures, strict=True):
             write_image(stem.with_name(f"{stem.name}{suffix}"), picture)
-        print(f"{path}: {image.shape[1]}×{image.shape[0]}, {shares(labels)}", flush=True)
-    print(f"{len(images)} image{'s' if len(images) > 1 else ''} labelled: {arguments.output}")
+        depth = f", {photograph.used_bits} of 16 bits are used" if photograph.used_bits else ""
+        size = f"{labels.shape[1]}×{labels.shape[0]}"
+        print(f"{path}: {size}{depth}, {shares(labels)}", flush=True)
+    for video in videos:
+        frames = track(video, video.frames, f"predicting {video.path.name}", unit="frames")
+        overlays = (_overlay(frame, predictor(frame, longest_side=longest)) for frame in frames)
+        stem = outputs[video.path]
+        written = videos_module.write(stem.with_name(f"{stem.name}_overlay.mp4"), overlays, rate=video.rate)
+        print(f"{video.path}: {written} frames", flush=True)
+    done = len(found.images) + len(videos)
+    print(f"{done} {'image or video' if done == 1 else 'images and videos'} labelled: {arguments.output}")
 
 
-def _outputs(root: Path, images: list[Path], output: Path) -> dict[Path, Path]:
-    """Image → its place below the output folder, without suffix. Raises AdlError where two would share one."""
-    base = root if root.is_dir() else root.parent
-    places = {path: output / path.relative_to(base).with_suffix("") for path in images}
+def _overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """image: (H, W, 3) uint8 BGR. labels: (H, W) label ids. Returns RGB: half the image, half the palette."""
+    return image[..., ::-1] // 2 + COLOURS[labels] // 2
+
+
+def _outputs(named: list[Path], paths: list[Path], output: Path) -> dict[Path, Path]:
+    """Image or video → its place below the output folder, without suffix.
+
+    named: as the person did; what lies below a folder keeps its place there. Raises AdlError if two would share one.
+    """
+    places = {}
+    for path in paths:
+        base = next((folder for folder in named if folder.is_dir() and path.is_relative_to(folder)), path.parent)
+        places[path] = output / path.relative_to(base).with_suffix("")
     taken = Counter(places.values())
     if doubled := [str(path) for path, place in places.items() if taken[place] > 1]:
         raise AdlError(f"these images would write the same files; rename one: {', '.join(doubled)}.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from adl.commands import add_command
 from adl.commands.check_data import parameters
 from adl.commands.predict import MODEL, add_model_arguments, params_for
 from adl.errors import AdlError
+from adl.params import TRAINING, Params
 from adl.progress import track
 
 DESCRIPTION = """label the test split, check every label map, and zip them for the Cityscapes server
@@ -80,24 +83,33 @@ def _data_path() -> Path:
 
 def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> Path:
     """Label what is not labelled yet by this very model in this mode."""
-    from adl import prediction
+    from adl import photographs, prediction
 
     if not arguments.model.is_file():
         raise AdlError(f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model.")
+    params = params_for(arguments.model)
     predictor = prediction.Predictor.load(
         arguments.model,
         device_target=arguments.device,
         flip=not arguments.no_flip,
         multiscale=arguments.multiscale,
-        params=params_for(arguments.model),
+        params=params,
         one_size=True,
     )
-    folder = PREDICTIONS / f"{digest(arguments.model)[:12]}-{predictor.mode}"
+    folder = PREDICTIONS / f"{_key(arguments.model, params, frames)}-{predictor.mode}"
     todo = [frame for frame in frames if not prediction_path(folder, frame.name).exists()]
     if len(todo) < len(frames):
-        print(f"{len(frames) - len(todo)} of {len(frames)} label maps are there already: {folder}", flush=True)
+        print(f"{len(frames) - len(todo)} of {len(frames)} label maps were made before: {folder}", flush=True)
     if todo:
         survey(root, ["test"], deep=True).checked()
     for frame in track(todo, len(todo), "predicting"):
-        write_image(prediction_path(folder, frame.name), predictor(prediction.read_image(frame.image)))
+        write_image(prediction_path(folder, frame.name), predictor(photographs.read(frame.image).pixels))
     return folder
+
+
+def _key(model: Path, params: Params | None, frames: list[Frame]) -> str:
+    """What label maps follow from: the model, the parameters that stand for its sidecar, and every image's bytes."""
+    architecture = params.model_dump(include=set(TRAINING)) if params else None
+    images = [digest(frame.image) for frame in track(frames, len(frames), "reading")]
+    content = json.dumps([digest(model), architecture, images], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
