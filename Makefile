@@ -36,10 +36,13 @@ bench: .venv/complete
 	$(RUN) python benchmarks/training_cost.py
 	$(RUN) python benchmarks/compilation.py
 
+RESULTS := params.yaml dvc.lock pipeline/synthetic/dvc.lock metrics reports
 restore: .venv/complete
+# Touched, because git takes a file for unchanged that was rewritten in the same second to the same size.
+	@git ls-files -z -- $(RESULTS) | xargs -0 touch -c
 	@echo "Discarding these changes, and bringing back the data and models of the last commit:"
-	@git status --short -- params.yaml dvc.lock pipeline/synthetic/dvc.lock metrics reports
-	git restore params.yaml dvc.lock pipeline/synthetic/dvc.lock metrics reports
+	@git status --short -- $(RESULTS)
+	git restore $(RESULTS)
 	$(RUN) dvc checkout
 
 .venv/complete: requirements.lock pyproject.toml

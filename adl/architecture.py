@@ -104,7 +104,7 @@ class Architecture:
     def from_sidecar(cls, path: str | Path) -> Architecture:
         """The architecture that the checkpoint or MINDIR beside `path` was trained with."""
         try:
-            return cls.from_json(json.loads(Path(path).read_text())["architecture"])
+            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8"))["architecture"])
         except FileNotFoundError:
             raise AdlError(f"{path}: missing. It belongs beside the model and describes its architecture.") from None
         except (ValueError, KeyError, TypeError) as error:

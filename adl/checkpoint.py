@@ -176,7 +176,7 @@ def architecture_of(path: Path, params: Params | None) -> Architecture:
 def epoch_of(path: Path) -> int | None:
     """After how many epochs a checkpoint was saved, as its sidecar says; None where it has none."""
     sidecar = sidecar_path(path)
-    return json.loads(sidecar.read_text()).get("epoch") if sidecar.exists() else None
+    return json.loads(sidecar.read_text(encoding="utf-8")).get("epoch") if sidecar.exists() else None
 
 
 def restore(

@@ -32,7 +32,7 @@ def infer(
     reference: folder of label maps that the checkpoint gave for the same frames. predictions: folder that receives
     the label-id PNGs. Raises AdlError where an image has another size than the file takes.
     """
-    sidecar = json.loads(sidecar_path(mindir).read_text())
+    sidecar = json.loads(sidecar_path(mindir).read_text(encoding="utf-8"))
     size = (sidecar["input"]["height"], sidecar["input"]["width"])
     runtime.start(device_target)
     passes = {1.0: inference.exported(mindir)}

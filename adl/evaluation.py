@@ -194,7 +194,7 @@ def evaluate(job: Job, predictions: Path, *, processes: int, first_device: int, 
 
 def main() -> None:
     path = Path(sys.argv[1])
-    job = Job(**json.loads(path.read_text()))
+    job = Job(**json.loads(path.read_text(encoding="utf-8")))
     world = runtime.world()
     with reported():
         network = checkpoint.restore(

@@ -128,7 +128,7 @@ class Launcher:
         return code
 
     def _show_log(self, name: str, what: str) -> None:
-        lines = (self.logs / f"{name}.log").read_text(errors="replace").splitlines()[-TAIL:]
+        lines = (self.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
         print("\n".join([f"{what}; the end of its log:", *lines]), file=sys.stderr, flush=True)
 
     def _end_all(self) -> None:

@@ -109,7 +109,7 @@ def load(path: str | Path = "params.yaml", **overrides: Any) -> Params:
     range, impossible combination.
     """
     try:
-        content = Path(path).read_text()
+        content = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:

@@ -81,7 +81,7 @@ class Predictor:
 def _input_size(sidecar: Path) -> tuple[int, int]:
     """(height, width) of the only input that a MINDIR takes."""
     try:
-        takes = json.loads(sidecar.read_text())["input"]
+        takes = json.loads(sidecar.read_text(encoding="utf-8"))["input"]
         return takes["height"], takes["width"]
     except (KeyError, TypeError):
         raise AdlError(f"{sidecar}: lacks the size of the input. `dvc repro export` writes it anew.") from None

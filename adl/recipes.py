@@ -62,7 +62,6 @@ def text(name: str, present: Mapping[str, Any], *, machine: bool = False, data_p
     """
     yaml = YAML()
     yaml.width = 200
-    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     content = yaml.load(_read(SHIPPED))
     recipe = {} if name == SHIPPED else YAML(typ="safe").load(_read(name))
     kept = {} if machine else {key: present[key] for key in MACHINE if key in present}
@@ -106,7 +105,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _read(name: str) -> str:
-    return (FOLDER / f"{name}.yaml").read_text()
+    return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _head(text: str) -> list[str]:

@@ -28,7 +28,7 @@ def manifest_path(record: Path) -> Path:
 def read_manifest(record: Path) -> dict[str, Any]:
     path = manifest_path(record)
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AdlError(f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it.") from None
 

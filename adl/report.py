@@ -339,7 +339,7 @@ def interval(score: Mapping[str, Any]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _seconds(value: float | None) -> str:

@@ -140,7 +140,9 @@ def revisions() -> list[tuple[str, str]]:
         with Repo() as repo:
             of_commits = repo.experiments.ls(all_commits=True)
         log = ["git", "log", "--all", "--full-history", "--format=%h", "--", "dvc.lock"]
-        commits = subprocess.run(log, check=True, capture_output=True, text=True).stdout.split()
+        commits = subprocess.run(
+            log, check=True, capture_output=True, encoding="utf-8", errors="replace"
+        ).stdout.split()
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
     except (DvcException, SCMError, OSError, subprocess.CalledProcessError) as error:

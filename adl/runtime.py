@@ -114,7 +114,8 @@ def machine(device_target: str) -> dict[str, str | int]:
     import mindspore as ms
 
     info = Path("/proc/cpuinfo")
-    models = re.findall(r"^(?:model name|Model)\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
+    text = info.read_text(encoding="utf-8") if info.exists() else ""
+    models = re.findall(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
     return {
         "device": device_target,
         "processor": models[0] if models else platform.machine(),
@@ -186,7 +187,7 @@ class RankTable(Independent):
         super().__init__(size)
         self.path = path
         try:
-            servers = json.loads(path.read_text())["server_list"]
+            servers = json.loads(path.read_text(encoding="utf-8"))["server_list"]
             ranks = sorted(int(device["rank_id"]) for server in servers for device in server["device"])
             here = servers[node_rank]["device"]
             self.devices = {int(device["rank_id"]): str(int(device["device_id"])) for device in here}

@@ -81,13 +81,13 @@ class State:
         """A model of the result that is not what its sidecar says, if there is one."""
         for sidecar in self.result.rglob("*.ckpt.json"):
             model = sidecar.with_suffix("")
-            if not model.exists() or digest(model) != json.loads(sidecar.read_text())["digest"]:
+            if not model.exists() or digest(model) != json.loads(sidecar.read_text(encoding="utf-8"))["digest"]:
                 return model
         return None
 
     @property
     def about(self) -> dict[str, Any]:
-        return json.loads((self.folder / "about.json").read_text())
+        return json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
 
     def positions(self) -> list[Path]:
         """Saved states, the newest last."""
@@ -158,7 +158,7 @@ class State:
         except FileNotFoundError:
             return None
         except BlockingIOError:
-            return int((self.folder / "lock").read_text() or 0)
+            return int((self.folder / "lock").read_text(encoding="utf-8") or 0)
         return None
 
     @contextlib.contextmanager

@@ -37,7 +37,7 @@ class Job:
 
     @classmethod
     def read(cls, path: Path) -> Job:
-        fields = json.loads(path.read_text())
+        fields = json.loads(path.read_text(encoding="utf-8"))
         params = Params(**fields.pop("params"))
         return cls(params=params, **{name: Path(value) for name, value in fields.items()})
 

@@ -85,7 +85,9 @@ def main() -> None:
     for part in PARTS:
         command = [sys.executable, __file__, name, part]
         environment = os.environ | {"VLOG_v": "(1,9999)"}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True, env=environment
+        )
         total = float(done.stdout.split("seconds:")[1])
         of_phase = phases(done.stdout + done.stderr)
         print(f"{part:10s} {total:8.1f} " + " ".join(f"{of_phase.get(phase, 0):15.1f}" for phase in PHASES), flush=True)

@@ -87,7 +87,7 @@ def main() -> None:
     print("architecture    F stem crop batch |  s/step estimated |    MB estimated")
     for row in ROWS:
         command = [sys.executable, __file__, *map(str, row)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True)
         measured = json.loads(done.stdout.splitlines()[-1])
         name, filters, stem, crop, batch = row
         network = architecture(name, filters, stem)

@@ -16,6 +16,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from adl import launcher, params, records, runtime, state, worker
 from adl.architecture import Architecture
@@ -64,7 +65,7 @@ def main() -> None:
         "params": p.model_dump(include=set(TRAINING)),
         "architecture": Architecture.from_params(p).to_json(),
         "data": [records.read_manifest(path)["digest"] for path in (record, val_record)],
-        "start_weights": START_WEIGHTS.read_text().strip(),
+        "start_weights": START_WEIGHTS.read_text(encoding="utf-8").strip(),
     }
     own = state.of_key(state_folder(), key)
     code = state.code_digest(state.train_code())
@@ -107,11 +108,15 @@ def put_in_place(finished: State) -> None:
     with replacing_folder(INTERMEDIATE) as folder:
         shutil.copytree(finished.result / INTERMEDIATE.name, folder, dirs_exist_ok=True)
     with Curves(REPORTS / "train") as curves:
-        for row in json.loads((finished.result / "history.json").read_text()):
+        for row in _json(finished.result / "history.json"):
             curves.log(row)
         curves.draw()
-    write_json(METRICS / "train.json", json.loads((finished.result / "metrics.json").read_text()))
-    write_json(REPORTS / "speed" / "train.json", json.loads((finished.result / "speed.json").read_text()))
+    write_json(METRICS / "train.json", _json(finished.result / "metrics.json"))
+    write_json(REPORTS / "speed" / "train.json", _json(finished.result / "speed.json"))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

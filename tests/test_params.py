@@ -47,7 +47,7 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("use_ABN: true", "use_ABN: 1", "use_ABN: 1 is not true or false"),
         ("weight_decay: 1.0e-4", "weight_decay: '1e-4'", "is not a number. Remove the quotes."),
         ("save_epochs: 100", "save_epochs: 1.5", "save_epochs: 1.5 is not a whole number"),
-        ("min_lr: null", "min_lr: x", "min_lr: 'x' is not a number or null"),
+        ("min_lr: ", "min_lr: x", "min_lr: 'x' is not a number or null"),
         ("criterion: ", "criterion: mse #", "criterion: 'mse' is out of range"),
         ("ignore_label: 255", "ignore_label: 3", "ignore_label: 3 is a class"),
         ("num_classes: 19", "num_classes: 21", "num_classes: 21"),
@@ -56,7 +56,7 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("device_num: 1", "device_num: 3", "4 images cannot be shared out evenly to device_num 3 devices"),
         ("min_scale: 1.0", "min_scale: 3", "min_scale: 3.0 is above max_scale (1.0)"),
         ("base_lr: ", "base_lr: .inf #", "base_lr: inf is out of range"),
-        ("ckpt_name: null", "ckpt_name: ../x.ckpt", "without a folder"),
+        ("ckpt_name: ", "ckpt_name: ../x.ckpt", "without a folder"),
     ],
 )
 def test_fault_is_named(file, old, new, expected):

@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 
 from adl import commands, params, preflight, recipes
 from adl.architecture import Architecture
@@ -218,3 +220,18 @@ def test_explain_gives_the_meaning_the_range_and_the_present_value(workspace, ca
     with pytest.raises(SystemExit, match="2"):
         commands.main(["explain", "bn_momentun"])
     assert "did you mean bn_momentum?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["params.yaml", *NAMES])
+def test_value_that_an_experiment_sets_changes_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "params.yaml"
+    before = Path(name).read_text() if name == "params.yaml" else recipes.text(name, {})
+    path.write_text(before)
+    with modify_yaml(str(path)) as content:  # what `dvc exp run -S` does
+        content["bn_momentum"] = 0.12345
+    lines = [
+        pair for pair in zip(before.splitlines(), path.read_text().splitlines(), strict=True) if len(set(pair)) > 1
+    ]
+    assert len(lines) == 1
+    assert lines[0][1].startswith("bn_momentum: 0.12345")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 
 from adl.params import TRAINING, Params
 from tests.conftest import ROOT
+from tests.workspace import git, run, succeeds
 
 CANNOT_CHANGE_NUMBERS = {
     "pipeline/__init__.py",
@@ -136,3 +138,49 @@ def test_the_onednn_setting_is_made_before_mindspore_can_be_imported():
     environment = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment)
     assert result.stdout.strip() == "AVX2"
+
+
+def test_restore_brings_back_contents_that_git_takes_for_unchanged(tmp_path):
+    """Rewritten within the same second, to the same size."""
+    folder = tmp_path / "clone"
+    files = ("params.yaml", "dvc.lock", "pipeline/synthetic/dvc.lock", "metrics/train.json", "reports/miou.md")
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("bn_momentum: 1  # a\n")
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / ".venv/bin").mkdir(parents=True)
+    for name in ("requirements.lock", "pyproject.toml", ".venv/complete"):
+        (folder / name).touch()
+    (folder / ".venv/bin/dvc").write_text("#!/bin/sh\n")
+    (folder / ".venv/bin/dvc").chmod(0o755)
+    git(folder, "init", "-q")
+    # What another file system or another git does by itself: only size and whole seconds are compared.
+    for setting in ("core.trustctime=false", "core.checkStat=minimal", "user.name=t", "user.email=t@example.org"):
+        git(folder, "config", *setting.split("="))
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "start")
+    for name in files:
+        stat = (folder / name).stat()
+        (folder / name).write_text("bn_momentum: 2  # a\n")
+        os.utime(folder / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.utime(folder / ".git/index", (2e9, 2e9))
+    assert run(folder, "git", "status", "--short").stdout == "", "git takes them for unchanged"
+    succeeds(folder, "make", "restore")
+    for name in files:
+        assert (folder / name).read_text() == "bn_momentum: 1  # a\n", name
+
+
+def test_clone_with_windows_line_ends_is_unchanged(tmp_path):
+    shown = [".gitattributes", "params.yaml", "dvc.yaml", "dvc.lock", "adl/runtime.py", "metrics/evaluate.json"]
+    origin = tmp_path / "origin"
+    for name in shown:
+        (origin / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, origin / name)
+    git(origin, "init", "-q")
+    for setting in ("user.name=t", "user.email=t@example.org"):
+        git(origin, "config", *setting.split("="))
+    git(origin, "add", "-A")
+    git(origin, "commit", "-q", "-m", "start")
+    git(tmp_path, "clone", "-q", "-c", "core.autocrlf=true", "origin", "clone")
+    for name in shown:
+        assert (tmp_path / "clone" / name).read_bytes() == (ROOT / name).read_bytes(), name
