@@ -38,10 +38,10 @@ bench: .venv/complete
 
 RESULTS := params.yaml dvc.lock pipeline/synthetic/dvc.lock metrics reports
 restore: .venv/complete
-# Touched, because git takes a file for unchanged that was rewritten in the same second to the same size.
-	@git ls-files -z -- $(RESULTS) | xargs -0 touch -c
 	@echo "Discarding these changes, and bringing back the data and models of the last commit:"
 	@git status --short -- $(RESULTS)
+# Removed first, because git takes a file for unchanged that was rewritten in the same second to the same size.
+	@git ls-files -z -- $(RESULTS) | xargs -0 rm -f
 	git restore $(RESULTS)
 	$(RUN) dvc checkout
 

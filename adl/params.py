@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -180,7 +181,10 @@ def _is_number(text: str) -> bool:
 
 def _impossible(p: Params) -> list[str]:
     """Combinations of values that no run can have."""
+    data_path = os.path.normpath(p.data_path)
     rules = [
+        # DVC writes it as it stands into dvc.lock, where /x/cs/ and /x/cs would be two data sets.
+        (data_path != p.data_path, f"data_path: write {data_path} for {p.data_path}."),
         (
             p.ignore_label != IGNORE and p.ignore_label < p.num_classes,
             f"ignore_label: {p.ignore_label} is a class; take {IGNORE}, or at least num_classes ({p.num_classes}).",

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from adl import runtime
+from adl import state as state_module
 from adl.architecture import Architecture
 from adl.artifacts import digest
-from adl.cityscapes.survey import survey
+from adl.cityscapes.faults import DataError
+from adl.cityscapes.survey import Survey, survey
 from adl.errors import AdlError
 from adl.params import Params
 from adl.schedule import check_warmup, steps_an_epoch
 
 
-def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
+def check(params: Params, *, pretrained: Path, synthetic: Path, states: Path) -> str:
     """Check the architecture files, the data's layout and count, the warm-up, the export size and the start weights.
 
-    synthetic: the folder that the stage `synthesize` makes; its content follows from the parameters.
+    synthetic: the folder that the stage `synthesize` makes; its content follows from the parameters. states: where
+    trainings keep theirs.
     Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
     """
     Architecture.from_params(params)
-    runtime.check_device_target(params.device_target)
+    _check_devices(params, states)
+    _check_history()
     if params.modelArts:
         raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
     if Path(params.data_path) == synthetic:
@@ -37,7 +43,7 @@ def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
         height, width = params.synthetic_height, 2 * params.synthetic_height
     else:
         counts = {"train": params.expected_train_images, "val": params.expected_val_images}
-        found = survey(params.data_path, expected=counts).checked()
+        found = _survey(params.data_path, counts)
         print(found.table(), flush=True)
         images = found.splits["train"].images
         width, height = found.splits["val"].size
@@ -52,11 +58,62 @@ def check(params: Params, *, pretrained: Path, synthetic: Path) -> str:
     return start_weights(params, pretrained)
 
 
+def _check_devices(params: Params, states: Path) -> None:
+    """Raises AdlError if this machine lacks the devices, unless several machines have trained this already."""
+    finished = [state for state in state_module.states(states) if state.finished]
+    if any(state.about["key"]["params"]["device_num"] == params.device_num for state in finished):
+        runtime.check_device_target(params.device_target)
+        return
+    try:
+        runtime.check_device_target(params.device_target, params.device_num)
+    except AdlError as error:
+        nodes = " Several machines train outside DVC: python -m pipeline.train --help." if params.device_num > 1 else ""
+        raise AdlError(f"device_num {params.device_num}: {error}{nodes}") from None
+
+
+def workspace_of_copy() -> Path | None:
+    """The workspace of which this is a copy that DVC made for an experiment (`--temp`, `--queue`), if it is one."""
+    here = Path.cwd()
+    found = (above for above in here.parents if above.parts[-3:] == (".dvc", "tmp", "exps"))
+    return next((above.parents[2] for above in found), None)
+
+
+def _check_history() -> None:
+    """Raises AdlError if DVC would lose an experiment at its end, which it says with exit code 0."""
+    workspace = workspace_of_copy()
+    if workspace is None:
+        return
+    command = ["git", "-C", str(workspace), "rev-parse", "--is-shallow-repository"]
+    answer = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    if answer.stdout.strip() == "true":
+        raise AdlError(
+            f"{workspace} is a shallow clone, in which DVC loses what an experiment in a copy has trained. "
+            "`git fetch --unshallow` first, or leave out --temp and --queue."
+        )
+
+
+def _survey(data_path: str, expected: Mapping[str, int | None]) -> Survey:
+    try:
+        return survey(data_path, expected=expected).checked()
+    except DataError as error:
+        workspace = workspace_of_copy()
+        if workspace is None or Path(data_path).is_absolute():
+            raise
+        raise AdlError(
+            f"{error}\nThis is a copy of {workspace}, which DVC made of what git and DVC track: the relative data_path "
+            f"{data_path} begins in the copy. Write the absolute path."
+        ) from None
+
+
 def start_weights(params: Params, pretrained: Path) -> str:
     if params.ckpt_name is None:
         return "none"
     path = pretrained / params.ckpt_name
     if not path.is_file():
         there = ", ".join(sorted(p.name for p in pretrained.glob("*.ckpt"))) or "no checkpoint"
-        raise AdlError(f"ckpt_name: {path} does not exist; {pretrained}/ holds {there}.")
+        message = f"ckpt_name: {path} does not exist; {pretrained}/ holds {there}."
+        if workspace := workspace_of_copy():
+            made_of = "which DVC made of what git and DVC track"
+            message += f" This is a copy of {workspace}, {made_of}: `dvc add {path}` there first."
+        raise AdlError(message)
     return digest(path)

@@ -511,6 +511,11 @@ def coarse_labels(root):
     return root
 
 
+def foggy_images(root):
+    (root / "leftImg8bit").rename(root / "leftImg8bit_foggy")
+    return root
+
+
 def without_cities(root):
     for path in (root / "leftImg8bit/train").rglob("*.png"):
         path.rename(root / "leftImg8bit/train" / path.name)
@@ -552,7 +557,12 @@ LAYOUT_FAULTS = [
     (each_zip_in_a_folder_of_its_own_name, "Move what is in {root}/gtFine/gtFine to {root}/gtFine."),
     (still_packed, "gtFine_trainvaltest.zip is still packed. Unpack it there: unzip"),
     (zip_as_path, "is a file. Likely cause: the zip is not unpacked"),
-    (coarse_labels, "gtCoarse are the coarse labels, which are not used. Unpack gtFine_trainvaltest.zip"),
+    (coarse_labels, "gtCoarse holds the coarse labels, which are not used. Unpack gtFine_trainvaltest.zip"),
+    (
+        foggy_images,
+        "leftImg8bit_foggy holds the images with fog added, which are not used. Unpack leftImg8bit_trainvaltest.zip "
+        "(the 3rd, 11 GB) in {root}. To use leftImg8bit_foggy instead, make a folder with leftImg8bit/ and gtFine/",
+    ),
     (
         without_cities,
         "files lie directly in it, as a_000001_000019_leftImg8bit.png. Put each in the folder of its city",
@@ -578,7 +588,7 @@ def test_fault_of_the_layout_says_which_folder_was_meant(root, tmp_path, capsys,
 
 def test_path_of_the_parameters_is_the_default(root, tmp_path, capsys, monkeypatch):
     text = (ROOT / "params.yaml").read_text().replace("data_path: data/synthetic", f"data_path: {root}")
-    (tmp_path / "params.yaml").write_text(text.replace("expected_val_images: null", "expected_val_images: 500"))
+    (tmp_path / "params.yaml").write_text(text.replace("expected_val_images: ", "expected_val_images: 500 #"))
     monkeypatch.chdir(tmp_path)
     code, text = check_data(capsys)
     assert code == 2
@@ -606,6 +616,27 @@ def test_without_a_path_and_without_data_it_says_what_to_do(tmp_path, capsys, mo
         commands.main([command])
     printed = capsys.readouterr()
     assert message in printed.out + printed.err
+
+
+def test_hidden_files_and_folders_are_left_out_and_counted_once(root, capsys):
+    for path in [*root.rglob("*.png")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7 of macOS")
+    city = next((root / "leftImg8bit/train").iterdir())
+    shutil.copytree(city, city.with_name(".ipynb_checkpoints"))
+    hidden = len([*root.rglob("._*.png")]) + 1 - len([*(city.with_name(".ipynb_checkpoints")).rglob("._*")])
+    code, text = check_data(capsys, root)
+    assert code == 0, text
+    assert f"left out: {hidden} hidden, with names that begin with a dot" in text
+    assert len(layout.frames(root, "train")) == len([*city.parent.glob("[!.]*/[!.]*.png")])
+
+
+def test_name_that_is_not_utf_8_is_a_fault_that_names_the_file(root, capsys):
+    image = next((root / "leftImg8bit/train").rglob("*.png"))
+    image.rename(image.with_name(os.fsdecode(b"Stra\xdfe_000001_000019_leftImg8bit.png")))
+    code, text = check_data(capsys, root)
+    assert code == 2
+    assert "its name is not UTF-8" in text
+    assert "Rename it" in text
 
 
 def test_check_imports_no_mindspore(root):

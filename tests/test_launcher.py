@@ -252,7 +252,7 @@ def test_only_devices_that_are_visible_count(monkeypatch):
 
 
 @pytest.mark.skipif(bool(runtime.devices("Ascend")), reason="this machine has Ascend devices")
-def test_device_that_the_machine_lacks_is_named_before_any_work(monkeypatch):
+def test_device_that_the_machine_lacks_is_named_before_any_work(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     for check in (runtime.check_device_target, runtime.start):
         with pytest.raises(AdlError, match="device_target Ascend: this machine has 0 such devices"):
@@ -260,7 +260,7 @@ def test_device_that_the_machine_lacks_is_named_before_any_work(monkeypatch):
     runtime.check_device_target("CPU", 99)
     p = params.load(ROOT / "params.yaml", device_target="Ascend")
     with pytest.raises(AdlError, match="device_target Ascend"):
-        preflight.check(p, pretrained=ROOT / "pretrained", synthetic=ROOT / p.data_path)
+        preflight.check(p, pretrained=ROOT / "pretrained", synthetic=ROOT / p.data_path, states=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,23 @@ _OTHER_LABELS = {
     "_gtFine_instanceIds.png": "the instances, 16-bit",
     "_gtFine_polygons.json": "the outlines",
 }
+SIBLINGS = {
+    "leftImg8bit_foggy": "the images with fog added",
+    "leftImg8bit_foggyDBF": "the images with fog added",
+    "leftImg8bit_rain": "the images with rain added",
+    "leftImg8bit_sequence": "the frames before and after the labelled ones",
+    "leftImg8bit_blurred": "the images with faces and number plates blurred",
+    "leftImg16bit": "the images with 16 bits",
+    "rightImg8bit": "the images of the right camera",
+    "gtCoarse": "the coarse labels",
+    "gtBbox3d": "3D boxes",
+    "gtBboxCityPersons": "boxes of persons",
+    "disparity": "depth",
+    "camera": "the cameras' calibration",
+    "vehicle": "the vehicle's speed and position",
+    "timestamp": "the time of each image",
+}
+"""What Cityscapes publishes in folders of other names."""
 _DEEPEST = 2
 
 
@@ -25,13 +42,14 @@ _DEEPEST = 2
 class Found:
     """A split's complete frames, sorted by city and name; the file of each frame; what is wrong with the layout.
 
-    labels: None where they do not matter.
+    labels: None where they do not matter. hidden: files and folders whose names begin with a dot, which are left out.
     """
 
     frames: list[Frame]
     images: dict[str, Path]
     labels: dict[str, Path] | None
     faults: list[Fault]
+    hidden: int
 
 
 def frames(root: str | Path, split: str) -> list[Frame]:
@@ -47,6 +65,7 @@ def pairs(root: Path, split: str) -> Found:
     images, image_faults = _files(root, IMAGES, split)
     labels, label_faults = _files(root, LABELLED, split)
     faults = image_faults + label_faults
+    hidden = sum(_hidden(root / folder / split) for folder in (IMAGES, LABELLED))
     if images and labels:
         unseen = {fault.file.name for fault in faults if fault.kind in ("unreadable", "broken link")}
         alone = [image for name, image in images.items() if name not in labels]
@@ -54,14 +73,14 @@ def pairs(root: Path, split: str) -> Found:
         alone = [label for name, label in labels.items() if name not in images]
         faults += [_without_image(root, split, label) for label in alone if label.parent.name not in unseen]
     complete = [Frame(name, image, labels[name]) for name, image in images.items() if name in labels]
-    return Found(complete, images, labels, faults)
+    return Found(complete, images, labels, faults, hidden)
 
 
 def unlabelled(root: Path, split: str) -> Found:
     """`pairs` for the test split."""
     images, faults = _files(root, IMAGES, split)
     complete = [Frame(name, image, label_path(root, split, image.parent.name, name)) for name, image in images.items()]
-    return Found(complete, images, None, faults)
+    return Found(complete, images, None, faults, _hidden(root / IMAGES / split))
 
 
 def missing_folders(root: Path, wanted: Collection[str] = tuple(ZIPS)) -> list[Fault]:
@@ -97,17 +116,29 @@ def _missing_folder(root: Path, folder: str) -> Fault:
         if is_folder(below.parent / other):
             return fault("data_path lies above the data set", f"Set data_path to {below.parent}")
         return fault(f"the zip was unpacked in a folder of its own, {below.parent}", f"Move {below} to {root / folder}")
+    siblings = [path for path in _folders(root) if path.name in SIBLINGS]
     if meant := _misspelt(folder, _folders(root)):
         return fault(f"{meant.name} is misspelt", f"Rename {meant} to {root / folder}")
     if packed := sorted(root.glob(f"{folder}*.zip")):
         return fault(f"{packed[0].name} is still packed", f"Unpack it there: unzip {packed[0]} -d {root}")
-    if folder == LABELLED and is_folder(root / "gtCoarse"):
-        return fault("gtCoarse are the coarse labels, which are not used", f"Unpack {ZIPS[LABELLED]} in {root}")
+    if related := [path for path in siblings if path.name.startswith(folder[:2])]:
+        cause = f"{related[0].name} holds {SIBLINGS[related[0].name]}, which are not used"
+        return fault(cause, f"Unpack {ZIPS[folder]} in {root}{_instead(related[0].name, folder)}")
     if len(present := [name for name in ZIPS if is_folder(root / name)]) == 1:
         return fault(f"only {ZIPS[present[0]].split()[0]} is unpacked here", f"Unpack {ZIPS[folder]} in {root} too")
     return fault(
         "this is not the folder of Cityscapes",
         f"Unpack {' and '.join(ZIPS.values())} in one folder, and set data_path to it",
+    )
+
+
+def _instead(sibling: str, folder: str) -> str:
+    """How to use a variant of the images in place of them."""
+    if not sibling.startswith(f"{IMAGES}_"):
+        return ""
+    return (
+        f". To use {sibling} instead, make a folder with {folder}/ and {LABELLED}/ in which its images have the usual "
+        f"names, <city>_<sequence>_<frame>{IMAGE_SUFFIX}"
     )
 
 
@@ -152,7 +183,10 @@ def _files(root: Path, folder: str, split: str) -> tuple[dict[str, Path], list[F
         faults += barred
         for path in in_city:
             name = path.name.removesuffix(suffix)
-            if name == path.name:
+            if name != path.name and not _is_utf_8(name):
+                problem = "its name is not UTF-8, as a record stores it"
+                faults.append(Fault("name", path, problem, "it was made on another system", "Rename it"))
+            elif name == path.name:
                 others += [path] if path.suffix and not is_folder(path) else []
             elif name in found:
                 faults.append(
@@ -169,6 +203,14 @@ def _files(root: Path, folder: str, split: str) -> tuple[dict[str, Path], list[F
     if not found and not faults:
         faults.append(_none_found(place, folder, others))
     return found, faults
+
+
+def _is_utf_8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _none_found(place: Path, folder: str, others: list[Path]) -> Fault:
@@ -218,13 +260,26 @@ def _barred(folder: Path) -> list[Fault]:
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Fault]]:
-    """What is in a folder, sorted, and why it cannot be listed."""
+    """What is in a folder, sorted, without what is hidden, and why it cannot be listed."""
     if barred := _barred(folder):
         return [], barred
     try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder)), []
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(".")), []
     except OSError as error:
         return [], [unreadable(folder, error, "listed")]
+
+
+def _hidden(split: Path) -> int:
+    """Hidden files and folders in a split and in its cities, as macOS and Jupyter leave them."""
+    places = [split, *_folders(split)]
+    return sum(name.startswith(".") for place in places for name in _names(place))
+
+
+def _names(place: Path) -> list[str]:
+    try:
+        return [path.name for path in place.iterdir()]
+    except OSError:
+        return []
 
 
 def _folders(place: Path) -> list[Path]:
@@ -233,7 +288,7 @@ def _folders(place: Path) -> list[Path]:
 
 
 def _misspelt(name: str, candidates: list[Path]) -> Path | None:
-    by_name = {path.name.lower(): path for path in candidates if path.name not in (*ZIPS, "train", "val", "test")}
+    by_name = {path.name.lower(): path for path in candidates if path.name not in (*ZIPS, *SIBLINGS, *SPLIT_SIZES)}
     close = difflib.get_close_matches(name.lower(), by_name, n=1, cutoff=0.75)
     close = close or [candidate for candidate in by_name if candidate.startswith(name.lower())]
     return by_name[close[0]] if close else None

@@ -46,12 +46,13 @@ class Split:
 
 @dataclasses.dataclass
 class Survey:
-    """decoded: label files whose pixels were looked at."""
+    """decoded: label files whose pixels were looked at. hidden: files and folders that were left out."""
 
     root: Path
     splits: dict[str, Split]
     faults: list[Fault]
     decoded: int
+    hidden: int = 0
 
     def checked(self) -> Survey:
         """Raises DataError where anything is wrong."""
@@ -73,7 +74,10 @@ class Survey:
             for split in self.splits.values()
         ]
         headers = ("split", "cities", "images", "labels", "pairs", "size", "bytes")
-        return tabulate(rows, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True)
+        table = tabulate(rows, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True)
+        if self.hidden:
+            table += f"\nleft out: {self.hidden} hidden, with names that begin with a dot"
+        return table
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -90,6 +94,7 @@ class Survey:
                 for split in self.splits.values()
             },
             "labels_decoded": self.decoded,
+            "hidden": self.hidden,
             "faults": [fault.to_json() for fault in self.faults],
         }
 
@@ -129,6 +134,7 @@ def _survey_split(found: Survey, headers: dict[Path, Header], name: str, deep: b
     there = layout.pairs(found.root, name) if labelled else layout.unlabelled(found.root, name)
     frames = there.frames
     found.faults += there.faults
+    found.hidden += there.hidden
     of_split: dict[Path, Header] = {}
     good = []
     checks = _in_threads(lambda frame: _check_headers(frame, labelled=labelled), frames, f"checking {name}")

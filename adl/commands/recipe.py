@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
         return
     name: str = arguments.name
     recipes.check_name(name)
-    text = recipes.text(name, present, machine=arguments.all, data_path=arguments.data_path)
+    data_path = arguments.data_path and os.path.normpath(arguments.data_path)
+    text = recipes.text(name, present, machine=arguments.all, data_path=data_path)
     changes = recipes.changes(present, text)
     print(tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True) if changes else "no change")
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -41,13 +42,25 @@ def _prepare_worker(parent: int) -> None:
 
 def _write_scene(task: tuple[Path, str, str, int, int, int]) -> None:
     root, split, city, number, height, seed = task
-    image, labels = scene(split, number, height=height, seed=seed)
+    drawn = scene(split, number, height=height, seed=seed)
     name = f"{city}_{number:06d}_000019"
-    write_image(cityscapes.image_path(root, split, city, name), image)
-    write_image(cityscapes.label_path(root, split, city, name), labels)
+    label_path = cityscapes.label_path(root, split, city, name)
+    write_image(cityscapes.image_path(root, split, city, name), drawn.image)
+    write_image(label_path, drawn.labels)
+    write_image(label_path.with_name(f"{name}_gtFine_instanceIds.png"), drawn.instances)
 
 
-def scene(split: str, number: int, *, height: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image (height, 2·height, 3) uint8 RGB and label ids (height, 2·height) uint8 of one scene."""
+class Scene(NamedTuple):
+    """image: (height, 2·height, 3) uint8 RGB. labels: uint8 label ids. instances: uint16, as `Canvas.instances`."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    instances: np.ndarray
+
+
+def scene(split: str, number: int, *, height: int, seed: int) -> Scene:
+    """Draw one scene; it follows from split, number and seed."""
     rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
-    return street.draw(height, 2 * height, rng)
+    canvas = street.draw(height, 2 * height, rng)
+    countable = [label.id for label in cityscapes.LABELS if label.hasInstances]
+    return Scene(canvas.image, canvas.labels, canvas.instances(countable))

@@ -42,8 +42,8 @@ class Layout:
         return self.offset + self.bend * z * z
 
 
-def draw(height: int, width: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Paint a scene. Returns the image (H, W, 3) uint8 RGB and its label ids (H, W) uint8."""
+def draw(height: int, width: int, rng: Rng) -> Canvas:
+    """Paint a scene."""
     canvas = Canvas(
         height,
         width,
@@ -60,7 +60,8 @@ def draw(height: int, width: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     _unlabeled_patch(canvas, rng)
     _light(canvas, rng)
     _frame(canvas, rng)
-    return _expose(canvas.image, rng), canvas.labels
+    canvas.image = _expose(canvas.image, rng)
+    return canvas
 
 
 def _layout(rng: Rng) -> Layout:
