@@ -103,6 +103,11 @@ def start(device_target: str, *, seed: int = 0, graph: bool = True, world: World
     ms.set_seed(seed)
 
 
+def state_folder() -> Path:
+    """Where a training keeps what it needs between two attempts."""
+    return Path(os.environ.get("ADL_STATE_DIR", ".adl/state"))
+
+
 def on_ascend() -> bool:
     import mindspore as ms
 

@@ -229,6 +229,30 @@ def of_key(root: Path, key: Mapping[str, Any]) -> State:
     return State(root / hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
+def parts(key: Mapping[str, Any]) -> dict[str, Any]:
+    """What the key is made of, under the names that people know; where a file is named, its content as well."""
+    contents = {f"content of {name}": content for name, content in key.get("contents", {}).items()}
+    return {"format": key["format"], **key["params"], **contents}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What two keys differ in, with both values. A file's content counts where both name the same file."""
+    before, now = parts(old), parts(new)
+    differing = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+    return [
+        f"{name}: {before.get(name)} there, {now.get(name)} now"
+        for name in differing
+        if name.removeprefix("content of ") not in set(differing) - {name}
+    ]
+
+
+def nearest_waiting(root: Path, own: State, key: Mapping[str, Any]) -> tuple[State, list[str]] | None:
+    """The unfinished training that differs least from the one that begins, and what it differs in."""
+    waiting = [s for s in states(root) if s.name != own.name and not s.finished and s.positions()]
+    found = [(s, differences(s.about["key"], key)) for s in waiting]
+    return min(found, key=lambda pair: len(pair[1]), default=None)
+
+
 def prepare(state: State, key: Mapping[str, Any], code: str) -> None:
     """Make the state fit for a training with this code; call it with the lock held.
 

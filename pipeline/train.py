@@ -15,7 +15,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from adl import launcher, params, records, runtime, state, worker
 from adl.architecture import Architecture
@@ -33,8 +35,10 @@ from pipeline import (
     START_WEIGHTS,
     parser,
     run,
-    state_folder,
 )
+
+FEW = 3
+"""Differing parameters up to which two trainings are alike."""
 
 
 def main() -> None:
@@ -59,14 +63,20 @@ def main() -> None:
         rank_table=arguments.rank_table_file,
     )
     record, val_record = (records.record_path(RECORDS, split) for split in ("train", "val"))
+    architecture = Architecture.from_params(p)
     key = {
         "format": state.FORMAT,
         "params": p.model_dump(include=set(TRAINING)),
-        "architecture": Architecture.from_params(p).to_json(),
-        "data": [records.read_manifest(path)["digest"] for path in (record, val_record)],
-        "start_weights": START_WEIGHTS.read_text().strip(),
+        "contents": {
+            "net_arch": " ".join(map(str, architecture.net)),
+            "cell_arch": " ".join(f"({before}, {operation})" for before, operation in architecture.cell),
+            "ckpt_name": START_WEIGHTS.read_text().strip(),
+            # The val data changes no weights, but the curves that belong to the result.
+            **{path.stem: records.read_manifest(path)["digest"] for path in (record, val_record)},
+        },
     }
-    own = state.of_key(state_folder(), key)
+    root = runtime.state_folder()
+    own = state.of_key(root, key)
     code = state.code_digest(state.train_code())
     job = worker.Job(p, record, val_record, own.folder, PRETRAINED, REPORTS / "train")
     told = own.folder / f"job_{arguments.node_rank}.json"
@@ -85,15 +95,33 @@ def main() -> None:
         with own.held():
             state.prepare(own, key, code)
             if own.finished:
-                print(f"this training was finished before: its results are put in place again from {own.folder}")
+                print(
+                    f"this training was finished before: its results are put in place again from {own.folder}. To "
+                    f"train anew: `adl state drop {own.name}`, then `dvc repro -f -s train`."
+                )
             else:
+                if not own.positions():
+                    tell_of_nearest(root, own, key)
                 job.write(told)
                 runtime.check_device_target(p.device_target, group.first_device + len(group.ranks))
                 exit_code = launcher.Launcher(own.logs).run(command, group)
                 if exit_code or not own.finished:
                     sys.exit(exit_code or 1)
             put_in_place(own)
-            state.drop_other_finished(state_folder(), own)
+            state.drop_other_finished(root, own)
+
+
+def tell_of_nearest(root: Path, own: State, key: Mapping[str, Any]) -> None:
+    """Say where a training that a person may take for this one waits: this one begins at its first step."""
+    nearest = state.nearest_waiting(root, own, key)
+    if nearest is not None and len(nearest[1]) <= FEW:
+        waiting, differing = nearest
+        print(
+            f"this training begins anew. The unfinished one in {waiting.folder} differs from it in "
+            f"{'; '.join(differing)}. Change that back to go on from there, or remove it: `adl state drop "
+            f"{waiting.name}`.",
+            flush=True,
+        )
 
 
 def put_in_place(finished: State) -> None:

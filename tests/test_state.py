@@ -17,7 +17,12 @@ from adl.errors import AdlError
 from adl.state import Saved, State
 from tests.conftest import ROOT
 
-KEY = {"params": {"epochs": 1, "batch_size": 2, "bn_momentum": 0.9, "seed": 0}, "data": "d"}
+PARAMS = {"epochs": 1, "batch_size": 2, "bn_momentum": 0.9, "seed": 0, "device_num": 1, "net_arch": "a.npy"}
+KEY = {"format": 3, "params": PARAMS, "contents": {"net_arch": "0 1", "data": "d"}}
+
+
+def key_with(contents: dict | None = None, **params) -> dict:
+    return {"format": 3, "params": PARAMS | params, "contents": KEY["contents"] | (contents or {})}
 
 
 def saved(position: int) -> Saved:
@@ -125,8 +130,9 @@ def test_full_disk_is_an_error_with_advice_and_leaves_the_last_state(own):
 
 
 def test_every_part_of_the_key_gives_another_folder(tmp_path):
-    names = {state.of_key(tmp_path, key).name for key in (KEY, {**KEY, "data": "e"}, {**KEY, "world": 2})}
-    assert len(names) == 3
+    keys = (KEY, {**KEY, "format": 4}, key_with({"data": "e"}), key_with(device_num=2))
+    names = {state.of_key(tmp_path, key).name for key in keys}
+    assert len(names) == 4
     assert state.of_key(tmp_path, dict(reversed(KEY.items()))).name in names
 
 
@@ -168,14 +174,54 @@ def test_finished_state_is_dropped_under_other_code(own):
 def test_finished_states_go_when_another_key_finishes_unfinished_ones_stay(tmp_path, own):
     others = []
     for data in ("e", "f"):
-        other = state.of_key(tmp_path, {**KEY, "data": data})
+        other = state.of_key(tmp_path, key_with({"data": data}))
         with other.held():
-            state.prepare(other, {**KEY, "data": data}, "code")
+            state.prepare(other, key_with({"data": data}), "code")
         others.append(other)
     own.result.mkdir()
     others[0].result.mkdir()
     state.drop_other_finished(tmp_path, others[0])
     assert [s.name for s in state.states(tmp_path)] == sorted(s.name for s in others)
+
+
+@pytest.mark.parametrize(
+    ("contents", "changed", "differing"),
+    [
+        ({}, {"device_num": 2}, ["device_num: 1 there, 2 now"]),
+        ({"net_arch": "0 2"}, {}, ["content of net_arch: 0 1 there, 0 2 now"]),
+        # A file of another name has another content: one reason.
+        ({"net_arch": "0 2"}, {"net_arch": "b.npy"}, ["net_arch: a.npy there, b.npy now"]),
+        ({"data": "e"}, {"seed": 1}, ["seed: 0 there, 1 now", "content of data: d there, e now"]),
+    ],
+)
+def test_keys_differ_in_what_a_person_changed(contents, changed, differing):
+    assert state.differences(KEY, key_with(contents, **changed)) == differing
+
+
+def test_nearest_training_that_waits_is_an_unfinished_one(tmp_path, own):
+    began = key_with(device_num=2, seed=1)
+    beginning = state.of_key(tmp_path, began)
+    assert state.nearest_waiting(tmp_path, beginning, began) is None, "nothing was saved"
+    own.save(saved(1))
+    near = state.of_key(tmp_path, key_with(device_num=2))
+    state.prepare(near, key_with(device_num=2), "code")
+    near.save(saved(1))
+    found, differing = state.nearest_waiting(tmp_path, beginning, began)
+    assert (found.name, differing) == (near.name, ["seed: 0 there, 1 now"])
+    near.result.mkdir()
+    assert state.nearest_waiting(tmp_path, beginning, began)[0].name == own.name
+
+
+def test_list_shows_what_the_states_differ_in(tmp_path, own, monkeypatch, capsys):
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
+    adl("list")
+    assert "device_num" not in capsys.readouterr().out
+    other = state.of_key(tmp_path, key_with({"data": "e"}, device_num=2))
+    state.prepare(other, key_with({"data": "e"}, device_num=2), "code")
+    adl("list")
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert rows[own.name].endswith("seed 0, device_num 1, content of data d")
+    assert rows[other.name].endswith("seed 0, device_num 2, content of data e")
 
 
 def test_code_digest_follows_the_code_and_nothing_else(tmp_path, monkeypatch):

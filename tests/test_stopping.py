@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -21,8 +22,10 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from adl import state
+from adl import commands, launcher, state
 from adl.artifacts import digest
+from adl.state import Saved
+from pipeline import train
 from tests.test_launcher import rank_table
 from tests.test_pipeline import wait_for
 from tests.workspace import alive, ran, run, set_params, succeeds
@@ -215,6 +218,48 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tm
     assert "this machine has 0 such devices (/dev/davinci0 and so on), 4 are wanted" in refused.stderr
 
 
+@pytest.fixture
+def begun(monkeypatch):
+    """begun(folder): the stage, up to where its processes would be started; whether they would be."""
+
+    def begin(folder: Path) -> bool:
+        started: list[object] = []
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["train"])
+        monkeypatch.setattr(launcher.Launcher, "run", lambda *given: started.append(given) or 1)
+        with contextlib.suppress(SystemExit):
+            train.main()
+        return bool(started)
+
+    return begin
+
+
+def test_training_that_begins_anew_says_what_parts_it_from_one_that_waits(converted, begun, capsys):
+    assert begun(converted)
+    (waiting,) = state.states(Path(".adl/state"))
+    waiting.save(Saved({}, {"position": 1}))
+    assert "begins anew" not in capsys.readouterr().out
+    set_params(converted, eval_epochs=3)
+    assert begun(converted)
+    assert len(state.states(Path(".adl/state"))) == 1, "how often a run is watched does not change its weights"
+    assert "begins anew" not in capsys.readouterr().out
+    set_params(converted, device_num=2)
+    assert begun(converted)
+    told = capsys.readouterr().out
+    assert "device_num: 1 there, 2 now" in told
+    assert f"adl state drop {waiting.name}" in told
+    set_params(converted, epochs=5, seed=7, base_lr=0.01)
+    assert begun(converted)
+    assert "begins anew" not in capsys.readouterr().out, "another training altogether"
+
+
+def test_finished_training_says_how_to_train_anew(finished, begun, capsys):
+    assert not begun(finished)
+    name = re.search(r"`adl state drop (\w+)`, then `dvc repro -f -s train`", capsys.readouterr().out)[1]
+    commands.main(["state", "drop", name])
+    assert begun(finished)
+
+
 @pytest.mark.slow
 def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(converted):
     set_params(converted, **PLAIN | IN_MID_EPOCH)
@@ -287,7 +332,7 @@ def resumed_and_straight(folder: Path) -> tuple[dict[str, bytes], dict[str, byte
     assert int(re.search(r"resuming at step (\d+)", output)[1]) % 2 == 1
     resumed = results(folder)
     succeeds(folder, "adl", "state", "drop", "--all")
-    output = succeeds(folder, "dvc", "repro", "--force", "--single-item", "--no-run-cache", "train")
+    output = succeeds(folder, "dvc", "repro", "--force", "--single-item", "train")
     assert "resuming" not in output
     return resumed, results(folder)
 
