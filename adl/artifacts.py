@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+OURS = ".made_by_adl"
+"""Stands in each folder that is replaced as a whole: one without it is somebody else's."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder (same suffix), moved over `path` when the block ends well.
@@ -52,11 +56,27 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """`replacing` for a whole folder: what stood there is gone once the new one is complete."""
+    """`replacing` for a whole folder: what stood there is gone once the new one is complete.
+
+    Raises AdlError where something else made the folder that stands there.
+    """
+    check_replaceable(path)
     with scratch_folder(path) as temporary:
         yield temporary
+        (temporary / OURS).write_text("adl made this folder, and replaces it as a whole.\n")
+        check_replaceable(path)
         remove(path)
         temporary.replace(path)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raises AdlError where a folder that would be replaced holds anything and was not made here."""
+    foreign = folder.is_dir() and not folder.is_symlink() and any(folder.iterdir()) and not (folder / OURS).exists()
+    if foreign:
+        raise AdlError(
+            f"{folder}: would be replaced as a whole, but something else made it (it holds no {OURS}). Move it away, "
+            "or name another place."
+        )
 
 
 def check_output(path: Path, *, suffix: str = "", folder: bool = False) -> None:

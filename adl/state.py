@@ -89,6 +89,12 @@ class State:
     def about(self) -> dict[str, Any]:
         return json.loads((self.folder / "about.json").read_text())
 
+    def is_named_by_its_key(self) -> bool:
+        try:
+            return of_key(self.folder.parent, self.about["key"]).name == self.name
+        except (KeyError, TypeError, ValueError):
+            return False
+
     def positions(self) -> list[Path]:
         """Saved states, the newest last."""
         return sorted(self.folder.glob("position_*.npz"))
@@ -283,8 +289,9 @@ def adopt(state: State, code: str) -> None:
 
 
 def states(root: Path) -> list[State]:
-    """Every state, by name."""
-    return [State(path.parent) for path in sorted(root.glob("*/about.json"))]
+    """Every state, by name; a folder of another kind is not one, whatever it holds."""
+    found = [State(path.parent) for path in sorted(root.glob("*/about.json"))]
+    return [state for state in found if state.is_named_by_its_key()]
 
 
 def drop_other_finished(root: Path, kept: State) -> None:

@@ -26,8 +26,24 @@ def test_failed_folder_leaves_the_earlier_folder(tmp_path):
     with pytest.raises(ZeroDivisionError), artifacts.replacing_folder(folder) as temporary:
         (temporary / "half").touch()
         raise ZeroDivisionError
-    assert [p.name for p in folder.iterdir()] == ["second"]
+    assert {p.name for p in folder.iterdir()} == {"second", artifacts.OURS}
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_folder_that_something_else_made_is_not_replaced(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    with artifacts.replacing_folder(folder):
+        pass
+    artifacts.remove(folder)
+    (folder / "thesis").mkdir(parents=True)
+    refused = pytest.raises(AdlError, match=r"a: would be replaced as a whole, but something else made it")
+    with refused, artifacts.replacing_folder(folder):
+        pytest.fail("work was begun")
+    artifacts.remove(folder)
+    with pytest.raises(AdlError, match="something else made it"), artifacts.replacing_folder(folder):
+        (folder / "thesis").mkdir(parents=True)  # while the work went on
+    assert [p.name for p in folder.iterdir()] == ["thesis"]
 
 
 def test_write_goes_around_a_read_only_output(tmp_path):

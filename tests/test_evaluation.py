@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from adl.cityscapes import CATEGORIES, CLASS_NAMES, layout
 from adl.errors import AdlError
 from adl.runtime import ALONE, World
 from adl.scoring import Confusion
+from pipeline import evaluate as stage
 from tests.data import write_record, write_scenes
 from tests.test_scoring import official_scores
 
@@ -33,6 +35,14 @@ def folder(once):
             write_record(raw, split, folder)
 
     return once("six-and-four-images", make)
+
+
+@pytest.mark.parametrize("part", ["report", "predictions"])
+def test_folder_of_somebody_else_is_refused_before_any_work(part, tmp_path, monkeypatch):
+    (tmp_path / "out" / part / "thesis").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--output", "out"])
+    with pytest.raises(AdlError, match=f"out/{part}: would be replaced as a whole"):
+        stage.main()
 
 
 @pytest.fixture(scope="module")

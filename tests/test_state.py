@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -222,6 +223,18 @@ def test_list_shows_what_the_states_differ_in(tmp_path, own, monkeypatch, capsys
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert rows[own.name].endswith("seed 0, device_num 1, content of data d")
     assert rows[other.name].endswith("seed 0, device_num 2, content of data e")
+
+
+def test_folder_that_is_no_state_is_neither_listed_nor_dropped(tmp_path, own, monkeypatch):
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
+    others = {"another": {"key": KEY}, "thesis": {"title": "mine"}, "list": [1]}
+    for name, about in others.items():
+        (tmp_path / name / "result").mkdir(parents=True)
+        (tmp_path / name / "about.json").write_text(json.dumps(about))
+    assert [s.name for s in state.states(tmp_path)] == [own.name]
+    state.drop_other_finished(tmp_path, own)
+    adl("drop", "--all")
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
 
 
 def test_code_digest_follows_the_code_and_nothing_else(tmp_path, monkeypatch):
