@@ -84,7 +84,7 @@ class Params(BaseModel):
         gt=0, description="minutes between two saves of the state, in mid-epoch too; null: off"
     )
     eval_epochs: int = Field(
-        ge=0, description="epochs between two validations while training, 0: none; trains no finished run again"
+        ge=0, description="epochs between two validations while training; 0: none; retrains no finished run"
     )
     keep_checkpoints: int = Field(
         ge=1, description="models to keep, one every save_epochs; a change does not train a finished run again"

@@ -5,6 +5,7 @@
                       intermediate/         models that are kept beside the final one
                       result/               appears whole, when the training is complete
                       logs/rank_<r>.log     what each worker printed
+                      job.json              what the workers are told, while they run
                       lock, stop            held by the process that trains; left by `adl stop`
 """
 
@@ -32,6 +33,8 @@ from adl.errors import DISK_FULL, AdlError
 FORMAT = 3
 KEPT = 2
 _META = "meta"
+_SEAL = "digests.json"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +60,11 @@ class State:
         return self.folder.name
 
     @property
+    def root(self) -> Path:
+        """The folder of all states."""
+        return self.folder.parent
+
+    @property
     def result(self) -> Path:
         return self.folder / "result"
 
@@ -70,6 +78,11 @@ class State:
         return self.folder / "logs"
 
     @property
+    def job(self) -> Path:
+        """What node 0 tells the workers of all nodes, as long as it trains."""
+        return self.folder / "job.json"
+
+    @property
     def stop_request(self) -> Path:
         return self.folder / "stop"
 
@@ -78,11 +91,15 @@ class State:
         return self.result.is_dir()
 
     def damaged_result(self) -> Path | None:
-        """A model of the result that is not what its sidecar says, if there is one."""
-        for sidecar in self.result.rglob("*.ckpt.json"):
-            model = sidecar.with_suffix("")
-            if not model.exists() or digest(model) != json.loads(sidecar.read_text())["digest"]:
-                return model
+        """A file of the result that is not what it was when the training was complete, if there is one."""
+        try:
+            sealed = json.loads((self.result / _SEAL).read_text())
+        except (FileNotFoundError, ValueError):
+            return self.result / _SEAL
+        for name, expected in sealed.items():
+            path = self.result / name
+            if not path.exists() or digest(path) != expected:
+                return path
         return None
 
     @property
@@ -91,7 +108,7 @@ class State:
 
     def is_named_by_its_key(self) -> bool:
         try:
-            return of_key(self.folder.parent, self.about["key"]).name == self.name
+            return of_key(self.root, self.about["key"]).name == self.name
         except (KeyError, TypeError, ValueError):
             return False
 
@@ -160,7 +177,7 @@ class State:
         """The process that trains here, if one does."""
         try:
             with (self.folder / "lock").open("r+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _flock(file)
         except FileNotFoundError:
             return None
         except BlockingIOError:
@@ -191,7 +208,7 @@ class State:
         deadline = time.monotonic() + 1  # `holder` has the lock for a moment
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _flock(file)
                 break
             except BlockingIOError:
                 if time.monotonic() < deadline:
@@ -205,6 +222,20 @@ class State:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+
+
+def _flock(file: IO[str]) -> None:
+    """Raises BlockingIOError where another process has the lock, AdlError where the file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise AdlError(
+            f"{file.name}: its file system gives no locks ({error.strerror}), so two trainings there could overwrite "
+            "each other. Point ADL_STATE_DIR to a folder on one that does: a local disk, or Lustre mounted with the "
+            "option flock."
+        ) from None
 
 
 def _damage(path: Path) -> str | None:
@@ -252,9 +283,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def nearest_waiting(root: Path, own: State, key: Mapping[str, Any]) -> tuple[State, list[str]] | None:
+def nearest_waiting(own: State, key: Mapping[str, Any]) -> tuple[State, list[str]] | None:
     """The unfinished training that differs least from the one that begins, and what it differs in."""
-    waiting = [s for s in states(root) if s.name != own.name and not s.finished and s.positions()]
+    waiting = [s for s in states(own.root) if s.name != own.name and not s.finished and s.positions()]
     found = [(s, differences(s.about["key"], key)) for s in waiting]
     return min(found, key=lambda pair: len(pair[1]), default=None)
 
@@ -288,15 +319,21 @@ def adopt(state: State, code: str) -> None:
     write_json(state.folder / "about.json", {**state.about, "code": code})
 
 
+def seal(result: Path) -> None:
+    """Write the digest of every file into a result that is complete."""
+    files = sorted(path for path in result.rglob("*") if path.is_file())
+    write_json(result / _SEAL, {str(path.relative_to(result)): digest(path) for path in files})
+
+
 def states(root: Path) -> list[State]:
     """Every state, by name; a folder of another kind is not one, whatever it holds."""
     found = [State(path.parent) for path in sorted(root.glob("*/about.json"))]
     return [state for state in found if state.is_named_by_its_key()]
 
 
-def drop_other_finished(root: Path, kept: State) -> None:
+def drop_other_finished(kept: State) -> None:
     """A finished state is kept until a training with another key finishes."""
-    for state in states(root):
+    for state in states(kept.root):
         if state.folder != kept.folder and state.finished and state.holder() is None:
             with contextlib.suppress(AdlError), state.held():  # one that was just taken is in use
                 remove(state.folder)

@@ -155,6 +155,41 @@ def test_locked_state_names_its_holder_and_a_dead_holder_leaves_no_lock(own):
             pass
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_file_system_without_locks_is_refused_in_one_message(own, number, monkeypatch, capsys):
+    def no_locks(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("ADL_STATE_DIR", str(own.root))
+    monkeypatch.setattr(state.fcntl, "flock", no_locks)
+    with pytest.raises(AdlError, match=r"lock: its file system gives no locks \(.*Point ADL_STATE_DIR to"), own.held():
+        pass
+    for command in (["state", "list"], ["stop"]):
+        with pytest.raises(SystemExit, match="2"):
+            commands.main(command)
+        assert "gives no locks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["a bit", "empty", "missing"])
+@pytest.mark.parametrize("name", ["autodeeplab.ckpt", "intermediate/metrics.json", "digests.json"])
+def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damage, capsys):
+    for file in ("autodeeplab.ckpt", "intermediate/metrics.json"):
+        (own.result / file).parent.mkdir(parents=True, exist_ok=True)
+        (own.result / file).write_text(file)
+    state.seal(own.result)
+    state.prepare(own, KEY, "code")
+    assert own.finished
+    path = own.result / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content if damage == "a bit" else b"")
+    if damage == "missing":
+        path.unlink()
+    state.prepare(own, KEY, "code")
+    assert not own.finished
+    assert "is damaged; the training begins anew" in capsys.readouterr().out
+
+
 def test_unfinished_state_is_refused_under_other_code_until_adopted(own):
     own.save(saved(1))
     with pytest.raises(AdlError, match=f"adl state adopt {own.name}.*adl state drop {own.name}"):
@@ -166,6 +201,7 @@ def test_unfinished_state_is_refused_under_other_code_until_adopted(own):
 
 def test_finished_state_is_dropped_under_other_code(own):
     own.result.mkdir()
+    state.seal(own.result)
     state.prepare(own, KEY, "code")
     assert own.finished
     state.prepare(own, KEY, "other code")
@@ -181,7 +217,7 @@ def test_finished_states_go_when_another_key_finishes_unfinished_ones_stay(tmp_p
         others.append(other)
     own.result.mkdir()
     others[0].result.mkdir()
-    state.drop_other_finished(tmp_path, others[0])
+    state.drop_other_finished(others[0])
     assert [s.name for s in state.states(tmp_path)] == sorted(s.name for s in others)
 
 
@@ -202,15 +238,15 @@ def test_keys_differ_in_what_a_person_changed(contents, changed, differing):
 def test_nearest_training_that_waits_is_an_unfinished_one(tmp_path, own):
     began = key_with(device_num=2, seed=1)
     beginning = state.of_key(tmp_path, began)
-    assert state.nearest_waiting(tmp_path, beginning, began) is None, "nothing was saved"
+    assert state.nearest_waiting(beginning, began) is None, "nothing was saved"
     own.save(saved(1))
     near = state.of_key(tmp_path, key_with(device_num=2))
     state.prepare(near, key_with(device_num=2), "code")
     near.save(saved(1))
-    found, differing = state.nearest_waiting(tmp_path, beginning, began)
+    found, differing = state.nearest_waiting(beginning, began)
     assert (found.name, differing) == (near.name, ["seed: 0 there, 1 now"])
     near.result.mkdir()
-    assert state.nearest_waiting(tmp_path, beginning, began)[0].name == own.name
+    assert state.nearest_waiting(beginning, began)[0].name == own.name
 
 
 def test_list_shows_what_the_states_differ_in(tmp_path, own, monkeypatch, capsys):
@@ -232,7 +268,7 @@ def test_folder_that_is_no_state_is_neither_listed_nor_dropped(tmp_path, own, mo
         (tmp_path / name / "result").mkdir(parents=True)
         (tmp_path / name / "about.json").write_text(json.dumps(about))
     assert [s.name for s in state.states(tmp_path)] == [own.name]
-    state.drop_other_finished(tmp_path, own)
+    state.drop_other_finished(own)
     adl("drop", "--all")
     assert {path.name for path in tmp_path.iterdir()} == set(others)
 

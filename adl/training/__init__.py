@@ -15,7 +15,7 @@ from adl.network import drop_path
 from adl.params import TRAINING, Params
 from adl.records import read_manifest
 from adl.runtime import ALONE, World
-from adl.state import State
+from adl.state import State, seal
 from adl.training.loop import Loop as Loop
 from adl.training.loop import Plan as Plan
 from adl.training.loop import Stopped as Stopped
@@ -124,6 +124,7 @@ def _write_result(state: State, params: Params, loop: Loop) -> None:
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "history.json", loop.history)
         write_json(folder / "speed.json", loop.speed())
+        seal(folder)
         to_disk(folder)
     state.drop_positions()
     remove(state.intermediate)
