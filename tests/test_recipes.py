@@ -13,7 +13,7 @@ from adl import commands, params, preflight, recipes
 from adl.architecture import Architecture
 from adl.errors import AdlError
 from tests.conftest import ROOT
-from tests.test_cityscapes import without_root_rights
+from tests.test_cityscapes import WITHOUT_ROOT_RIGHTS
 
 NAMES = (
     "cityscapes-0.5M", "cityscapes-1.0M", "cityscapes-1.5M", "cityscapes-1.5M-drop-path", "cityscapes-cpu", "synthetic",
@@ -171,11 +171,9 @@ def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
 
 def test_folder_that_may_not_be_written_is_one_message(workspace):
     workspace.chmod(0o555)
-    command = [sys.executable, "-m", "adl.commands", "recipe", "cityscapes-cpu"]
+    command = [*WITHOUT_ROOT_RIGHTS, sys.executable, "-m", "adl.commands", "recipe", "cityscapes-cpu"]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, preexec_fn=without_root_rights
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
     finally:
         workspace.chmod(0o755)
     assert done.returncode == 2
