@@ -93,7 +93,7 @@ def main() -> None:
                 val_record=job.val_record,
                 world=world,
                 pretrained=job.pretrained,
-                log_epoch=curves.log,
+                log_epochs=curves.log,
                 stopping=Stop(),
             )
         except training.Stopped as stopped:

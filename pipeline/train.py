@@ -161,8 +161,7 @@ def put_in_place(finished: State) -> None:
     with replacing_folder(INTERMEDIATE) as folder:
         shutil.copytree(finished.result / INTERMEDIATE.name, folder, dirs_exist_ok=True)
     with Curves(REPORTS / "train") as curves:
-        for row in json.loads((finished.result / "history.json").read_text()):
-            curves.log(row)
+        curves.log(json.loads((finished.result / "history.json").read_text()))
         curves.draw()
     write_json(METRICS / "train.json", json.loads((finished.result / "metrics.json").read_text()))
     write_json(REPORTS / "speed" / "train.json", json.loads((finished.result / "speed.json").read_text()))
