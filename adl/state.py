@@ -27,7 +27,7 @@ from typing import IO, Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from adl.artifacts import digest, remove, replacing, write_json
+from adl.artifacts import digest, finite, remove, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
 
 FORMAT = 3
@@ -39,7 +39,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """arrays: name → values. meta: plain numbers and lists."""
+    """arrays: name → values. meta: plain numbers and lists; what is not finite is None when it is read again."""
 
     arrays: Mapping[str, np.ndarray]
     meta: dict[str, Any]
@@ -119,7 +119,7 @@ class State:
     def save(self, saved: Saved) -> None:
         """Write a state whole or not at all, then drop all but the last two. Raises AdlError where the disk is full."""
         path = self.folder / f"position_{saved.position:09d}.npz"
-        meta = np.frombuffer(json.dumps(saved.meta).encode(), np.uint8)
+        meta = np.frombuffer(json.dumps(finite(saved.meta), allow_nan=False).encode(), np.uint8)
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 _write_npz(file, {_META: meta, **saved.arrays})

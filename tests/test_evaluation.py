@@ -14,6 +14,7 @@ import pytest
 from mindspore import Tensor
 
 from adl import checkpoint, cityscapes, deployment, evaluation, export, figures, network
+from adl.artifacts import write_json
 from adl.cityscapes import CATEGORIES, CLASS_NAMES, layout
 from adl.errors import AdlError
 from adl.runtime import ALONE, World
@@ -348,6 +349,50 @@ def test_comparison_sees_a_difference(rng):
     proof = export.compare(lambda b: Tensor(p), lambda b: Tensor(q), images)
     assert proof.difference == pytest.approx(np.abs(p - q).max())
     assert proof.agreement == pytest.approx((p.argmax(1) == q.argmax(1)).mean())
+
+
+@pytest.mark.parametrize("what", [np.nan, np.inf])
+@pytest.mark.parametrize("side", ["file", "checkpoint", "both"])
+def test_output_that_is_no_number_is_no_agreement(net, folder, tmp_path, monkeypatch, what, side):
+    sound = np.full((1, 19, 64, 128), 1 / 19, np.float32)
+    faulty = sound.copy()
+    faulty[0, 3, 5, 7] = what
+
+    def gives(wrong: bool):
+        # The first image alone: those that follow must not make good for it.
+        outputs = iter([Tensor(faulty if wrong else sound), Tensor(sound), Tensor(sound)])
+        return lambda _: next(outputs)
+
+    compare = export.compare
+    file, reference = gives(side != "checkpoint"), gives(side != "file")
+    monkeypatch.setattr(export, "compare", lambda _, __, images: compare(file, reference, images))
+    monkeypatch.setattr(export, "exported", lambda path: None)
+    monkeypatch.setattr(export.ms, "export", lambda *_, file_name, **__: Path(file_name).touch())
+    with pytest.raises(AdlError, match="No file was kept"):
+        export.mindir(net, tmp_path / "m.mindir", height=64, width=128, record=folder / "cityscapes_val.mindrecord")
+    assert not list(tmp_path.glob("*m.mindir*"))
+
+
+def test_one_image_alone_has_no_usual_time(mindir_sidecar, raw, tmp_path, monkeypatch):
+    blank = np.zeros((1, 64, 128), np.uint8)
+    monkeypatch.setattr(deployment.inference, "exported", lambda path: None)
+    monkeypatch.setattr(deployment.inference, "label_maps", lambda *_, flip: {"single": blank})
+    monkeypatch.setattr(deployment, "_reference", lambda *_: blank[0])
+    speeds = [
+        deployment.infer(
+            mindir_sidecar, layout.frames(raw, "val")[:images], device_target="CPU", flip=False,
+            reference=tmp_path, predictions=tmp_path / "infer",
+        ).speed["ms_per_image"]
+        for images in (1, 2)
+    ]  # fmt: skip
+    assert speeds[0] is None
+    assert speeds[1] > 0
+
+
+@pytest.fixture
+def mindir_sidecar(tmp_path):
+    write_json(tmp_path / "m.mindir.json", {"input": {"height": 64, "width": 128}})
+    return tmp_path / "m.mindir"
 
 
 def test_damaged_mindir_is_named(tmp_path):
