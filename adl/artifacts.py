@@ -25,6 +25,10 @@ OURS = ".made_by_adl"
 """Stands in each folder that is replaced as a whole: one without it is somebody else's."""
 
 
+PROBE_BYTES = 2**25
+"""With less room than this, it is the disk that makes a library fail."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder (same suffix), moved over `path` when the block ends well.
@@ -67,6 +71,28 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         check_replaceable(path)
         remove(path)
         temporary.replace(path)
+
+
+@contextlib.contextmanager
+def telling_full_disk(path: Path) -> Iterator[None]:
+    """Raise the OSError of a full disk for `path` where the block failed and there is no room beside it.
+
+    For libraries that write by themselves: MindSpore says "internal error", whatever the reason.
+    """
+    try:
+        yield
+    except Exception:
+        probe = path.with_name(f".partial-probe-{path.name}")
+        try:
+            with probe.open("wb") as file:
+                file.write(os.urandom(PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            probe.unlink(missing_ok=True)
+        raise
 
 
 def check_replaceable(folder: Path) -> None:

@@ -13,7 +13,7 @@ from mindspore import Tensor, nn
 
 from adl import records
 from adl.architecture import Architecture
-from adl.artifacts import digest, percent, replacing, sidecar_path, write_json
+from adl.artifacts import digest, percent, replacing, sidecar_path, telling_full_disk, write_json
 from adl.errors import AdlError
 from adl.inference import Pass, Probabilities, exported
 
@@ -49,7 +49,7 @@ def mindir(network: nn.Cell, path: Path, *, height: int, width: int, record: Pat
     whole = Probabilities(network.set_train(False)).set_train(False)
     images = [cv2.resize(i, (width, height)) for _, i, _ in itertools.islice(records.read(record), PROOF_IMAGES)]
     print(f"exporting to {path} and comparing {len(images)} images with the checkpoint", flush=True)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, telling_full_disk(path):
         blank = Tensor(np.zeros((1, height, width, 3), np.uint8))
         ms.export(whole, blank, file_name=str(temporary), file_format="MINDIR")
         proof = compare(exported(temporary), whole, images)

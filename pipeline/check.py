@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-from pipeline import CHECKED, PRETRAINED, START_WEIGHTS, SYNTHETIC, parser, run
+from pipeline import CHECKED, PRETRAINED, RECORDS, START_WEIGHTS, SYNTHETIC, parser, run
 
 PACKAGES = (
     "mindspore", "dvclive", "numpy", "cv2", "pandas", "matplotlib", "cityscapesscripts", "pydantic", "tabulate", "tqdm",
@@ -38,7 +38,7 @@ def main() -> None:
     from adl import artifacts, params, preflight
 
     p = params.load()
-    start_weights = preflight.check(p, pretrained=PRETRAINED, synthetic=SYNTHETIC)
+    start_weights = preflight.check(p, pretrained=PRETRAINED, synthetic=SYNTHETIC, records=RECORDS)
     artifacts.write_text(START_WEIGHTS, f"{start_weights}\n")
     artifacts.write_text(CHECKED, "parameters, architecture and data layout were checked\n")
 

@@ -16,11 +16,11 @@ from mindspore import Tensor
 from adl import checkpoint, cityscapes, deployment, evaluation, export, figures, network
 from adl.artifacts import write_json
 from adl.cityscapes import CATEGORIES, CLASS_NAMES, layout
-from adl.errors import AdlError
+from adl.errors import AdlError, reported
 from adl.runtime import ALONE, World
 from adl.scoring import Confusion
 from pipeline import evaluate as stage
-from tests.data import write_record, write_scenes
+from tests.data import largest_file, write_record, write_scenes
 from tests.test_scoring import official_scores
 
 pytestmark = pytest.mark.usefixtures("graph")
@@ -338,6 +338,14 @@ def test_file_that_differs_is_not_kept(net, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "compare", differs)
     with pytest.raises(AdlError, match="No file was kept"):
         export.mindir(net, tmp_path / "m.mindir", height=64, width=128, record=folder / "cityscapes_val.mindrecord")
+    assert not list(tmp_path.glob("*m.mindir*"))
+
+
+def test_full_disk_in_export_is_one_message_and_no_file_is_kept(net, folder, tmp_path, capsys):
+    path = tmp_path / "m.mindir"
+    with largest_file(2000), pytest.raises(SystemExit, match="2"), reported():
+        export.mindir(net, path, height=64, width=128, record=folder / "cityscapes_val.mindrecord")
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {path} cannot be written (File too large). Make room."
     assert not list(tmp_path.glob("*m.mindir*"))
 
 

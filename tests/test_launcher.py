@@ -272,7 +272,7 @@ def test_device_that_the_machine_lacks_is_named_before_any_work(monkeypatch):
     runtime.check_device_target("CPU", 99)
     p = params.load(ROOT / "params.yaml", device_target="Ascend")
     with pytest.raises(AdlError, match="device_target Ascend"):
-        preflight.check(p, pretrained=ROOT / "pretrained", synthetic=ROOT / p.data_path)
+        preflight.check(p, pretrained=ROOT / "pretrained", synthetic=ROOT / p.data_path, records=ROOT)
 
 
 @pytest.mark.parametrize(

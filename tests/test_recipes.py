@@ -158,7 +158,7 @@ def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
 def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
     p = recipe("cityscapes-cpu")
     with pytest.raises(AdlError, match=r"^data_path is data/synthetic, the embedded scenes; set it to the folder"):
-        preflight.check(p, pretrained=workspace, synthetic=recipes.SYNTHETIC)
+        preflight.check(p, pretrained=workspace, synthetic=recipes.SYNTHETIC, records=workspace)
 
 
 def test_broken_file_is_mended_by_a_recipe(workspace, capsys):

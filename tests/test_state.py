@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import subprocess
 import sys
 
@@ -17,6 +16,7 @@ from adl.artifacts import remove
 from adl.errors import AdlError
 from adl.state import Saved, State
 from tests.conftest import ROOT
+from tests.data import largest_file
 
 PARAMS = {"epochs": 1, "batch_size": 2, "bn_momentum": 0.9, "seed": 0, "device_num": 1, "net_arch": "a.npy"}
 KEY = {"format": 3, "params": PARAMS, "contents": {"net_arch": "0 1", "data": "d"}}
@@ -119,13 +119,9 @@ def test_state_that_is_dropped_while_it_is_locked_is_locked_anew(own, monkeypatc
 
 def test_full_disk_is_an_error_with_advice_and_leaves_the_last_state(own):
     own.save(saved(1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    try:
-        with pytest.raises(AdlError, match=r"the state cannot be saved \(File too large\); the last good one is .*001"):
-            own.save(saved(2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = r"the state cannot be saved \(File too large\); the last good one is .*001"
+    with largest_file(2000), pytest.raises(AdlError, match=message):
+        own.save(saved(2))
     assert own.latest().position == 1
     assert not list(own.folder.glob(".partial*"))
 
