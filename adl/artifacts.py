@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+OURS = ".made_by_adl"
+"""Stands in each folder that is replaced as a whole: one without it is somebody else's."""
+
+
+PROBE_BYTES = 2**25
+"""With less room than this, it is the disk that makes a library fail."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder (same suffix), moved over `path` when the block ends well.
@@ -52,11 +60,49 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """`replacing` for a whole folder: what stood there is gone once the new one is complete."""
+    """`replacing` for a whole folder: what stood there is gone once the new one is complete.
+
+    Raises AdlError where something else made the folder that stands there.
+    """
+    check_replaceable(path)
     with scratch_folder(path) as temporary:
         yield temporary
+        (temporary / OURS).write_text("adl made this folder, and replaces it as a whole.\n", encoding="utf-8")
+        check_replaceable(path)
         remove(path)
         temporary.replace(path)
+
+
+@contextlib.contextmanager
+def telling_full_disk(path: Path) -> Iterator[None]:
+    """Raise the OSError of a full disk for `path` where the block failed and there is no room beside it.
+
+    For libraries that write by themselves: MindSpore says "internal error", whatever the reason.
+    """
+    try:
+        yield
+    except Exception:
+        probe = path.with_name(f".partial-probe-{path.name}")
+        try:
+            with probe.open("wb") as file:
+                file.write(os.urandom(PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            probe.unlink(missing_ok=True)
+        raise
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raises AdlError where a folder that would be replaced holds anything and was not made here."""
+    foreign = folder.is_dir() and not folder.is_symlink() and any(folder.iterdir()) and not (folder / OURS).exists()
+    if foreign:
+        raise AdlError(
+            f"{folder}: would be replaced as a whole, but something else made it (it holds no {OURS}). Move it away, "
+            "or name another place."
+        )
 
 
 def check_output(path: Path, *, suffix: str = "", folder: bool = False) -> None:
@@ -102,14 +148,15 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """NaN and the infinities, which JSON does not have, become null."""
-    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(content), indent=2, allow_nan=False) + "\n")
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
+    """What JSON can hold: null in place of NaN and the infinities."""
     if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

@@ -15,7 +15,7 @@ from mindspore import nn
 
 from adl import runtime
 from adl.architecture import Architecture
-from adl.artifacts import replacing, sidecar_path
+from adl.artifacts import scratch_folder, sidecar_path, telling_full_disk
 from adl.cityscapes import CLASSES
 from adl.errors import AdlError
 from adl.network import AutoDeepLab, build
@@ -104,8 +104,11 @@ def native(network: nn.Cell) -> dict[str, ms.Parameter]:
 def save(parameters: nn.Cell | Mapping[str, ms.Parameter], path: Path) -> None:
     """Write parameters, or all of a network, under their native names; the file appears whole or not at all."""
     named = native(parameters) if isinstance(parameters, nn.Cell) else parameters
-    with replacing(path) as temporary:
+    # In a folder of its own, because MindSpore leaves another file beside where the disk is full.
+    with scratch_folder(path) as folder, telling_full_disk(path):
+        temporary = folder / path.name
         ms.save_checkpoint([{"name": n, "data": p} for n, p in named.items()], str(temporary))
+        temporary.replace(path)
 
 
 def load(network: nn.Cell, path: str | Path, *, leave_out: str | None = None) -> Loaded:

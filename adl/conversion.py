@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from mindspore.mindrecord import FileReader, FileWriter
 
-from adl.artifacts import scratch_folder, write_json
+from adl.artifacts import scratch_folder, telling_full_disk, write_json
 from adl.cityscapes import CLASS_NAMES, CLASSES, TRAIN_ID, Frame, files
 from adl.cityscapes.faults import DataError
 from adl.progress import track
@@ -32,7 +32,7 @@ def write(frames: list[Frame], record: Path, *, workers: int) -> dict[str, Any]:
     sizes: set[tuple[int, int]] = set()
     sha = hashlib.sha256()
     # FileWriter cannot be renamed afterwards, so it writes under the final name in a folder of its own.
-    with scratch_folder(record) as folder:
+    with scratch_folder(record) as folder, telling_full_disk(record):
         writer = FileWriter(str(folder / record.name), shard_num=1, overwrite=True)
         writer.add_schema(SCHEMA, "Cityscapes: raw image PNG, train-id label PNG")
         rows = track(_converted(frames, workers), len(frames), f"converting {record.stem}")

@@ -53,14 +53,15 @@ def infer(
             write_image(prediction_path(folder, frame.name), prediction)
             confusion.add(truth, prediction)
             agreement.append(float((prediction == _reference(reference, frame.name)).mean()))
-    usual = float(np.median(seconds[1:] or seconds))
+    # The first image waits for the compilation: of one alone there is no usual time.
+    usual = round(1000 * float(np.median(seconds[1:])), 1) if len(seconds) > 1 else None
     return Inference(
         metrics={
             "mIOU": percent(confusion.mean_iou()),
             "agreement": percent(float(np.mean(agreement))),
             "images": len(frames),
         },
-        speed={"ms_per_image": round(1000 * usual, 1), **runtime.machine(device_target)},
+        speed={"ms_per_image": usual, **runtime.machine(device_target)},
     )
 
 

@@ -13,7 +13,7 @@ from mindspore import Tensor, nn
 
 from adl import records
 from adl.architecture import Architecture
-from adl.artifacts import digest, percent, replacing, sidecar_path, write_json
+from adl.artifacts import digest, percent, replacing, sidecar_path, telling_full_disk, write_json
 from adl.errors import AdlError
 from adl.inference import Pass, Probabilities, exported
 
@@ -43,16 +43,19 @@ def mindir(network: nn.Cell, path: Path, *, height: int, width: int, record: Pat
     """Export a network, load the file, and compare both on images of a record; the file is kept only if they agree.
 
     The file takes (1, height, width, 3) uint8 BGR and returns probabilities (1, classes, height, width) float32.
-    Images of another size are resized for the comparison. Raises AdlError where the file differs.
+    Images of another size are resized for the comparison. Raises AdlError where the file differs, or where either
+    gives what is no number.
     """
     whole = Probabilities(network.set_train(False)).set_train(False)
     images = [cv2.resize(i, (width, height)) for _, i, _ in itertools.islice(records.read(record), PROOF_IMAGES)]
     print(f"exporting to {path} and comparing {len(images)} images with the checkpoint", flush=True)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, telling_full_disk(path):
         blank = Tensor(np.zeros((1, height, width, 3), np.uint8))
         ms.export(whole, blank, file_name=str(temporary), file_format="MINDIR")
         proof = compare(exported(temporary), whole, images)
-        if proof.difference > LARGEST_DIFFERENCE or proof.agreement < LEAST_AGREEMENT:
+        # NaN is neither above nor below anything.
+        agrees = proof.difference <= LARGEST_DIFFERENCE and proof.agreement >= LEAST_AGREEMENT
+        if not agrees:
             raise AdlError(
                 f"the exported file does not give the checkpoint's results on {proof.images} images: largest "
                 f"difference of a probability {proof.difference:.2g} (at most {LARGEST_DIFFERENCE:g}), equal labels "
@@ -67,7 +70,7 @@ def compare(file: Pass, reference: Pass, images: list[np.ndarray]) -> Proof:
     for image in images:
         batch = Tensor(image[None])
         ours, theirs = reference(batch).asnumpy(), file(batch).asnumpy()
-        difference = max(difference, float(np.abs(ours - theirs).max()))
+        difference = float(np.maximum(difference, np.abs(ours - theirs).max()))
         equal += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
         pixels += image.shape[0] * image.shape[1]
     return Proof(len(images), difference, equal / pixels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shlex
 import signal
@@ -74,13 +73,12 @@ class Launcher:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = (self.logs / f"{name}.log").open("wb")
         process = subprocess.Popen(
-            command,
+            runtime.tied(command),
             env=runtime.child_environment(own, shown=shown),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if shown else log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=functools.partial(runtime.die_with_parent, os.getpid()),
         )
         self.processes.append(process)
         if shown:

@@ -23,7 +23,7 @@ TRAINING = (
     "affine", "bn_momentum", "bn_eps", "parallel", "drop_path_keep_prob", "num_classes", "ignore_label", "epochs",
     "batch_size", "crop_size", "min_scale", "max_scale", "seed", "base_lr", "warmup_start_lr", "warmup_iters",
     "min_lr", "weight_decay", "criterion", "ohem_thresh", "ckpt_name", "ckpt_classifier", "start_epoch",
-    "eval_epochs", "amp_level", "device_target", "device_num",
+    "amp_level", "device_target", "device_num",
 )  # fmt: skip
 """What changes a trained model: the parameters of the stage `train`, and what its sidecar records."""
 
@@ -84,7 +84,9 @@ class Params(BaseModel):
     save_minutes: float | None = Field(
         gt=0, description="minutes between two saves of the state, in mid-epoch too; null: off"
     )
-    eval_epochs: int = Field(ge=0, description="epochs between two validations while training; 0: none")
+    eval_epochs: int = Field(
+        ge=0, description="epochs between two validations while training; 0: none; retrains no finished run"
+    )
     keep_checkpoints: int = Field(
         ge=1, description="models to keep, one every save_epochs; a change does not train a finished run again"
     )

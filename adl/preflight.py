@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +18,11 @@ from adl.params import Params
 from adl.schedule import check_warmup, steps_an_epoch
 
 
-def check(params: Params, *, pretrained: Path, synthetic: Path, states: Path) -> str:
-    """Check the architecture files, the data's layout and count, the warm-up, the export size and the start weights.
+def check(params: Params, *, pretrained: Path, synthetic: Path, records: Path, states: Path) -> str:
+    """Check architecture files, the data's layout and count, room for its records, warm-up, export size, start weights.
 
-    synthetic: the folder that the stage `synthesize` makes; its content follows from the parameters. states: where
-    trainings keep theirs.
+    synthetic: the folder that the stage `synthesize` makes; its content follows from the parameters. records: the
+    folder that the stage `mindrecord` fills. states: where trainings keep theirs.
     Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
     """
     Architecture.from_params(params)
@@ -45,6 +46,7 @@ def check(params: Params, *, pretrained: Path, synthetic: Path, states: Path) ->
         counts = {"train": params.expected_train_images, "val": params.expected_val_images}
         found = _survey(params.data_path, counts)
         print(found.table(), flush=True)
+        check_room(sum(split.bytes for split in found.splits.values()), records)
         images = found.splits["train"].images
         width, height = found.splits["val"].size
     check_warmup(params.warmup_iters, params.epochs, steps_an_epoch(images, params.batch_size))
@@ -103,6 +105,28 @@ def _survey(data_path: str, expected: Mapping[str, int | None]) -> Survey:
             f"{error}\nThis is a copy of {workspace}, which DVC made of what git and DVC track: the relative data_path "
             f"{data_path} begins in the copy. Write the absolute path."
         ) from None
+
+
+def check_room(wanted: int, records: Path) -> None:
+    """Raises AdlError where the records, as large as the images, do not fit; warns where DVC's copy of them may not.
+
+    Records that are there already make room when they are replaced.
+    """
+    there = sum(path.stat().st_size for path in records.glob("*.mindrecord"))
+    folder = next(path for path in (records.absolute(), *records.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    lacking = max(0, wanted - there)
+    if lacking > free:
+        raise AdlError(
+            f"{records}: the records take {wanted / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there. Make "
+            "room, or clone the project to a larger disk."
+        )
+    if 2 * lacking > free:
+        print(
+            f"warning: the records take {wanted / 1e9:.1f} GB, of {free / 1e9:.1f} GB that are free, and DVC's cache "
+            "as much again where it copies. `dvc config cache.type reflink,hardlink,symlink` lets it link.",
+            flush=True,
+        )
 
 
 def start_weights(params: Params, pretrained: Path) -> str:

@@ -240,14 +240,19 @@ def _inference(results: Results) -> dict[str, str]:
     file, scored = results.speed["infer"], results.speed["evaluate"]
     if not file and not scored:
         return {}
-    mirrored = " with its mirror image" if results.params["eval_flip"] else ""
     return {
         "Resource": _resource(file or scored),
         "MindSpore": (file or scored).get("mindspore", NOTHING),
         "Dataset": f"{results.data}, val",
-        "Speed": f"{file['ms_per_image']} ms/image{mirrored}, exported file" if file else NOTHING,
+        "Speed": _exported_speed(file, mirrored=results.params["eval_flip"]) if file else NOTHING,
         "Speed of `evaluate`": _evaluation_speed(scored) if scored else NOTHING,
     }
+
+
+def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
+    if speed["ms_per_image"] is None:
+        return "–, for there was one image"
+    return f"{speed['ms_per_image']} ms/image{' with its mirror image' if mirrored else ''}, exported file"
 
 
 def _evaluation_speed(speed: Mapping[str, Any]) -> str:

@@ -29,6 +29,15 @@ _CLUSTER_VARIABLES = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RA
 _PARENT = os.getppid()
 """Whoever started this program: asked for here, because seconds of imports may follow, in which it may die."""
 _LIBC = ctypes.CDLL(None)
+_TIED = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+if os.getppid() != int(sys.argv[1]):
+    os.kill(os.getpid(), signal.SIGKILL)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 _SCHEDULER_IS_READY = b"Finish to Initialize MetaServerNode"
 
 
@@ -101,6 +110,11 @@ def start(device_target: str, *, seed: int = 0, graph: bool = True, world: World
         if communication.get_rank() != world.rank:
             raise RuntimeError(f"rank {communication.get_rank()} was given to worker {world.rank}")
     ms.set_seed(seed)
+
+
+def state_folder() -> Path:
+    """Where a training keeps what it needs between two attempts."""
+    return Path(os.environ.get("ADL_STATE_DIR", ".adl/state"))
 
 
 def on_ascend() -> bool:
@@ -262,6 +276,14 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
         _LIBC.prctl(set_parent_death_signal, number)
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """A command that becomes the given one, and is killed when this process is gone.
+
+    It asks for that itself: code of ours between fork and exec could wait for a lock that another thread held.
+    """
+    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
 
 
 def stop_when_dvc_dies() -> None:

@@ -5,6 +5,7 @@
                       intermediate/         models that are kept beside the final one
                       result/               appears whole, when the training is complete
                       logs/rank_<r>.log     what each worker printed
+                      job.json              what the workers are told, while they run
                       lock, stop            held by the process that trains; left by `adl stop`
 """
 
@@ -26,17 +27,19 @@ from typing import IO, Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from adl.artifacts import digest, remove, replacing, write_json
+from adl.artifacts import digest, finite, remove, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
 
 FORMAT = 3
 KEPT = 2
 _META = "meta"
+_SEAL = "digests.json"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """arrays: name → values. meta: plain numbers and lists."""
+    """arrays: name → values. meta: plain numbers and lists; what is not finite is None when it is read again."""
 
     arrays: Mapping[str, np.ndarray]
     meta: dict[str, Any]
@@ -57,6 +60,11 @@ class State:
         return self.folder.name
 
     @property
+    def root(self) -> Path:
+        """The folder of all states."""
+        return self.folder.parent
+
+    @property
     def result(self) -> Path:
         return self.folder / "result"
 
@@ -70,6 +78,11 @@ class State:
         return self.folder / "logs"
 
     @property
+    def job(self) -> Path:
+        """What node 0 tells the workers of all nodes, as long as it trains."""
+        return self.folder / "job.json"
+
+    @property
     def stop_request(self) -> Path:
         return self.folder / "stop"
 
@@ -78,16 +91,26 @@ class State:
         return self.result.is_dir()
 
     def damaged_result(self) -> Path | None:
-        """A model of the result that is not what its sidecar says, if there is one."""
-        for sidecar in self.result.rglob("*.ckpt.json"):
-            model = sidecar.with_suffix("")
-            if not model.exists() or digest(model) != json.loads(sidecar.read_text(encoding="utf-8"))["digest"]:
-                return model
+        """A file of the result that is not what it was when the training was complete, if there is one."""
+        try:
+            sealed = json.loads((self.result / _SEAL).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return self.result / _SEAL
+        for name, expected in sealed.items():
+            path = self.result / name
+            if not path.exists() or digest(path) != expected:
+                return path
         return None
 
     @property
     def about(self) -> dict[str, Any]:
         return json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+
+    def is_named_by_its_key(self) -> bool:
+        try:
+            return of_key(self.root, self.about["key"]).name == self.name
+        except (KeyError, TypeError, ValueError):
+            return False
 
     def positions(self) -> list[Path]:
         """Saved states, the newest last."""
@@ -96,7 +119,7 @@ class State:
     def save(self, saved: Saved) -> None:
         """Write a state whole or not at all, then drop all but the last two. Raises AdlError where the disk is full."""
         path = self.folder / f"position_{saved.position:09d}.npz"
-        meta = np.frombuffer(json.dumps(saved.meta).encode(), np.uint8)
+        meta = np.frombuffer(json.dumps(finite(saved.meta), allow_nan=False).encode(), np.uint8)
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 _write_npz(file, {_META: meta, **saved.arrays})
@@ -154,7 +177,7 @@ class State:
         """The process that trains here, if one does."""
         try:
             with (self.folder / "lock").open("r+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _flock(file)
         except FileNotFoundError:
             return None
         except BlockingIOError:
@@ -185,7 +208,7 @@ class State:
         deadline = time.monotonic() + 1  # `holder` has the lock for a moment
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _flock(file)
                 break
             except BlockingIOError:
                 if time.monotonic() < deadline:
@@ -199,6 +222,20 @@ class State:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+
+
+def _flock(file: IO[str]) -> None:
+    """Raises BlockingIOError where another process has the lock, AdlError where the file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise AdlError(
+            f"{file.name}: its file system gives no locks ({error.strerror}), so two trainings there could overwrite "
+            "each other. Point ADL_STATE_DIR to a folder on one that does: a local disk, or Lustre mounted with the "
+            "option flock."
+        ) from None
 
 
 def _damage(path: Path) -> str | None:
@@ -227,6 +264,30 @@ def of_key(root: Path, key: Mapping[str, Any]) -> State:
     """The state that belongs to all that changes a result."""
     text = json.dumps(key, sort_keys=True)
     return State(root / hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def parts(key: Mapping[str, Any]) -> dict[str, Any]:
+    """What the key is made of, under the names that people know; where a file is named, its content as well."""
+    contents = {f"content of {name}": content for name, content in key.get("contents", {}).items()}
+    return {"format": key["format"], **key["params"], **contents}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What two keys differ in, with both values. A file's content counts where both name the same file."""
+    before, now = parts(old), parts(new)
+    differing = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+    return [
+        f"{name}: {before.get(name)} there, {now.get(name)} now"
+        for name in differing
+        if name.removeprefix("content of ") not in set(differing) - {name}
+    ]
+
+
+def nearest_waiting(own: State, key: Mapping[str, Any]) -> tuple[State, list[str]] | None:
+    """The unfinished training that differs least from the one that begins, and what it differs in."""
+    waiting = [s for s in states(own.root) if s.name != own.name and not s.finished and s.positions()]
+    found = [(s, differences(s.about["key"], key)) for s in waiting]
+    return min(found, key=lambda pair: len(pair[1]), default=None)
 
 
 def prepare(state: State, key: Mapping[str, Any], code: str) -> None:
@@ -258,14 +319,21 @@ def adopt(state: State, code: str) -> None:
     write_json(state.folder / "about.json", {**state.about, "code": code})
 
 
+def seal(result: Path) -> None:
+    """Write the digest of every file into a result that is complete."""
+    files = sorted(path for path in result.rglob("*") if path.is_file())
+    write_json(result / _SEAL, {str(path.relative_to(result)): digest(path) for path in files})
+
+
 def states(root: Path) -> list[State]:
-    """Every state, by name."""
-    return [State(path.parent) for path in sorted(root.glob("*/about.json"))]
+    """Every state, by name; a folder of another kind is not one, whatever it holds."""
+    found = [State(path.parent) for path in sorted(root.glob("*/about.json"))]
+    return [state for state in found if state.is_named_by_its_key()]
 
 
-def drop_other_finished(root: Path, kept: State) -> None:
+def drop_other_finished(kept: State) -> None:
     """A finished state is kept until a training with another key finishes."""
-    for state in states(root):
+    for state in states(kept.root):
         if state.folder != kept.folder and state.finished and state.holder() is None:
             with contextlib.suppress(AdlError), state.held():  # one that was just taken is in use
                 remove(state.folder)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from adl import runtime
-from adl.artifacts import write_json
+from adl.artifacts import remove, write_json
 from adl.curves import Curves
 from adl.errors import reported
 from adl.launcher import STOPPED
@@ -31,9 +32,24 @@ class Job:
     pretrained: Path
     curves: Path
 
-    def write(self, path: Path) -> None:
+    @contextmanager
+    def told(self, path: Path) -> Iterator[None]:
+        """The file that the workers of all nodes read, as long as they run."""
+        write_json(path, self._content())
+        try:
+            yield
+        finally:
+            remove(path)
+
+    def is_told(self, path: Path) -> bool:
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) == self._content()
+        except FileNotFoundError:
+            return False
+
+    def _content(self) -> dict[str, Any]:
         fields = {f.name: str(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        write_json(path, fields | {"params": self.params.model_dump()})
+        return fields | {"params": self.params.model_dump()}
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -77,7 +93,7 @@ def main() -> None:
                 val_record=job.val_record,
                 world=world,
                 pretrained=job.pretrained,
-                log_epoch=curves.log,
+                log_epochs=curves.log,
                 stopping=Stop(),
             )
         except training.Stopped as stopped:

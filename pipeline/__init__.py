@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,11 +22,6 @@ MINDIR = Path("models/autodeeplab.mindir")
 METRICS = Path("metrics")
 REPORTS = Path("reports")
 LOGS = Path(".adl/logs")
-
-
-def state_folder() -> Path:
-    """Where a training keeps what it needs between two attempts."""
-    return Path(os.environ.get("ADL_STATE_DIR", ".adl/state"))
 
 
 def parser(stage: str, description: str | None) -> argparse.ArgumentParser:

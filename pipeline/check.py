@@ -12,7 +12,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-from pipeline import CHECKED, PRETRAINED, START_WEIGHTS, SYNTHETIC, parser, run, state_folder
+from adl import runtime
+from pipeline import CHECKED, PRETRAINED, RECORDS, START_WEIGHTS, SYNTHETIC, parser, run
 
 PACKAGES = (
     "mindspore", "dvclive", "numpy", "cv2", "pandas", "matplotlib", "cityscapesscripts", "pydantic", "tabulate", "tqdm",
@@ -38,7 +39,8 @@ def main() -> None:
     from adl import artifacts, params, preflight
 
     p = params.load()
-    start_weights = preflight.check(p, pretrained=PRETRAINED, synthetic=SYNTHETIC, states=state_folder())
+    places = {"pretrained": PRETRAINED, "synthetic": SYNTHETIC, "records": RECORDS, "states": runtime.state_folder()}
+    start_weights = preflight.check(p, **places)
     artifacts.write_text(START_WEIGHTS, f"{start_weights}\n")
     artifacts.write_text(CHECKED, "parameters, architecture and data layout were checked\n")
 

@@ -3,7 +3,8 @@
 reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord, data/baselines.npz
 writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate, reports/speed/evaluate.json
 
-Outside DVC, --checkpoint FILE --output DIR scores any checkpoint; one without a sidecar (FILE.json) takes its
+Outside DVC, --checkpoint FILE --output DIR scores any checkpoint, and replaces DIR/predictions and DIR/report where it
+made them; one without a sidecar (FILE.json) takes its
 architecture from params.yaml. device_num processes share the images. --split train shows no baselines: they were
 fitted on it.
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adl import checkpoint, evaluation, params, records
-from adl.artifacts import write_json
+from adl.artifacts import check_replaceable, write_json
 from adl.baselines import Scores
 from adl.cityscapes import SPLIT_SIZES, WITHHELD
 from adl.errors import AdlError
@@ -38,6 +39,8 @@ def main() -> None:
         whole.error("--eval-batch-size: at least 1")
     predictions = output / "predictions" if output else PREDICTIONS / "evaluate"
     report = output / "report" if output else REPORTS / "evaluate"
+    for folder in (predictions, report):
+        check_replaceable(folder)
 
     p = params.load()
     record = records.record_path(RECORDS, arguments.split)

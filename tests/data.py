@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -35,3 +38,14 @@ def write_record(root: Path, split: str, folder: Path) -> Path:
     record = records.record_path(folder, split)
     conversion.write(layout.frames(root, split), record, workers=2)
     return record
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """As on a full disk, no file of this process can become larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

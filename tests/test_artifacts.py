@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import subprocess
+
 import pytest
 
-from adl import artifacts, progress
+from adl import artifacts, checkpoint, network, progress
 from adl.errors import AdlError
+from tests.conftest import TINY
+from tests.data import write_record, write_scenes
 
 
 def test_failed_write_leaves_the_earlier_file(tmp_path):
@@ -26,8 +32,24 @@ def test_failed_folder_leaves_the_earlier_folder(tmp_path):
     with pytest.raises(ZeroDivisionError), artifacts.replacing_folder(folder) as temporary:
         (temporary / "half").touch()
         raise ZeroDivisionError
-    assert [p.name for p in folder.iterdir()] == ["second"]
+    assert {p.name for p in folder.iterdir()} == {"second", artifacts.OURS}
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_folder_that_something_else_made_is_not_replaced(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    with artifacts.replacing_folder(folder):
+        pass
+    artifacts.remove(folder)
+    (folder / "thesis").mkdir(parents=True)
+    refused = pytest.raises(AdlError, match=r"a: would be replaced as a whole, but something else made it")
+    with refused, artifacts.replacing_folder(folder):
+        pytest.fail("work was begun")
+    artifacts.remove(folder)
+    with pytest.raises(AdlError, match="something else made it"), artifacts.replacing_folder(folder):
+        (folder / "thesis").mkdir(parents=True)  # while the work went on
+    assert [p.name for p in folder.iterdir()] == ["thesis"]
 
 
 def test_write_goes_around_a_read_only_output(tmp_path):
@@ -91,3 +113,21 @@ def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, 
     monkeypatch.setattr(artifacts.os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(AdlError, match="may not be written"):
         artifacts.check_output(tmp_path / "file")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_conversion_and_checkpoint_on_a_real_full_disk_leave_nothing(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("nothing may be mounted here")
+    try:
+        raw = write_scenes(tmp_path / "raw", train=4)
+        with pytest.raises(OSError, match="No space"):
+            write_record(raw, "train", small)
+        with pytest.raises(OSError, match="No space"):
+            checkpoint.save(network.build(dataclasses.replace(TINY, filter_multiplier=16)), small / "m.ckpt")
+        assert not list(small.iterdir())
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

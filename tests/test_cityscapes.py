@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -345,11 +344,18 @@ def test_train_ids_without_255_are_found_over_all_files(root, tmp_path, capsys):
     assert not list((tmp_path / "out").iterdir())
 
 
-def without_root_rights() -> None:
-    """Root may read everything, whatever the permissions: give that up before the program starts."""
-    drop_capability = 24
-    for override in (1, 2):
-        ctypes.CDLL(None).prctl(drop_capability, override, 0, 0, 0)
+# Root may read everything, whatever the permissions: give that up, and become the program that is named behind it.
+WITHOUT_ROOT_RIGHTS = (
+    sys.executable,
+    "-c",
+    """
+import ctypes, os, sys
+drop_capability = 24
+for override in (1, 2):
+    ctypes.CDLL(None).prctl(drop_capability, override, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+""",
+)
 
 
 @pytest.mark.parametrize(
@@ -370,8 +376,8 @@ def test_permissions_are_named(root, place, mode):
     (root / "gtFine/train/a/notes.txt").touch()
     place.chmod(mode)
     try:
-        command = [sys.executable, "-m", "adl.commands", "check-data", str(root)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=without_root_rights)
+        command = [*WITHOUT_ROOT_RIGHTS, sys.executable, "-m", "adl.commands", "check-data", str(root)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     finally:
         place.chmod(0o755)
     assert done.returncode == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,12 +13,14 @@ import pandas as pd
 import pytest
 from mindspore import Tensor
 
-from adl import checkpoint, cityscapes, deployment, evaluation, export, figures, network
+from adl import checkpoint, cityscapes, deployment, evaluation, export, figures, network, runtime
+from adl.artifacts import write_json
 from adl.cityscapes import CATEGORIES, CLASS_NAMES, layout
-from adl.errors import AdlError
+from adl.errors import AdlError, reported
 from adl.runtime import ALONE, World
 from adl.scoring import Confusion
-from tests.data import write_record, write_scenes
+from pipeline import evaluate as stage
+from tests.data import largest_file, write_record, write_scenes
 from tests.test_scoring import official_scores
 
 pytestmark = pytest.mark.usefixtures("graph")
@@ -33,6 +36,14 @@ def folder(once):
             write_record(raw, split, folder)
 
     return once("six-and-four-images", make)
+
+
+@pytest.mark.parametrize("part", ["report", "predictions"])
+def test_folder_of_somebody_else_is_refused_before_any_work(part, tmp_path, monkeypatch):
+    (tmp_path / "out" / part / "thesis").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--output", "out"])
+    with pytest.raises(AdlError, match=f"out/{part}: would be replaced as a whole"):
+        stage.main()
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +98,29 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
     assert abs(ours.mean_iou() - theirs["averageScoreClasses"]) < 1e-9
 
 
-def test_metrics_hold_what_was_promised(score, folder, tmp_path):
-    result = score(tmp_path / "p", limit=3, multiscale=True)
+@pytest.fixture
+def score_here(net, folder, tmp_path, monkeypatch):
+    """Evaluate in this process, operation by operation: six scales would be six graphs to compile."""
+    runtime.start("CPU", seed=0, graph=False)
+
+    def run(predictions, **changes):
+        settings = {"multiscale": False, "flip": True, "limit": None, "batch_size": 1}
+        record = str(folder / "cityscapes_val.mindrecord")
+        job = evaluation.Job(checkpoint="", architecture={}, record=record, device_target="CPU", **(settings | changes))
+
+        def counted(self, command, group):
+            scratch = Path(command[-1]).parent
+            evaluation.count(net, job, scratch).save(scratch / "rank_0.npz")
+            return 0
+
+        monkeypatch.setattr(evaluation.launcher.Launcher, "run", counted)
+        return evaluation.evaluate(job, predictions, processes=1, first_device=0, logs=tmp_path / "logs")
+
+    return run
+
+
+def test_metrics_hold_what_was_promised(score_here, tmp_path):
+    result = score_here(tmp_path / "p", limit=3, multiscale=True)
     result.baselines = {name: Confusion(np.eye(34)) for name in ("constant", "colour")}
     metrics = result.metrics()
     assert metrics["images"] == 3
@@ -163,8 +195,8 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(score, tmp_
     assert not (tmp_path / "p").exists()
 
 
-def test_report_has_its_pictures_and_tables(score, folder, tmp_path):
-    first = score(tmp_path / "p")
+def test_report_has_its_pictures_and_tables(score_here, folder, tmp_path):
+    first = score_here(tmp_path / "p")
     evaluation.write_report(
         first,
         folder / "cityscapes_val.mindrecord",
@@ -251,6 +283,7 @@ def test_two_and_three_processes_count_what_one_counts_each_image_once(score, tm
 
 
 def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path):
+    runtime.start("CPU", seed=0, graph=False)
     record = str(folder / "cityscapes_val.mindrecord")
 
     def counted(batch_size: int, world=ALONE) -> evaluation.Counts:
@@ -330,6 +363,14 @@ def test_file_that_differs_is_not_kept(net, folder, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*m.mindir*"))
 
 
+def test_full_disk_in_export_is_one_message_and_no_file_is_kept(net, folder, tmp_path, capsys):
+    path = tmp_path / "m.mindir"
+    with largest_file(2000), pytest.raises(SystemExit, match="2"), reported():
+        export.mindir(net, path, height=64, width=128, record=folder / "cityscapes_val.mindrecord")
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {path} cannot be written (File too large). Make room."
+    assert not list(tmp_path.glob("*m.mindir*"))
+
+
 def test_comparison_sees_a_difference(rng):
     images = [rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)]
     p = rng.random((1, 3, 4, 5)).astype(np.float32)
@@ -338,6 +379,50 @@ def test_comparison_sees_a_difference(rng):
     proof = export.compare(lambda b: Tensor(p), lambda b: Tensor(q), images)
     assert proof.difference == pytest.approx(np.abs(p - q).max())
     assert proof.agreement == pytest.approx((p.argmax(1) == q.argmax(1)).mean())
+
+
+@pytest.mark.parametrize("what", [np.nan, np.inf])
+@pytest.mark.parametrize("side", ["file", "checkpoint", "both"])
+def test_output_that_is_no_number_is_no_agreement(net, folder, tmp_path, monkeypatch, what, side):
+    sound = np.full((1, 19, 64, 128), 1 / 19, np.float32)
+    faulty = sound.copy()
+    faulty[0, 3, 5, 7] = what
+
+    def gives(wrong: bool):
+        # The first image alone: those that follow must not make good for it.
+        outputs = iter([Tensor(faulty if wrong else sound), Tensor(sound), Tensor(sound)])
+        return lambda _: next(outputs)
+
+    compare = export.compare
+    file, reference = gives(side != "checkpoint"), gives(side != "file")
+    monkeypatch.setattr(export, "compare", lambda _, __, images: compare(file, reference, images))
+    monkeypatch.setattr(export, "exported", lambda path: None)
+    monkeypatch.setattr(export.ms, "export", lambda *_, file_name, **__: Path(file_name).touch())
+    with pytest.raises(AdlError, match="No file was kept"):
+        export.mindir(net, tmp_path / "m.mindir", height=64, width=128, record=folder / "cityscapes_val.mindrecord")
+    assert not list(tmp_path.glob("*m.mindir*"))
+
+
+def test_one_image_alone_has_no_usual_time(mindir_sidecar, raw, tmp_path, monkeypatch):
+    blank = np.zeros((1, 64, 128), np.uint8)
+    monkeypatch.setattr(deployment.inference, "exported", lambda path: None)
+    monkeypatch.setattr(deployment.inference, "label_maps", lambda *_, flip: {"single": blank})
+    monkeypatch.setattr(deployment, "_reference", lambda *_: blank[0])
+    speeds = [
+        deployment.infer(
+            mindir_sidecar, layout.frames(raw, "val")[:images], device_target="CPU", flip=False,
+            reference=tmp_path, predictions=tmp_path / "infer",
+        ).speed["ms_per_image"]
+        for images in (1, 2)
+    ]  # fmt: skip
+    assert speeds[0] is None
+    assert speeds[1] > 0
+
+
+@pytest.fixture
+def mindir_sidecar(tmp_path):
+    write_json(tmp_path / "m.mindir.json", {"input": {"height": 64, "width": 128}})
+    return tmp_path / "m.mindir"
 
 
 def test_damaged_mindir_is_named(tmp_path):

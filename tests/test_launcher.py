@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,9 +42,10 @@ def program(tmp_path):
     return write
 
 
-def launch(tmp_path, program: str, size: int = 1, **options) -> subprocess.Popen:
-    command = [sys.executable, "-c", LAUNCH, str(tmp_path / "logs"), str(size), program]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+def launch(tmp_path, program: str, size: int = 1, before: str = "") -> subprocess.Popen:
+    """before: what the launcher's process does first."""
+    command = [sys.executable, "-c", f"{before}\n{LAUNCH}", str(tmp_path / "logs"), str(size), program]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(("body", "code"), [("", 0), ("sys.exit(2)", 2), ("1/0", 1)])
@@ -104,7 +106,7 @@ def test_hangup_that_was_ignored_at_the_start_stays_ignored(tmp_path, program):
     process = launch(
         tmp_path,
         program("print('ready', flush=True)\ntime.sleep(2)\nprint('done', flush=True)"),
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        before="import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)",
     )
     process.stdout.readline()
     process.send_signal(signal.SIGHUP)
@@ -118,6 +120,16 @@ def test_killed_launcher_takes_its_workers_along(tmp_path, program):
     process.kill()
     process.communicate(timeout=20)
     wait_for(lambda: not alive([worker]))
+
+
+def test_worker_whose_launcher_is_gone_before_it_begins_does_nothing(tmp_path):
+    command = runtime.tied(["touch", str(tmp_path / "begun")])
+    # A shell in between is another parent than the one that it was tied to.
+    done = subprocess.run(["sh", "-c", f"{shlex.join(command)}; exit 5"], capture_output=True)
+    assert done.returncode == 5
+    assert not (tmp_path / "begun").exists()
+    subprocess.run(command, check=True)
+    assert (tmp_path / "begun").exists()
 
 
 COLLECTIVE = """
@@ -260,7 +272,7 @@ def test_device_that_the_machine_lacks_is_named_before_any_work(tmp_path, monkey
     runtime.check_device_target("CPU", 99)
     p = params.load(ROOT / "params.yaml", device_target="Ascend")
     with pytest.raises(AdlError, match="device_target Ascend"):
-        preflight.check(p, pretrained=ROOT / "pretrained", synthetic=ROOT / p.data_path, states=tmp_path)
+        preflight.check(p, pretrained=ROOT / "pretrained", synthetic=ROOT / p.data_path, records=ROOT, states=tmp_path)
 
 
 @pytest.mark.parametrize(

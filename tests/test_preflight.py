@@ -21,7 +21,8 @@ def check(tmp_path, monkeypatch):
 
     def run(**values) -> str:
         p = params.load(ROOT / "params.yaml", **values)
-        return preflight.check(p, pretrained=Path("pretrained"), synthetic=Path("data/synthetic"), states=states)
+        places = {"pretrained": Path("pretrained"), "synthetic": Path("data/synthetic"), "records": tmp_path / "data"}
+        return preflight.check(p, **places, states=states)
 
     return run
 

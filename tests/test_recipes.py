@@ -15,7 +15,7 @@ from adl import commands, params, preflight, recipes
 from adl.architecture import Architecture
 from adl.errors import AdlError
 from tests.conftest import ROOT
-from tests.test_cityscapes import without_root_rights
+from tests.test_cityscapes import WITHOUT_ROOT_RIGHTS
 
 NAMES = (
     "cityscapes-0.5M", "cityscapes-1.0M", "cityscapes-1.5M", "cityscapes-1.5M-drop-path", "cityscapes-cpu", "synthetic",
@@ -160,7 +160,7 @@ def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
 def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
     p = recipe("cityscapes-cpu")
     with pytest.raises(AdlError, match=r"^data_path is data/synthetic, the embedded scenes; set it to the folder"):
-        preflight.check(p, pretrained=workspace, synthetic=recipes.SYNTHETIC, states=workspace)
+        preflight.check(p, pretrained=workspace, synthetic=recipes.SYNTHETIC, records=workspace, states=workspace)
 
 
 def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
@@ -173,11 +173,9 @@ def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
 
 def test_folder_that_may_not_be_written_is_one_message(workspace):
     workspace.chmod(0o555)
-    command = [sys.executable, "-m", "adl.commands", "recipe", "cityscapes-cpu"]
+    command = [*WITHOUT_ROOT_RIGHTS, sys.executable, "-m", "adl.commands", "recipe", "cityscapes-cpu"]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, preexec_fn=without_root_rights
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
     finally:
         workspace.chmod(0o755)
     assert done.returncode == 2

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import types
 
 import cv2
 import mindspore.dataset as ds
 import numpy as np
 import pytest
 
-from adl import cityscapes, conversion, records
+from adl import cityscapes, conversion, params, preflight, records
 from adl.cityscapes import files, layout
-from adl.errors import AdlError
-from tests.data import write_frame, write_record
+from adl.cityscapes.faults import DataError
+from adl.errors import AdlError, reported
+from tests.conftest import ROOT
+from tests.data import largest_file, write_frame, write_record
+
+ARCHITECTURE = {name: str(ROOT / f"architectures/small/{name}.npy") for name in ("net_arch", "cell_arch")}
 
 
 @pytest.fixture
@@ -82,3 +87,58 @@ def test_metrics_hold_numbers_only(root, tmp_path):
     manifest = json.loads(records.manifest_path(write_record(root, "train", tmp_path / "out")).read_text())
     numbers = {name: manifest[name] for name in ("images", "classes", "pixels_ignored", "pixels")}
     assert all(isinstance(x, int) for x in leaves(numbers))
+
+
+def test_full_disk_is_one_message_and_nothing_half_written_stays(root, tmp_path, capsys):
+    record = tmp_path / "out/cityscapes_train.mindrecord"
+    with largest_file(2000), pytest.raises(SystemExit, match="2"), reported():
+        conversion.write(layout.frames(root, "train"), record, workers=1)
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message == f"error: {record} cannot be written (File too large). Make room."
+    assert not list(record.parent.iterdir())
+
+
+def test_fault_that_is_not_the_disks_stays_what_it_is(root, tmp_path):
+    frames = layout.frames(root, "train")
+    frames[3].label.write_bytes(b"no PNG")
+    with pytest.raises(DataError):
+        conversion.write(frames, tmp_path / "out/cityscapes_train.mindrecord", workers=1)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """free(n): as if n bytes were free on every disk."""
+
+    def pretend(number: int) -> None:
+        monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=number))
+
+    return pretend
+
+
+def test_records_that_cannot_fit_are_refused_and_a_copy_that_may_not_is_told(tmp_path, free, capsys):
+    out = tmp_path / "data/mindrecord"
+    free(4_000_000_000)
+    with pytest.raises(AdlError, match=r"the records take 7\.6 GB, but only 4\.0 GB are free there"):
+        preflight.check_room(7_600_000_000, out)
+    free(8_000_000_000)
+    preflight.check_room(7_600_000_000, out)
+    assert "`dvc config cache.type reflink,hardlink,symlink`" in capsys.readouterr().out
+    free(15_200_000_000)
+    preflight.check_room(7_600_000_000, out)
+    # What is there already makes room when it is replaced.
+    out.mkdir(parents=True)
+    (out / "cityscapes_train.mindrecord").write_bytes(bytes(7000))
+    free(0)
+    preflight.check_room(7000, out)
+    assert not capsys.readouterr().out
+    assert not list(out.glob("*val*"))
+
+
+def test_check_compares_the_data_with_what_is_free(tmp_path, free):
+    for split in ("train", "val"):
+        write_frame(tmp_path / "cs", split, "a", f"a_{len(split):06d}_000019")
+    p = params.load(ROOT / "params.yaml", data_path=str(tmp_path / "cs"), **ARCHITECTURE)
+    free(300)
+    with pytest.raises(AdlError, match="the records take"):
+        preflight.check(p, pretrained=tmp_path, synthetic=tmp_path / "drawn", records=tmp_path / "out")

@@ -131,10 +131,14 @@ def test_performance_tables_have_quoted_and_measured_apart(files):
 
 def test_time_that_nobody_could_measure_is_no_number(files):
     """Where each process saw one image, or the training took one step, all was compilation."""
-    for stage, names in {"evaluate": ("ms_per_image", "network_ms_per_image"), "train": ("compile_seconds",)}.items():
+    unknown = {
+        "evaluate": ("ms_per_image", "network_ms_per_image"), "train": ("compile_seconds",), "infer": ("ms_per_image",),
+    }  # fmt: skip
+    for stage, names in unknown.items():
         path = files / f"reports/speed/{stage}.json"
         path.write_text(json.dumps(SPEED | dict.fromkeys(names)))
     training, inference = (section(text(files), f"{kind} performance") for kind in ("Training", "Inference"))
+    assert re.search(r"\| Speed +\| 1677\.48 ms/image +\| –, for there was one image", inference)
     assert "–, 1 process: every image waited for a compilation" in inference
     assert re.search(r"\| Compilation +\| +\| –, for there was one step", training)
     assert "None" not in training + inference

@@ -57,9 +57,13 @@ else:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
+def repository(once, tmp_path_factory):
     """A first run, two experiments, two more seeds, and a commit of one of them."""
     folder = tmp_path_factory.mktemp("runs") / "repository"
+    return shutil.copytree(once("repository", make_repository), folder, symlinks=True)
+
+
+def make_repository(folder):
     for name in ("pipeline/recipes", "architectures", ".dvc/config", "params.yaml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, folder / name)
@@ -103,7 +107,6 @@ def repository(tmp_path_factory):
     experiment(folder, "seed-2", "seed=2")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "seed 2")
-    return folder
 
 
 def experiment(folder, name: str, *values: str) -> None:

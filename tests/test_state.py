@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
-import resource
 import subprocess
 import sys
 
@@ -16,8 +16,14 @@ from adl.artifacts import remove
 from adl.errors import AdlError
 from adl.state import Saved, State
 from tests.conftest import ROOT
+from tests.data import largest_file
 
-KEY = {"params": {"epochs": 1, "batch_size": 2, "bn_momentum": 0.9, "seed": 0}, "data": "d"}
+PARAMS = {"epochs": 1, "batch_size": 2, "bn_momentum": 0.9, "seed": 0, "device_num": 1, "net_arch": "a.npy"}
+KEY = {"format": 3, "params": PARAMS, "contents": {"net_arch": "0 1", "data": "d"}}
+
+
+def key_with(contents: dict | None = None, **params) -> dict:
+    return {"format": 3, "params": PARAMS | params, "contents": KEY["contents"] | (contents or {})}
 
 
 def saved(position: int) -> Saved:
@@ -113,20 +119,17 @@ def test_state_that_is_dropped_while_it_is_locked_is_locked_anew(own, monkeypatc
 
 def test_full_disk_is_an_error_with_advice_and_leaves_the_last_state(own):
     own.save(saved(1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    try:
-        with pytest.raises(AdlError, match=r"the state cannot be saved \(File too large\); the last good one is .*001"):
-            own.save(saved(2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = r"the state cannot be saved \(File too large\); the last good one is .*001"
+    with largest_file(2000), pytest.raises(AdlError, match=message):
+        own.save(saved(2))
     assert own.latest().position == 1
     assert not list(own.folder.glob(".partial*"))
 
 
 def test_every_part_of_the_key_gives_another_folder(tmp_path):
-    names = {state.of_key(tmp_path, key).name for key in (KEY, {**KEY, "data": "e"}, {**KEY, "world": 2})}
-    assert len(names) == 3
+    keys = (KEY, {**KEY, "format": 4}, key_with({"data": "e"}), key_with(device_num=2))
+    names = {state.of_key(tmp_path, key).name for key in keys}
+    assert len(names) == 4
     assert state.of_key(tmp_path, dict(reversed(KEY.items()))).name in names
 
 
@@ -148,6 +151,41 @@ def test_locked_state_names_its_holder_and_a_dead_holder_leaves_no_lock(own):
             pass
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_file_system_without_locks_is_refused_in_one_message(own, number, monkeypatch, capsys):
+    def no_locks(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("ADL_STATE_DIR", str(own.root))
+    monkeypatch.setattr(state.fcntl, "flock", no_locks)
+    with pytest.raises(AdlError, match=r"lock: its file system gives no locks \(.*Point ADL_STATE_DIR to"), own.held():
+        pass
+    for command in (["state", "list"], ["stop"]):
+        with pytest.raises(SystemExit, match="2"):
+            commands.main(command)
+        assert "gives no locks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["a bit", "empty", "missing"])
+@pytest.mark.parametrize("name", ["autodeeplab.ckpt", "intermediate/metrics.json", "digests.json"])
+def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damage, capsys):
+    for file in ("autodeeplab.ckpt", "intermediate/metrics.json"):
+        (own.result / file).parent.mkdir(parents=True, exist_ok=True)
+        (own.result / file).write_text(file)
+    state.seal(own.result)
+    state.prepare(own, KEY, "code")
+    assert own.finished
+    path = own.result / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content if damage == "a bit" else b"")
+    if damage == "missing":
+        path.unlink()
+    state.prepare(own, KEY, "code")
+    assert not own.finished
+    assert "is damaged; the training begins anew" in capsys.readouterr().out
+
+
 def test_unfinished_state_is_refused_under_other_code_until_adopted(own):
     own.save(saved(1))
     with pytest.raises(AdlError, match=f"adl state adopt {own.name}.*adl state drop {own.name}"):
@@ -159,6 +197,7 @@ def test_unfinished_state_is_refused_under_other_code_until_adopted(own):
 
 def test_finished_state_is_dropped_under_other_code(own):
     own.result.mkdir()
+    state.seal(own.result)
     state.prepare(own, KEY, "code")
     assert own.finished
     state.prepare(own, KEY, "other code")
@@ -168,14 +207,66 @@ def test_finished_state_is_dropped_under_other_code(own):
 def test_finished_states_go_when_another_key_finishes_unfinished_ones_stay(tmp_path, own):
     others = []
     for data in ("e", "f"):
-        other = state.of_key(tmp_path, {**KEY, "data": data})
+        other = state.of_key(tmp_path, key_with({"data": data}))
         with other.held():
-            state.prepare(other, {**KEY, "data": data}, "code")
+            state.prepare(other, key_with({"data": data}), "code")
         others.append(other)
     own.result.mkdir()
     others[0].result.mkdir()
-    state.drop_other_finished(tmp_path, others[0])
+    state.drop_other_finished(others[0])
     assert [s.name for s in state.states(tmp_path)] == sorted(s.name for s in others)
+
+
+@pytest.mark.parametrize(
+    ("contents", "changed", "differing"),
+    [
+        ({}, {"device_num": 2}, ["device_num: 1 there, 2 now"]),
+        ({"net_arch": "0 2"}, {}, ["content of net_arch: 0 1 there, 0 2 now"]),
+        # A file of another name has another content: one reason.
+        ({"net_arch": "0 2"}, {"net_arch": "b.npy"}, ["net_arch: a.npy there, b.npy now"]),
+        ({"data": "e"}, {"seed": 1}, ["seed: 0 there, 1 now", "content of data: d there, e now"]),
+    ],
+)
+def test_keys_differ_in_what_a_person_changed(contents, changed, differing):
+    assert state.differences(KEY, key_with(contents, **changed)) == differing
+
+
+def test_nearest_training_that_waits_is_an_unfinished_one(tmp_path, own):
+    began = key_with(device_num=2, seed=1)
+    beginning = state.of_key(tmp_path, began)
+    assert state.nearest_waiting(beginning, began) is None, "nothing was saved"
+    own.save(saved(1))
+    near = state.of_key(tmp_path, key_with(device_num=2))
+    state.prepare(near, key_with(device_num=2), "code")
+    near.save(saved(1))
+    found, differing = state.nearest_waiting(beginning, began)
+    assert (found.name, differing) == (near.name, ["seed: 0 there, 1 now"])
+    near.result.mkdir()
+    assert state.nearest_waiting(beginning, began)[0].name == own.name
+
+
+def test_list_shows_what_the_states_differ_in(tmp_path, own, monkeypatch, capsys):
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
+    adl("list")
+    assert "device_num" not in capsys.readouterr().out
+    other = state.of_key(tmp_path, key_with({"data": "e"}, device_num=2))
+    state.prepare(other, key_with({"data": "e"}, device_num=2), "code")
+    adl("list")
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert rows[own.name].endswith("seed 0, device_num 1, content of data d")
+    assert rows[other.name].endswith("seed 0, device_num 2, content of data e")
+
+
+def test_folder_that_is_no_state_is_neither_listed_nor_dropped(tmp_path, own, monkeypatch):
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
+    others = {"another": {"key": KEY}, "thesis": {"title": "mine"}, "list": [1]}
+    for name, about in others.items():
+        (tmp_path / name / "result").mkdir(parents=True)
+        (tmp_path / name / "about.json").write_text(json.dumps(about))
+    assert [s.name for s in state.states(tmp_path)] == [own.name]
+    state.drop_other_finished(own)
+    adl("drop", "--all")
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
 
 
 def test_code_digest_follows_the_code_and_nothing_else(tmp_path, monkeypatch):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mindspore as ms
@@ -21,8 +21,11 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from adl import state
+from adl import commands, launcher, state
 from adl.artifacts import digest
+from adl.errors import AdlError
+from adl.state import Saved
+from pipeline import train
 from tests.test_launcher import rank_table
 from tests.test_pipeline import wait_for
 from tests.workspace import alive, ran, run, set_params, succeeds
@@ -182,13 +185,13 @@ def test_second_run_on_one_key_is_refused_with_the_holder(converted):
     assert not list((converted / ".adl/state").glob("*/about.json"))
 
 
-def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tmp_path, monkeypatch):
+def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tmp_path):
     train = ("python", "-m", "pipeline.train", "--dry-run", "--nodes", "2", "--node-rank", "1")
     set_params(converted, **PLAIN | {"device_num": 4, "batch_size": 4})
     lines = succeeds(converted, *train, "--master", "10.0.0.1:8118").splitlines()
     assert [line.split(":")[0] for line in lines] == ["rank 2", "rank 3"], "the scheduler is node 0's"
     assert "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4" in lines[0]
-    assert re.search(r"-m adl\.worker \.adl/state/\w+/job_1\.json$", lines[0])
+    assert re.search(r"-m adl\.worker \.adl/state/\w+/job\.json$", lines[0])
     # Other start weights under the same name: another training.
     start_weights = converted / "data/start_weights.txt"
     none = start_weights.read_text()
@@ -196,23 +199,107 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tm
     other = succeeds(converted, *train, "--master", "10.0.0.1:8118")
     assert re.search(r"\.adl/state/\w+", other)[0] not in lines[0]
     start_weights.write_text(none)
-    # A node that comes late to a finished training has nothing to do, and starts nothing that would wait for others.
-    own = converted / re.search(r"\.adl/state/\w+", lines[0])[0]
-    (own / "result").mkdir(parents=True)
-    monkeypatch.chdir(converted)
-    (own / "about.json").write_text(json.dumps({"key": {}, "code": state.code_digest(state.train_code())}))
-    told = succeeds(converted, *[part for part in train if part != "--dry-run"], "--master", "10.0.0.1:8118")
-    assert "this training was finished before" in told
-    shutil.rmtree(own)
     table = rank_table(tmp_path / "table.json", [[0, 1], [4, 5]])
     set_params(converted, device_target="Ascend")
     lines = succeeds(converted, *train, "--rank-table-file", str(table)).splitlines()
     assert "RANK_ID=2 DEVICE_ID=4" in lines[0]
     assert "RANK_ID=3 DEVICE_ID=5" in lines[1]
-    assert not list(converted.glob(".adl/state/*/job_*.json"))
+    assert not list(converted.glob(".adl/state/*"))
     refused = run(converted, *train[:3])
     assert refused.returncode == 2
     assert "this machine has 0 such devices (/dev/davinci0 and so on), 4 are wanted" in refused.stderr
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """begun(folder): the stage, up to where its processes would be started; whether they would be.
+
+    meanwhile: called in place of what these processes do.
+    """
+
+    def begin(folder: Path, *arguments: str, meanwhile: Callable[[], object] = lambda: None) -> bool:
+        started: list[object] = []
+
+        def run_nothing(*given: object) -> int:
+            started.append(given)
+            meanwhile()
+            return 1
+
+        with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["train", *arguments])
+            patch.setattr(launcher.Launcher, "run", run_nothing)
+            train.main()
+        return bool(started)
+
+    return begin
+
+
+def test_training_that_begins_anew_says_what_parts_it_from_one_that_waits(converted, begun, capsys):
+    assert begun(converted)
+    (waiting,) = state.states(converted / ".adl/state")
+    waiting.save(Saved({}, {"position": 1}))
+    assert "begins anew" not in capsys.readouterr().out
+    set_params(converted, eval_epochs=3)
+    assert begun(converted)
+    assert len(state.states(converted / ".adl/state")) == 1, "how often a run is watched does not change its weights"
+    assert "begins anew" not in capsys.readouterr().out
+    set_params(converted, device_num=2)
+    assert begun(converted)
+    told = capsys.readouterr().out
+    assert "device_num: 1 there, 2 now" in told
+    assert f"adl state drop {waiting.name}" in told
+    set_params(converted, epochs=5, seed=7, base_lr=0.01)
+    assert begun(converted)
+    assert "begins anew" not in capsys.readouterr().out, "another training altogether"
+
+
+def test_finished_training_says_how_to_train_anew(finished, begun, monkeypatch, capsys):
+    assert not begun(finished)
+    name = re.search(r"`adl state drop (\w+)`, then `dvc repro -f -s train`", capsys.readouterr().out)[1]
+    monkeypatch.chdir(finished)
+    commands.main(["state", "drop", name])
+    assert begun(finished)
+
+
+def test_damaged_result_is_not_put_in_place(finished, begun, capsys):
+    (model,) = finished.glob(".adl/state/*/result/autodeeplab.ckpt")
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    assert begun(finished)
+    assert f"{model.relative_to(finished)} is damaged; the training begins anew" in capsys.readouterr().out
+
+
+def test_second_node_does_what_the_first_decided_and_writes_nothing_before(converted, begun, monkeypatch, capsys):
+    set_params(converted, **PLAIN | {"device_num": 2})
+    first, second = (("--nodes", "2", "--master", "10.0.0.1:8118", "--node-rank", rank) for rank in "01")
+    monkeypatch.setattr(train, "PATIENCE", 0.0)
+    undecided = pytest.raises(AdlError, match="node 0 did not begin this training, or sees other parameters")
+    with undecided:
+        begun(converted, *second)
+    assert not (converted / ".adl").exists()
+
+    def together() -> bool:
+        return begun(converted, *first, meanwhile=lambda: followed.append(begun(converted, *second)))
+
+    followed: list[bool] = []
+    assert together()
+    assert followed == [True]
+    with undecided:
+        begun(converted, *second)
+
+    (own,) = state.states(converted / ".adl/state")
+    own.result.mkdir()
+    (own.result / "autodeeplab.ckpt").write_text("weights")
+    state.seal(own.result)
+    assert not begun(converted, *second)
+    assert "this training was finished before" in capsys.readouterr().out
+    (own.result / "autodeeplab.ckpt").write_text("wrights")
+    with undecided:
+        begun(converted, *second)
+    assert together(), "the first found the result damaged"
+    assert followed == [True, True]
 
 
 @pytest.mark.slow
@@ -287,7 +374,7 @@ def resumed_and_straight(folder: Path) -> tuple[dict[str, bytes], dict[str, byte
     assert int(re.search(r"resuming at step (\d+)", output)[1]) % 2 == 1
     resumed = results(folder)
     succeeds(folder, "adl", "state", "drop", "--all")
-    output = succeeds(folder, "dvc", "repro", "--force", "--single-item", "--no-run-cache", "train")
+    output = succeeds(folder, "dvc", "repro", "--force", "--single-item", "train")
     assert "resuming" not in output
     return resumed, results(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import types
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 
 from adl import params, training
 from adl.artifacts import write_json
-from adl.state import State
+from adl.state import Saved, State
+from adl.training.loop import Loop
+from adl.training.step import LossScale
 from pipeline.train import put_in_place
 from tests.conftest import ROOT
 
@@ -27,6 +30,21 @@ def test_what_is_not_finite_is_null(tmp_path):
     content = {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (np.float64("-inf"), 2, "NaN", None, True)}}
     write_json(tmp_path / "x.json", content)
     assert strict(tmp_path / "x.json") == {"a": None, "b": [1.5, None], "c": {"d": [None, 2, "NaN", None, True]}}
+
+
+def test_state_with_an_infinite_loss_is_strict_and_its_epoch_stays_without_a_mean(tmp_path):
+    meta = {"position": 3, "losses": [2.5, float("inf"), float("nan")], "history": [{"epoch": 1, "loss": float("inf")}]}
+    State(tmp_path).save(Saved({}, meta))
+    with np.load(State(tmp_path).positions()[0]) as file:
+        (tmp_path / "meta.json").write_bytes(file["meta"].tobytes())
+    assert strict(tmp_path / "meta.json")["losses"] == [2.5, None, None]
+    rest = {"step": 1, "skipped": 2, "skipped_in_a_row": 0, "seconds": 1.0, "speed": {}}
+    scale = {"loss_scale": dataclasses.asdict(LossScale())}
+    loop = types.SimpleNamespace(parameters={}, _moments=dict, state=State(tmp_path))
+    read = State(tmp_path).latest()
+    Loop._restore(loop, Saved({}, read.meta | rest | scale))
+    assert not np.isfinite(np.mean(loop.losses)), "as in the run that goes straight through"
+    assert loop.history == [{"epoch": 1, "loss": None}]
 
 
 def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monkeypatch):

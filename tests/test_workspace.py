@@ -71,6 +71,17 @@ def code_that_counts(stage: str) -> set[str]:
     return seen
 
 
+def test_environment_is_read_in_one_place():
+    asking = {
+        str(file.relative_to(ROOT))
+        for folder in ("adl", "pipeline")
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if getattr(node, "attr", getattr(node, "id", "")) in ("environ", "getenv", "environb", "putenv")
+    }
+    assert asking == {"adl/runtime.py"}
+
+
 @pytest.mark.parametrize("stage", stages())
 def test_stage_depends_on_exactly_the_code_that_it_imports(stage):
     deps = [d for d in stages()[stage]["deps"] if d.startswith(("adl/", "pipeline/"))]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from adl import state
+from adl import runtime, state
 from adl.artifacts import remove
 from adl.commands import add_command
 from adl.errors import AdlError
@@ -26,6 +24,12 @@ reads:  .adl/state, or the folder that ADL_STATE_DIR names
 writes: a request; the training saves its state and ends with a code other than 0, and `dvc repro` goes on later"""
 
 
+USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
+"""Parameters that the list shows of every state, beside those in which the states differ."""
+MOST_SHOWN = 12
+"""Characters of a value: enough of a digest to tell it from another."""
+
+
 def add(subcommands: Any) -> None:
     command = add_command(subcommands, "state", run, description=DESCRIPTION, example="adl state list")
     command.add_argument("action", choices=("list", "adopt", "drop", "prune"))
@@ -34,14 +38,12 @@ def add(subcommands: Any) -> None:
     add_command(subcommands, "stop", stop, description=STOP_DESCRIPTION, example="adl stop")
 
 
-def root() -> Path:
-    return Path(os.environ.get("ADL_STATE_DIR", ".adl/state"))
-
-
 def run(arguments: argparse.Namespace) -> None:
-    found = {s.name: s for s in state.states(root())}
+    found = {s.name: s for s in state.states(runtime.state_folder())}
     if arguments.action == "list":
-        rows = [_row(s) for s in found.values()]
+        keys = {name: state.parts(s.about["key"]) for name, s in found.items()}
+        shown = [*USUAL, *_differing(list(keys.values()))]
+        rows = [_row(s, {part: keys[name].get(part) for part in dict.fromkeys(shown)}) for name, s in found.items()]
         print(tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters")) if rows else "no state")
         return
     names = list(found) if arguments.all or arguments.action == "prune" else arguments.names
@@ -78,21 +80,26 @@ def _act(action: str, chosen: State) -> None:
             print(f"{old}: removed")
 
 
-def _row(chosen: State) -> tuple[str, str, str, int, str, str]:
+def _differing(keys: list[dict[str, Any]]) -> list[str]:
+    """What the states do not all have in common."""
+    names = dict.fromkeys(part for key in keys for part in key)
+    return [name for name in names if any(key.get(name) != keys[0].get(name) for key in keys)]
+
+
+def _row(chosen: State, parts: dict[str, Any]) -> tuple[str, str, str, int, str, str]:
     holder = chosen.holder()
     what = "finished" if chosen.finished else f"trained by process {holder}" if holder is not None else "unfinished"
     positions = chosen.positions()
     at = f"step {int(positions[-1].stem.removeprefix('position_')):,}" if positions else "–"
     size = sum(p.stat().st_size for p in chosen.folder.rglob("*") if p.is_file())
-    params = chosen.about["key"]["params"]
-    described = ", ".join(f"{name} {params[name]}" for name in ("epochs", "batch_size", "bn_momentum", "seed"))
+    described = ", ".join(f"{name} {str(value)[:MOST_SHOWN]}" for name, value in parts.items())
     return chosen.name, what, at, len(positions), f"{size / 1e6:.0f}", described
 
 
 def stop(arguments: argparse.Namespace) -> None:
-    running = [s for s in state.states(root()) if s.holder() is not None]
+    running = [s for s in state.states(runtime.state_folder()) if s.holder() is not None]
     if not running:
-        raise AdlError(f"no training runs ({root()} holds no locked state).")
+        raise AdlError(f"no training runs ({runtime.state_folder()} holds no locked state).")
     for chosen in running:
         chosen.stop_request.touch()
         print(f"{chosen.name}: process {chosen.holder()} stops after its epoch; `dvc repro` goes on later")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from adl.network import drop_path
 from adl.params import TRAINING, Params
 from adl.records import read_manifest
 from adl.runtime import ALONE, World
-from adl.state import State
+from adl.state import State, seal
 from adl.training.loop import Loop as Loop
 from adl.training.loop import Plan as Plan
 from adl.training.loop import Stopped as Stopped
@@ -33,14 +33,14 @@ def train(
     val_record: Path | None = None,
     world: World = ALONE,
     pretrained: Path = Path("pretrained"),
-    log_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+    log_epochs: Callable[[Sequence[dict[str, float]]], None] = lambda rows: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train on a record, from the newest whole state on, and leave the result in the state's folder.
 
-    log_epoch(row) is told of every epoch, also of those that an earlier attempt trained. stopping: asked after every
-    step. Raises AdlError before anything is compiled where the parameters do not fit the data, and later where the
-    loss stays without finite gradients; Stopped when the state is saved because it was asked to.
+    log_epochs(rows) is told of every epoch, and of those that an earlier attempt trained at once. stopping: asked
+    after every step. Raises AdlError before anything is compiled where the parameters do not fit the data, and later
+    where the loss stays without finite gradients; Stopped when the state is saved because it was asked to.
     """
     architecture = Architecture.from_params(params)
     manifest = read_manifest(record)
@@ -79,12 +79,11 @@ def train(
     if loop.resume():
         say(f"resuming at step {loop.position:,} of {plan.steps:,}", flush=True)
     loop.validate()
-    for row in loop.history:
-        log_epoch(row)
+    log_epochs(loop.history)
     while loop.position < plan.steps:
         loop.run_epoch()
         loop.validate()
-        log_epoch(loop.history[-1])
+        log_epochs(loop.history[-1:])
     if world.rank == 0:
         _write_result(state, params, loop)
 
@@ -124,6 +123,7 @@ def _write_result(state: State, params: Params, loop: Loop) -> None:
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "history.json", loop.history)
         write_json(folder / "speed.json", loop.speed())
+        seal(folder)
         to_disk(folder)
     state.drop_positions()
     remove(state.intermediate)

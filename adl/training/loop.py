@@ -272,7 +272,8 @@ class Loop:
         meta = saved.meta
         self.position, self.step = meta["position"], meta["step"]
         self.skipped, self.skipped_in_a_row = meta["skipped"], meta["skipped_in_a_row"]
-        self.losses, self.history = list(meta["losses"]), list(meta["history"])
+        self.losses = [math.nan if loss is None else loss for loss in meta["losses"]]
+        self.history = list(meta["history"])
         self.seconds_before, self.speed_before = meta["seconds"], meta["speed"]
         self.loss_scale = LossScale(**meta["loss_scale"])
 

@@ -1,0 +1,40 @@
+"""Learning curves: the rows of earlier attempts at once, then each as it comes."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from dvclive import Live
+
+from adl.curves import Curves
+
+ROWS = [
+    {"epoch": 1, "loss": 2.5, "learning_rate": 1e-05},
+    {"epoch": 2, "loss": 1 / 3, "learning_rate": 0.1, "val_mIOU": 12.25},
+    {"epoch": 3, "loss": math.inf, "learning_rate": 0.05},
+    {"epoch": 4, "loss": None, "learning_rate": 0.01, "val_mIOU": 20.0},
+    {"epoch": 5, "loss": 2.0, "learning_rate": 0.0},
+]
+
+
+def content(folder) -> dict[str, object]:
+    curves = {path.name: path.read_bytes() for path in folder.rglob("*.tsv")}
+    return curves | {"latest": json.loads((folder / "metrics.json").read_text())}
+
+
+def test_history_at_once_gives_the_files_of_rows_one_by_one(tmp_path, monkeypatch):
+    with Curves(tmp_path / "singly") as curves:
+        for row in ROWS:
+            curves.log([row])
+    steps, one_step = [], Live.next_step
+    monkeypatch.setattr(Live, "next_step", lambda live: steps.append(live.step) or one_step(live))
+    for at_once in range(len(ROWS) + 1):
+        with Curves(tmp_path / str(at_once)) as curves:
+            curves.log(ROWS[:at_once])
+            assert steps == [row["epoch"] for row in ROWS[:at_once][-1:]], "one step, however long the history"
+            for row in ROWS[at_once:]:
+                curves.log([row])
+        assert curves.rows == [{k: v for k, v in row.items() if v is not None and v < math.inf} for row in ROWS]
+        assert content(tmp_path / str(at_once)) == content(tmp_path / "singly")
+        steps.clear()
