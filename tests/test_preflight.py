@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adl import commands, params, preflight, runtime
+from adl import commands, params, preflight, runtime, state
 from adl.artifacts import write_json
 from adl.errors import AdlError
 from tests.conftest import ROOT
@@ -33,10 +33,12 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     with pytest.raises(AdlError, match=r"^device_num 16: .*this machine has 2 such devices .*, 16 are wanted.*--help"):
         check(**of_16)
     assert check(device_target="Ascend", device_num=2) == "none"
-    write_json(tmp_path / "states/a/about.json", {"key": {"params": {"device_num": 16}}})
+    key = {"params": {"device_num": 16}}
+    own = state.of_key(tmp_path / "states", key)
+    write_json(own.folder / "about.json", {"key": key})
     with pytest.raises(AdlError, match="16 are wanted"):
         check(**of_16)
-    (tmp_path / "states/a/result").mkdir()
+    own.result.mkdir()
     assert check(**of_16) == "none", "`dvc repro` puts in place what was trained on several machines"
 
 
