@@ -39,9 +39,9 @@ def train(tiny, tmp_path, record):
         state = State(tmp_path / name)
         state.folder.mkdir(exist_ok=True)
         p = params.load(ROOT / "params.yaml", **(settings | changes))
-        Job(p, record, record, state.folder, tmp_path, tmp_path / f"{name}-curves").write(state.folder / "job.json")
-        command = [sys.executable, "-m", "adl.worker", str(state.folder / "job.json")]
-        code = Launcher(state.logs).run(command, group_of(processes, "CPU"))
+        command = [sys.executable, "-m", "adl.worker", str(state.job)]
+        with Job(p, record, record, state.folder, tmp_path, tmp_path / f"{name}-curves").told(state.job):
+            code = Launcher(state.logs).run(command, group_of(processes, "CPU"))
         assert code == changes.get("code", 0), (state.logs / "rank_0.log").read_text()[-3000:]
         return state
 

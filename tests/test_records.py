@@ -141,4 +141,4 @@ def test_check_compares_the_data_with_what_is_free(tmp_path, free):
     p = params.load(ROOT / "params.yaml", data_path=str(tmp_path / "cs"), **ARCHITECTURE)
     free(300)
     with pytest.raises(AdlError, match="the records take"):
-        preflight.check(p, pretrained=tmp_path, synthetic=tmp_path / "drawn", records=tmp_path / "out")
+        preflight.check(p, pretrained=tmp_path, synthetic=tmp_path / "drawn", records=tmp_path / "out", states=tmp_path)
