@@ -144,6 +144,18 @@ def converted(once, tmp_path) -> Path:
 
 
 @pytest.fixture
+def trained(once, tmp_path) -> Path:
+    """A workspace with a finished training."""
+    from tests.workspace import make_workspace, succeeds
+
+    def make(folder: Path) -> None:
+        shutil.copytree(once("workspace", make_workspace), folder, symlinks=True, dirs_exist_ok=True)
+        succeeds(folder, "dvc", "repro", "train")
+
+    return shutil.copytree(once("trained", make), tmp_path / "workspace", symlinks=True)
+
+
+@pytest.fixture
 def finished(once, tmp_path) -> Path:
     """A workspace in which `dvc repro` ran from nothing, committed; what it printed is in repro.log beside it."""
     from tests.workspace import git, make_workspace, succeeds

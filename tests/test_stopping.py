@@ -254,21 +254,21 @@ def test_training_that_begins_anew_says_what_parts_it_from_one_that_waits(conver
     assert "begins anew" not in capsys.readouterr().out, "another training altogether"
 
 
-def test_finished_training_says_how_to_train_anew(finished, begun, monkeypatch, capsys):
-    assert not begun(finished)
+def test_finished_training_says_how_to_train_anew(trained, begun, monkeypatch, capsys):
+    assert not begun(trained)
     name = re.search(r"`adl state drop (\w+)`, then `dvc repro -f -s train`", capsys.readouterr().out)[1]
-    monkeypatch.chdir(finished)
+    monkeypatch.chdir(trained)
     commands.main(["state", "drop", name])
-    assert begun(finished)
+    assert begun(trained)
 
 
-def test_damaged_result_is_not_put_in_place(finished, begun, capsys):
-    (model,) = finished.glob(".adl/state/*/result/autodeeplab.ckpt")
+def test_damaged_result_is_not_put_in_place(trained, begun, capsys):
+    (model,) = trained.glob(".adl/state/*/result/autodeeplab.ckpt")
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
-    assert begun(finished)
-    assert f"{model.relative_to(finished)} is damaged; the training begins anew" in capsys.readouterr().out
+    assert begun(trained)
+    assert f"{model.relative_to(trained)} is damaged; the training begins anew" in capsys.readouterr().out
 
 
 def test_second_node_does_what_the_first_decided_and_writes_nothing_before(converted, begun, monkeypatch, capsys):
