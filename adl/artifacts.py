@@ -77,10 +77,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 def telling_full_disk(path: Path) -> Iterator[None]:
     """Raise the OSError of a full disk for `path` where the block failed and there is no room beside it.
 
-    For libraries that write by themselves: MindSpore says "internal error", whatever the reason.
+    For libraries that write by themselves: MindSpore says "internal error", whatever the reason. A fault that has a
+    message of its own keeps it.
     """
     try:
         yield
+    except AdlError:
+        raise
     except Exception:
         probe = path.with_name(f".partial-probe-{path.name}")
         try:

@@ -83,7 +83,10 @@ def _find_below(root: Path, found: Found) -> None:
 
 
 def _walk(folder: Path, found: Found, *, seen: set[str]) -> Iterator[Path]:
-    """Every visible file below a folder. Links to folders are followed, each folder once."""
+    """Every visible file below a folder. Links to folders are followed, but in no circle.
+
+    seen: real paths of the folders from the root to this one.
+    """
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
@@ -192,11 +195,12 @@ def _read_16_bits(path: Path, orientation: int) -> Photograph:
     samples = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
     if samples is None or samples.dtype != np.uint16:
         raise ValueError("its 16-bit pixels cannot be decoded")
-    if samples.ndim == 3 and samples.shape[2] in (2, 4):
-        samples = samples[..., :-1]  # alpha
+    if samples.ndim == 3:
+        colours = 3 if samples.shape[2] >= 3 else 1
+        samples = samples[..., :colours]  # without alpha
     bits = next(bits for bits in _DEPTHS if int(samples.max()) < 1 << bits)
-    eight: np.ndarray = np.right_shift(samples, bits - 8).astype(np.uint8).squeeze()
-    if eight.ndim == 2:
+    eight: np.ndarray = np.right_shift(samples, bits - 8).astype(np.uint8)
+    if eight.ndim == 2 or eight.shape[2] == 1:
         eight = cv2.cvtColor(eight, cv2.COLOR_GRAY2BGR)
     picture = Image.fromarray(eight)
     picture.getexif()[_ORIENTATION] = orientation

@@ -28,7 +28,7 @@ from adl.params import TRAINING
 from adl.scoring import Confusion
 
 WORKSPACE = "workspace"
-IRRELEVANT = ("seed", "data_path")
+IRRELEVANT = ("seed", "eval_epochs", "data_path")
 """Parameters in which two runs of one group may differ: the seed, how often they were watched, where the data lay."""
 MODE = ("ms_infer", "eval_flip")
 """Parameters that select what is averaged for a score; the published ones are at scale 1, with mirror."""

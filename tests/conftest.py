@@ -134,25 +134,24 @@ def workspace(once, tmp_path) -> Path:
 @pytest.fixture
 def converted(once, tmp_path) -> Path:
     """A workspace whose records are made."""
-    from tests.workspace import make_workspace, succeeds
-
-    def make(folder: Path) -> None:
-        shutil.copytree(once("workspace", make_workspace), folder, symlinks=True, dirs_exist_ok=True)
-        succeeds(folder, "dvc", "repro", "mindrecord")
-
-    return shutil.copytree(once("converted", make), tmp_path / "workspace", symlinks=True)
+    return reproduced(once, tmp_path, "mindrecord")
 
 
 @pytest.fixture
 def trained(once, tmp_path) -> Path:
     """A workspace with a finished training."""
+    return reproduced(once, tmp_path, "train")
+
+
+def reproduced(once, tmp_path: Path, stage: str) -> Path:
+    """A workspace in which a stage ran, with those that it needs."""
     from tests.workspace import make_workspace, succeeds
 
     def make(folder: Path) -> None:
         shutil.copytree(once("workspace", make_workspace), folder, symlinks=True, dirs_exist_ok=True)
-        succeeds(folder, "dvc", "repro", "train")
+        succeeds(folder, "dvc", "repro", stage)
 
-    return shutil.copytree(once("trained", make), tmp_path / "workspace", symlinks=True)
+    return shutil.copytree(once(f"workspace-{stage}", make), tmp_path / "workspace", symlinks=True)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from adl import artifacts, checkpoint, network, progress
 from adl.errors import AdlError
 from tests.conftest import TINY
-from tests.data import write_record, write_scenes
+from tests.data import largest_file, write_record, write_scenes
 
 
 def test_failed_write_leaves_the_earlier_file(tmp_path):
@@ -113,6 +113,16 @@ def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, 
     monkeypatch.setattr(artifacts.os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(AdlError, match="may not be written"):
         artifacts.check_output(tmp_path / "file")
+
+
+def test_fault_that_has_a_message_keeps_it_on_a_full_disk(tmp_path):
+    with largest_file(10):
+        with pytest.raises(AdlError, match="a damaged image"), artifacts.telling_full_disk(tmp_path / "a"):
+            raise AdlError("a damaged image")
+        with pytest.raises(OSError, match="File too large"), artifacts.telling_full_disk(tmp_path / "a"):
+            raise RuntimeError("internal error")
+    with pytest.raises(RuntimeError, match="internal error"), artifacts.telling_full_disk(tmp_path / "a"):
+        raise RuntimeError("internal error")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")

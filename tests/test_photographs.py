@@ -142,6 +142,14 @@ def test_bits_that_a_16_bit_file_uses_are_found(tmp_path, picture, suffix, bits,
     np.testing.assert_array_equal(photograph.pixels, expected)
 
 
+def test_16_bit_image_of_one_column_or_with_alpha_is_read(tmp_path):
+    column = np.array([[4095], [0], [2048]], np.uint16)
+    cv2.imwrite(str(tmp_path / "column.png"), column)
+    assert photographs.read(tmp_path / "column.png").pixels[:, 0, 0].tolist() == [255, 0, 128]
+    cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([np.dstack([column] * 3), column * 0]))
+    assert photographs.read(tmp_path / "alpha.png").pixels.shape == (3, 1, 3)
+
+
 def moving(picture: np.ndarray, frames: int) -> list[np.ndarray]:
     return [np.roll(picture, 2 * i, axis=1) for i in range(frames)]
 

@@ -254,14 +254,14 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(models, photog
     (tmp_path / "in").mkdir()
     shutil.copy(tmp_path / "a.png", tmp_path / "in" / odd)
     (tmp_path / "in/notes.txt").write_text("no image")
-    videos.write(tmp_path / "clip.mp4", [photograph(64, 128) for _ in range(3)], rate=10)
-    inputs = (tmp_path / "a.png", tmp_path / "in", tmp_path / "clip.mp4")
+    videos.write(tmp_path / "a.mp4", [photograph(64, 128) for _ in range(3)], rate=10)
+    inputs = (tmp_path / "a.png", tmp_path / "in", tmp_path / "a.mp4")
     predict(*inputs, "--model", models / "m.ckpt", "--output", tmp_path / "out")
     stem = odd.removesuffix(".png")
     kinds = ("labelIds", "color", "overlay")
     names = {f"{name}_{kind}.png" for name in ("a", stem) for kind in kinds}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "clip_overlay.mp4"}
-    assert len(list(Video.open(tmp_path / "out/clip_overlay.mp4"))) == 3
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "a_overlay.mp4"}
+    assert len(list(Video.open(tmp_path / "out/a_overlay.mp4"))) == 3
     printed = capsys.readouterr().out
     assert "left out: 1 file (notes.txt)" in printed
     assert "3 images and videos labelled" in printed

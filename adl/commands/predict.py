@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> None:
     found = photographs.find(others) if others else photographs.Found()
     for line in found.left_out():
         print(line, flush=True)
-    outputs = _outputs(others, [*found.images, *(video.path for video in videos)], arguments.output)
+    outputs = _outputs(others, found.images, arguments.output)
+    outputs |= _outputs([], [video.path for video in videos], arguments.output)
     photographs.check(found.images)
     predictor = prediction.Predictor.load(
         arguments.model,
@@ -110,7 +111,7 @@ def _overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _outputs(named: list[Path], paths: list[Path], output: Path) -> dict[Path, Path]:
-    """Image or video → its place below the output folder, without suffix.
+    """Image (or video) → its place below the output folder, without suffix.
 
     named: as the person did; what lies below a folder keeps its place there. Raises AdlError if two would share one.
     """
@@ -120,7 +121,7 @@ def _outputs(named: list[Path], paths: list[Path], output: Path) -> dict[Path, P
         places[path] = output / path.relative_to(base).with_suffix("")
     taken = Counter(places.values())
     if doubled := [str(path) for path, place in places.items() if taken[place] > 1]:
-        raise AdlError(f"these images would write the same files; rename one: {', '.join(doubled)}.")
+        raise AdlError(f"these would write the same files; rename one: {', '.join(doubled)}.")
     return places
 
 
