@@ -3,9 +3,9 @@
 reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord, data/baselines.npz
 writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate, reports/speed/evaluate.json
 
-Outside DVC, --checkpoint FILE --output DIR scores any checkpoint, and replaces DIR/predictions and DIR/report if it made
-them; a checkpoint without a sidecar (FILE.json) takes its architecture from params.yaml. device_num processes share the
-images. --split train shows no baselines: they were fitted on it.
+Outside DVC, --checkpoint FILE --output DIR scores any checkpoint, and replaces DIR/predictions and DIR/report if it
+made them; a checkpoint without a sidecar (FILE.json) takes its architecture from params.yaml. device_num processes
+share the images. --split train shows no baselines: they were fitted on it.
 
 example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output old
 """
