@@ -325,8 +325,8 @@ def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, m
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    return write_scenes(tmp_path_factory.mktemp("scenes"), test=3)
+def scenes(once):
+    return once("three-test-scenes", lambda folder: write_scenes(folder, test=3))
 
 
 @pytest.fixture

@@ -144,6 +144,13 @@ def test_what_people_need_without_mindspore_imports_without_it():
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.xdist_group("of one")
+def test_tests_of_a_group_stay_together(request):
+    """Else each process makes again what the group shares; pytest-xdist marks a member by its group's name."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    assert alone or request.node.nodeid.endswith("@of one")
+
+
 def test_the_onednn_setting_is_made_before_mindspore_can_be_imported():
     code = "import adl, os, sys; assert 'mindspore' not in sys.modules; print(os.environ['ONEDNN_MAX_CPU_ISA'])"
     environment = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
