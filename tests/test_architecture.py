@@ -121,3 +121,10 @@ def test_file_that_is_no_sidecar_is_refused(tmp_path, content):
     write_json(tmp_path / "x.json", content)
     with pytest.raises(AdlError):
         Architecture.from_sidecar(tmp_path / "x.json")
+
+
+def test_stem_has_64_channels_unless_the_parameters_say_otherwise(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for initial_fm, channels in ((None, 64), (12, 12)):
+        p = params.load(ROOT / "params.yaml", initial_fm=initial_fm)
+        assert Architecture.from_params(p).initial_fm == channels

@@ -66,7 +66,15 @@ def test_write_goes_around_a_read_only_output(tmp_path):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(7.6, "8 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (451_000, "125 h 16 min")],
+    [
+        (7.6, "8 s"),
+        (59.4, "59 s"),
+        (60, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+        (451_000, "125 h 16 min"),
+    ],
 )
 def test_durations_read_as_a_person_would_write_them(seconds, text):
     assert progress.duration(seconds) == text
@@ -94,6 +102,15 @@ def test_log_gets_lines_with_count_rate_and_time_left(monkeypatch, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == [f"counting: {i}/3 numbers" for i in (1, 2, 3)]
     assert all(line.endswith(" left") for line in lines)
+
+
+def test_terminal_gets_a_bar_with_count_and_total(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "on_terminal", lambda: True)
+    assert list(progress.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert last.startswith("counting: 100%")
+    assert "3/3" in last
+    assert "numbers" in last
 
 
 def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from adl import checkpoint, network, params
+from adl import checkpoint, network, params, runtime
 from adl.artifacts import sidecar_path, write_json
 from adl.errors import AdlError
 from tests.conftest import ROOT
@@ -85,6 +85,24 @@ def test_missing_unexpected_and_misshaped_are_listed_with_the_nearest_name(tiny,
     assert "aspp.pooled.norm.gamma: shape (3,) in the file, (8,) in the network" in message
     for name, value in values(net).items():
         np.testing.assert_array_equal(value, before[name])
+
+
+def test_only_the_first_of_many_faults_are_listed(tiny, file):
+    rewrite(file, lambda stored: stored.update({f"extra{i}": np.ones(1, np.float32) for i in range(60)}))
+    with pytest.raises(AdlError) as error:
+        checkpoint.load(network.build(tiny), file)
+    lines = str(error.value).splitlines()
+    assert "60 unexpected" in lines[0]
+    assert len(lines) == 1 + 51
+    assert all("unexpected extra" in line for line in lines[1:-1])
+    assert lines[-1].strip() == "…"
+
+
+@pytest.mark.parametrize("wanted", [{}, {"graph": False}])
+def test_restored_network_runs_as_a_graph_unless_it_is_told_otherwise(tiny, file, wanted):
+    checkpoint.restore(file, tiny, device_target="CPU", **wanted)
+    assert (ms.get_context("mode") == ms.GRAPH_MODE) == (not wanted)
+    runtime.start("CPU", seed=0, graph=False)
 
 
 def test_optimizer_entries_are_unexpected_in_a_native_file(tiny, file):

@@ -38,3 +38,18 @@ def test_history_at_once_gives_the_files_of_rows_one_by_one(tmp_path, monkeypatc
         assert curves.rows == [{k: v for k, v in row.items() if v is not None and v < math.inf} for row in ROWS]
         assert content(tmp_path / str(at_once)) == content(tmp_path / "singly")
         steps.clear()
+
+
+def test_curves_are_complete_when_they_are_left(tmp_path):
+    ended = []
+    with Curves(tmp_path) as curves:
+        end = curves.live.end
+        curves.live.end = lambda: ended.append(end())
+    assert ended == [None]
+
+
+def test_other_ranks_draw_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Curves(None) as curves:
+        curves.log(ROWS)
+    assert not list(tmp_path.iterdir())

@@ -30,6 +30,7 @@ def test_flip_averages_with_the_mirror_image_put_back():
     """A pass that knows columns: on the mirror image it says the opposite, more surely."""
 
     def run(batch):
+        assert batch.shape == (1, 1, 4, 3)
         mirrored = batch.asnumpy()[0, 0, 0, 0] == 1
         p = np.zeros((1, 2, 1, 4), np.float32)
         p[0, 0] = [[0.6, 0.6, 0.6, 0.6]]

@@ -7,12 +7,12 @@ import dataclasses
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from adl import network
 from adl.architecture import Architecture, moved
 from adl.network import drop_path, operations
-from adl.network.normalization import batch_norm
+from adl.network.normalization import GlobalBatchNorm, batch_norm
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -144,7 +144,7 @@ def test_dropout_drops_its_share_independently_and_keeps_the_mean():
     np.testing.assert_array_equal(out, dropout(ones, Tensor(np.array([1, 2], np.int32))).asnumpy())
 
 
-@pytest.mark.parametrize("size", [(33, 17), (5, 30), (1, 9), (9, 12)])
+@pytest.mark.parametrize("size", [(33, 17), (5, 30), (1, 9), (9, 12), (12, 12), (9, 9)])
 def test_gradient_of_a_resize_is_that_of_the_operation(rng, size):
     x = Tensor(rng.normal(size=(2, 3, 9, 12)).astype(np.float32))
     sensitivity = Tensor(rng.normal(size=(2, 3, *size)).astype(np.float32))
@@ -174,3 +174,32 @@ def test_two_builds_from_one_seed_are_equal_and_from_another_are_not(tiny):
 
     np.testing.assert_array_equal(weights(1), weights(1))
     assert not np.array_equal(weights(1), weights(2))
+
+
+class OfTwo(nn.Cell):
+    """`AllSum` where another rank has the same values."""
+
+    def construct(self, x):
+        return x + x
+
+
+def test_batch_norm_over_ranks_is_that_of_all_their_images(rng):
+    settings = {"num_features": 5, "eps": 0.01, "momentum": 0.7, "affine": True}
+    one, two = nn.BatchNorm2d(**settings), GlobalBatchNorm(2, OfTwo(), **settings)
+    gamma, beta = (Tensor(rng.normal(size=5).astype(np.float32)) for _ in range(2))
+    images = Tensor(rng.normal(2, 3, (2, 5, 3, 4)).astype(np.float32))
+    weights = Tensor(rng.normal(size=(2, 5, 3, 4)).astype(np.float32))
+    twice = ms.ops.concat([images, images])
+    for norm in (one, two):
+        norm.gamma.set_data(gamma)
+        norm.beta.set_data(beta)
+        norm.set_train()
+    np.testing.assert_allclose(two(images).asnumpy(), one(twice)[:2].asnumpy(), atol=1e-5)
+    for name in ("moving_mean", "moving_variance"):
+        np.testing.assert_allclose(getattr(two, name).asnumpy(), getattr(one, name).asnumpy(), rtol=1e-5)
+    of_two = ms.grad(lambda x: (two(x) * weights).sum())(images).asnumpy()
+    of_one = ms.grad(lambda x: (one(x) * ms.ops.concat([weights, weights])).sum())(twice)[:2].asnumpy()
+    np.testing.assert_allclose(of_two, of_one, atol=1e-4)
+    for norm in (one, two):
+        norm.set_train(False)
+    np.testing.assert_allclose(two(images).asnumpy(), one(images).asnumpy(), atol=1e-5)

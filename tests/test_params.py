@@ -107,3 +107,22 @@ def test_file_of_another_encoding_is_named(tmp_path):
     path.write_bytes((ROOT / "params.yaml").read_bytes() + b"# f\xfcr\n")
     with pytest.raises(AdlError, match=r"params\.yaml: is no UTF-8 text .* Save it as UTF-8"):
         params.load(path)
+
+
+def test_schema_gives_the_values_and_the_meaning_of_every_parameter():
+    rows = {name: (values, meaning) for name, values, meaning in params.schema()}
+    assert list(rows) == list(params.Params.model_fields)
+    assert rows["criterion"] == ("ce, ohemce", "loss: cross entropy, or with hard example mining")
+    assert rows["min_lr"][0] == "number ≥ 0 or null"
+    assert rows["bn_momentum"][0] == "number ≥ 0, < 1"
+    assert rows["net_arch"][0] == "text"
+    assert rows["affine"][0] == "true, false"
+    assert all(meaning for _, meaning in rows.values())
+
+
+def test_only_a_quoted_number_is_told_to_lose_its_quotes(file):
+    for line in ("save_epochs: 1.5", "save_epochs: many"):
+        text = file.read_text().replace("save_epochs: 100", line)
+        with pytest.raises(AdlError, match="is not a whole number") as error:
+            params.parse(text, "p")
+        assert "quotes" not in str(error.value)

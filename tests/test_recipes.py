@@ -169,6 +169,9 @@ def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
     assert "params.yaml cannot be read: the machine keys are taken from the recipe" in capsys.readouterr().out
     recipe("synthetic")
     assert "cannot be read" not in capsys.readouterr().out
+    (workspace / "params.yaml").write_text("seed: 2026-01-31\n")
+    recipe("synthetic")
+    assert '"2026-01-31"' in capsys.readouterr().out, "a date, for YAML"
 
 
 def test_folder_that_may_not_be_written_is_one_message(workspace):
