@@ -34,7 +34,7 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
         check(**of_16)
     assert check(device_target="Ascend", device_num=2) == "none"
     monkeypatch.setattr(runtime, "devices", lambda device_target: 0)
-    with pytest.raises(AdlError, match="^device_num 1: ") as error:
+    with pytest.raises(AdlError, match=r"^device_num 1: ") as error:
         check(device_target="Ascend")
     assert "--help" not in str(error.value), "several machines would not help"
     monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
