@@ -33,6 +33,7 @@ lint: .venv/complete
 
 bench: .venv/complete
 	$(RUN) python benchmarks/check_data.py
+	$(RUN) python benchmarks/loss.py
 	$(RUN) python benchmarks/training_cost.py
 	$(RUN) python benchmarks/compilation.py
 
