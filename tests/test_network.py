@@ -126,6 +126,7 @@ def test_drop_path_acts_on_single_samples(tiny, rng):
 def test_masks_follow_from_seed_position_and_place():
     keys, draws = drop_path.draw(seed=3, position=7, places=range(4), cells=2, operations=5)
     second_half = drop_path.draw(seed=3, position=7, places=range(2, 4), cells=2, operations=5)
+    assert keys.dtype == np.int32, "a hash of wider numbers would be another one"
     np.testing.assert_array_equal(keys[:, 2:], second_half[0])
     np.testing.assert_array_equal(draws[..., 2:], second_half[1])
     assert len(np.unique(keys)) == keys.size

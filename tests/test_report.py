@@ -95,6 +95,19 @@ def test_accuracy_has_the_quoted_runs_marked_and_this_one_measured(files):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("criterion", "words"),
+    [("ce", "cross entropy"), ("ohemce", "cross entropy with online hard example mining")],
+)
+def test_loss_is_said_in_words(files, criterion, words):
+    path = files / "models/m.ckpt.json"
+    sidecar = json.loads(path.read_text())
+    sidecar["params"] |= {"criterion": criterion}
+    path.write_text(json.dumps(sidecar))
+    (row,) = [line for line in section(text(files), "Training performance").splitlines() if line.startswith("| Loss ")]
+    assert [cell.strip() for cell in row.split("|")][3] == words
+
+
 def test_other_scores_of_the_same_counts_are_listed(files):
     accuracy = section(text(files), "Accuracy")
     assert re.search(r"\| mIOU, mode `single` +\| 46\.22 +\|", accuracy)

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sys
+import types
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 
 from adl import recipes, runs
 from adl.cityscapes import CLASS_NAMES
+from adl.commands import compare
 from adl.commands.table import rows
 from adl.errors import AdlError
 from adl.params import TRAINING
@@ -235,6 +237,13 @@ def test_comparison_has_each_class_its_difference_and_a_paired_interval(reposito
         values = one["class_IOU"][name], other["class_IOU"][name]
         cells = [cell.strip() for cell in row.split("|")[2:5]]
         assert cells == [f"{values[0]:.2f}", f"{values[1]:.2f}", f"{values[1] - values[0]:+.2f}"]
+    headers = [line for line in shown.splitlines() if line.startswith(("| class ", "| category "))]
+    assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in headers] == [
+        [kind, "momentum", "longer", "difference"] for kind in ("class", "category")
+    ]
+    (mean,) = [line for line in shown.splitlines() if line.startswith("| mIOU ")]
+    assert f"{one['mIOU']:.2f}" in mean
+    assert shown.index("| class ") < shown.index("| mIOU ") < shown.index("| category "), "the mean of the classes"
     assert "longer − momentum: +3.4" in shown
     assert "95 % interval +3.4" in shown, "the same noise in both: the pairs differ by the same on every image"
     assert "more than the choice of images explains" in shown
@@ -285,3 +294,19 @@ def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
         assert rows([scored], [scored])["mIOU in paper (quoted)"].tolist() == [""]
     partial = run_of(p, scored=20)
     assert rows([partial], [partial])["images"].tolist() == ["20 of 500 (partial)"]
+
+
+@pytest.mark.parametrize("what", ["names", "truth"])
+def test_runs_on_other_images_have_no_interval(monkeypatch, what):
+    counts = np.zeros((2, 34, 34), np.int64)
+    counts[:, 7, 7], counts[:, 8, 7] = 30, 10
+    others = counts.copy()
+    if what == "truth":
+        others[1, 8, 7] = 11
+    of_run = {"one": (["a", "b"], counts), "other": (["a", "c" if what == "names" else "b"], others)}
+    monkeypatch.setattr(runs, "counts", lambda run: of_run[run.name])
+    one, other = (types.SimpleNamespace(name=name, score={"mIOU": 5.0}) for name in of_run)
+    assert compare.difference(one, other) == (
+        "other − one: no interval of the difference: they were scored on different images."
+    )
+    assert "they were scored" not in compare.difference(one, one)
