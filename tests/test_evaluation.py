@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -195,14 +196,13 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(score, tmp_
     assert not (tmp_path / "p").exists()
 
 
-def test_report_has_its_pictures_and_tables(score_here, folder, tmp_path):
+def test_report_has_its_pictures_and_tables(score_here, folder, tmp_path, monkeypatch):
+    drawn, draw = [], figures.frequency_against_iou
+    monkeypatch.setattr(figures, "frequency_against_iou", lambda *values: drawn.append(values) or draw(*values))
     first = score_here(tmp_path / "p")
-    evaluation.write_report(
-        first,
-        folder / "cityscapes_val.mindrecord",
-        tmp_path / "report",
-        trained_pixels=dict.fromkeys(CLASS_NAMES, 5),
-    )
+    pixels = dict.fromkeys(CLASS_NAMES, 5)
+    evaluation.write_report(first, folder / "cityscapes_val.mindrecord", tmp_path / "report", trained_pixels=pixels)
+    assert drawn == [(pixels, first.metrics()["class_IOU"])]
     pictures = {p.name for p in (tmp_path / "report").rglob("*.png")}
     assert {"classes.png", "frequency.png", "confusion.png", "worst_01.png", "median.png", "best.png"} <= pictures
     assert all(cv2.imread(str(p)) is not None for p in (tmp_path / "report").rglob("*.png"))
@@ -325,6 +325,7 @@ def mindir(net, tiny, folder, tmp_path):
 
 def test_exported_file_gives_the_checkpoints_results(mindir, score, raw, tmp_path):
     path, proof = mindir
+    assert json.loads(path.with_name("m.mindir.json").read_text())["format"] == 1
     assert proof.images == 3
     assert proof.difference <= 1e-4
     assert proof.agreement >= 0.9999
@@ -408,15 +409,17 @@ def test_one_image_alone_has_no_usual_time(mindir_sidecar, raw, tmp_path, monkey
     monkeypatch.setattr(deployment.inference, "exported", lambda path: None)
     monkeypatch.setattr(deployment.inference, "label_maps", lambda *_, flip: {"single": blank})
     monkeypatch.setattr(deployment, "_reference", lambda *_: blank[0])
+    ticks = itertools.count()
+    monkeypatch.setattr(deployment.time, "perf_counter", lambda: next(ticks) ** 2 / 100)
     speeds = [
         deployment.infer(
             mindir_sidecar, layout.frames(raw, "val")[:images], device_target="CPU", flip=False,
             reference=tmp_path, predictions=tmp_path / "infer",
         ).speed["ms_per_image"]
-        for images in (1, 2)
+        for images in (1, 3)
     ]  # fmt: skip
-    assert speeds[0] is None
-    assert speeds[1] is not None
+    # The clock's squares from 2² on: the images took 5, 9 and 13 hundredths of a second, the first one not counted.
+    assert speeds == [None, 110.0]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from adl.artifacts import digest
 from adl.cityscapes import LABEL_ID
 from adl.errors import AdlError
 from adl.inference import label_maps, passes
-from adl.loss import CrossEntropy
+from adl.loss import CrossEntropy, OhemCrossEntropy
 from adl.network import drop_path
 from adl.network.normalization import GlobalBatchNorm
 from adl.optimizer import Momentum
@@ -28,7 +28,7 @@ from adl.runtime import ALONE, World
 from adl.scoring import Confusion
 from adl.state import State
 from adl.training import reporter
-from adl.training.step import LossScale, TrainStep
+from adl.training.step import LossScale, TrainStep, criterion
 from tests.conftest import ROOT
 from tests.data import write_record, write_scenes
 
@@ -68,7 +68,7 @@ def settings(tiny, tmp_path):
     }  # fmt: skip
 
 
-def run(settings, record, folder, *, stop_at=None, **changes):
+def run(settings, record, folder, *, stop_at=None, log_epochs=lambda rows: None, **changes):
     """Train in a state folder of its own; returns its result's metrics and the history. stop_at: a position."""
     state = State(folder)
     asked = []
@@ -83,6 +83,7 @@ def run(settings, record, folder, *, stop_at=None, **changes):
         state,
         val_record=record,
         pretrained=folder.parent,
+        log_epochs=log_epochs,
         stopping=stopping,
     )
     metrics, history = (json.loads((state.result / f"{name}.json").read_text()) for name in ("metrics", "history"))
@@ -130,6 +131,43 @@ def test_resumed_run_equals_the_uninterrupted_one(settings, record, tmp_path, ca
     assert run(settings, record, tmp_path / "resumed", **changes) == straight
     assert "resuming at step 5 of 8" in capsys.readouterr().out
     assert weights(tmp_path / "resumed") == weights(tmp_path / "straight")
+
+
+def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(settings, record, tmp_path, capsys):
+    told = []
+
+    def log_epochs(rows):
+        told.append([row["epoch"] for row in rows])
+
+    with pytest.raises(training.Stopped):
+        run(settings, record, tmp_path / "a", epochs=4, stop_at=4, log_epochs=log_epochs)
+    assert told == [[], [1]]
+    told.clear()
+    assert capsys.readouterr().out.count("compiling the training graph") == 1
+    run(settings, record, tmp_path / "a", epochs=4, log_epochs=log_epochs)
+    assert told == [[1, 2], [3], [4]]
+
+
+def test_peak_memory_is_in_mebibytes(settings, record, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "peak_memory", lambda: 5 * 2**20)
+    run(settings, record, tmp_path / "a", epochs=1, warmup_iters=0)
+    assert json.loads((tmp_path / "a/result/speed.json").read_text())["peak_memory_mb"] == 5
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ce", CrossEntropy), ("ohemce", OhemCrossEntropy)])
+def test_criterion_is_that_of_the_parameters(settings, name, kind, monkeypatch):
+    monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
+    p = params.load(ROOT / "params.yaml", **settings | {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6})
+    loss = criterion(p, World(1, 4))
+    assert type(loss) is kind
+    assert loss.ignore_label == p.ignore_label
+    if kind is OhemCrossEntropy:
+        # Two images of 48×48 on this device.
+        assert loss.min_kept == 2 * 48 * 48 // 16
+        assert loss.largest_threshold == pytest.approx(-np.log(0.6))
+        assert loss.ranks == 4
+    else:
+        assert not loss.over_ranks.alone
 
 
 def test_state_is_saved_every_so_many_epochs_and_minutes(settings, record, tmp_path, monkeypatch):
@@ -260,6 +298,17 @@ def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkey
     assert "from 20 steps: 2 min 38 s for the remaining 79" in shown.out
     assert "step 921/1000" in shown.err
     assert "2.00 s/step, 2 min 38 s left" in shown.err
+
+
+def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
+    monkeypatch.setattr(reporter, "on_terminal", lambda: True)
+    progress = reporter.Reporter(3)
+    for position in (1, 2):
+        progress.step(0, position, 1.0, 0.1, [1.0] * position)
+    assert not progress.bar.disable
+    progress.step(0, 3, 1.0, 0.1, [1.0] * 3)
+    assert progress.bar.disable
+    assert "loss 1.0000, learning rate 0.1" in capsys.readouterr().err
 
 
 def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_path):

@@ -127,6 +127,6 @@ def _outputs(named: list[Path], paths: list[Path], output: Path) -> dict[Path, P
 
 def shares(labels: np.ndarray) -> str:
     """The classes that cover most of a label map, for people."""
-    counts = np.bincount(labels.ravel(), minlength=256)
+    counts = np.bincount(labels.ravel())
     first = np.argsort(-counts, kind="stable")[:3]
     return ", ".join(f"{LABELS[i].name} {100 * counts[i] / labels.size:.0f} %" for i in first if counts[i])
