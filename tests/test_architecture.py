@@ -27,6 +27,19 @@ def test_shipped_files_hold_what_their_names_say():
     load_cell(ROOT / "architectures/small/cell_arch.npy")
 
 
+def test_every_field_is_that_of_the_parameters():
+    published = {name: str(ROOT / f"architectures/published/{name}.npy") for name in ("net_arch", "cell_arch")}
+    values = {
+        "block_multiplier": 5, "filter_multiplier": 7, "initial_fm": 9, "head_channels": 11, "num_classes": 13,
+        "affine": False, "bn_momentum": 0.8, "bn_eps": 0.003, "drop_path_keep_prob": 0.4,
+    }  # fmt: skip
+    p = params.load(ROOT / "params.yaml", **published).model_copy(update=values | {"use_ABN": False})
+    assert Architecture.from_params(p) == Architecture(
+        net=PUBLISHED_NET, cell=PUBLISHED_CELL, filter_multiplier=7, initial_fm=9, head_channels=11, num_classes=13,
+        use_abn=False, affine=False, bn_momentum=0.8, bn_eps=0.003, drop_path_keep_prob=0.4,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("net", "reason"),
     [

@@ -8,6 +8,7 @@ import pytest
 from adl import baselines, records
 from adl.baselines import Baselines, Scores, Tally
 from adl.errors import AdlError
+from adl.runtime import World
 from adl.scoring import Confusion, count_image
 from tests.data import write_frame, write_record, write_scenes
 
@@ -138,3 +139,12 @@ def test_more_than_65535_images_are_counted():
     tally.add(np.zeros((1, 2, 3), np.uint8), np.array([[3, 3]], np.uint8))
     assert tally.by_position[1, 2][3].tolist() == [[65_536, 65_536]]
     assert not tally.by_position[1, 2][[0, 18]].any()
+
+
+def test_only_the_first_process_tells_how_far_it_is(folder, monkeypatch):
+    told = []
+    monkeypatch.setattr(baselines, "track", lambda rows, total, what: told.append((total, what)) or rows)
+    record = records.record_path(folder, "train")
+    for rank in range(2):
+        assert len(list(baselines._rows(record, World(rank, 2), "fitting"))) == (3, 2)[rank]
+    assert told == [(3, "fitting")]

@@ -96,6 +96,17 @@ def test_only_the_first_of_many_faults_are_listed(tiny, file):
     assert len(lines) == 1 + 51
     assert all("unexpected extra" in line for line in lines[1:-1])
     assert lines[-1].strip() == "…"
+    rewrite(file, lambda stored: [stored.pop(f"extra{i}") for i in range(50, 60)])
+    with pytest.raises(AdlError) as error:
+        checkpoint.load(network.build(tiny), file)
+    assert str(error.value).count("unexpected extra") == 50
+    assert "…" not in str(error.value)
+
+
+def test_epochs_of_a_checkpoint_are_those_of_its_sidecar(file):
+    assert checkpoint.epoch_of(file) is None
+    write_json(sidecar_path(file), {"epoch": 7})
+    assert checkpoint.epoch_of(file) == 7
 
 
 @pytest.mark.parametrize("wanted", [{}, {"graph": False}])

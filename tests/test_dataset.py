@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -100,6 +101,21 @@ def test_scale_of_one_takes_windows_of_the_image_itself(record):
         for sample in pixels:
             original = np.rint(sample.transpose(1, 2, 0) * 255 * STD + 255 * np.array(MEAN)).astype(np.uint8)
             assert original.tobytes() in windows
+
+
+def test_scaled_sample_is_the_image_resized_with_its_aspect_ratio(rng):
+    image, label = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8), rng.integers(0, 19, (20, 30), dtype=np.uint8)
+    for seed in range(4):
+        x, y = augment.augment(
+            image, label, np.random.default_rng(seed), crop_size=64, ignore_label=255, scales=(1.5, 1.5)
+        )
+        mirror = -1 if np.random.default_rng(seed).random() < 0.5 else 1
+        expected = cv2.resize(image[:, ::mirror], (45, 30), interpolation=cv2.INTER_CUBIC)
+        np.testing.assert_array_equal(x[:30, :45], expected)
+        nearest = cv2.resize(label[:, ::mirror].copy(), (45, 30), interpolation=cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(y[:30, :45], nearest)
+        assert (y[30:] == 255).all()
+        assert (y[:, 45:] == 255).all()
 
 
 def test_padding_is_below_and_right(rng):
