@@ -643,6 +643,21 @@ def test_file_that_cannot_be_read_has_the_cause_of_its_error():
     assert broken.kind == of_others.kind == "unreadable"
 
 
+def test_first_and_last_bytes_tell_that_a_file_is_cut(root):
+    whole = files.header(image(root), cityscapes.IMAGES)
+    assert (whole.size, whole.bytes) == ((16, 8), image(root).stat().st_size)
+    truncated(root)
+    with pytest.raises(DataError, match="truncated after"):
+        files.header(image(root), cityscapes.IMAGES)
+
+
+def test_label_with_every_train_id_holds_train_ids():
+    for ids, kind in (([*range(19), 255], "train ids"), ([*range(20), 255], "label ids")):
+        with pytest.raises(DataError) as error:
+            files.check_ids(Path("a.png"), np.array(ids))
+        assert error.value.faults[0].kind == kind
+
+
 def test_hidden_files_and_folders_are_left_out_and_counted_once(root, capsys):
     for path in [*root.rglob("*.png")]:
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7 of macOS")

@@ -240,11 +240,11 @@ def test_rank_table_names_each_workers_device(tmp_path):
 
 
 def test_each_rank_takes_its_own_device(monkeypatch):
-    taken = []
+    taken, modes = [], []
     monkeypatch.setattr(runtime, "check_device_target", lambda target: None)
     monkeypatch.setattr(ms, "set_device", lambda target, number: taken.append((target, number)))
     monkeypatch.setattr(ms.communication, "init", lambda: None)
-    monkeypatch.setattr(ms, "set_auto_parallel_context", lambda **_: None)
+    monkeypatch.setattr(ms, "set_auto_parallel_context", lambda **mode: modes.append(mode))
     for rank in range(2):
         own = Independent(2, first_device=4).worker(rank)
         with monkeypatch.context() as patch:
@@ -253,6 +253,7 @@ def test_each_rank_takes_its_own_device(monkeypatch):
             patch.setattr(ms.communication, "get_rank", lambda rank=rank: rank)
             runtime.start("Ascend", graph=False, world=runtime.world())
     assert taken == [("Ascend", 4), ("Ascend", 5)]
+    assert modes == 2 * [{"parallel_mode": ms.ParallelMode.DATA_PARALLEL, "device_num": 2}]
 
 
 def test_only_devices_that_are_visible_count(monkeypatch):

@@ -12,6 +12,7 @@ from mindspore import Tensor, nn
 from adl import network
 from adl.architecture import Architecture, moved
 from adl.network import drop_path, operations
+from adl.network.aspp import ASPP
 from adl.network.normalization import GlobalBatchNorm, batch_norm
 
 pytestmark = pytest.mark.usefixtures("pynative")
@@ -59,6 +60,23 @@ def test_affine_false_reaches_searched_convolutions_only(tiny):
         if name.endswith("gamma") and not p.requires_grad
     }  # fmt: skip
     assert any(".older." in name for name in untrained)
+
+
+def test_pooled_mean_of_half_precision_is_taken_in_float32(monkeypatch):
+    """With a device's mean that adds in the precision of its input, as Ascend may."""
+
+    def mean(self, axis, keep_dims):
+        values = self.asnumpy()
+        total = np.cumsum(values.reshape(*values.shape[:2], -1), axis=-1, dtype=values.dtype)[..., -1]
+        return Tensor((total / (values.shape[2] * values.shape[3])).reshape(*values.shape[:2], 1, 1))
+
+    monkeypatch.setattr(Tensor, "mean", mean)
+    aspp = ASPP(1, 1, lambda channels: nn.Identity())
+    aspp.branches, aspp.pooled, aspp.projection = nn.CellList([]), nn.Identity(), nn.Identity()
+    # 9409 times 100 is more than half precision holds.
+    pooled = aspp(Tensor(np.full((1, 1, 97, 97), 100, np.float16)))
+    assert pooled.dtype == ms.float16
+    assert (pooled.asnumpy() == 100).all()
 
 
 def test_convolutions_start_he_normal_and_projections_small():
