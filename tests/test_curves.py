@@ -53,3 +53,11 @@ def test_other_ranks_draw_nothing(tmp_path, monkeypatch):
     with Curves(None) as curves:
         curves.log(ROWS)
     assert not list(tmp_path.iterdir())
+
+
+def test_curves_make_no_experiment_and_no_report_of_their_own(tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr("adl.curves.Live", lambda folder, **options: given.update(options) or Live(folder, **options))
+    with Curves(tmp_path / "curves") as curves:
+        curves.log(ROWS[:1])
+    assert given == {"dvcyaml": None, "save_dvc_exp": False, "report": None}

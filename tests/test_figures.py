@@ -100,6 +100,7 @@ def test_frequency_stands_beside_iou_in_one_order(shown):
     assert bars(left) == [("car", 10.0), ("sky", 30.0), ("road", 60.0)]
     assert [bar.get_width() for bar in right.patches] == [0, 60.0, 90.0]
     assert texts(right) == ["–", "60.0", "90.0"]
+    assert left.get_position().x1 < right.get_position().x0, "side by side"
     assert left.get_xlim()[0] > left.get_xlim()[1], "the rare ones reach far to the left of a logarithmic scale"
 
 
@@ -139,3 +140,4 @@ def test_curves_show_loss_score_and_learning_rate_over_the_epochs(shown):
     assert [line.get_xydata().tolist() for line in top.lines] == [[[1, 3.0], [2, 1.5], [3, 1.0]]]
     assert [line.get_xydata().tolist() for line in scores.lines] == [[[2, 20.0]]]
     np.testing.assert_allclose(bottom.lines[0].get_xydata(), [[1, 0.1], [2, 0.2], [3, 0.3]])
+    assert (top.get_title(), top.get_ylabel(), bottom.get_xlabel()) == ("Learning curves", "mean loss", "epoch")

@@ -56,6 +56,8 @@ def test_multiscale_averages_probabilities_of_all_scales():
     assert {mode: int(m[0, 0, 0]) for mode, m in labels.items()} == {
         "single": 0, "flip": 0, "multiscale": 1, "multiscale_flip": 1,
     }  # fmt: skip
+    labels = inference.label_maps({0.5: sure_of(0, 0.6), 1.0: sure_of(0, 0.99)}, images, flip=True)
+    assert {int(m[0, 0, 0]) for m in labels.values()} == {0}
 
 
 class Ramp(nn.Cell):

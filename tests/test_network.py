@@ -151,6 +151,15 @@ def test_masks_follow_from_seed_position_and_place():
     assert not np.array_equal(keys, drop_path.draw(seed=3, position=8, places=range(4), cells=2, operations=5)[0])
 
 
+def test_decoder_drops_half_and_then_a_tenth(tiny):
+    ones = Tensor(np.ones((4, 16, 50, 50), np.float32))
+    dropped = [
+        (dropout(ones, Tensor(np.full(4, 7, np.int32))).asnumpy() == 0).mean()
+        for dropout in network.build(tiny).decoder.dropout
+    ]
+    assert dropped == pytest.approx([0.5, 0.1], abs=0.01)
+
+
 def test_dropout_drops_its_share_independently_and_keeps_the_mean():
     dropout = drop_path.HashedDropout(0.1)
     ones = Tensor(np.ones((2, 16, 50, 50), np.float32))

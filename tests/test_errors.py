@@ -1,0 +1,49 @@
+"""How a program ends: what a person can mend is one message and exit 2, all else keeps its traceback."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from adl.errors import AdlError, reported
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (AdlError("a.png: is damaged."), 2, "error: a.png: is damaged."),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a.png"),
+            2,
+            "error: a.png cannot be written (No space left on device). Make room.",
+        ),
+        (
+            OSError(errno.EDQUOT, "Disk quota exceeded"),
+            2,
+            "error: a file cannot be written (Disk quota exceeded). Make room.",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "a.png"),
+            2,
+            "error: a.png: Permission denied. Give yourself the right to it.",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "a.png"),
+            2,
+            "error: a.png: Read-only file system. Give yourself the right to it.",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_message(capsys, raised, code, message):
+    with pytest.raises(SystemExit) as ended, reported():
+        raise raised
+    assert ended.value.code == code
+    assert capsys.readouterr().err == f"{message}\n"
+
+
+@pytest.mark.parametrize("raised", [OSError(errno.EIO, "Input/output error"), ValueError("unexpected")])
+def test_what_nobody_expected_stays_what_it_is(raised):
+    with pytest.raises(type(raised)), reported():
+        raise raised
