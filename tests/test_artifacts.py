@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import subprocess
 
@@ -97,11 +98,18 @@ def test_estimates_are_in_one_unit(seconds, text):
 
 
 def test_log_gets_lines_with_count_rate_and_time_left(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "LINE_EVERY", 0)
-    assert list(progress.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split(",")[0] for line in lines] == [f"counting: {i}/3 numbers" for i in (1, 2, 3)]
-    assert all(line.endswith(" left") for line in lines)
+    clock = itertools.count(100, 4)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    assert list(progress.track(range(5), 5, "counting", "numbers")) == [0, 1, 2, 3, 4]
+    # A line at least five seconds after the one before, and at the end.
+    assert capsys.readouterr().err.splitlines() == [
+        "counting: 2/5 numbers, 0.25/s, 12 s left",
+        "counting: 4/5 numbers, 0.25/s, 4 s left",
+        "counting: 5/5 numbers, 0.25/s, 0 s left",
+    ]
+    clock = itertools.count(100, 1)
+    assert list(progress.track(range(1), 1, "counting")) == [0]
+    assert not capsys.readouterr().err, "over within two seconds"
 
 
 def test_terminal_gets_a_bar_with_count_and_total(monkeypatch, capsys):

@@ -635,10 +635,13 @@ def test_five_faults_of_a_kind_are_listed():
 
 def test_file_that_cannot_be_read_has_the_cause_of_its_error():
     of_others = faults.unreadable(Path("a"), PermissionError(errno.EACCES, "Permission denied"), "listed")
-    assert str(of_others).startswith("a: cannot be listed (Permission denied). Likely cause: it belongs to another user")
+    assert str(of_others).startswith(
+        "a: cannot be listed (Permission denied). Likely cause: it belongs to another user"
+    )
     assert "chmod" in of_others.remedy
     broken = faults.unreadable(Path("a"), OSError(errno.EIO, "Input/output error"))
-    assert str(broken).startswith("a: cannot be read (Input/output error). Likely cause: the disk or the network share")
+    assert broken.problem == "cannot be read (Input/output error)"
+    assert broken.cause == "the disk or the network share failed"
     assert broken.remedy == "Copy it again"
     assert broken.kind == of_others.kind == "unreadable"
 

@@ -142,6 +142,12 @@ def test_bits_that_a_16_bit_file_uses_are_found(tmp_path, picture, suffix, bits,
     np.testing.assert_array_equal(photograph.pixels, expected)
 
 
+@pytest.mark.parametrize(("highest", "bits"), [(0, 8), (255, 8), (256, 10), (4095, 12), (4096, 14), (65535, 16)])
+def test_bits_are_the_fewest_that_hold_the_highest_value(tmp_path, highest, bits):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((2, 3), highest, np.uint16))
+    assert photographs.read(tmp_path / "a.png").used_bits == bits
+
+
 def test_16_bit_image_of_one_column_or_with_alpha_is_read(tmp_path):
     column = np.array([[4095], [0], [2048]], np.uint16)
     cv2.imwrite(str(tmp_path / "column.png"), column)
