@@ -141,6 +141,40 @@ def test_performance_tables_have_quoted_and_measured_apart(files):
     assert "this run (measured)" in training
 
 
+def table(whole: str, title: str) -> list[list[str]]:
+    """Cells of the first table of a section, headers first."""
+    lines = [line for line in section(whole, title).splitlines() if line.startswith("|") and "--" not in line]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_machine_and_its_devices_are_stated(files):
+    path = files / "reports/speed/train.json"
+    path.write_text(json.dumps(SPEED | {"devices": 2}))
+    rows = {
+        kind: {row[0]: row[2] for row in table(text(files), f"{kind} performance")}
+        for kind in ("Training", "Inference")
+    }
+    assert rows["Training"]["Resource"] == "CPU × 2: A Processor, 2 cores"
+    assert rows["Inference"]["Resource"] == "CPU: A Processor, 2 cores"
+    assert rows["Training"]["MindSpore"] == rows["Inference"]["MindSpore"] == "2.10.0"
+
+
+def test_exported_file_is_compared_with_the_checkpoint(files):
+    assert table(text(files), "The exported file") == [
+        ["MINDIR", ""],
+        ["largest difference of a probability from the checkpoint", "1e-07"],
+        ["equal labels on 3 images", "100.0000 %"],
+        ["mIOU of the file on 60 raw images", "47.86"],
+        ["labels equal to those of `evaluate`", "99.9999 %"],
+    ]
+
+
+@pytest.mark.parametrize("lost", ["metrics/train.json", "models/m.ckpt.json"])
+def test_parameters_stand_where_metrics_or_sidecar_are_lost(files, lost):
+    (files / lost).unlink()
+    assert ["`bn_momentum`", "`0.995`"] in table(text(files), "Parameters")
+
+
 def test_time_that_nobody_could_measure_is_no_number(files):
     """Where each process saw one image, or the training took one step, all was compilation."""
     unknown = {
