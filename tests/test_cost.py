@@ -63,6 +63,10 @@ def test_table_says_what_will_run():
     for part in ("10,395,808", "2975 images, 186 steps an epoch", "744,000 in 4000 epochs", "16 images a group"):
         assert part in text
     assert "warning: batch norm" not in text
+    assert "beginning at" not in text
+    assert "744,000 in 4000 epochs, beginning at step 1,860" in lines(first_step=1860)
+    assert " GB on each device" in text
+    assert "on each device" not in lines(devices=1)
 
 
 def test_small_batch_norm_groups_are_warned_of():

@@ -132,6 +132,39 @@ def test_worker_whose_launcher_is_gone_before_it_begins_does_nothing(tmp_path):
     assert (tmp_path / "begun").exists()
 
 
+@pytest.mark.parametrize(
+    ("task", "work"),
+    [
+        ("synthetic._write_scene", "synthetic.write(Path('raw'), images={'train': 9}, height=64, seed=0, workers=2)"),
+        ("baselines._tally", "baselines.score(Path('train'), Path('val'), processes=2)"),
+    ],
+)
+def test_killed_stage_takes_the_processes_along_that_draw_or_count(tmp_path, task, work):
+    (tmp_path / "work.py").write_text(
+        f"""
+import time
+from pathlib import Path
+from adl import baselines, synthetic
+
+def task(*_):
+    Path("begun").touch()
+    time.sleep(600)
+
+{task} = task
+task.__module__, task.__qualname__ = "adl.{task.split(".")[0]}", "{task.split(".")[1]}"
+if __name__ == "__main__":
+    {work}
+"""
+    )
+    process = psutil.Popen([sys.executable, "work.py"], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    wait_for((tmp_path / "begun").exists, 60)
+    children = process.children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    wait_for(lambda: not alive(children))
+
+
 COLLECTIVE = """
 from adl import runtime
 from adl.collective import AllSum
