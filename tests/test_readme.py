@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -108,11 +109,35 @@ def test_help_of_a_command_has_an_example_that_parses(name, capsys):
     assert commands.parser().parse_args(shlex.split(example)[1:]).command == name
 
 
+def parsers(parser):
+    """A parser, and those of all its subcommands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from parsers(below)
+
+
+def test_every_argument_is_explained():
+    unexplained = [
+        f"{parser.prog} {action.dest}"
+        for parser in parsers(commands.parser())
+        for action in parser._actions
+        if not action.help and not isinstance(action, argparse._SubParsersAction)
+    ]
+    assert unexplained == []
+
+
 def test_every_command_is_in_the_help_of_adl_and_in_readme(capsys):
     with pytest.raises(SystemExit, match="0"):
         commands.main(["--help"])
-    listed = re.findall(r"^    ([\w-]+)", capsys.readouterr().out, re.MULTILINE)
+    text = capsys.readouterr().out
+    assert text.startswith("usage: adl [-h] COMMAND ...\n\nAuto-DeepLab on MindSpore: ")
+    listed = re.findall(r"^    ([\w-]+)", text, re.MULTILINE)
     assert set(listed) == COMMANDS
+    summaries = re.findall(r"^    [\w-]+\s+(\S.*)", text, re.MULTILINE)
+    assert len(summaries) == len(COMMANDS)
+    assert not [summary for summary in summaries if "reads:" in summary]
     assert {line.split()[1] for line in lines() if line.startswith("adl ")} == set(listed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -68,9 +69,11 @@ def test_list_takes_the_recipes_own_devices_where_those_of_the_machine_do_not_fi
     assert all(f"\n{name} " in listed for name in NAMES)
 
 
-def test_closed_output_ends_it_quietly():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_closed_output_ends_it_quietly(unbuffered):
     command = [sys.executable, "-m", "adl.commands", "recipe"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 141

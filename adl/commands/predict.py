@@ -35,7 +35,9 @@ def add(subcommands: Any) -> None:
         description=DESCRIPTION,
         example="adl predict photo.jpg --model models/autodeeplab.mindir --output labelled",
     )
-    command.add_argument("paths", type=Path, nargs="+", metavar="IMAGE|FOLDER|VIDEO")
+    command.add_argument(
+        "paths", type=Path, nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="what to label; a folder with all below it"
+    )
     add_model_arguments(command)
     command.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results; default: %(default)s")
     command.add_argument(

@@ -32,7 +32,7 @@ MOST_SHOWN = 12
 
 def add(subcommands: Any) -> None:
     command = add_command(subcommands, "state", run, description=DESCRIPTION, example="adl state list")
-    command.add_argument("action", choices=("list", "adopt", "drop", "prune"))
+    command.add_argument("action", choices=("list", "adopt", "drop", "prune"), help="what to do, as said above")
     command.add_argument("names", nargs="*", metavar="STATE", help="as `adl state list` names them")
     command.add_argument("--all", action="store_true", help="every state")
     add_command(subcommands, "stop", stop, description=STOP_DESCRIPTION, example="adl stop")
