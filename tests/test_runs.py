@@ -310,3 +310,35 @@ def test_runs_on_other_images_have_no_interval(monkeypatch, what):
         "other − one: no interval of the difference: they were scored on different images."
     )
     assert "they were scored" not in compare.difference(one, one)
+
+
+@pytest.mark.parametrize(
+    ("right", "other_right", "interval", "verdict"),
+    [
+        ((500, 500), (505, 505), "+0.50, 95 % interval +0.50 to +0.50", "more than the choice of images explains"),
+        ((505, 505), (500, 500), "-0.50, 95 % interval -0.50 to -0.50", "more than the choice of images explains"),
+        ((500, 500), (500, 500), "+0.00, 95 % interval +0.00 to +0.00", "the images cannot tell them apart"),
+        ((500, 500), (600, 400), "+0.00, 95 % interval -10.00 to +10.00", "the images cannot tell them apart"),
+    ],
+)
+def test_verdict_follows_from_the_interval(monkeypatch, right, other_right, interval, verdict):
+    """Of two images with a thousand pixels of road each, so many are found."""
+
+    def counted(right):
+        counts = np.zeros((2, 34, 34), np.int64)
+        counts[:, 7, 7], counts[:, 7, 0] = right, 1000 - np.array(right)
+        return ["a", "b"], counts
+
+    of_run = {"one": counted(right), "other": counted(other_right)}
+    monkeypatch.setattr(runs, "counts", lambda run: of_run[run.name])
+    one, other = (
+        types.SimpleNamespace(name=name, score={"mIOU": sum(found) / 20})
+        for name, found in {"one": right, "other": other_right}.items()
+    )
+    expected = f"other − one: {interval} over 1000 resamplings of 2 images: {verdict}. Other seeds are not in it."
+    assert compare.difference(one, other) == expected
+
+
+def test_differences_are_those_from_the_first():
+    assert compare._cells([10.0, None, 12.5]) == ["10.00", "–", "–", "12.50", "+2.50"]
+    assert compare._cells([None, 1.0]) == ["–", "1.00", "–"]
