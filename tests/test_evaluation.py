@@ -282,8 +282,15 @@ def test_two_and_three_processes_count_what_one_counts_each_image_once(score, tm
     assert all((tmp_path / "3" / p).read_bytes() == (tmp_path / "1" / p).read_bytes() for p in one)
 
 
-def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path):
+def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path, monkeypatch):
     runtime.start("CPU", seed=0, graph=False)
+    shapes, label_maps = [], evaluation.inference.label_maps
+
+    def watched(passes, images, *, flip):
+        shapes.append(images.shape)
+        return label_maps(passes, images, flip=flip)
+
+    monkeypatch.setattr(evaluation.inference, "label_maps", watched)
     record = str(folder / "cityscapes_val.mindrecord")
 
     def counted(batch_size: int, world=ALONE) -> evaluation.Counts:
@@ -291,6 +298,11 @@ def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path):
         return evaluation.count(net, job, tmp_path, world)
 
     one, three = counted(1), counted(3)  # 4 images: the second batch is filled up
+    assert shapes == 4 * [(1, 64, 128, 3)] + 2 * [(3, 64, 128, 3)], "one graph each"
+    for counts, first in ((one, 1), (three, 3)):
+        # What waited for the compilation has no time.
+        assert np.isnan(counts.seconds).tolist() == [place < first for place in range(4)]
+        assert np.isnan(counts.network_seconds).tolist() == [place < first for place in range(4)]
     np.testing.assert_array_equal(one.matrices["single"], three.matrices["single"])
     assert one.names == three.names
     assert one.matrices.keys() == {"single"}, "the mirror was not asked for"
@@ -354,14 +366,23 @@ def test_image_of_another_size_is_refused_by_name(mindir, raw, tmp_path):
     assert not (tmp_path / "infer").exists()
 
 
-def test_file_that_differs_is_not_kept(net, folder, tmp_path, monkeypatch):
-    def differs(file, reference, images):
-        return export.Proof(len(images), difference=2e-4, agreement=1.0)
-
-    monkeypatch.setattr(export, "compare", differs)
-    with pytest.raises(AdlError, match="No file was kept"):
-        export.mindir(net, tmp_path / "m.mindir", height=64, width=128, record=folder / "cityscapes_val.mindrecord")
-    assert not list(tmp_path.glob("*m.mindir*"))
+@pytest.mark.parametrize(
+    ("difference", "agreement", "kept"),
+    [(1e-4, 0.9999, True), (1.01e-4, 1.0, False), (0.0, 0.99989, False)],
+)
+def test_file_that_differs_is_not_kept(net, folder, tmp_path, monkeypatch, difference, agreement, kept):
+    proof = export.Proof(3, difference=difference, agreement=agreement)
+    monkeypatch.setattr(export, "compare", lambda *_: proof)
+    monkeypatch.setattr(export, "exported", lambda path: None)
+    monkeypatch.setattr(export.ms, "export", lambda *_, file_name, **__: Path(file_name).touch())
+    record, path = folder / "cityscapes_val.mindrecord", tmp_path / "m.mindir"
+    if kept:
+        assert export.mindir(net, path, height=64, width=128, record=record) == proof
+    else:
+        with pytest.raises(AdlError, match="No file was kept"):
+            export.mindir(net, path, height=64, width=128, record=record)
+    assert path.exists() == kept
+    assert len(list(tmp_path.glob("*m.mindir*"))) == kept
 
 
 def test_full_disk_in_export_is_one_message_and_no_file_is_kept(net, folder, tmp_path, capsys):
@@ -409,7 +430,11 @@ def test_one_image_alone_has_no_usual_time(mindir_sidecar, raw, tmp_path, monkey
     monkeypatch.setattr(deployment.inference, "exported", lambda path: None)
     monkeypatch.setattr(deployment.inference, "label_maps", lambda *_, flip: {"single": blank})
     monkeypatch.setattr(deployment, "_reference", lambda *_: blank[0])
-    ticks = itertools.count()
+    ticks, started = itertools.count(), []
+    start = runtime.start
+    monkeypatch.setattr(
+        runtime, "start", lambda *device, **settings: (started.append(device), start(*device, **settings))
+    )
     monkeypatch.setattr(deployment.time, "perf_counter", lambda: next(ticks) ** 2 / 100)
     speeds = [
         deployment.infer(
@@ -420,6 +445,7 @@ def test_one_image_alone_has_no_usual_time(mindir_sidecar, raw, tmp_path, monkey
     ]  # fmt: skip
     # The clock's squares from 2² on: the images took 5, 9 and 13 hundredths of a second, the first one not counted.
     assert speeds == [None, 110.0]
+    assert started == [("CPU",), ("CPU",)]
 
 
 @pytest.fixture
