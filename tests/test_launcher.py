@@ -297,6 +297,17 @@ def test_only_devices_that_are_visible_count(monkeypatch):
         assert runtime.devices("Ascend") == expected
 
 
+def test_no_more_workers_than_cores_that_may_be_used():
+    usable = os.sched_getaffinity(0)
+    assert runtime.cores() == len(usable)
+    assert [runtime.workers(requested) for requested in (0, 1, 999)] == [1, 1, len(usable)]
+    os.sched_setaffinity(0, {min(usable)})
+    try:
+        assert runtime.cores() == runtime.workers(999) == 1
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
 @pytest.mark.skipif(bool(runtime.devices("Ascend")), reason="this machine has Ascend devices")
 def test_device_that_the_machine_lacks_is_named_before_any_work(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)

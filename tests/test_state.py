@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 
@@ -47,6 +48,17 @@ def test_what_is_read_is_what_was_saved_bit_for_bit(own):
     assert read.position == 3
     for name, values in saved(3).arrays.items():
         np.testing.assert_array_equal(read.arrays[name], values)
+
+
+def test_state_is_on_the_disk_before_it_has_its_name(own, monkeypatch):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: (synced.append((os.fstat(number), own.positions())), fsync(number)))
+    own.save(saved(3))
+    [(file, named)] = [(file, named) for file, named in synced if stat.S_ISREG(file.st_mode)]
+    [path] = own.positions()
+    assert os.path.samestat(file, path.stat())
+    assert file.st_size == path.stat().st_size
+    assert named == []
 
 
 def test_last_two_are_kept(own):

@@ -148,6 +148,15 @@ def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(setting
     assert told == [[1, 2], [3], [4]]
 
 
+def test_workers_beyond_the_cores_are_said(settings, record, tmp_path, capsys):
+    told = {}
+    for workers in (runtime.cores(), runtime.cores() + 1):
+        run(settings, record, tmp_path / str(workers), epochs=1, warmup_iters=0, workers=workers)
+        told[workers] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("workers:")]
+    cores = runtime.cores()
+    assert told == {cores: [], cores + 1: [f"workers: {cores} instead of {cores + 1}, the number of cores"]}
+
+
 def test_peak_memory_is_in_mebibytes(settings, record, tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "peak_memory", lambda: 5 * 2**20)
     run(settings, record, tmp_path / "a", epochs=1, warmup_iters=0)
