@@ -227,6 +227,13 @@ def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
     assert sidecar["digest"] == digest(tmp_path / "a/result/intermediate/epoch_00003.ckpt")
 
 
+def test_model_that_is_no_longer_finite_is_not_kept(settings, record, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.Loop, "_not_finite", lambda self: "a.weight")
+    with pytest.raises(AdlError, match=r"a\.weight is no longer finite, and this state is not saved"):
+        run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=2)
+    assert not list((tmp_path / "a").rglob("*.ckpt"))
+
+
 def test_model_is_kept_before_the_state_that_goes_on_after_it(settings, record, tmp_path, monkeypatch):
     kept, save = {}, State.save
 
@@ -309,6 +316,13 @@ def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkey
     assert "2.00 s/step, 2 min 38 s left" in shown.err
 
 
+def test_time_left_follows_from_the_last_50_steps(capsys, monkeypatch):
+    monkeypatch.setattr(reporter, "LINE_EVERY", 0)
+    progress = reporter.Reporter(1000)
+    progress.step(0, 900, 1.0, 0.1, [30.0] + 10 * [9.0] + 50 * [2.0])
+    assert "2.00 s/step, 3 min 20 s left" in capsys.readouterr().err
+
+
 def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
     monkeypatch.setattr(reporter, "on_terminal", lambda: True)
     progress = reporter.Reporter(3)
@@ -317,6 +331,7 @@ def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
     assert not progress.bar.disable
     progress.step(0, 3, 1.0, 0.1, [1.0] * 3)
     assert progress.bar.disable
+    assert progress.bar.n == 3
     assert "loss 1.0000, learning rate 0.1" in capsys.readouterr().err
 
 
@@ -497,6 +512,20 @@ def test_overflow_skips_the_update_and_decay_spares_batch_norm(step, batch):
     assert take(step, images, np.full_like(labels, 255), keys)
     np.testing.assert_allclose(weight.asnumpy(), before * (1 - 0.1 * 0.5), rtol=1e-5)
     np.testing.assert_array_equal(gamma.asnumpy(), gamma_before)
+
+
+def test_update_is_that_of_the_plain_gradient(step, batch):
+    images, labels, keys = (Tensor(values) for values in batch)
+    weight = step.network.decoder.classifier.weight
+
+    def loss():
+        return step.criterion(step.network(images, keys, None), labels)
+
+    gradient = ms.grad(loss, None, (weight,))()[0].asnumpy()
+    before = weight.asnumpy().copy()
+    assert take(step, *batch)
+    np.testing.assert_allclose(weight.asnumpy(), before - 0.1 * (gradient + 0.5 * before), rtol=1e-4, atol=1e-6)
+    assert np.abs(gradient).max() > 0.01
 
 
 def test_momentum_is_that_of_mindspore(pynative, rng):
