@@ -74,6 +74,10 @@ def test_sound_data_passes_with_a_table(root, capsys):
     assert train[:6] == ["train", "2", "3", "3", "3", "16×8"]
     assert val[:6] == ["val", "1", "1", "1", "1", "16×8"]
     assert "no fault: layout, every file's header, copies, and the pixels of 4 labels were checked" in text
+    write_frame(root, "train", "b", "b_000005_000019", shape=(4, 8))
+    assert survey(root, ["train"]).splits["train"].size == (16, 8), "that of most images"
+    image(root, "b_000005_000019").unlink()
+    label(root, "b_000005_000019").unlink()
     size = sum(p.stat().st_size for p in root.rglob("*train*/*/*.png"))
     assert json.loads(check_data(capsys, root, "--json")[1])["splits"]["train"]["bytes"] == size
 
