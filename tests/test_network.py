@@ -153,11 +153,10 @@ def test_masks_follow_from_seed_position_and_place():
 
 def test_decoder_drops_half_and_then_a_tenth(tiny):
     ones = Tensor(np.ones((4, 16, 50, 50), np.float32))
-    dropped = [
-        (dropout(ones, Tensor(np.full(4, 7, np.int32))).asnumpy() == 0).mean()
-        for dropout in network.build(tiny).decoder.dropout
-    ]
-    assert dropped == pytest.approx([0.5, 0.1], abs=0.01)
+    for dropout, share in zip(network.build(tiny).decoder.dropout, (0.5, 0.1), strict=True):
+        out = dropout(ones, Tensor(np.full(4, 7, np.int32))).asnumpy()
+        assert (out == 0).mean() == pytest.approx(share, abs=0.01)
+        assert out.max() == pytest.approx(1 / (1 - share))
 
 
 def test_dropout_drops_its_share_independently_and_keeps_the_mean():

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adl import recipes, runs
+from adl import commands, recipes, runs
 from adl.cityscapes import CLASS_NAMES
 from adl.commands import compare
+from adl.commands import table as table_command
 from adl.commands.table import rows
 from adl.errors import AdlError
 from adl.params import TRAINING
@@ -219,11 +220,29 @@ def test_other_data_and_other_code_are_told_apart_and_absent_parameters_are_no_d
     assert columns["over seeds"].tolist() == ["n = 1", "n = 1"]
 
 
-@pytest.mark.parametrize(("format", "word"), [("markdown", "| momentum"), ("latex", r"\toprule"), ("html", "<table>")])
-def test_other_formats(repository, tmp_path, format, word):
-    assert word in succeeds(repository, "adl", "table", "--format", format)
-    succeeds(repository, "adl", "table", "momentum", "longer", "--format", format, "--output", str(tmp_path / "t"))
+@pytest.mark.parametrize(
+    ("options", "headers", "word"),
+    [
+        ([], "| run ", "| momentum"),
+        (["--format", "latex"], " run ", r"\toprule"),
+        (["--format", "html"], "<th>run", "<table>"),
+    ],
+)
+def test_other_formats(repository, tmp_path, options, headers, word):
+    shown = succeeds(repository, "adl", "table", *options)
+    assert headers in shown
+    assert word in shown
+    told = succeeds(repository, "adl", "table", "momentum", "longer", *options, "--output", str(tmp_path / "t"))
+    assert told == f"{tmp_path / 't'}: 2 runs\n"
     assert "longer" in (tmp_path / "t").read_text()
+
+
+def test_numbers_of_the_table_keep_their_digits(monkeypatch, capsys):
+    monkeypatch.setattr(runs, "collect", lambda *_: ["a run"])
+    cells = pd.DataFrame({"run": ["a"], "mIOU %": ["47.80"], "base_lr": ["1e-05"]})
+    monkeypatch.setattr(table_command, "rows", lambda *_: cells)
+    commands.main(["table"])
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["|", "a", "|", "47.80", "|", "1e-05", "|"]
 
 
 def test_comparison_has_each_class_its_difference_and_a_paired_interval(repository, tmp_path):
@@ -248,6 +267,7 @@ def test_comparison_has_each_class_its_difference_and_a_paired_interval(reposito
     assert "95 % interval +3.4" in shown, "the same noise in both: the pairs differ by the same on every image"
     assert "more than the choice of images explains" in shown
     assert picture.stat().st_size > 10_000
+    assert f"{picture}: the classes side by side" in shown
 
 
 def refs(folder) -> list[str]:
