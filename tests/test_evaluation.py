@@ -370,7 +370,7 @@ def test_image_of_another_size_is_refused_by_name(mindir, raw, tmp_path):
     ("difference", "agreement", "kept"),
     [(1e-4, 0.9999, True), (1.01e-4, 1.0, False), (0.0, 0.99989, False)],
 )
-def test_file_that_differs_is_not_kept(net, folder, tmp_path, monkeypatch, difference, agreement, kept):
+def test_file_that_differs_is_not_kept(net, folder, tmp_path, monkeypatch, capsys, difference, agreement, kept):
     proof = export.Proof(3, difference=difference, agreement=agreement)
     monkeypatch.setattr(export, "compare", lambda *_: proof)
     monkeypatch.setattr(export, "exported", lambda path: None)
@@ -381,6 +381,7 @@ def test_file_that_differs_is_not_kept(net, folder, tmp_path, monkeypatch, diffe
     else:
         with pytest.raises(AdlError, match="No file was kept"):
             export.mindir(net, path, height=64, width=128, record=record)
+    assert f"exporting to {path} and comparing 3 images with the checkpoint" in capsys.readouterr().out
     assert path.exists() == kept
     assert len(list(tmp_path.glob("*m.mindir*"))) == kept
 

@@ -132,6 +132,14 @@ def test_worker_whose_launcher_is_gone_before_it_begins_does_nothing(tmp_path):
     assert (tmp_path / "begun").exists()
 
 
+def test_scheduler_that_ends_is_a_failure_with_its_log(tmp_path, monkeypatch, capfd):
+    command = [sys.executable, "-c", "print('no such port'); raise SystemExit(0)"]
+    monkeypatch.setattr(runtime, "scheduler_command", lambda: command)
+    assert Launcher(tmp_path / "logs").run(["touch", str(tmp_path / "begun")], group_of(2, "CPU")) == 1
+    assert "the scheduler ended; the end of its log:\nno such port\n" in capfd.readouterr().err
+    assert not (tmp_path / "begun").exists()
+
+
 @pytest.mark.parametrize(
     ("task", "work"),
     [

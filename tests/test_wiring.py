@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from adl import training, worker
 from adl.baselines import Scores
 from adl.params import load
+from adl.runtime import World
 from pipeline import evaluate, infer
 from tests.conftest import ROOT, TINY
 
@@ -72,3 +75,39 @@ def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, 
     (_, frames), named = stage_with(monkeypatch, infer, infer.deployment, "infer", **values)
     assert frames == [("somewhere", "val", 0), ("somewhere", "val", 1)]
     assert named["flip"] == eval_flip
+
+
+def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path):
+    p = load(ROOT / "params.yaml")
+    job = worker.Job(p, Path("r"), Path("v"), tmp_path / "state", Path("w"), tmp_path / "curves")
+    given = []
+
+    def train(*positional, **named):
+        given.append((positional, named))
+        raise training.Stopped("stopped at step 3")
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(worker.runtime, "world", lambda: World(1, 2))
+    monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
+    with job.told(tmp_path / "job.json"), pytest.raises(SystemExit) as ended:
+        worker.main()
+    assert ended.value.code == worker.STOPPED != 0
+    [((params, record, state), named)] = given
+    assert (params, record, state.folder) == (p, Path("r"), tmp_path / "state")
+    assert (named["val_record"], named["world"], named["pretrained"]) == (Path("v"), World(1, 2), Path("w"))
+    assert not named["stopping"]()
+    named["log_epochs"]([{"epoch": 1, "loss": 1.0}])
+    assert not (tmp_path / "curves").exists(), "rank 0 draws"
+
+
+def test_worker_listens_once_its_first_step_is_done():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        stop = worker.Stop()
+        assert not stop()
+        assert signal.getsignal(signal.SIGTERM) is before, "nothing to save yet: a signal ends it"
+        assert not stop()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop()
+    finally:
+        signal.signal(signal.SIGTERM, before)
