@@ -28,6 +28,7 @@ from adl import (
     params,
     photographs,
     prediction,
+    progress,
     runtime,
     submission,
     videos,
@@ -248,7 +249,7 @@ def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
     }
 
 
-def test_several_images_a_folder_and_a_video_are_labelled_at_once(models, photograph, tmp_path, capsys):
+def test_several_images_a_folder_and_a_video_are_labelled_at_once(models, photograph, tmp_path, monkeypatch, capsys):
     odd = os.fsdecode(b"Stra\xdfe.png")
     cv2.imwrite(str(tmp_path / "a.png"), photograph(40, 40))
     (tmp_path / "in").mkdir()
@@ -256,13 +257,15 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(models, photog
     (tmp_path / "in/notes.txt").write_text("no image")
     videos.write(tmp_path / "a.mp4", [photograph(64, 128) for _ in range(3)], rate=10)
     inputs = (tmp_path / "a.png", tmp_path / "in", tmp_path / "a.mp4")
+    monkeypatch.setattr(progress, "LINE_EVERY", 0)
     predict(*inputs, "--model", models / "m.ckpt", "--output", tmp_path / "out")
     stem = odd.removesuffix(".png")
     kinds = ("labelIds", "color", "overlay")
     names = {f"{name}_{kind}.png" for name in ("a", stem) for kind in kinds}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, "a_overlay.mp4"}
     assert len(list(Video.open(tmp_path / "out/a_overlay.mp4"))) == 3
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert "predicting a.mp4: 3/3 frames, " in told
     assert "left out: 1 file (notes.txt)" in printed
     assert "3 images and videos labelled" in printed
 

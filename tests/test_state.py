@@ -326,6 +326,8 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
             with pytest.raises(SystemExit, match="2"):
                 adl(action, own.name)
             assert "trains there. Stop it first" in capsys.readouterr().err
+        adl("prune")
+        assert f"{own.name}: process {os.getpid()} trains there; left as it is" in capsys.readouterr().out
     monkeypatch.chdir(ROOT)
     adl("adopt", own.name)
     assert own.about["code"] == state.code_digest(state.train_code())

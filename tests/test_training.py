@@ -227,11 +227,13 @@ def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
     assert sidecar["digest"] == digest(tmp_path / "a/result/intermediate/epoch_00003.ckpt")
 
 
-def test_model_that_is_no_longer_finite_is_not_kept(settings, record, tmp_path, monkeypatch):
+@pytest.mark.parametrize("keep", [1, 2])
+def test_model_that_is_no_longer_finite_is_neither_kept_nor_saved(settings, record, tmp_path, monkeypatch, keep):
     monkeypatch.setattr(training.Loop, "_not_finite", lambda self: "a.weight")
     with pytest.raises(AdlError, match=r"a\.weight is no longer finite, and this state is not saved"):
-        run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=2)
+        run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=keep)
     assert not list((tmp_path / "a").rglob("*.ckpt"))
+    assert not State(tmp_path / "a").positions()
 
 
 def test_model_is_kept_before_the_state_that_goes_on_after_it(settings, record, tmp_path, monkeypatch):

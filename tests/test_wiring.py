@@ -77,27 +77,28 @@ def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, 
     assert named["flip"] == eval_flip
 
 
-def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path):
+@pytest.mark.parametrize("rank", [0, 1])
+def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     p = load(ROOT / "params.yaml")
     job = worker.Job(p, Path("r"), Path("v"), tmp_path / "state", Path("w"), tmp_path / "curves")
     given = []
 
     def train(*positional, **named):
         given.append((positional, named))
+        named["log_epochs"]([{"epoch": 1, "loss": 1.0, "learning_rate": 0.1}])
         raise training.Stopped("stopped at step 3")
 
     monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(worker.runtime, "world", lambda: World(1, 2))
+    monkeypatch.setattr(worker.runtime, "world", lambda: World(rank, 2))
     monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
     with job.told(tmp_path / "job.json"), pytest.raises(SystemExit) as ended:
         worker.main()
     assert ended.value.code == worker.STOPPED != 0
     [((params, record, state), named)] = given
     assert (params, record, state.folder) == (p, Path("r"), tmp_path / "state")
-    assert (named["val_record"], named["world"], named["pretrained"]) == (Path("v"), World(1, 2), Path("w"))
+    assert (named["val_record"], named["world"], named["pretrained"]) == (Path("v"), World(rank, 2), Path("w"))
     assert not named["stopping"]()
-    named["log_epochs"]([{"epoch": 1, "loss": 1.0}])
-    assert not (tmp_path / "curves").exists(), "rank 0 draws"
+    assert bool(list(tmp_path.rglob("loss.tsv"))) == (rank == 0)
 
 
 def test_worker_listens_once_its_first_step_is_done():
