@@ -76,19 +76,24 @@ def section(whole: str, title: str) -> str:
     return whole.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
+def table(whole: str, title: str) -> list[list[str]]:
+    """The cells of a section's tables, row by row, the headers of each first."""
+    lines = [line for line in section(whole, title).splitlines() if line.startswith("|") and "--" not in line]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
 def test_accuracy_has_the_quoted_runs_marked_and_this_one_measured(files):
-    rows = [line.split("|") for line in section(text(files), "Accuracy").splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in row[1:-1]] for row in rows]
+    rows = table(text(files), "Accuracy")
     quoted = [
         ("0.5M", "1300", "0.995", "76.16 (quoted)", "75.20 (quoted)"),
         ("1.0M", "2700", "0.9", "77.30 (quoted)", "77.09 (quoted)"),
         ("1.5M", "4000", "0.99", "78.13 (quoted)", "78.00 (quoted)"),
         ("1.5M, drop path", "–", "–", "–", "79.74 (quoted)"),
     ]
-    for row, (*run, miou, paper) in zip(cells[2:6], quoted, strict=True):
+    for row, (*run, miou, paper) in zip(rows[1:5], quoted, strict=True):
         assert row[:7] == [*run, "Cityscapes val", miou, paper, "not measured"]
-    assert [row[9] for row in cells[2:5]] == ["42 h (quoted)", "82 h (quoted)", "125 h (quoted)"]
-    assert next(row for row in cells if row[0] == "1,200 steps") == [
+    assert [row[9] for row in rows[1:4]] == ["42 h (quoted)", "82 h (quoted)", "125 h (quoted)"]
+    assert next(row for row in rows if row[0] == "1,200 steps") == [
         "1,200 steps", "15", "0.995", "synthetic scenes, val, `flip`", "", "", "**47.86**", "45.10 to 50.20",
         "47.10 ± 0.66 (n = 3)", "12 min 34 s",
     ]  # fmt: skip
@@ -103,8 +108,8 @@ def test_loss_is_said_in_words(files, criterion, words):
     sidecar = json.loads(path.read_text())
     sidecar["params"] |= {"criterion": criterion}
     path.write_text(json.dumps(sidecar))
-    (row,) = [line for line in section(text(files), "Training performance").splitlines() if line.startswith("| Loss ")]
-    assert [cell.strip() for cell in row.split("|")][3] == words
+    [row] = [row for row in table(text(files), "Training performance") if row[0] == "Loss"]
+    assert row[2] == words
 
 
 def test_other_scores_of_the_same_counts_are_listed(files):
@@ -119,15 +124,12 @@ def test_published_recipe_fills_its_own_row(files):
     sidecar = json.loads(path.read_text())
     sidecar["params"] |= {"epochs": 2700, "bn_momentum": 0.9}
     path.write_text(json.dumps(sidecar))
-    whole = section(text(files, data_path="/data/cs", recipe="cityscapes-1.0M"), "Accuracy")
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in whole.splitlines() if line.startswith("| 1.0M")
-    ]
-    assert rows == [
+    whole = text(files, data_path="/data/cs", recipe="cityscapes-1.0M")
+    assert [row for row in table(whole, "Accuracy") if row[0] == "1.0M"] == [
         ["1.0M", "2700", "0.9", "Cityscapes val", "77.30 (quoted)", "77.09 (quoted)", "**47.86**", "45.10 to 50.20",
          "47.10 ± 0.66 (n = 3)", "82 h (quoted), 12 min 34 s (measured)"],
     ]  # fmt: skip
-    assert whole.count("**47.86**") == 1
+    assert section(whole, "Accuracy").count("**47.86**") == 1
 
 
 def test_performance_tables_have_quoted_and_measured_apart(files):
@@ -139,12 +141,6 @@ def test_performance_tables_have_quoted_and_measured_apart(files):
     assert "98.7 ms/image, 87.6 in the network, 1 process" in inference
     assert "2021 (quoted)" in training
     assert "this run (measured)" in training
-
-
-def table(whole: str, title: str) -> list[list[str]]:
-    """Cells of the first table of a section, headers first."""
-    lines = [line for line in section(whole, title).splitlines() if line.startswith("|") and "--" not in line]
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
 def test_machine_and_its_devices_are_stated(files):

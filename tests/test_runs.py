@@ -224,6 +224,7 @@ def test_other_data_and_other_code_are_told_apart_and_absent_parameters_are_no_d
     ("options", "headers", "word"),
     [
         ([], "| run ", "| momentum"),
+        (["--format", "markdown"], "| run ", "| momentum"),
         (["--format", "latex"], " run ", r"\toprule"),
         (["--format", "html"], "<th>run", "<table>"),
     ],
