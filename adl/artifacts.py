@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from adl.errors import AdlError
+from adl.errors import AdlError, check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """`replacing` for a whole folder: what stood there is gone once the new one is complete.
 
-    Raises AdlError where something else made the folder that stands there.
+    Raises AdlError if something else made the folder that stands there.
     """
     check_replaceable(path)
     with scratch_folder(path) as temporary:
@@ -74,8 +74,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def telling_full_disk(path: Path) -> Iterator[None]:
-    """Raise the OSError of a full disk for `path` where the block failed and there is no room beside it.
+def full_disk_reported(path: Path) -> Iterator[None]:
+    """Raise the OSError of a full disk for `path` if the block failed and there is no room beside it.
 
     For libraries that write by themselves: MindSpore says "internal error", whatever the reason. A fault that has a
     message of its own keeps it.
@@ -99,9 +99,9 @@ def telling_full_disk(path: Path) -> Iterator[None]:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raises AdlError where a folder that would be replaced holds anything and was not made here."""
-    foreign = folder.is_dir() and not folder.is_symlink() and any(folder.iterdir()) and not (folder / OURS).exists()
-    if foreign:
+    """Raises AdlError if a folder that would be replaced holds anything and was not made here."""
+    is_replaced = folder.is_dir() and not folder.is_symlink()
+    if is_replaced and any(folder.iterdir()) and not (folder / OURS).exists():
         raise AdlError(
             f"{folder}: would be replaced as a whole, but something else made it (it holds no {OURS}). Move it away, "
             "or name another place."
@@ -109,22 +109,19 @@ def check_replaceable(folder: Path) -> None:
 
 
 def check_output(path: Path, *, suffix: str = "", folder: bool = False) -> None:
-    """Raises AdlError, before any work, where --output names a place that cannot be written. Makes nothing.
+    """Raises AdlError, before any work, if --output names a place that cannot be written. Creates nothing.
 
     suffix: what a file must have. folder: it is to be a folder.
     """
     # A file is written beside its place, and then moved there.
     place = path.absolute() if folder else path.absolute().parent
-    there = next(p for p in (place, *place.parents) if p.exists())
-    faults = [
-        (not path.name.lower().endswith(suffix), f"must end with {suffix}"),
-        (not folder and path.is_dir(), "is a folder; name a file"),
-        (not there.is_dir(), f"{there} is a file; name a folder"),
-        (not os.access(there, os.W_OK), f"{there} may not be written"),
-    ]
-    for broken, message in faults:
-        if broken:
-            raise AdlError(f"--output {path}: {message}.")
+    existing = next(p for p in (place, *place.parents) if p.exists())
+    check(
+        (path.name.lower().endswith(suffix), f"--output {path}: must end with {suffix}."),
+        (folder or not path.is_dir(), f"--output {path}: is a folder; name a file."),
+        (existing.is_dir(), f"--output {path}: {existing} is a file; name a folder."),
+        (os.access(existing, os.W_OK), f"--output {path}: {existing} may not be written."),
+    )
 
 
 def to_disk(folder: Path) -> None:
@@ -173,7 +170,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
+def write_png(path: Path, image: np.ndarray) -> None:
     """Write a PNG. image: (H, W) or (H, W, 3) uint8, RGB."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -181,7 +178,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
     write_bytes(path, cv2.imencode(".png", image)[1].tobytes())
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_png(path: Path) -> np.ndarray:
     """The pixels of a PNG as they are stored, BGR. Raises AdlError if the file is missing or damaged."""
     try:
         image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -192,9 +189,8 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def sidecar_path(path: Path) -> Path:
-    """The JSON beside a checkpoint or MINDIR that describes it."""
-    return path.with_name(f"{path.name}.json")
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def digest(path: Path) -> str:

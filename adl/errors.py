@@ -1,18 +1,20 @@
-"""The one kind of failure that is expected, and how a program tells it."""
+"""The one kind of failure that is expected, and how a program reports it."""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 RETURNS = (
     "returns 0 when the work is complete, 2 for a fault that you can mend (one message names it), 130 when interrupted"
 )
 """What every help text says of the exit code."""
-
+STOPPED = 75
+"""Exit code of a worker that saved its state because it was asked to stop (EX_TEMPFAIL)."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -20,6 +22,31 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 class AdlError(Exception):
     """A fault that the user can mend: the message says what is wrong, where, and what to do."""
+
+
+def check(*rules: tuple[object, str]) -> None:
+    """Raises AdlError with the message of the first (condition, message) whose condition does not hold."""
+    for message in broken(*rules):
+        raise AdlError(message)
+
+
+def broken(*rules: tuple[object, str]) -> list[str]:
+    """The messages of those (condition, message) whose condition does not hold."""
+    return [message for holds, message in rules if not holds]
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> AdlError:
+    """The error for a name that does not exist; it names the nearest one that does, or all of them."""
+    names = list(known)
+    meant = nearest(name, names)
+    if meant:
+        return AdlError(f"{name}: unknown {what}; did you mean {meant}?")
+    return AdlError(f"{name}: unknown {what}; there are {', '.join(names) or 'none'}.")
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The name that somebody who typed `name` probably meant."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
 @contextlib.contextmanager

@@ -2,33 +2,68 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from adl.cityscapes import MEAN, STD
-from adl.errors import AdlError
+from adl.dataset.augment import Normalise
+from adl.dataset.descriptor import DatasetDescriptor
 from adl.network.operations import resize
 
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+MULTISCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+"""The scales that `ms_infer` averages over, as published."""
 
 Pass = Callable[[Tensor], Tensor]
 """(N, H, W, 3) uint8 BGR → (N, classes, H, W) float32 probabilities: a network, or an exported file (N = 1)."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """What is averaged for a prediction: the image at some scales, and its mirror image if `mirror`."""
+
+    scales: tuple[float, ...] = (1.0,)
+    mirror: bool = False
+
+    @property
+    def name(self) -> str:
+        names = {
+            (False, False): "single",
+            (False, True): "flip",
+            (True, False): "multiscale",
+            (True, True): "multiscale_flip",
+        }
+        return names[len(self.scales) > 1, self.mirror]
+
+    @property
+    def at_scale_1(self) -> Mode:
+        return Mode(mirror=self.mirror)
+
+    @property
+    def included(self) -> tuple[Mode, ...]:
+        """Every mode that the passes of this one allow, this one last."""
+        scales = dict.fromkeys([(1.0,), self.scales])
+        mirrors = dict.fromkeys([False, self.mirror])
+        return tuple(Mode(of_scales, mirror) for of_scales in scales for mirror in mirrors)
+
+
+def mode(*, multiscale: bool, flip: bool) -> Mode:
+    """The mode that the parameters `ms_infer` and `eval_flip` select."""
+    return Mode(MULTISCALE if multiscale else (1.0,), flip)
+
+
 class Probabilities(nn.Cell):
     """One pass: normalise, scale, network, softmax, scale back. Takes and returns what `Pass` says."""
 
-    def __init__(self, network: nn.Cell, scale: float = 1.0) -> None:
+    def __init__(self, network: nn.Cell, dataset: DatasetDescriptor, scale: float = 1.0) -> None:
         super().__init__()
+        normalise = Normalise(mean=dataset.mean, std=dataset.std)
         self.network = network
         self.scale = scale
-        self.mean = Tensor(255 * np.array(MEAN, np.float32))
-        self.factor = Tensor(1 / (255 * np.array(STD, np.float32)))
+        self.mean = Tensor(normalise.mean)
+        self.factor = Tensor(normalise.factor)
 
     def construct(self, image: Tensor) -> Tensor:
         _, height, width, _ = image.shape
@@ -37,52 +72,34 @@ class Probabilities(nn.Cell):
         return resize(ops.softmax(self.network(x), axis=1), (height, width))
 
 
-def passes(network: nn.Cell, *, multiscale: bool) -> dict[float, Pass]:
-    """A pass for each scale, in evaluation mode; each is compiled for every image size it meets."""
+def passes(network: nn.Cell, dataset: DatasetDescriptor, chosen: Mode) -> dict[float, Pass]:
+    """A pass for each scale of a mode, in evaluation mode; each is compiled for every image size it meets."""
     network.set_train(False)
-    scales = SCALES if multiscale else (1.0,)
-    return {scale: Probabilities(network, scale).set_train(False) for scale in scales}
+    return {scale: Probabilities(network, dataset, scale).set_train(False) for scale in chosen.scales}
 
 
-def exported(path: Path) -> Pass:
-    """A MINDIR file as a pass."""
-    try:
-        return nn.GraphCell(ms.load(str(path)))
-    except (RuntimeError, ValueError) as error:
-        raise AdlError(f"{path}: cannot be loaded as a MINDIR ({str(error).strip().splitlines()[0]}).") from None
+def label_maps(passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode) -> dict[str, np.ndarray]:
+    """Predict images in a mode, and in every other that its passes allow.
 
-
-def modes(*, multiscale: bool, flip: bool) -> tuple[str, str]:
-    """(the mode that the parameters select, the mode at scale 1): single, flip, multiscale, multiscale_flip."""
-    at_scale_1 = "flip" if flip else "single"
-    return ("multiscale" + ("_flip" if flip else "") if multiscale else at_scale_1), at_scale_1
-
-
-def label_maps(passes: Mapping[float, Pass], images: np.ndarray, *, flip: bool) -> dict[str, np.ndarray]:
-    """Predict images in every mode that their passes allow.
-
-    images: (N, H, W, 3) uint8 BGR. Returns mode → (N, H, W) uint8 train ids: all that leaves the device.
+    images: (N, H, W, 3) uint8 BGR. Returns name of the mode → (N, H, W) uint8 train ids: all that leaves the device.
     """
-    return {
-        mode: summed.argmax(axis=1).astype(mstype.uint8).asnumpy()
-        for mode, summed in probabilities(passes, images, flip=flip).items()
-    }
+    summed = probabilities(passes, images, chosen)
+    return {name: total.argmax(axis=1).astype(mstype.uint8).asnumpy() for name, total in summed.items()}
 
 
-def probabilities(passes: Mapping[float, Pass], images: np.ndarray, *, flip: bool) -> dict[str, Tensor]:
-    """Mode → (N, classes, H, W) float32: probabilities, summed over that mode's passes. images: as `label_maps`."""
+def probabilities(passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode) -> dict[str, Tensor]:
+    """Name of the mode → (N, classes, H, W) float32: probabilities, summed over its passes. As `label_maps`."""
     upright = Tensor(np.ascontiguousarray(images))
-    mirrored = Tensor(np.ascontiguousarray(images[:, :, ::-1])) if flip else None
+    mirrored = Tensor(np.ascontiguousarray(images[:, :, ::-1])) if chosen.mirror else None
     summed: dict[str, Tensor] = {}
     for scale, run in passes.items():
         plain = run(upright)
-        both = plain + ops.flip(run(mirrored), (3,)) if flip else None
-        for suffix, addend in (("", plain), ("_flip", both)):
-            if addend is None:
-                continue
-            if scale == 1:
-                summed[suffix.removeprefix("_") or "single"] = addend
-            if len(passes) > 1:
-                mode = f"multiscale{suffix}"
-                summed[mode] = summed[mode] + addend if mode in summed else addend
+        of_pass = {False: plain}
+        if mirrored is not None:
+            of_pass[True] = plain + ops.flip(run(mirrored), (3,))
+        for included in chosen.included:
+            if scale in included.scales:
+                addend = of_pass[included.mirror]
+                name = included.name
+                summed[name] = summed[name] + addend if name in summed else addend
     return summed

@@ -1,31 +1,28 @@
-"""The schema of params.yaml, and the only reader of the file."""
+"""The schema of params.yaml, and the only reader of the file. Whatever lists parameters follows from here."""
 
 from __future__ import annotations
 
-import difflib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adl.cityscapes import CLASSES, IGNORE
+from adl import errors
+from adl.dataset.descriptor import IGNORE
 from adl.errors import AdlError
 
 SMALLEST_SIDE = 33
 """Pixels; a smaller image has nothing left at output stride 32."""
 
-TRAINING = (
-    "net_arch", "cell_arch", "filter_multiplier", "block_multiplier", "initial_fm", "head_channels", "use_ABN",
-    "affine", "bn_momentum", "bn_eps", "parallel", "drop_path_keep_prob", "num_classes", "ignore_label", "epochs",
-    "batch_size", "crop_size", "min_scale", "max_scale", "seed", "base_lr", "warmup_start_lr", "warmup_iters",
-    "min_lr", "weight_decay", "criterion", "ohem_thresh", "ckpt_name", "ckpt_classifier", "start_epoch",
-    "amp_level", "device_target", "device_num",
-)  # fmt: skip
-"""What changes a trained model: the parameters of the stage `train`, and what its sidecar records."""
+
+def param(shipped: str, meaning: str, *stages: str, **limits: Any) -> Any:
+    """A parameter. shipped: its value in params.yaml, as text of YAML. stages: those whose results it can change."""
+    return Field(description=meaning, json_schema_extra={"shipped": shipped, "stages": list(stages)}, **limits)
 
 
 class Params(BaseModel):
@@ -34,75 +31,147 @@ class Params(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     # Data
-    data_path: str = Field(min_length=1, description="folder that holds leftImg8bit/ and gtFine/")
-    expected_train_images: int | None = Field(ge=1, description="images that the train split must have; null: any")
-    expected_val_images: int | None = Field(ge=1, description="images that the val split must have; null: any")
-    num_classes: int = Field(ge=2, le=255, description="classes; must equal those of the records (19)")
-    ignore_label: int = Field(
-        ge=0, le=255, description="label of pixels that do not count; 255 or at least num_classes"
+    data_path: str = param("data/synthetic", "folder that holds leftImg8bit/ and gtFine/", "report", min_length=1)
+    expected_train_images: int | None = param(
+        "", "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1
     )
-    workers: int = Field(ge=1, description="data loading workers; clamped to the cores")
+    expected_val_images: int | None = param(
+        "", "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1
+    )
+    num_classes: int = param("19", "classes; must equal those of the data set (19)", "train", ge=2, le=255)
+    ignore_label: int = param(
+        "255", "label of pixels that do not count; 255 or at least num_classes", "train", ge=0, le=255
+    )
+    workers: int = param("4", "data loading workers; no more than there are cores", ge=1)
 
-    # Embedded data
-    synthetic_seed: int = Field(ge=0, description="seed of the drawn scenes")
-    synthetic_height: int = Field(ge=64, le=2048, description="pixels; images are twice as wide")
-    synthetic_train_images: int = Field(ge=1, description="drawn scenes to train on")
-    synthetic_val_images: int = Field(ge=1, description="drawn scenes to evaluate on")
+    # Embedded data: drawn street scenes
+    synthetic_seed: int = param("0", "seed of the drawn scenes", "synthesize", ge=0)
+    synthetic_height: int = param("112", "pixels; images are twice as wide", "synthesize", ge=64, le=2048)
+    synthetic_train_images: int = param("480", "drawn scenes to train on", "synthesize", ge=1)
+    synthetic_val_images: int = param("60", "drawn scenes to evaluate on", "synthesize", ge=1)
 
     # Network
-    net_arch: str = Field(min_length=1, description="file with the network path: levels of the cells")
-    cell_arch: str = Field(min_length=1, description="file with the cell: (state, operation) rows")
-    filter_multiplier: int = Field(ge=1, description="F: channels a block at output stride 4 (20 is S, 32 M, 48 L)")
-    block_multiplier: int = Field(ge=1, description="blocks in a cell; must equal those of cell_arch")
-    initial_fm: int | None = Field(ge=1, description="channels of the stem's first two convolutions; null: 64")
-    head_channels: int = Field(ge=1, description="channels of ASPP and decoder (256 as published)")
-    use_ABN: bool = Field(description="batch norm, then LeakyReLU; false: ReLU before the convolution")
-    affine: bool = Field(description="train gamma and beta of the separable and dilated convolutions")
-    bn_momentum: float = Field(ge=0, lt=1, description="share of the old running statistic that stays at a step")
-    bn_eps: float = Field(gt=0, lt=1, description="added to the variance")
-    parallel: bool = Field(description="batch norm over all devices; no effect on one device")
-    drop_path_keep_prob: float = Field(gt=0, le=1, description="scheduled drop path's final keep probability; 1: off")
+    net_arch: str = param(
+        "architectures/small/net_arch.npy", "file with the network path: level of each cell", "train", min_length=1
+    )
+    cell_arch: str = param(
+        "architectures/small/cell_arch.npy", "file with the cell: (state, operation) rows", "train", min_length=1
+    )
+    filter_multiplier: int = param(
+        "24", "F: channels per block at output stride 4 (20 is S, 32 M, 48 L)", "train", ge=1
+    )
+    block_multiplier: int = param("2", "blocks per cell; must equal those of cell_arch", "train", ge=1)
+    initial_fm: int | None = param("16", "channels of the stem's first two convolutions; empty: 64", "train", ge=1)
+    head_channels: int = param("64", "channels of ASPP and decoder (256 as published)", "train", ge=1)
+    use_ABN: bool = param("true", "batch norm, then LeakyReLU; false: ReLU before the convolution", "train")
+    affine: bool = param("true", "train gamma and beta of the separable and dilated convolutions", "train")
+    bn_momentum: float = param("0.97", "share of the old running statistic that each step keeps", "train", ge=0, lt=1)
+    bn_eps: float = param("1.0e-5", "added to the variance", "train", gt=0, lt=1)
+    parallel: bool = param("true", "batch norm over all devices; no effect on one device", "train")
+    drop_path_keep_prob: float = param(
+        "1.0", "scheduled drop path's final keep probability; 1: off", "train", gt=0, le=1
+    )
 
     # Training
-    epochs: int = Field(ge=1, description="passes over the training images")
-    batch_size: int = Field(ge=1, description="images a step, over all devices")
-    crop_size: int = Field(ge=SMALLEST_SIDE, description="pixels; side of the training crop (769 on Cityscapes)")
-    min_scale: float = Field(gt=0, le=8, description="smallest random scale of a training image (0.5 as published)")
-    max_scale: float = Field(gt=0, le=8, description="largest random scale of a training image (2 as published)")
-    seed: int = Field(ge=0, lt=2**31, description="seed of weights, order, augmentation, dropout and drop path")
-    base_lr: float = Field(gt=0, description="learning rate after the warm-up")
-    warmup_start_lr: float = Field(gt=0, description="learning rate of the first step")
-    warmup_iters: int = Field(ge=0, description="steps of warm-up")
-    min_lr: float | None = Field(ge=0, description="the learning rate never falls below it; null: 0")
-    weight_decay: float = Field(ge=0, description="L2 penalty on all but batch norm's gamma and beta")
-    criterion: Literal["ce", "ohemce"] = Field(description="loss: cross entropy, or with hard example mining")
-    ohem_thresh: float = Field(gt=0, lt=1, description="pixels whose class has at most this probability are hard")
-    ckpt_name: str | None = Field(min_length=1, description="file in pretrained/ to start training from; null: none")
-    ckpt_classifier: bool = Field(description="take the classifier from ckpt_name too; false: other classes there")
-    start_epoch: int = Field(ge=0, description="epoch to begin at with ckpt_name; equal to epochs: only copy weights")
-    save_epochs: int = Field(ge=1, description="epochs between two saves of the state")
-    save_minutes: float | None = Field(
-        gt=0, description="minutes between two saves of the state, in mid-epoch too; null: off"
+    epochs: int = param("16", "passes over the training images", "train", ge=1)
+    batch_size: int = param("4", "images per step, over all devices", "train", ge=1)
+    crop_size: int = param("97", "pixels; side of the training crop (Cityscapes: 769)", "train", ge=SMALLEST_SIDE)
+    min_scale: float = param("1.0", "smallest random scale of a training image (0.5 as published)", "train", gt=0, le=8)
+    max_scale: float = param("1.0", "largest random scale of a training image (2 as published)", "train", gt=0, le=8)
+    seed: int = param("0", "seed of weights, order, augmentation, dropout and drop path", "train", ge=0, lt=2**31)
+    schedule: Literal["poly"] = param("poly", "learning rate after the warm-up: polynomial decay", "train")
+    base_lr: float = param("0.1", "learning rate after the warm-up", "train", gt=0)
+    warmup_start_lr: float = param("5.0e-6", "learning rate of the first step", "train", gt=0)
+    warmup_iters: int = param("30", "steps of warm-up", "train", ge=0)
+    min_lr: float | None = param("", "the learning rate never falls below it; empty: 0", "train", ge=0)
+    optimizer: Literal["momentum"] = param("momentum", "optimizer: stochastic gradient descent with momentum", "train")
+    weight_decay: float = param("1.0e-4", "L2 penalty on all but batch norm's gamma and beta", "train", ge=0)
+    criterion: Literal["ce", "ohemce"] = param(
+        "ohemce", "loss: cross entropy, or cross entropy with online hard example mining", "train"
     )
-    eval_epochs: int = Field(
-        ge=0, description="epochs between two validations while training; 0: none; retrains no finished run"
+    ohem_thresh: float = param("0.7", "pixels whose class has at most this probability are hard", "train", gt=0, lt=1)
+    ckpt_name: str | None = param("", "file in pretrained/ to start training from; empty: none", "train", min_length=1)
+    ckpt_classifier: bool = param(
+        "true", "take the classifier from ckpt_name too; false: it has other classes", "train"
     )
-    keep_checkpoints: int = Field(
-        ge=1, description="models to keep, one every save_epochs; a change does not train a finished run again"
+    start_epoch: int = param("0", "epoch to begin at with ckpt_name; equal to epochs: only copy weights", "train", ge=0)
+    save_epochs: int = param("100", "epochs between two saves of the state that a training run resumes from", ge=1)
+    save_minutes: float | None = param(
+        "15", "minutes between two saves of the state, within an epoch too; empty: off", gt=0
     )
-    amp_level: Literal["O0", "O2", "O3"] = Field(description="mixed precision: O0 none, O2 and O3 on Ascend")
+    eval_epochs: int = param("8", "epochs between two validations during training; 0: none", ge=0)
+    keep_checkpoints: int = param("1", "models to keep: the final one, and before it one every save_epochs", ge=1)
+    amp_level: Literal["O0", "O2", "O3"] = param("O0", "mixed precision: O0 none; O2, O3 on Ascend", "train")
 
-    # Evaluation, export
-    ms_infer: bool = Field(description="average over scales 0.5 to 1.75")
-    eval_flip: bool = Field(description="average over the image and its mirror")
-    eval_images: int | None = Field(ge=1, description="evaluate the first so many val images; null: all")
-    export_height: int = Field(ge=SMALLEST_SIDE, description="pixels; height of the exported file's input")
-    export_width: int = Field(ge=SMALLEST_SIDE, description="pixels; width of the exported file's input")
+    # Evaluation and export
+    ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate")
+    eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "infer")
+    eval_images: int | None = param(
+        "", "evaluate only the first so many val images; empty: all", "evaluate", "infer", ge=1
+    )
+    export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
+    export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
 
     # Machine
-    device_target: Literal["CPU", "Ascend"] = Field(description="device that MindSpore runs on")
-    device_num: int = Field(ge=1, description="devices to train on")
-    modelArts: bool = Field(description="run on Huawei Cloud ModelArts")
+    device_target: Literal["CPU", "Ascend"] = param(
+        "CPU", "device that MindSpore runs on", "train", "evaluate", "export", "infer"
+    )
+    device_num: int = param("1", "devices to train on", "train", "evaluate", ge=1)
+    modelArts: bool = param("false", "run on Huawei Cloud ModelArts")
+
+
+SECTIONS = {
+    "data_path": "Data",
+    "synthetic_seed": "Embedded data: drawn street scenes",
+    "net_arch": "Network",
+    "epochs": "Training",
+    "ms_infer": "Evaluation and export",
+    "device_target": "Machine",
+}
+"""First parameter of a section of the file → its heading."""
+
+
+class Entry(NamedTuple):
+    """What a parameter is. takes: its values, in words. shipped: text of YAML."""
+
+    name: str
+    takes: str
+    meaning: str
+    shipped: str
+    stages: tuple[str, ...]
+
+
+def schema() -> Iterator[Entry]:
+    """Every parameter, in the order of the file."""
+    for name, field in Params.model_fields.items():
+        extra: Any = field.json_schema_extra
+        yield Entry(name, _takes(field), field.description or "", extra["shipped"], tuple(extra["stages"]))
+
+
+def of_stage(stage: str) -> tuple[str, ...]:
+    """The parameters that can change a stage's results. Those of `train` are what its sidecar and its key record."""
+    return tuple(entry.name for entry in schema() if stage in entry.stages)
+
+
+def shipped_text() -> str:
+    """params.yaml as it is shipped, without the sentence at its head."""
+    entries = list(schema())
+    columns: dict[str, int] = {}
+    section = ""
+    for entry in entries:
+        section = SECTIONS.get(entry.name, section)
+        columns[section] = max(columns.get(section, 0), len(_line(entry)))
+    lines = []
+    for entry in entries:
+        if entry.name in SECTIONS:
+            section = SECTIONS[entry.name]
+            lines.append(f"# {section}")
+        lines.append(_line(entry).ljust(columns[section]) + f"  # {entry.meaning}")
+    return "\n".join(lines) + "\n"
+
+
+def _line(entry: Entry) -> str:
+    return f"{entry.name}: {entry.shipped}".rstrip()
 
 
 def load(path: str | Path = "params.yaml", **overrides: Any) -> Params:
@@ -116,7 +185,7 @@ def load(path: str | Path = "params.yaml", **overrides: Any) -> Params:
     except OSError as error:
         raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
-        raise AdlError(f"{path}: is no UTF-8 text ({error}). Save it as UTF-8.") from None
+        raise AdlError(f"{path}: not UTF-8 text ({error}). Save it as UTF-8.") from None
     return parse(content, str(path), **overrides)
 
 
@@ -127,55 +196,58 @@ def parse(text: str, name: str, **overrides: Any) -> Params:
     except YAMLError as error:
         raise AdlError(f"{name}: not valid YAML.\n{error}") from None
     if not isinstance(content, dict):
-        raise AdlError(f"{name}: expected one `name: value` a line.")
-    values = {**content, **overrides}
+        raise AdlError(f"{name}: expected one `name: value` per line.")
+    values = {str(key): value for key, value in {**content, **overrides}.items()}
     try:
-        params = Params(**{str(key): value for key, value in values.items()})
+        params = Params(**values)
     except ValidationError as error:
-        faults = [_fault(dict(e)) for e in error.errors()]
+        faults = [_fault(dict(found)) for found in error.errors()]
     else:
         faults = _impossible(params)
         if not faults:
             return params
-    raise AdlError(f"{name}: {len(faults)} fault{'s' if len(faults) > 1 else ''}\n  " + "\n  ".join(faults))
+    heading = f"{name}: {len(faults)} faults" if len(faults) > 1 else f"{name}: 1 fault"
+    raise AdlError("\n  ".join([heading, *faults]))
 
 
-def schema() -> list[tuple[str, str, str]]:
-    """(name, values that it takes, meaning) of every parameter, in the order of the file."""
-    return [(name, _values(field), field.description or "") for name, field in Params.model_fields.items()]
+_KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text", type(None): "empty"}
+_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+_WANTED = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false", "string_type": "text"}
 
 
-def _values(field: FieldInfo) -> str:
-    kinds = {int: "whole number", float: "number", bool: "true, false", str: "text", type(None): "null"}
+def _takes(field: FieldInfo) -> str:
+    """The values that a parameter takes, in words."""
     if get_origin(field.annotation) is Literal:
         return ", ".join(get_args(field.annotation))
-    types = get_args(field.annotation) or (field.annotation,)
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    limits = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
-    return " or ".join([" ".join([kinds[types[0]], ", ".join(limits)]).strip(), *(kinds[t] for t in types[1:])])
-
-
-_TYPES = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false", "string_type": "text"}
+    limits = []
+    for limit in field.metadata:
+        limits += [f"{sign} {getattr(limit, key):g}" for key, sign in _SIGNS.items() if hasattr(limit, key)]
+    kind, *others = get_args(field.annotation) or (field.annotation,)
+    words = f"{_KINDS[kind]} {', '.join(limits)}".strip()
+    return " or ".join([words, *(_KINDS[other] for other in others)])
 
 
 def _fault(error: dict[str, Any]) -> str:
     """One fault that pydantic found, in words."""
     name, kind, value = str(error["loc"][0]), error["type"], error["input"]
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(name, Params.model_fields, n=1)
-        return f"{name}: unknown parameter" + (f"; did you mean {close[0]}?" if close else ".")
+        meant = errors.nearest(name, Params.model_fields)
+        return f"{name}: unknown parameter; did you mean {meant}?" if meant else f"{name}: unknown parameter."
+    field = Params.model_fields[name]
     if kind == "missing":
-        return f"{name}: missing. It is {Params.model_fields[name].description}."
-    if kind in _TYPES:
-        nullable = " or null" if type(None) in getattr(Params.model_fields[name].annotation, "__args__", ()) else ""
-        hint = " Remove the quotes." if isinstance(value, str) and _is_number(value) else ""
-        return f"{name}: {value!r} is not {_TYPES[kind]}{nullable}.{hint}"
+        return f"{name}: missing. It is {field.description}."
+    if kind in _WANTED:
+        nullable = " or null" if type(None) in get_args(field.annotation) else ""
+        hint = " Remove the quotes." if _is_quoted_number(value) else ""
+        return f"{name}: {value!r} is not {_WANTED[kind]}{nullable}.{hint}"
     return f"{name}: {value!r} is out of range: {error['msg'][0].lower()}{error['msg'][1:]}."
 
 
-def _is_number(text: str) -> bool:
+def _is_quoted_number(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
     try:
-        float(text)
+        float(value)
     except ValueError:
         return False
     return True
@@ -184,44 +256,41 @@ def _is_number(text: str) -> bool:
 def _impossible(p: Params) -> list[str]:
     """Combinations of values that no run can have."""
     data_path = os.path.normpath(p.data_path)
-    rules = [
+    group = p.batch_size if p.parallel else p.batch_size // p.device_num
+    enough = "2 in all" if p.parallel else "2 per device"
+    return errors.broken(
         # DVC writes it as it stands into dvc.lock, where /x/cs/ and /x/cs would be two data sets.
-        (data_path != p.data_path, f"data_path: write {data_path} for {p.data_path}."),
+        (data_path == p.data_path, f"data_path: write {data_path} instead of {p.data_path}."),
         (
-            p.ignore_label != IGNORE and p.ignore_label < p.num_classes,
+            p.ignore_label == IGNORE or p.ignore_label >= p.num_classes,
             f"ignore_label: {p.ignore_label} is a class; take {IGNORE}, or at least num_classes ({p.num_classes}).",
         ),
+        (p.min_lr is None or p.min_lr <= p.base_lr, f"min_lr: {p.min_lr} is above base_lr ({p.base_lr})."),
         (
-            p.num_classes != len(CLASSES),
-            f"num_classes: {p.num_classes}, but the records hold the {len(CLASSES)} classes of Cityscapes.",
-        ),
-        (p.min_lr is not None and p.min_lr > p.base_lr, f"min_lr: {p.min_lr} is above base_lr ({p.base_lr})."),
-        (
-            p.warmup_start_lr > p.base_lr,
+            p.warmup_start_lr <= p.base_lr,
             f"warmup_start_lr: {p.warmup_start_lr} is above base_lr ({p.base_lr}).",
         ),
-        (p.min_scale > p.max_scale, f"min_scale: {p.min_scale} is above max_scale ({p.max_scale})."),
-        (p.start_epoch > p.epochs, f"start_epoch: {p.start_epoch} is beyond epochs ({p.epochs})."),
+        (p.min_scale <= p.max_scale, f"min_scale: {p.min_scale} is above max_scale ({p.max_scale})."),
+        (p.start_epoch <= p.epochs, f"start_epoch: {p.start_epoch} is beyond epochs ({p.epochs})."),
         (
-            p.start_epoch > 0 and p.ckpt_name is None,
+            p.start_epoch == 0 or p.ckpt_name is not None,
             f"start_epoch: {p.start_epoch} needs ckpt_name, the weights to start from.",
         ),
         (
-            p.ckpt_name is not None and Path(p.ckpt_name).name != p.ckpt_name,
+            p.ckpt_name is None or Path(p.ckpt_name).name == p.ckpt_name,
             f"ckpt_name: {p.ckpt_name} must be the name of a file in pretrained/, without a folder.",
         ),
         (
-            p.batch_size % p.device_num != 0,
-            f"batch_size: {p.batch_size} images cannot be shared out evenly to device_num {p.device_num} devices.",
+            p.batch_size % p.device_num == 0,
+            f"batch_size: {p.batch_size} images cannot be divided evenly among device_num {p.device_num} devices.",
         ),
         (
-            (p.batch_size if p.parallel else p.batch_size // p.device_num) == 1,
-            "batch_size: one image in a batch norm group. ASPP pools each image to one value a channel, so batch norm "
-            "has no variance over one image; take at least 2" + (" in all." if p.parallel else " a device."),
+            group != 1,
+            "batch_size: one image per batch norm group. ASPP pools each image to one value per channel, so batch norm "
+            f"has no variance over one image; take at least {enough}.",
         ),
         (
-            p.device_target == "CPU" and p.amp_level != "O0",
+            p.device_target != "CPU" or p.amp_level == "O0",
             f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0.",
         ),
-    ]
-    return [message for broken, message in rules if broken]
+    )

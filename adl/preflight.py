@@ -7,62 +7,77 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from adl import runtime
-from adl import state as state_module
+from adl import runtime, workspace
 from adl.architecture import Architecture
 from adl.artifacts import digest
-from adl.cityscapes.faults import DataError
-from adl.cityscapes.survey import Survey, survey
+from adl.console import text
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
+from adl.intake.faults import DataError
+from adl.intake.survey import Survey, survey
 from adl.params import Params
-from adl.schedule import check_warmup, steps_an_epoch
+from adl.training import states
+from adl.training.schedule import check_warmup
+from adl.workspace import PRETRAINED, RECORDS, SYNTHETIC, copied_from
 
 
-def check(params: Params, *, pretrained: Path, synthetic: Path, records: Path, states: Path) -> str:
+def check(params: Params, dataset: DatasetDescriptor) -> str:
     """Check architecture files, the data's layout and count, room for its records, warm-up, export size, start weights.
 
-    synthetic: the folder that the stage `synthesize` makes; its content follows from the parameters. records: the
-    folder that the stage `mindrecord` fills. states: where trainings keep theirs.
     Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
     """
     Architecture.from_params(params)
-    _check_devices(params, states)
+    _check_devices(params)
     _check_history()
     if params.modelArts:
         raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
-    if Path(params.data_path) == synthetic:
+    if params.num_classes != len(dataset.classes):
+        raise AdlError(f"num_classes: {params.num_classes}, but {dataset.title} has {len(dataset.classes)} classes.")
+    if Path(params.data_path) == SYNTHETIC:
         images = params.synthetic_train_images
-        for expected, drawn in (
-            (params.expected_train_images, images),
-            (params.expected_val_images, params.synthetic_val_images),
-        ):
-            if expected not in (None, drawn):
-                raise AdlError(
-                    f"data_path is {synthetic}, the embedded scenes, of which {drawn} are drawn, but {expected} images "
-                    "are expected. Set data_path to the folder of Cityscapes, or expected_…_images to null."
-                )
+        _check_drawn(params)
         height, width = params.synthetic_height, 2 * params.synthetic_height
     else:
         counts = {"train": params.expected_train_images, "val": params.expected_val_images}
-        found = _survey(params.data_path, counts)
+        found = _survey(params.data_path, dataset, counts)
         print(found.table(), flush=True)
-        check_room(sum(split.bytes for split in found.splits.values()), records)
+        check_room(sum(split.bytes for split in found.splits.values()), RECORDS)
         images = found.splits["train"].images
         width, height = found.splits["val"].size
-    check_warmup(params.warmup_iters, params.epochs, steps_an_epoch(images, params.batch_size))
-    if (params.export_height, params.export_width) != (height, width):
-        where = f"data_path is {synthetic}, the embedded scenes; set it to the folder of Cityscapes, or mend this: "
-        raise AdlError(
-            f"{where if Path(params.data_path) == synthetic else ''}"
-            f"export_height × export_width is {params.export_height}×{params.export_width}, but the val images are "
-            f"{height}×{width} (height × width): the stage infer runs the exported file on them. Make them equal."
-        )
-    return start_weights(params, pretrained)
+    check_warmup(params.warmup_iters, params.epochs, steps_per_epoch(images, params.batch_size))
+    _check_export_size(params, height=height, width=width)
+    return start_weights(params)
 
 
-def _check_devices(params: Params, states: Path) -> None:
+def _check_drawn(params: Params) -> None:
+    """Raises AdlError if other numbers of images are expected than are drawn."""
+    for expected, drawn in (
+        (params.expected_train_images, params.synthetic_train_images),
+        (params.expected_val_images, params.synthetic_val_images),
+    ):
+        if expected not in (None, drawn):
+            raise AdlError(
+                f"data_path is {SYNTHETIC}, the embedded scenes, of which {drawn} are drawn, but {expected} images "
+                "are expected. Set data_path to the folder of Cityscapes, or expected_…_images to null."
+            )
+
+
+def _check_export_size(params: Params, *, height: int, width: int) -> None:
+    if (params.export_height, params.export_width) == (height, width):
+        return
+    advice = ""
+    if Path(params.data_path) == SYNTHETIC:
+        advice = f"data_path is {SYNTHETIC}, the embedded scenes; set it to the folder of Cityscapes, or mend this: "
+    raise AdlError(
+        f"{advice}export_width × export_height is {text.size(params.export_height, params.export_width)}, but the val "
+        f"images are {text.size(height, width)}: the stage infer runs the exported file on them. Make them equal."
+    )
+
+
+def _check_devices(params: Params) -> None:
     """Raises AdlError if this machine lacks the devices, unless several machines have trained this already."""
-    finished = [state for state in state_module.states(states) if state.finished]
+    finished = [state for state in states.found(workspace.state_folder()) if state.finished]
     if any(state.about["key"]["params"]["device_num"] == params.device_num for state in finished):
         runtime.check_device_target(params.device_target)
         return
@@ -73,71 +88,66 @@ def _check_devices(params: Params, states: Path) -> None:
         raise AdlError(f"device_num {params.device_num}: {error}{nodes}") from None
 
 
-def workspace_of_copy() -> Path | None:
-    """The workspace of which this is a copy that DVC made for an experiment (`--temp`, `--queue`), if it is one."""
-    here = Path.cwd()
-    found = (above for above in here.parents if above.parts[-3:] == (".dvc", "tmp", "exps"))
-    return next((above.parents[2] for above in found), None)
-
-
 def _check_history() -> None:
     """Raises AdlError if DVC would lose an experiment at its end, which it says with exit code 0."""
-    workspace = workspace_of_copy()
-    if workspace is None:
+    original = copied_from()
+    if original is None:
         return
-    command = ["git", "-C", str(workspace), "rev-parse", "--is-shallow-repository"]
+    command = ["git", "-C", str(original), "rev-parse", "--is-shallow-repository"]
     answer = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if answer.stdout.strip() == "true":
         raise AdlError(
-            f"{workspace} is a shallow clone, in which DVC loses what an experiment in a copy has trained. "
+            f"{original} is a shallow clone, in which DVC loses what an experiment in a copy has trained. "
             "`git fetch --unshallow` first, or leave out --temp and --queue."
         )
 
 
-def _survey(data_path: str, expected: Mapping[str, int | None]) -> Survey:
+def _survey(data_path: str, dataset: DatasetDescriptor, expected: Mapping[str, int | None]) -> Survey:
     try:
-        return survey(data_path, expected=expected).checked()
+        return survey(data_path, dataset, expected=expected).checked()
     except DataError as error:
-        workspace = workspace_of_copy()
-        if workspace is None or Path(data_path).is_absolute():
+        original = copied_from()
+        if original is None or Path(data_path).is_absolute():
             raise
         raise AdlError(
-            f"{error}\nThis is a copy of {workspace}, which DVC made of what git and DVC track: the relative data_path "
+            f"{error}\nThis is a copy of {original}, which DVC made of what git and DVC track: the relative data_path "
             f"{data_path} begins in the copy. Write the absolute path."
         ) from None
 
 
-def check_room(wanted: int, records: Path) -> None:
-    """Raises AdlError where the records, as large as the images, do not fit; warns where DVC's copy of them may not.
+def check_room(needed: int, records: Path) -> None:
+    """Raises AdlError if the records, as large as the images, do not fit; warns if DVC's copy of them may not.
 
-    Records that are there already make room when they are replaced.
+    needed: bytes. Records that exist already make room when they are replaced.
     """
-    there = sum(path.stat().st_size for path in records.glob("*.mindrecord"))
+    existing = sum(path.stat().st_size for path in records.glob("*.mindrecord"))
     folder = next(path for path in (records.absolute(), *records.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    lacking = max(0, wanted - there)
+    lacking = max(0, needed - existing)
     if lacking > free:
         raise AdlError(
-            f"{records}: the records take {wanted / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there. Make "
+            f"{records}: the records take {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free there. Make "
             "room, or clone the project to a larger disk."
         )
     if 2 * lacking > free:
         print(
-            f"warning: the records take {wanted / 1e9:.1f} GB, of {free / 1e9:.1f} GB that are free, and DVC's cache "
-            "as much again where it copies. `dvc config cache.type reflink,hardlink,symlink` lets it link.",
+            f"warning: the records take {needed / 1e9:.1f} GB, of {free / 1e9:.1f} GB that are free, and DVC's cache "
+            "as much again if it copies. `dvc config cache.type reflink,hardlink,symlink` lets it link.",
             flush=True,
         )
 
 
-def start_weights(params: Params, pretrained: Path) -> str:
+def start_weights(params: Params) -> str:
+    """Digest of the file that ckpt_name names, or "none". Raises AdlError if there is no such file."""
     if params.ckpt_name is None:
         return "none"
-    path = pretrained / params.ckpt_name
+    path = PRETRAINED / params.ckpt_name
     if not path.is_file():
-        there = ", ".join(sorted(p.name for p in pretrained.glob("*.ckpt"))) or "no checkpoint"
-        message = f"ckpt_name: {path} does not exist; {pretrained}/ holds {there}."
-        if workspace := workspace_of_copy():
+        present = ", ".join(sorted(other.name for other in PRETRAINED.glob("*.ckpt"))) or "no checkpoint"
+        message = f"ckpt_name: {path} does not exist; {PRETRAINED}/ holds {present}."
+        original = copied_from()
+        if original:
             made_of = "which DVC made of what git and DVC track"
-            message += f" This is a copy of {workspace}, {made_of}: `dvc add {path}` there first."
+            message += f" This is a copy of {original}, {made_of}: `dvc add {path}` there first."
         raise AdlError(message)
     return digest(path)

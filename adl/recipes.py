@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import itertools
 import json
@@ -14,31 +13,27 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from adl import params
-from adl.errors import AdlError
+from adl.errors import AdlError, unknown
 from adl.params import Params
+from adl.workspace import RECIPES
 
-FOLDER = Path("pipeline/recipes")
 SHIPPED = "synthetic"
-"""The recipe that is a whole file; the others state what they change in it."""
-SYNTHETIC = Path("data/synthetic")
-"""Its data_path: the embedded scenes."""
+"""The recipe that changes nothing: the shipped parameters."""
 MACHINE = ("data_path", "device_target", "device_num", "workers")
 """What describes the machine, not the run: kept from the present file."""
 
 
 def names() -> list[str]:
-    found = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    found = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     if not found:
-        raise AdlError(f"{FOLDER}: holds no recipe. Run this in the project's folder.")
+        raise AdlError(f"{RECIPES}: holds no recipe. Run this in the project's folder.")
     return found
 
 
 def check_name(name: str) -> None:
-    """Raises AdlError where there is no such recipe."""
+    """Raises AdlError if there is no such recipe."""
     if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
-        meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(names())}."
-        raise AdlError(f"{name}: no such recipe; {meant}")
+        raise unknown("recipe", name, names())
 
 
 def about(name: str) -> str:
@@ -47,7 +42,7 @@ def about(name: str) -> str:
 
 
 def present(path: Path) -> dict[str, Any]:
-    """What stands in a parameter file, unchecked: it may be what a recipe is wanted for. Empty where it is no YAML."""
+    """What stands in a parameter file, unchecked: it may be what a recipe is wanted for. Empty if it is no YAML."""
     try:
         content = YAML(typ="safe").load(path)
     except (OSError, UnicodeDecodeError, YAMLError):
@@ -56,27 +51,28 @@ def present(path: Path) -> dict[str, Any]:
 
 
 def text(name: str, present: Mapping[str, Any], *, machine: bool = False, data_path: str | None = None) -> str:
-    """The parameter file of a recipe.
+    """The parameter file of a recipe: the shipped one, with what the recipe changes.
 
     present: the values of the file that it replaces. machine: take the machine keys from the recipe too.
     """
     yaml = YAML()
     yaml.width = 200
-    content = yaml.load(_read(SHIPPED))
-    recipe = {} if name == SHIPPED else YAML(typ="safe").load(_read(name))
-    kept = {} if machine else {key: present[key] for key in MACHINE if key in present}
-    given = {"data_path": data_path} if data_path else {}
-    for key, value in {**recipe, **kept, **given}.items():
+    content = yaml.load(params.shipped_text())
+    changes = _values(name)
+    if not machine:
+        changes |= {key: present[key] for key in MACHINE if key in present}
+    if data_path:
+        changes["data_path"] = data_path
+    for key, value in changes.items():
         if not _equal(content.get(key), value):  # equal values keep the way in which they are written
             content[key] = value
     stream = io.StringIO()
     yaml.dump(content, stream)
-    whole = stream.getvalue()
-    return "".join(_head(_read(name))) + whole.removeprefix("".join(_head(whole)))
+    return "".join(_head(_read(name))) + "\n" + stream.getvalue()
 
 
 def load(name: str, present: Mapping[str, Any]) -> Params:
-    """A recipe with the machine keys of the present file, or with its own where those do not fit."""
+    """A recipe with the machine keys of the present file, or with its own if those do not fit."""
     try:
         return params.parse(text(name, present), f"recipe {name}")
     except AdlError:
@@ -84,20 +80,35 @@ def load(name: str, present: Mapping[str, Any]) -> Params:
 
 
 def kept(name: str, present: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Machine key → (value of the present file, value of the recipe), where the recipe states another."""
-    own = YAML(typ="safe").load(_read(name))
-    keys = [key for key in MACHINE if key in present and key in own and not _equal(present[key], own[key])]
-    return {key: (present[key], own[key]) for key in keys}
+    """Machine key → (value of the present file, value of the recipe), if the recipe states another."""
+    stated = _values(name)
+    if name == SHIPPED:
+        stated = YAML(typ="safe").load(params.shipped_text())
+    differing = {}
+    for key in MACHINE:
+        if key in present and key in stated and not _equal(present[key], stated[key]):
+            differing[key] = (present[key], stated[key])
+    return differing
 
 
 def changes(before: Mapping[str, Any], after: str) -> list[tuple[str, str, str]]:
-    """(parameter, value before, value after) of all that differ."""
+    """(parameter, value before, value after) of all that differ. after: text of a parameter file."""
     values = YAML(typ="safe").load(after)
-    return [
-        (key, *(json.dumps(v[key], default=str) if key in v else "–" for v in (before, values)))
-        for key in dict.fromkeys([*values, *before])
-        if (key in before) != (key in values) or not _equal(before[key], values[key])
-    ]
+    rows = []
+    for key in dict.fromkeys([*values, *before]):
+        is_equal = key in before and key in values and _equal(before[key], values[key])
+        if not is_equal:
+            rows.append((key, _shown(before, key), _shown(values, key)))
+    return rows
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key], default=str) if key in values else "–"
+
+
+def _values(name: str) -> dict[str, Any]:
+    """What a recipe changes in the shipped parameters."""
+    return YAML(typ="safe").load(_read(name)) or {}
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -105,7 +116,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _read(name: str) -> str:
-    return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    return (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _head(text: str) -> list[str]:

@@ -17,8 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from adl.cityscapes import SPLIT_SIZES, SPLITS, image_path, label_path
-from adl.cityscapes.survey import survey
+from adl.dataset.descriptor import (SPLIT_SIZES, SPLITS, image_path, label_path)
+from adl.intake.survey import survey
 
 WIDTH, HEIGHT, BYTES = 2048, 1024, 2_100_000
 END = b"\x00\x00\x00\x00IEND\xaeB`\x82"

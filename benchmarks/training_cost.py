@@ -33,7 +33,7 @@ STEPS = 6
 
 
 def architecture(name: str, filters: int, stem: int) -> Architecture:
-    from adl.architecture import Architecture, load_cell, load_net
+    from adl.architecture.genotype import Architecture, load_cell, load_net
 
     folder = ROOT / "architectures" / name
     return Architecture(
@@ -49,11 +49,12 @@ def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[s
     import numpy as np
     from mindspore import Tensor
 
-    from adl import network, runtime
-    from adl.loss import OhemCrossEntropy
+    from adl import network
+    from adl import runtime
+    from adl.training.loss import OhemCrossEntropy
     from adl.network import drop_path
-    from adl.optimizer import Momentum
-    from adl.training import TrainStep
+    from adl.training.optimizer import Momentum
+    from adl.training.train import TrainStep
 
     runtime.start("CPU")
     net = network.build(architecture(name, filters, stem))
@@ -82,7 +83,8 @@ def main() -> None:
         name, *sizes = sys.argv[1:]
         print(json.dumps(measure(name, *map(int, sizes))))
         return
-    from adl import cost, runtime
+    from adl.architecture.genotype import cost
+    from adl import runtime
 
     print("architecture    F stem crop batch |  s/step estimated |    MB estimated")
     for row in ROWS:

@@ -1,4 +1,4 @@
-"""The stages, one module each: read params, call `adl`, write the declared outputs. Here: where the files are."""
+"""The stages, one module each: read params, call `adl`, write the declared outputs."""
 
 from __future__ import annotations
 
@@ -6,22 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from adl import runtime
 from adl.errors import RETURNS, reported
-
-SYNTHETIC = Path("data/synthetic")
-CHECKED = Path("data/checked.txt")
-START_WEIGHTS = Path("data/start_weights.txt")
-RECORDS = Path("data/mindrecord")
-BASELINES = Path("data/baselines.npz")
-PREDICTIONS = Path("data/predictions")
-PRETRAINED = Path("pretrained")
-CHECKPOINT = Path("models/autodeeplab.ckpt")
-INTERMEDIATE = Path("models/intermediate")
-MINDIR = Path("models/autodeeplab.mindir")
-METRICS = Path("metrics")
-REPORTS = Path("reports")
-LOGS = Path(".adl/logs")
+from adl.parallel import lifetime
+from adl.workspace import CHECKPOINT
 
 
 def parser(stage: str, description: str | None) -> argparse.ArgumentParser:
@@ -34,13 +21,13 @@ def parser(stage: str, description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def checkpoint_arguments(whole: argparse.ArgumentParser) -> argparse.Namespace:
+def checkpoint_arguments(command: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse with --checkpoint and --output; output None means the pipeline's own places."""
-    whole.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="default: %(default)s")
-    whole.add_argument("--output", type=Path, help="folder for all results, instead of the pipeline's own places")
-    arguments = whole.parse_args()
+    command.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="default: %(default)s")
+    command.add_argument("--output", type=Path, help="folder for all results, instead of the pipeline's own places")
+    arguments = command.parse_args()
     if arguments.checkpoint != CHECKPOINT and arguments.output is None:
-        whole.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
+        command.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
     if arguments.output:
         from adl.artifacts import check_output  # more than the standard library, which `check` must not need
 
@@ -50,6 +37,6 @@ def checkpoint_arguments(whole: argparse.ArgumentParser) -> argparse.Namespace:
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage as a program."""
-    runtime.stop_when_dvc_dies()
+    lifetime.stop_when_dvc_dies()
     with reported():
         main()

@@ -8,17 +8,20 @@ example: python -m pipeline.baselines
 
 from __future__ import annotations
 
-from adl import baselines, records, runtime
+from adl import runtime, workspace
 from adl.artifacts import write_json
-from pipeline import BASELINES, METRICS, RECORDS, parser, run
+from adl.dataset.descriptor import CITYSCAPES
+from adl.evaluation import baselines
+from adl.workspace import BASELINES, METRICS, RECORDS
+from pipeline import parser, run
 
 
 def main() -> None:
     parser("baselines", __doc__).parse_args()
-    train, val = (records.record_path(RECORDS, split) for split in ("train", "val"))
-    scores = baselines.score(train, val, processes=runtime.cores())
+    train, val = (workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val"))
+    scores = baselines.score(train, val, CITYSCAPES, processes=runtime.cores())
     scores.save(BASELINES)
-    write_json(METRICS / "baselines.json", scores.metrics())
+    write_json(METRICS / "baselines.json", scores.metrics(CITYSCAPES))
 
 
 if __name__ == "__main__":

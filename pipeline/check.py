@@ -12,17 +12,18 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-from adl import runtime
-from pipeline import CHECKED, PRETRAINED, RECORDS, START_WEIGHTS, SYNTHETIC, parser, run
+from adl.workspace import CHECKED, START_WEIGHTS
+from pipeline import parser, run
 
 PACKAGES = (
     "mindspore", "dvclive", "numpy", "cv2", "pandas", "matplotlib", "cityscapesscripts", "pydantic", "tabulate", "tqdm",
-    "PIL",
+    "PIL", "ruamel.yaml",
 )  # fmt: skip
 
 
-def environment() -> None:
-    missing = [name for name in (*PACKAGES, "ruamel.yaml") if importlib.util.find_spec(name.split(".")[0]) is None]
+def check_environment() -> None:
+    """Ends the program with a sentence if a package is missing."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name.split(".")[0]) is None]
     if missing:
         print(
             f"error: {sys.executable} lacks {', '.join(missing)}: run `source .venv/bin/activate` first "
@@ -34,13 +35,12 @@ def environment() -> None:
 
 def main() -> None:
     parser("check", __doc__).parse_args()
-    environment()
+    check_environment()
 
     from adl import artifacts, params, preflight
+    from adl.dataset.descriptor import CITYSCAPES
 
-    p = params.load()
-    places = {"pretrained": PRETRAINED, "synthetic": SYNTHETIC, "records": RECORDS, "states": runtime.state_folder()}
-    start_weights = preflight.check(p, **places)
+    start_weights = preflight.check(params.load(), CITYSCAPES)
     artifacts.write_text(START_WEIGHTS, f"{start_weights}\n")
     artifacts.write_text(CHECKED, "parameters, architecture and data layout were checked\n")
 

@@ -12,42 +12,91 @@ example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output o
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from adl import checkpoint, evaluation, params, records
+from adl import params, runtime, workspace
 from adl.artifacts import check_replaceable, write_json
-from adl.baselines import Scores
-from adl.cityscapes import SPLIT_SIZES, WITHHELD
+from adl.dataset import records
+from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.evaluation import Job
-from pipeline import BASELINES, LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS, checkpoint_arguments, parser, run
+from adl.evaluation import tables
+from adl.evaluation.evaluate import Evaluation, Launch, evaluate
+from adl.evaluation.worker import EvaluationJob
+from adl.network import checkpoint
+from adl.params import Params
+from adl.processes.launcher import Launcher
+from adl.processes.topology import Local, check_first_device
+from adl.scoring.baselines import Scores
+from adl.workspace import BASELINES, LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS
+from pipeline import checkpoint_arguments, parser, run
+
+
+class Outputs(NamedTuple):
+    """Where the results go."""
+
+    predictions: Path
+    report: Path
+    logs: Path
+    metrics: Path
+    speed: Path
 
 
 def main() -> None:
-    whole = parser("evaluate", __doc__)
-    whole.add_argument("--split", choices=SPLIT_SIZES, default="val", help="default: %(default)s; others need --output")
-    whole.add_argument("--eval-batch-size", type=int, default=1, metavar="N", help="images at a time; default: 1")
-    whole.add_argument("--device-id", type=int, default=0, metavar="N", help="the first device to use")
-    arguments = checkpoint_arguments(whole)
-    output: Path | None = arguments.output
-    if arguments.split == "test":
-        raise AdlError(f"--split test: {WITHHELD}")
-    if arguments.split != "val" and output is None:
-        whole.error("--split needs --output, so that the pipeline's own results stay as they are")
-    if arguments.eval_batch_size < 1:
-        whole.error("--eval-batch-size: at least 1")
-    predictions = output / "predictions" if output else PREDICTIONS / "evaluate"
-    report = output / "report" if output else REPORTS / "evaluate"
-    for folder in (predictions, report):
+    arguments = parse()
+    outputs = outputs_of(arguments.output)
+    for folder in (outputs.predictions, outputs.report):
         check_replaceable(folder)
-
     p = params.load()
-    record = records.record_path(RECORDS, arguments.split)
-    trained_pixels = records.read_manifest(records.record_path(RECORDS, "train"))["pixels"]
-    beside = Scores.load(BASELINES) if arguments.split == "val" else None
-    job = Job(
+    record = workspace.record(RECORDS, CITYSCAPES.name, arguments.split)
+    trained_pixels = records.read_manifest(workspace.record(RECORDS, CITYSCAPES.name, "train"), CITYSCAPES)["pixels"]
+    baselines = Scores.load(BASELINES) if arguments.split == "val" else None
+    result = evaluate(
+        job_of(p, arguments, record),
+        outputs.predictions,
+        CITYSCAPES,
+        processes=processes(p, arguments.device_id),
+        launch=launcher(outputs.logs, arguments.device_id),
+    )
+    if baselines is not None:
+        result.baselines = baselines.confusions(CITYSCAPES, result.counts.names)
+    metrics = result.metrics() | {"checkpoint_epoch": checkpoint.epoch_of(arguments.checkpoint)}
+    if metrics["mIOU"] is None:
+        raise AdlError(
+            f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
+        )
+    write(result, metrics, record, outputs, trained_pixels)
+
+
+def parse() -> argparse.Namespace:
+    command = parser("evaluate", __doc__)
+    command.add_argument(
+        "--split", choices=CITYSCAPES.split_sizes, default="val", help="default: %(default)s; others need --output"
+    )
+    command.add_argument("--eval-batch-size", type=int, default=1, metavar="N", help="images at a time; default: 1")
+    command.add_argument("--device-id", type=int, default=0, metavar="N", help="the first device to use")
+    arguments = checkpoint_arguments(command)
+    if arguments.split in CITYSCAPES.withheld:
+        raise AdlError(f"--split {arguments.split}: {CITYSCAPES.withheld[arguments.split]}.")
+    if arguments.split != "val" and arguments.output is None:
+        command.error("--split needs --output, so that the pipeline's own results stay as they are")
+    if arguments.eval_batch_size < 1:
+        command.error("--eval-batch-size: at least 1")
+    return arguments
+
+
+def outputs_of(output: Path | None) -> Outputs:
+    if output is None:
+        return Outputs(PREDICTIONS / "evaluate", REPORTS / "evaluate", LOGS / "evaluate", METRICS, workspace.SPEED)
+    return Outputs(output / "predictions", output / "report", output / "logs", output, output / "speed")
+
+
+def job_of(p: Params, arguments: argparse.Namespace, record: Path) -> EvaluationJob:
+    return EvaluationJob(
         checkpoint=str(arguments.checkpoint),
-        architecture=checkpoint.architecture_of(arguments.checkpoint, p).to_json(),
+        architecture=checkpoint.architecture_of(arguments.checkpoint, p, CITYSCAPES).to_json(),
         record=str(record),
         device_target=p.device_target,
         multiscale=p.ms_infer,
@@ -55,18 +104,26 @@ def main() -> None:
         limit=p.eval_images,
         batch_size=arguments.eval_batch_size,
     )
-    logs = output / "logs" if output else LOGS / "evaluate"
-    result = evaluation.evaluate(job, predictions, processes=p.device_num, first_device=arguments.device_id, logs=logs)
-    if beside is not None:
-        result.baselines = beside.of(result.counts.names)
-    metrics = result.metrics() | {"checkpoint_epoch": checkpoint.epoch_of(arguments.checkpoint)}
-    if metrics["mIOU"] is None:
-        raise AdlError(
-            f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
-        )
-    evaluation.write_report(result, record, report, trained_pixels=trained_pixels)
-    write_json((output or METRICS) / "evaluate.json", metrics)
-    write_json((output or REPORTS) / "speed" / "evaluate.json", result.speed())
+
+
+def processes(p: Params, first_device: int) -> int:
+    """device_num, or as many as there are devices on this machine."""
+    check_first_device(first_device, p.device_target)
+    usable = runtime.devices(p.device_target)
+    return min(p.device_num, max(1, usable - first_device)) if usable else p.device_num
+
+
+def launcher(logs: Path, first_device: int) -> Launch:
+    def launch(command: Sequence[str], processes: int) -> int:
+        return Launcher(logs).run(command, Local(processes, first_device))
+
+    return launch
+
+
+def write(result: Evaluation, metrics: dict, record: Path, outputs: Outputs, trained_pixels: dict[str, int]) -> None:
+    tables.write_report(result, record, outputs.report, trained_pixels=trained_pixels)
+    write_json(outputs.metrics / "evaluate.json", metrics)
+    write_json(outputs.speed / "evaluate.json", result.speed())
     print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")
 
 

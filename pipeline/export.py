@@ -11,27 +11,27 @@ example: python -m pipeline.export --checkpoint pretrained/old.ckpt --output old
 
 from __future__ import annotations
 
-from adl import checkpoint, export, params
+from adl import params, workspace
 from adl.artifacts import write_json
-from adl.records import record_path
-from pipeline import METRICS, MINDIR, RECORDS, checkpoint_arguments, parser, run
+from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy import export, exported
+from adl.network import checkpoint
+from adl.workspace import METRICS, MINDIR, RECORDS
+from pipeline import checkpoint_arguments, parser, run
 
 
 def main() -> None:
     arguments = checkpoint_arguments(parser("export", __doc__))
-    checkpoint_file, output = arguments.checkpoint, arguments.output
+    source, output = arguments.checkpoint, arguments.output
+    mindir = output / MINDIR.name if output else MINDIR
 
     p = params.load()
-    mindir = output / MINDIR.name if output else MINDIR
-    architecture = checkpoint.architecture_of(checkpoint_file, p)
+    architecture = checkpoint.architecture_of(source, p, CITYSCAPES)
+    network = checkpoint.restore(source, architecture, device_target=p.device_target)
     size = {"height": p.export_height, "width": p.export_width}
-    proof = export.mindir(
-        checkpoint.restore(checkpoint_file, architecture, device_target=p.device_target),
-        mindir,
-        **size,
-        record=record_path(RECORDS, "val"),
-    )
-    export.write_sidecar(mindir, source=checkpoint_file, architecture=architecture, **size)
+    record = workspace.record(RECORDS, CITYSCAPES.name, "val")
+    proof = export.mindir(network, mindir, CITYSCAPES, **size, record=record)
+    exported.write_sidecar(mindir, source=source, architecture=architecture, dataset=CITYSCAPES, **size)
     write_json((output or METRICS) / "export.json", proof.metrics())
     print(f"{mindir}: largest difference {proof.difference:.2g}, equal labels {100 * proof.agreement:.4f} %")
 

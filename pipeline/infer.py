@@ -8,25 +8,30 @@ example: python -m pipeline.infer
 
 from __future__ import annotations
 
-from adl import deployment, params
+from adl import params
 from adl.artifacts import write_json
-from adl.cityscapes import layout
-from pipeline import METRICS, MINDIR, PREDICTIONS, REPORTS, parser, run
+from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy import infer
+from adl.intake import layout
+from adl.workspace import METRICS, MINDIR, PREDICTIONS, SPEED
+from pipeline import parser, run
 
 
 def main() -> None:
     parser("infer", __doc__).parse_args()
     p = params.load()
-    result = deployment.infer(
+    frames = layout.frames(p.data_path, "val", CITYSCAPES)
+    result = infer.infer(
         MINDIR,
-        layout.frames(p.data_path, "val")[: p.eval_images],
+        frames[: p.eval_images],
+        CITYSCAPES,
         device_target=p.device_target,
         flip=p.eval_flip,
         reference=PREDICTIONS / "evaluate",
         predictions=PREDICTIONS / "infer",
     )
     write_json(METRICS / "infer.json", result.metrics)
-    write_json(REPORTS / "speed" / "infer.json", result.speed)
+    write_json(SPEED / "infer.json", result.speed)
     print(f"mIOU {result.metrics['mIOU']:.2f}, {result.metrics['agreement']:.4f} % of the labels as in evaluate")
 
 

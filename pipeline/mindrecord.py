@@ -8,25 +8,33 @@ example: python -m pipeline.mindrecord --split train
 
 from __future__ import annotations
 
-from adl import conversion, params, records, runtime
+from adl import params, runtime, workspace
 from adl.artifacts import write_json
-from adl.cityscapes import SPLIT_SIZES, WITHHELD
-from adl.cityscapes.survey import survey
+from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from pipeline import METRICS, RECORDS, parser, run
+from adl.intake.conversion import convert
+from adl.intake.survey import survey
+from adl.workspace import METRICS, RECORDS
+from pipeline import parser, run
 
 
 def main() -> None:
-    whole = parser("mindrecord", __doc__)
-    whole.add_argument("--split", choices=SPLIT_SIZES, required=True)
-    split = whole.parse_args().split
-    if split == "test":
-        raise AdlError(f"--split test: {WITHHELD}")
+    command = parser("mindrecord", __doc__)
+    command.add_argument("--split", choices=CITYSCAPES.split_sizes, required=True)
+    split = command.parse_args().split
+    if split in CITYSCAPES.withheld:
+        raise AdlError(f"--split {split}: {CITYSCAPES.withheld[split]}.")
     p = params.load()
     expected = {"train": p.expected_train_images, "val": p.expected_val_images}[split]
-    frames = survey(p.data_path, [split], expected={split: expected}).checked().splits[split].frames
-    manifest = conversion.write(frames, records.record_path(RECORDS, split), workers=runtime.cores())
-    numbers = {name: manifest[name] for name in ("images", "classes", "pixels_ignored", "pixels")}
+    found = survey(p.data_path, CITYSCAPES, [split], expected={split: expected}).checked()
+    record = workspace.record(RECORDS, CITYSCAPES.name, split)
+    manifest = convert(found.splits[split].frames, record, CITYSCAPES, workers=runtime.cores())
+    numbers = {
+        "images": manifest["images"],
+        "classes": len(manifest["classes"]),
+        "pixels_ignored": manifest["pixels_ignored"],
+        "pixels": manifest["pixels"],
+    }
     write_json(METRICS / f"mindrecord_{split}.json", numbers)
 
 

@@ -9,26 +9,29 @@ example: python -m pipeline.report
 
 from __future__ import annotations
 
-from adl import figures, page, params, report, runs
+from adl import params, workspace
 from adl.artifacts import write_text
+from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.report import Results
-from adl.runs import Run
-from pipeline import CHECKPOINT, METRICS, RECORDS, REPORTS, parser, run
+from adl.reporting import figures, page, report, runs
+from adl.reporting.results import Results
+from adl.reporting.runs import Run
+from adl.workspace import CHECKPOINT, METRICS, RECORDS, REPORTS, SPEED
+from pipeline import parser, run
 
 
 def main() -> None:
     parser("report", __doc__).parse_args()
     p = params.load()
     this, others = finished_runs()
-    # As the run was trained and evaluated, not as the next one may be asked for by now.
-    values = this.params if this else p.model_dump()
     results = Results.read(
-        METRICS,
-        REPORTS / "speed",
-        CHECKPOINT,
-        RECORDS / "cityscapes_val.json",
-        params=values,
+        CITYSCAPES,
+        metrics=METRICS,
+        speed=SPEED,
+        checkpoint=CHECKPOINT,
+        val_manifest=workspace.manifest(workspace.record(RECORDS, CITYSCAPES.name, "val")),
+        # As the run was trained and evaluated, not as the next one may be asked for by now.
+        params=this.params if this else p.model_dump(),
         over_seeds=runs.spread(this, others) if this and others is not None else "",
         recipe=this.recipe if this else None,
     )
@@ -41,13 +44,13 @@ def main() -> None:
 
 
 def finished_runs() -> tuple[Run | None, list[Run] | None]:
-    """The workspace's own run, if it is finished, and all others; None where the history cannot be read."""
+    """The workspace's own run, if it is finished, and all others; None if the history cannot be read."""
     try:
-        this = runs.load(runs.WORKSPACE)
+        this = runs.load(runs.WORKSPACE, CITYSCAPES)
     except AdlError:
         return None, None
     try:
-        return this, runs.collect()
+        return this, runs.collect(CITYSCAPES)
     except AdlError as error:
         print(f"warning: runs of other seeds are not known: {error}")
         return this, None

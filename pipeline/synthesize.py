@@ -9,7 +9,9 @@ example: python -m pipeline.synthesize
 from __future__ import annotations
 
 from adl import params, runtime, synthetic
-from pipeline import SYNTHETIC, parser, run
+from adl.dataset.descriptor import CITYSCAPES
+from adl.workspace import SYNTHETIC
+from pipeline import parser, run
 
 
 def main() -> None:
@@ -17,6 +19,7 @@ def main() -> None:
     p = params.load()
     synthetic.write(
         SYNTHETIC,
+        CITYSCAPES,
         images={"train": p.synthetic_train_images, "val": p.synthetic_val_images},
         height=p.synthetic_height,
         seed=p.synthetic_seed,

@@ -11,14 +11,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from adl import cityscapes, conversion, records, synthetic
-from adl.cityscapes import layout
+from adl.dataset.batches import descriptor
+from adl.intake import conversion
+from adl.dataset.batches import records
+from adl import synthetic
+from adl.intake import layout
 
 
 def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> tuple[Path, Path]:
     """An image of noise and a label of ids 0-33; returns both paths."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    image, label = cityscapes.image_path(root, split, city, name), cityscapes.label_path(root, split, city, name)
+    image, label = descriptor.image_path(root, split, city, name), descriptor.label_path(root, split, city, name)
     for path, content in (
         (image, rng.integers(0, 256, (*shape, 3), dtype=np.uint8)),
         (label, rng.integers(0, 34, shape, dtype=np.uint8)),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adl import params
-from adl.architecture import PUBLISHED_CELL, PUBLISHED_NET, Architecture, load_cell, load_net
+from adl.architecture.genotype import PUBLISHED_CELL, PUBLISHED_NET, Architecture, load_cell, load_net
 from adl.artifacts import write_json
 from adl.errors import AdlError
 from tests.conftest import ROOT

@@ -9,7 +9,10 @@ import subprocess
 
 import pytest
 
-from adl import artifacts, checkpoint, network, progress
+from adl import artifacts
+from adl.network import checkpoint
+from adl import network
+from adl.console import progress
 from adl.errors import AdlError
 from tests.conftest import TINY
 from tests.data import largest_file, write_record, write_scenes
@@ -142,11 +145,11 @@ def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, 
 
 def test_fault_that_has_a_message_keeps_it_on_a_full_disk(tmp_path):
     with largest_file(10):
-        with pytest.raises(AdlError, match="a damaged image"), artifacts.telling_full_disk(tmp_path / "a"):
+        with pytest.raises(AdlError, match="a damaged image"), artifacts.full_disk_reported(tmp_path / "a"):
             raise AdlError("a damaged image")
-        with pytest.raises(OSError, match="File too large"), artifacts.telling_full_disk(tmp_path / "a"):
+        with pytest.raises(OSError, match="File too large"), artifacts.full_disk_reported(tmp_path / "a"):
             raise RuntimeError("internal error")
-    with pytest.raises(RuntimeError, match="internal error"), artifacts.telling_full_disk(tmp_path / "a"):
+    with pytest.raises(RuntimeError, match="internal error"), artifacts.full_disk_reported(tmp_path / "a"):
         raise RuntimeError("internal error")
 
 

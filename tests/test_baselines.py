@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adl import baselines, records
-from adl.baselines import Baselines, Scores, Tally
+from adl.scoring.confusion import baselines
+from adl.dataset.batches import records
+from adl.scoring.baselines import Baselines, Scores, Tally
 from adl.errors import AdlError
-from adl.runtime import World
-from adl.scoring import Confusion, count_image
+from adl.parallel.world import World
+from adl.scoring.confusion import Confusion, count_image
 from tests.data import write_frame, write_record, write_scenes
 
 LONELY = "zwolf_000000_000019"

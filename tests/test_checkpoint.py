@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from adl import checkpoint, network, params, runtime
+from adl.network import checkpoint
+from adl import network
+from adl import params
+from adl import runtime
 from adl.artifacts import sidecar_path, write_json
 from adl.errors import AdlError
 from tests.conftest import ROOT

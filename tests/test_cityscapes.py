@@ -18,10 +18,14 @@ import pytest
 from cityscapesscripts.helpers.labels import id2label, labels
 from PIL import Image
 
-from adl import cityscapes, commands, conversion
-from adl.cityscapes import faults, files, layout
-from adl.cityscapes.faults import DataError
-from adl.cityscapes.survey import survey
+from adl.dataset.batches import descriptor
+from adl import commands
+from adl.intake import conversion
+from adl.intake import faults
+from adl.intake import png
+from adl.intake import layout
+from adl.intake.faults import DataError
+from adl.intake.survey import survey
 from tests.conftest import ROOT
 from tests.data import write_frame
 
@@ -31,12 +35,12 @@ A, B, C = "a_000001_000019", "a_000002_000019", "b_000003_000019"
 def test_label_map_is_the_official_one():
     for label in labels:
         if label.id >= 0:
-            assert cityscapes.TRAIN_ID[label.id] == (255 if label.trainId in (-1, 255) else label.trainId)
-            assert tuple(cityscapes.COLOURS[label.id]) == label.color
-    assert [id2label[cityscapes.LABEL_ID[i]].trainId for i in range(19)] == list(range(19))
-    assert (cityscapes.LABEL_ID[19:] == 0).all()
-    assert len(cityscapes.CLASS_NAMES) == 19
-    assert len(cityscapes.CATEGORIES) == 7
+            assert descriptor.TRAIN_ID[label.id] == (255 if label.trainId in (-1, 255) else label.trainId)
+            assert tuple(descriptor.COLOURS[label.id]) == label.color
+    assert [id2label[descriptor.LABEL_ID[i]].trainId for i in range(19)] == list(range(19))
+    assert (descriptor.LABEL_ID[19:] == 0).all()
+    assert len(descriptor.CLASS_NAMES) == 19
+    assert len(descriptor.CATEGORIES) == 7
 
 
 @pytest.fixture
@@ -49,11 +53,11 @@ def root(tmp_path):
 
 
 def image(root: Path, name: str = A, split: str = "train") -> Path:
-    return cityscapes.image_path(root, split, name[0], name)
+    return descriptor.image_path(root, split, name[0], name)
 
 
 def label(root: Path, name: str = A, split: str = "train") -> Path:
-    return cityscapes.label_path(root, split, name[0], name)
+    return descriptor.label_path(root, split, name[0], name)
 
 
 def check_data(capsys, *arguments) -> tuple[int, str]:
@@ -447,9 +451,9 @@ def test_test_split_is_counted_without_labels(root, capsys):
 
 def test_shallow_check_opens_no_more_than_it_needs(root, monkeypatch):
     decoded = []
-    real = files.read_label
+    real = png.read_label
     monkeypatch.setattr("adl.cityscapes.survey.SAMPLED_LABELS", 1)
-    monkeypatch.setattr(files, "read_label", lambda frame: decoded.append(frame) or real(frame))
+    monkeypatch.setattr(png, "read_label", lambda frame: decoded.append(frame) or real(frame))
     found = survey(root)
     assert len(decoded) == found.decoded == 2, "one label a split"
 
@@ -654,17 +658,17 @@ def test_file_that_cannot_be_read_has_the_cause_of_its_error():
 
 
 def test_first_and_last_bytes_tell_that_a_file_is_cut(root):
-    whole = files.header(image(root), cityscapes.IMAGES)
+    whole = png.header(image(root), descriptor.IMAGES)
     assert (whole.size, whole.bytes) == ((16, 8), image(root).stat().st_size)
     truncated(root)
     with pytest.raises(DataError, match="truncated after"):
-        files.header(image(root), cityscapes.IMAGES)
+        png.header(image(root), descriptor.IMAGES)
 
 
 def test_label_with_every_train_id_holds_train_ids():
     for ids, kind in (([*range(19), 255], "train ids"), ([*range(20), 255], "label ids")):
         with pytest.raises(DataError) as error:
-            files.check_ids(Path("a.png"), np.array(ids))
+            png.check_ids(Path("a.png"), np.array(ids))
         assert error.value.faults[0].kind == kind
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adl import cost, network, summary
+from adl.architecture.genotype import cost
+from adl import network
+from adl.console import summary
 from adl.architecture import Architecture
 
 

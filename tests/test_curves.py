@@ -7,7 +7,7 @@ import math
 
 from dvclive import Live
 
-from adl.curves import Curves
+from adl.reporting.curves import Curves
 
 ROWS = [
     {"epoch": 1, "loss": 2.5, "learning_rate": 1e-05},

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from adl import augment, dataset, records
-from adl.cityscapes import MEAN, STD
+from adl.dataset.batches import augment
+from adl.dataset.batches import batches
+from adl.dataset.batches import records
+from adl.dataset.descriptor import (MEAN, STD)
 from tests.data import write_record, write_scenes
 
 
@@ -25,19 +27,19 @@ def epoch(record, **changes):
     settings = {
         "images": 5, "epoch": 0, "seed": 1, "batch_size": 2, "crop_size": 48, "ignore_label": 255, "workers": 1,
     }  # fmt: skip
-    return list(dataset.batches(record, **(settings | changes)))
+    return list(batches.batches(record, **(settings | changes)))
 
 
 def test_order_is_a_permutation_completed_from_its_own_start():
-    order = dataset.epoch_order(seed=3, epoch=2, images=2975, batch_size=16)
+    order = batches.epoch_order(seed=3, epoch=2, images=2975, batch_size=16)
     assert len(order) == 186 * 16
     assert sorted(order[:2975]) == list(range(2975))
     np.testing.assert_array_equal(order[2975:], order[:1])
-    assert not np.array_equal(order, dataset.epoch_order(seed=3, epoch=3, images=2975, batch_size=16))
+    assert not np.array_equal(order, batches.epoch_order(seed=3, epoch=3, images=2975, batch_size=16))
 
 
 def test_fewer_images_than_a_batch_are_repeated():
-    order = dataset.epoch_order(seed=0, epoch=0, images=3, batch_size=8)
+    order = batches.epoch_order(seed=0, epoch=0, images=3, batch_size=8)
     assert sorted(np.bincount(order)) == [2, 3, 3]
 
 

@@ -10,10 +10,16 @@ import numpy as np
 import pytest
 from mindspore import Tensor, ops
 
-from adl import checkpoint, collective, dataset, network, params, runtime, validation
-from adl.launcher import Launcher, group_of
-from adl.state import State
-from adl.worker import Job
+from adl.network import checkpoint
+from adl.parallel import collective
+from adl.dataset.batches import batches
+from adl import network
+from adl import params
+from adl import runtime
+from adl.training import validation
+from adl.processes.launcher import Launcher, group_of
+from adl.training.state import State
+from adl.processes.worker import Job
 from tests.conftest import ROOT, TINY
 from tests.data import write_record, write_scenes
 
@@ -79,10 +85,14 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, amp
-from adl import checkpoint, collective, network, runtime, validation
+from adl.network import checkpoint
+from adl.parallel import collective
+from adl import network
+from adl import runtime
+from adl.training import validation
 from adl.architecture import Architecture
-from adl.loss import CrossEntropy
-from adl.optimizer import Momentum
+from adl.training.loss import CrossEntropy
+from adl.training.optimizer import Momentum
 from adl.training.step import TrainStep
 world, asked = runtime.world(), []
 runtime.start("CPU", seed=0, graph=False, world=world)
@@ -189,7 +199,7 @@ CALM = {"base_lr": 5e-6}
 
 def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny):
     # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
-    for _, labels in dataset.batches(
+    for _, labels in batches.batches(
         record, images=2, epoch=0, seed=0, batch_size=2, crop_size=80, ignore_label=255, workers=1
     ):
         ignored = (labels == 255).sum(axis=(1, 2))

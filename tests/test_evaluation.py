@@ -14,12 +14,20 @@ import pandas as pd
 import pytest
 from mindspore import Tensor
 
-from adl import checkpoint, cityscapes, deployment, evaluation, export, figures, network, runtime
+from adl.network import checkpoint
+from adl.dataset.batches import descriptor
+from adl.deploy import infer
+from adl.evaluation.evaluate import evaluate
+from adl.deploy import export
+from adl.reporting import figures
+from adl import network
+from adl import runtime
 from adl.artifacts import replacing_folder, write_json
-from adl.cityscapes import CATEGORIES, CLASS_NAMES, layout
+from adl.intake import layout
+from adl.dataset.descriptor import (CATEGORIES, CLASS_NAMES)
 from adl.errors import AdlError, reported
-from adl.runtime import ALONE, World
-from adl.scoring import Confusion
+from adl.parallel.world import ALONE, World
+from adl.scoring.confusion import Confusion
 from pipeline import evaluate as stage
 from tests.data import largest_file, write_record, write_scenes
 from tests.test_scoring import official_scores
@@ -69,8 +77,8 @@ def score(net, tiny, folder, tmp_path):
             "record": str(folder / "cityscapes_val.mindrecord"),
             "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
         }  # fmt: skip
-        job = evaluation.Job(architecture=tiny.to_json(), **(settings | changes))
-        return evaluation.evaluate(job, predictions, processes=processes, first_device=0, logs=tmp_path / "logs")
+        job = evaluate.Job(architecture=tiny.to_json(), **(settings | changes))
+        return evaluate.evaluate(job, predictions, processes=processes, first_device=0, logs=tmp_path / "logs")
 
     return run
 
@@ -86,7 +94,7 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
         assert found == [tmp_path / "predictions" / frame.city / f"{frame.name}.png"], "one file an image"
         prediction = cv2.imread(str(found[0]), cv2.IMREAD_UNCHANGED)
         assert prediction.ndim == 2
-        assert set(np.unique(prediction)) <= {label.id for label in cityscapes.CLASSES}
+        assert set(np.unique(prediction)) <= {label.id for label in descriptor.CLASSES}
         pairs.append((cv2.imread(str(frame.label), cv2.IMREAD_UNCHANGED), prediction))
     theirs = official_scores(pairs, tmp_path, monkeypatch)
     ours = result.confusion("flip")
@@ -107,15 +115,15 @@ def score_here(net, folder, tmp_path, monkeypatch):
     def run(predictions, **changes):
         settings = {"multiscale": False, "flip": True, "limit": None, "batch_size": 1}
         record = str(folder / "cityscapes_val.mindrecord")
-        job = evaluation.Job(checkpoint="", architecture={}, record=record, device_target="CPU", **(settings | changes))
+        job = evaluate.Job(checkpoint="", architecture={}, record=record, device_target="CPU", **(settings | changes))
 
         def counted(self, command, group):
             scratch = Path(command[-1]).parent
-            evaluation.count(net, job, scratch).save(scratch / "rank_0.npz")
+            evaluate.count(net, job, scratch).save(scratch / "rank_0.npz")
             return 0
 
-        monkeypatch.setattr(evaluation.launcher.Launcher, "run", counted)
-        return evaluation.evaluate(job, predictions, processes=1, first_device=0, logs=tmp_path / "logs")
+        monkeypatch.setattr(evaluate.launcher.Launcher, "run", counted)
+        return evaluate.evaluate(job, predictions, processes=1, first_device=0, logs=tmp_path / "logs")
 
     return run
 
@@ -149,20 +157,20 @@ def test_metrics_hold_what_was_promised(score_here, tmp_path):
 
 
 def test_speed_is_the_usual_image_without_those_that_waited_for_a_compilation():
-    counts = evaluation.Counts(list("abcd"), {}, [float("nan"), 0.1, 0.5, 0.3], [float("nan"), 0.02, 0.1, 0.04])
-    speed = evaluation.Evaluation("single", counts, "CPU", processes=2).speed()
+    counts = evaluate.Counts(list("abcd"), {}, [float("nan"), 0.1, 0.5, 0.3], [float("nan"), 0.02, 0.1, 0.04])
+    speed = evaluate.Evaluation("single", counts, "CPU", processes=2).speed()
     assert (speed["ms_per_image"], speed["network_ms_per_image"], speed["processes"]) == (300.0, 40.0, 2)
-    alone = evaluation.Counts(["a"], {}, [float("nan")], [float("nan")])
-    assert evaluation.Evaluation("single", alone, "CPU").speed()["ms_per_image"] is None
+    alone = evaluate.Counts(["a"], {}, [float("nan")], [float("nan")])
+    assert evaluate.Evaluation("single", alone, "CPU").speed()["ms_per_image"] is None
 
 
 def test_merged_counts_keep_what_belongs_to_an_image_together():
-    def of(*names: str) -> evaluation.Counts:
+    def of(*names: str) -> evaluate.Counts:
         numbers = [float(ord(name)) for name in names]
         matrices = np.array([np.full((34, 34), number) for number in numbers])
-        return evaluation.Counts(list(names), {"single": matrices}, numbers, [number / 2 for number in numbers])
+        return evaluate.Counts(list(names), {"single": matrices}, numbers, [number / 2 for number in numbers])
 
-    merged = evaluation.Counts.merged([of("d", "a"), of(), of("c", "b")])
+    merged = evaluate.Counts.merged([of("d", "a"), of(), of("c", "b")])
     assert merged.names == ["a", "b", "c", "d"]
     assert merged.seconds == [97, 98, 99, 100]
     assert merged.network_seconds == [48.5, 49, 49.5, 50]
@@ -172,12 +180,12 @@ def test_merged_counts_keep_what_belongs_to_an_image_together():
 def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
     of_images = {f"image {i:02d}": (i * 7 % 13) / 13 for i in range(13)}
     ranked = sorted(of_images, key=of_images.get)
-    chosen = {pick: name for name, picks in evaluation._chosen(of_images).items() for pick in picks}
+    chosen = {pick: name for name, picks in evaluate._chosen(of_images).items() for pick in picks}
     assert chosen == {f"worst_{i + 1:02d}": ranked[i] for i in range(10)} | {"median": ranked[6], "best": ranked[12]}
 
 
 def test_no_more_processes_than_this_machine_has_devices(score, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation.runtime, "devices", lambda device_target: 1)
+    monkeypatch.setattr(evaluate.runtime, "devices", lambda device_target: 1)
     assert score(tmp_path / "p", processes=2).speed()["processes"] == 1
 
 
@@ -185,12 +193,12 @@ def test_no_more_processes_than_this_machine_has_devices(score, tmp_path, monkey
 def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(score, tmp_path, monkeypatch, names):
     def counted(self, command, group):
         matrices = {"single": np.ones((len(names), 34, 34), np.int64)}
-        evaluation.Counts(names, matrices, [1.0] * len(names), [1.0] * len(names)).save(
+        evaluate.Counts(names, matrices, [1.0] * len(names), [1.0] * len(names)).save(
             Path(command[-1]).with_name("rank_0.npz")
         )
         return 0
 
-    monkeypatch.setattr(evaluation.launcher.Launcher, "run", counted)
+    monkeypatch.setattr(evaluate.launcher.Launcher, "run", counted)
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
         score(tmp_path / "p")
     assert not (tmp_path / "p").exists()
@@ -201,7 +209,7 @@ def test_report_has_its_pictures_and_tables(score_here, folder, tmp_path, monkey
     monkeypatch.setattr(figures, "frequency_against_iou", lambda *values: drawn.append(values) or draw(*values))
     first = score_here(tmp_path / "p")
     pixels = dict.fromkeys(CLASS_NAMES, 5)
-    evaluation.write_report(first, folder / "cityscapes_val.mindrecord", tmp_path / "report", trained_pixels=pixels)
+    evaluate.write_report(first, folder / "cityscapes_val.mindrecord", tmp_path / "report", trained_pixels=pixels)
     assert drawn == [(pixels, first.metrics()["class_IOU"])]
     pictures = {p.name for p in (tmp_path / "report").rglob("*.png")}
     assert {"classes.png", "frequency.png", "confusion.png", "worst_01.png", "median.png", "best.png"} <= pictures
@@ -222,7 +230,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
     folder, raw, tmp_path, monkeypatch, multiscale, flip
 ):
     record = folder / "cityscapes_val.mindrecord"
-    job = evaluation.Job("", {}, str(record), "CPU", multiscale, flip, None, 1)
+    job = evaluate.Job("", {}, str(record), "CPU", multiscale, flip, None, 1)
     modes = {"flip": 0, "multiscale_flip": 1} if multiscale else {"flip": 0}
 
     def label_maps(passes, images, *, flip):
@@ -230,13 +238,13 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
 
     def counted(self, command, group):
         scratch = Path(command[-1]).parent
-        evaluation.count(None, job, scratch).save(scratch / "rank_0.npz")
+        evaluate.count(None, job, scratch).save(scratch / "rank_0.npz")
         return 0
 
-    monkeypatch.setattr(evaluation.inference, "passes", lambda network, *, multiscale: {})
-    monkeypatch.setattr(evaluation.inference, "label_maps", label_maps)
-    monkeypatch.setattr(evaluation.launcher.Launcher, "run", counted)
-    result = evaluation.evaluate(job, tmp_path / "p", processes=1, first_device=0, logs=tmp_path / "logs")
+    monkeypatch.setattr(evaluate.inference, "passes", lambda network, *, multiscale: {})
+    monkeypatch.setattr(evaluate.inference, "label_maps", label_maps)
+    monkeypatch.setattr(evaluate.launcher.Launcher, "run", counted)
+    result = evaluate.evaluate(job, tmp_path / "p", processes=1, first_device=0, logs=tmp_path / "logs")
     drawn = {}
 
     def overlay(image, truth, prediction, *, title):
@@ -244,7 +252,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
         return figures.plt.figure(figsize=(1, 1))
 
     monkeypatch.setattr(figures, "overlay", overlay)
-    evaluation.write_report(result, record, tmp_path / "report", trained_pixels=dict.fromkeys(CLASS_NAMES, 5))
+    evaluate.write_report(result, record, tmp_path / "report", trained_pixels=dict.fromkeys(CLASS_NAMES, 5))
     at_scale_1 = result.counts.matrices["flip"]
     differ = 0
     for place, frame in enumerate(layout.frames(raw, "val")):
@@ -255,7 +263,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
         np.testing.assert_array_equal(of_title.matrix, result.counts.matrices[result.selected][place])
         assert f"{100 * of_title.mean_iou():.1f} % ({result.selected})" in title
         # What `infer` is compared with stays at scale 1.
-        written = cv2.imread(str(cityscapes.prediction_path(tmp_path / "p", frame.name)), cv2.IMREAD_UNCHANGED)
+        written = cv2.imread(str(descriptor.prediction_path(tmp_path / "p", frame.name)), cv2.IMREAD_UNCHANGED)
         at_1.add(truth, written)
         np.testing.assert_array_equal(at_1.matrix, at_scale_1[place])
         differ += (shown != written).any()
@@ -284,18 +292,18 @@ def test_two_and_three_processes_count_what_one_counts_each_image_once(score, tm
 
 def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path, monkeypatch):
     runtime.start("CPU", seed=0, graph=False)
-    shapes, label_maps = [], evaluation.inference.label_maps
+    shapes, label_maps = [], evaluate.inference.label_maps
 
     def watched(passes, images, *, flip):
         shapes.append(images.shape)
         return label_maps(passes, images, flip=flip)
 
-    monkeypatch.setattr(evaluation.inference, "label_maps", watched)
+    monkeypatch.setattr(evaluate.inference, "label_maps", watched)
     record = str(folder / "cityscapes_val.mindrecord")
 
-    def counted(batch_size: int, world=ALONE) -> evaluation.Counts:
-        job = evaluation.Job("", {}, record, "CPU", False, False, None, batch_size)
-        return evaluation.count(net, job, tmp_path, world)
+    def counted(batch_size: int, world=ALONE) -> evaluate.Counts:
+        job = evaluate.Job("", {}, record, "CPU", False, False, None, batch_size)
+        return evaluate.count(net, job, tmp_path, world)
 
     one, three = counted(1), counted(3)  # 4 images: the second batch is filled up
     assert shapes == 4 * [(1, 64, 128, 3)] + 2 * [(3, 64, 128, 3)], "one graph each"
@@ -311,7 +319,7 @@ def test_batches_count_what_single_images_count(net, tiny, folder, tmp_path, mon
     assert [len(part.names) for part in parts] == [1, 1, 1, 1, 0]
     for number, part in enumerate(parts):
         part.save(tmp_path / f"{number}.npz")
-    merged = evaluation.Counts.merged([evaluation.Counts.load(tmp_path / f"{n}.npz") for n in range(5)])
+    merged = evaluate.Counts.merged([evaluate.Counts.load(tmp_path / f"{n}.npz") for n in range(5)])
     np.testing.assert_array_equal(merged.matrices["single"], one.matrices["single"])
 
 
@@ -342,7 +350,7 @@ def test_exported_file_gives_the_checkpoints_results(mindir, score, raw, tmp_pat
     assert proof.difference <= 1e-4
     assert proof.agreement >= 0.9999
     expected = score(tmp_path / "evaluate")
-    result = deployment.infer(
+    result = infer.infer(
         path,
         layout.frames(raw, "val"),
         device_target="CPU",
@@ -359,7 +367,7 @@ def test_image_of_another_size_is_refused_by_name(mindir, raw, tmp_path):
     path, _ = mindir
     other = write_scenes(tmp_path / "other", height=70, train=1, val=1)
     with pytest.raises(AdlError, match=r"elmstad_000000_000019_leftImg8bit\.png: is 70×140.*takes 64×128"):
-        deployment.infer(
+        infer.infer(
             path, layout.frames(other, "val"), device_target="CPU", flip=False,
             reference=tmp_path, predictions=tmp_path / "infer",
         )  # fmt: skip
@@ -426,17 +434,17 @@ def test_output_that_is_no_number_is_no_agreement(net, folder, tmp_path, monkeyp
 
 def test_one_image_alone_has_no_usual_time(mindir_sidecar, raw, tmp_path, monkeypatch):
     blank = np.zeros((1, 64, 128), np.uint8)
-    monkeypatch.setattr(deployment.inference, "exported", lambda path: None)
-    monkeypatch.setattr(deployment.inference, "label_maps", lambda *_, flip: {"single": blank})
-    monkeypatch.setattr(deployment, "_reference", lambda *_: blank[0])
+    monkeypatch.setattr(infer.inference, "exported", lambda path: None)
+    monkeypatch.setattr(infer.inference, "label_maps", lambda *_, flip: {"single": blank})
+    monkeypatch.setattr(infer, "_reference", lambda *_: blank[0])
     ticks, started = itertools.count(), []
     start = runtime.start
     monkeypatch.setattr(
         runtime, "start", lambda *device, **settings: (started.append(device), start(*device, **settings))
     )
-    monkeypatch.setattr(deployment.time, "perf_counter", lambda: next(ticks) ** 2 / 100)
+    monkeypatch.setattr(infer.time, "perf_counter", lambda: next(ticks) ** 2 / 100)
     speeds = [
-        deployment.infer(
+        infer.infer(
             mindir_sidecar, layout.frames(raw, "val")[:images], device_target="CPU", flip=False,
             reference=tmp_path, predictions=tmp_path / "infer",
         ).speed["ms_per_image"]

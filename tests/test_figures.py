@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from adl import figures
-from adl.cityscapes import CLASS_NAMES, CLASSES
+from adl.reporting import figures
+from adl.dataset.descriptor import (CLASS_NAMES, CLASSES)
 
 
 def colours_of(path) -> set[tuple[int, ...]]:

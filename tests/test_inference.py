@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from adl import inference, network
-from adl.augment import normalise
+from adl import inference
+from adl import network
+from adl.dataset.augment import normalise
 
 pytestmark = pytest.mark.usefixtures("pynative")
 

@@ -14,9 +14,11 @@ import mindspore as ms
 import psutil
 import pytest
 
-from adl import params, preflight, runtime
+from adl import params
+from adl import preflight
+from adl import runtime
 from adl.errors import AdlError
-from adl.launcher import Launcher, group_of, plan
+from adl.processes.launcher import Launcher, group_of, plan
 from adl.runtime import Independent
 from tests.conftest import ROOT
 from tests.test_pipeline import wait_for
@@ -25,7 +27,7 @@ from tests.workspace import alive
 LAUNCH = """
 import sys
 from pathlib import Path
-from adl import launcher
+from adl.processes import launcher
 launcher.GRACE = 1.0
 group = launcher.group_of(int(sys.argv[2]), "CPU")
 sys.exit(launcher.Launcher(Path(sys.argv[1])).run([sys.executable, *sys.argv[3:]], group))
@@ -152,7 +154,8 @@ def test_killed_stage_takes_the_processes_along_that_draw_or_count(tmp_path, tas
         f"""
 import time
 from pathlib import Path
-from adl import baselines, synthetic
+from adl.scoring.confusion import baselines
+from adl import synthetic
 
 def task(*_):
     Path("begun").touch()
@@ -175,7 +178,7 @@ if __name__ == "__main__":
 
 COLLECTIVE = """
 from adl import runtime
-from adl.collective import AllSum
+from adl.parallel.collective import AllSum
 import numpy as np
 from mindspore import Tensor
 world = runtime.world()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from adl.loss import CrossEntropy, OhemCrossEntropy
-from adl.runtime import ALONE, World
+from adl.training.loss import CrossEntropy, OhemCrossEntropy
+from adl.parallel.world import ALONE, World
 
 pytestmark = pytest.mark.usefixtures("pynative")
 IGNORE = 255

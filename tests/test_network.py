@@ -10,7 +10,7 @@ import pytest
 from mindspore import Tensor, nn
 
 from adl import network
-from adl.architecture import Architecture, moved
+from adl.architecture.genotype import Architecture, moved
 from adl.network import drop_path, operations
 from adl.network.aspp import ASPP
 from adl.network.normalization import GlobalBatchNorm, batch_norm

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from adl import checkpoint, network, runtime
+from adl.network import checkpoint
+from adl import network
+from adl import runtime
 from adl.architecture import Architecture
-from adl.loss import CrossEntropy, OhemCrossEntropy
+from adl.training.loss import CrossEntropy, OhemCrossEntropy
 
 PARITY = Path(__file__).parent / "parity"
 pytestmark = pytest.mark.usefixtures("pynative")

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adl import artifacts, photographs, videos
+from adl import artifacts
+from adl.deploy import photographs
+from adl.deploy import videos
 from adl.errors import AdlError
-from adl.videos import Video
+from adl.deploy.videos import Video
 
 NOT_UTF_8 = os.fsdecode(b"Stra\xdfe.jpg")
 
@@ -41,7 +43,7 @@ def test_names_that_are_not_utf_8_are_found_read_and_written(tmp_path, picture):
     assert photographs.find([tmp_path / "in"]).images == [path]
     assert np.abs(photographs.read(path).pixels[..., ::-1].astype(int) - picture).mean() < 2
     target = tmp_path / "out" / f"{NOT_UTF_8}_color.png"
-    artifacts.write_image(target, picture)
+    artifacts.write_png(target, picture)
     np.testing.assert_array_equal(artifacts.read_image(target)[..., ::-1], picture)
     with pytest.raises(AdlError, match=r"whose name is not UTF-8\. Rename it"):
         Video.open(path)
@@ -55,7 +57,7 @@ def test_image_on_a_full_disk_is_an_error_and_nothing_is_left(tmp_path, picture,
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        artifacts.write_image(tmp_path / "a.png", picture)
+        artifacts.write_png(tmp_path / "a.png", picture)
     assert not list(tmp_path.iterdir())
 
 

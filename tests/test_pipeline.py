@@ -14,8 +14,10 @@ import mindspore as ms
 import psutil
 import pytest
 
-from adl import checkpoint, cityscapes, synthetic
-from adl.artifacts import digest, write_image
+from adl.network import checkpoint
+from adl.dataset.batches import descriptor
+from adl import synthetic
+from adl.artifacts import digest, write_png
 from tests import test_cityscapes
 from tests.workspace import alive, files, ran, run, set_params, succeeds
 
@@ -208,8 +210,8 @@ def draw(root: Path, frames: list[tuple[str, str]], *, height: int) -> None:
     """Scenes as frames of given splits and names, in the layout of Cityscapes."""
     for number, (split, name) in enumerate(frames):
         image, labels, _ = synthetic.scene(split, number, height=height, seed=0)
-        write_image(cityscapes.image_path(root, split, name[0], name), image)
-        write_image(cityscapes.label_path(root, split, name[0], name), labels)
+        write_png(descriptor.image_path(root, split, name[0], name), image)
+        write_png(descriptor.label_path(root, split, name[0], name), labels)
 
 
 @pytest.mark.slow

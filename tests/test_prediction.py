@@ -18,26 +18,25 @@ from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as offic
 from mindspore import Tensor
 from PIL import Image
 
-from adl import (
-    checkpoint,
-    cityscapes,
-    commands,
-    export,
-    inference,
-    network,
-    params,
-    photographs,
-    prediction,
-    progress,
-    runtime,
-    submission,
-    videos,
-)
+from adl.network import checkpoint
+from adl.dataset.batches import descriptor
+from adl import commands
+from adl.deploy import export
+from adl import inference
+from adl import network
+from adl import params
+from adl.deploy import photographs
+from adl.deploy import predictor
+from adl.console import progress
+from adl import runtime
+from adl.deploy import submission
+from adl.deploy import videos
 from adl.artifacts import sidecar_path, write_json
-from adl.cityscapes import COLOURS, LABEL_ID, LABELS, layout
+from adl.intake import layout
+from adl.dataset.descriptor import (COLOURS, LABEL_ID, LABELS)
 from adl.commands import submission as submission_command
 from adl.errors import AdlError
-from adl.videos import Video
+from adl.deploy.videos import Video
 from tests.conftest import ROOT, TINY
 from tests.data import write_record, write_scenes
 
@@ -117,7 +116,7 @@ def test_scaling_down_and_up_keeps_what_lies_where(takes):
 
     image = np.zeros((150, 200, 3), np.uint8)
     image[30:100, 20:80, 0] = 255
-    labels = prediction.Predictor({1.0: blue_or_not}, takes, "flip")(image, longest_side=100)
+    labels = predictor.Predictor({1.0: blue_or_not}, takes, "flip")(image, longest_side=100)
     expected = np.where(image[..., 0] > 0, LABEL_ID[0], LABEL_ID[1])
     border = cv2.morphologyEx(image[..., 0], cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
     np.testing.assert_array_equal(labels[~border], expected[~border])
@@ -178,7 +177,7 @@ def test_other_kinds_of_pixels_are_converted(tmp_path):
 def test_options_do_what_they_say(models, photograph, tmp_path):
     image = photograph(64, 128)
     cv2.imwrite(str(tmp_path / "p.png"), image)
-    load = functools.partial(prediction.Predictor.load, models / "m.ckpt", device_target="CPU")
+    load = functools.partial(predictor.Predictor.load, models / "m.ckpt", device_target="CPU")
     expected = {
         (): load(flip=True)(image),
         ("--no-flip",): load(flip=False)(image),
@@ -228,8 +227,8 @@ def test_options_that_would_be_ignored_and_outputs_that_cannot_be_are_refused(
 
 def test_prediction_equals_that_of_the_stages(models, photograph):
     image = photograph(64, 128)
-    of_checkpoint = prediction.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)(image)
-    of_mindir = prediction.Predictor.load(models / "m.mindir", device_target="CPU", flip=True)(image)
+    of_checkpoint = predictor.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)(image)
+    of_mindir = predictor.Predictor.load(models / "m.mindir", device_target="CPU", flip=True)(image)
     passes = {1.0: inference.exported(models / "m.mindir")}
     stage = LABEL_ID[inference.label_maps(passes, image[None], flip=True)["flip"][0]]
     np.testing.assert_array_equal(of_mindir, stage)
@@ -321,7 +320,7 @@ def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, m
     shutil.copy(models / "m.mindir", tmp_path / name)
     (tmp_path / f"{name}.json").write_text(sidecar or (models / "m.ckpt.json").read_text())
     with pytest.raises(AdlError, match=message):
-        prediction.Predictor.load(tmp_path / name, device_target="CPU", flip=True)
+        predictor.Predictor.load(tmp_path / name, device_target="CPU", flip=True)
 
 
 # The submission.
@@ -353,15 +352,15 @@ def test_zip_passes_the_official_file_matching(submit, scenes, tmp_path, capsys)
         found = official.getPrediction(matching, str(truth))
         label = cv2.imread(found, cv2.IMREAD_UNCHANGED)
         assert label.shape == cv2.imread(str(truth), cv2.IMREAD_UNCHANGED).shape
-        assert set(np.unique(label)) <= {c.id for c in cityscapes.CLASSES}
+        assert set(np.unique(label)) <= {c.id for c in descriptor.CLASSES}
     assert len(list((tmp_path / "unpacked").rglob("*.png"))) == 3
 
 
 def test_submission_over_several_scales_averages_them(submit, models, scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(inference, "SCALES", (0.5, 1.0))  # a graph each
     submit("--partial", "--multiscale", "--output", tmp_path / "s.zip")
-    predictor = prediction.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True, multiscale=True)
-    single = prediction.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)
+    predictor = predictor.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True, multiscale=True)
+    single = predictor.Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)
     path = min((scenes / "leftImg8bit/test").rglob("*.png"))
     [written] = (tmp_path / "data/predictions/test").rglob(path.name.replace("_leftImg8bit", ""))
     labels, image = cv2.imread(str(written), cv2.IMREAD_UNCHANGED), cv2.imread(str(path))
@@ -425,7 +424,7 @@ def test_damaged_image_is_refused_before_anything_is_predicted(models, scenes, t
 
 
 def test_every_missing_label_map_is_listed(tmp_path):
-    frames = [cityscapes.Frame(f"a_{i:06d}_000019", tmp_path / "a.png", tmp_path / "b.png") for i in range(50)]
+    frames = [descriptor.Frame(f"a_{i:06d}_000019", tmp_path / "a.png", tmp_path / "b.png") for i in range(50)]
     with pytest.raises(AdlError) as error:
         submission.check(tmp_path, frames)
     assert str(error.value).count("no label map") == 50
@@ -473,7 +472,7 @@ def train_ids(path):
 )
 def test_faulty_set_is_refused_with_the_list(submit, scenes, tmp_path, capsys, damage, message):
     for truth in (scenes / "gtFine/test").rglob("*_labelIds.png"):
-        place = cityscapes.prediction_path(tmp_path / "maps", truth.name.removesuffix("_gtFine_labelIds.png"))
+        place = descriptor.prediction_path(tmp_path / "maps", truth.name.removesuffix("_gtFine_labelIds.png"))
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(truth.read_bytes())
     submit("--partial", "--predictions", tmp_path / "maps", "--output", tmp_path / "good.zip")
@@ -486,4 +485,4 @@ def test_faulty_set_is_refused_with_the_list(submit, scenes, tmp_path, capsys, d
 
 def test_mindir_does_several_scales_only_as_a_checkpoint(models):
     with pytest.raises(AdlError, match="takes one size"):
-        prediction.Predictor.load(models / "m.mindir", device_target="CPU", flip=True, multiscale=True)
+        predictor.Predictor.load(models / "m.mindir", device_target="CPU", flip=True, multiscale=True)

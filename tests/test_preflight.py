@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from adl import commands, params, preflight, runtime, state
+from adl import commands
+from adl import params
+from adl import preflight
+from adl import runtime
+from adl.training import state
 from adl.artifacts import write_json
 from adl.errors import AdlError
 from tests.conftest import ROOT

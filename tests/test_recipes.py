@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import modify_yaml
 
-from adl import commands, params, preflight, recipes
+from adl import commands
+from adl import params
+from adl import preflight
+from adl import recipes
 from adl.architecture import Architecture
 from adl.errors import AdlError
 from tests.conftest import ROOT

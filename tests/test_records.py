@@ -10,9 +10,14 @@ import mindspore.dataset as ds
 import numpy as np
 import pytest
 
-from adl import cityscapes, conversion, params, preflight, records
-from adl.cityscapes import files, layout
-from adl.cityscapes.faults import DataError
+from adl.dataset.batches import descriptor
+from adl.intake import conversion
+from adl import params
+from adl import preflight
+from adl.dataset.batches import records
+from adl.intake import png
+from adl.intake import layout
+from adl.intake.faults import DataError
 from adl.errors import AdlError, reported
 from tests.conftest import ROOT
 from tests.data import largest_file, write_frame, write_record
@@ -35,7 +40,7 @@ def test_image_bytes_pass_unchanged_and_labels_become_train_ids(root, tmp_path):
     for row, frame in zip(rows, frames, strict=True):
         assert row["image"].tobytes() == frame.image.read_bytes()
         ids = cv2.imread(str(frame.label), cv2.IMREAD_UNCHANGED)
-        np.testing.assert_array_equal(records.decode_label(row["label"]), cityscapes.TRAIN_ID[ids])
+        np.testing.assert_array_equal(records.decode_label(row["label"]), descriptor.TRAIN_ID[ids])
 
 
 def test_reading_gives_bgr_images_in_order_up_to_the_limit(root, tmp_path):
@@ -49,7 +54,7 @@ def test_reading_gives_bgr_images_in_order_up_to_the_limit(root, tmp_path):
 def test_manifest_counts_images_and_pixels(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     manifest = records.read_manifest(record)
-    labels = [cityscapes.TRAIN_ID[files.read_frame(f)[1]] for f in layout.frames(root, "train")]
+    labels = [descriptor.TRAIN_ID[png.read_frame(f)[1]] for f in layout.frames(root, "train")]
     counts = np.bincount(np.concatenate([label.ravel() for label in labels]), minlength=256)
     assert manifest["images"] == 7
     assert manifest["classes"] == 19

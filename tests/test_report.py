@@ -9,12 +9,14 @@ import shutil
 import numpy as np
 import pytest
 
-from adl import figures, page, report
+from adl.reporting import figures
+from adl.reporting import page
+from adl.reporting import report
 from adl.architecture import Architecture
-from adl.cityscapes import CATEGORIES, CLASS_NAMES, LABEL_ID
-from adl.page import Picture
+from adl.dataset.descriptor import (CATEGORIES, CLASS_NAMES, LABEL_ID)
+from adl.reporting.page import Picture
 from adl.params import TRAINING, load
-from adl.report import Results
+from adl.reporting.report import Results
 from tests.conftest import ROOT
 
 SPEED = {

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adl import commands, recipes, runs
-from adl.cityscapes import CLASS_NAMES
+from adl import commands
+from adl import recipes
+from adl.reporting import runs
+from adl.dataset.descriptor import CLASS_NAMES
 from adl.commands import compare
 from adl.commands import table as table_command
 from adl.commands.table import rows
@@ -31,8 +33,8 @@ from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 import numpy as np
 from ruamel.yaml import YAML
-from adl.scoring import Confusion
-from adl.cityscapes import CLASSES
+from adl.scoring.confusion import Confusion
+from adl.dataset.descriptor import CLASSES
 p = YAML(typ="safe").load(Path("params.yaml"))
 def write(path, content):
     Path(path).parent.mkdir(parents=True, exist_ok=True)

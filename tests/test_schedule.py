@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adl.errors import AdlError
-from adl.schedule import check_warmup, steps_an_epoch, warmup_poly
+from adl.training.schedule import check_warmup, steps_an_epoch, warmup_poly
 
 PUBLISHED = {
     0: 5e-06,

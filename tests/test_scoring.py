@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 
-from adl.cityscapes import CATEGORIES, CLASS_NAMES, CLASSES
-from adl.scoring import Confusion, bootstrap, interval, mean
+from adl.dataset.descriptor import (CATEGORIES, CLASS_NAMES, CLASSES)
+from adl.scoring.confusion import Confusion, bootstrap, interval, mean
 
 
 def official_scores(pairs, folder, monkeypatch) -> dict:

@@ -12,10 +12,11 @@ import sys
 import numpy as np
 import pytest
 
-from adl import commands, state
+from adl import commands
+from adl.training import state
 from adl.artifacts import remove
 from adl.errors import AdlError
-from adl.state import Saved, State
+from adl.training.state import Saved, State
 from tests.conftest import ROOT
 from tests.data import largest_file
 

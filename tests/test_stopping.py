@@ -21,10 +21,12 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from adl import commands, launcher, state
+from adl import commands
+from adl.processes import launcher
+from adl.training import state
 from adl.artifacts import digest
 from adl.errors import AdlError
-from adl.state import Saved
+from adl.training.state import Saved
 from pipeline import train
 from tests.test_launcher import rank_table
 from tests.test_pipeline import wait_for

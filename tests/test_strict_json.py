@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from adl import params, training
+from adl import params
+from adl.training import train
 from adl.artifacts import write_json
-from adl.state import Saved, State
+from adl.training.state import Saved, State
 from adl.training.loop import Loop
 from adl.training.step import LossScale
 from pipeline.train import put_in_place
@@ -55,9 +56,9 @@ def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monk
         speed=lambda: {"ms_per_step": float("nan")},
         history=[{"epoch": 1, "loss": 2.0, **rates}, {"epoch": 2, "loss": float("inf"), **rates}],
     )  # fmt: skip
-    monkeypatch.setattr(training.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights"))
+    monkeypatch.setattr(train.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights"))
     state = State(tmp_path / "state")
-    training._write_result(state, params.load(ROOT / "params.yaml"), loop)
+    train._write_result(state, params.load(ROOT / "params.yaml"), loop)
     put_in_place(state)
     files = [path for path in tmp_path.rglob("*.json") if path.stat().st_size]
     assert {str(path.relative_to(tmp_path)) for path in files} >= {

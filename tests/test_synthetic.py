@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 
-from adl import cityscapes, synthetic
-from adl.cityscapes import files, layout
+from adl.dataset.batches import descriptor
+from adl import synthetic
+from adl.intake import png
+from adl.intake import layout
 from tests.conftest import ROOT
 from tests.data import write_scenes
 
@@ -22,8 +24,8 @@ def scenes():
 
 def test_every_class_and_void_label_is_drawn(scenes):
     ids = set(np.unique([labels for _, labels, _ in scenes]).tolist())
-    assert ids >= {label.id for label in cityscapes.CLASSES}
-    missing = {label.id for label in cityscapes.LABELS} - ids
+    assert ids >= {label.id for label in descriptor.CLASSES}
+    missing = {label.id for label in descriptor.LABELS} - ids
     for number in range(60, 400):
         if missing:
             missing -= set(np.unique(synthetic.scene("train", number, height=64, seed=0)[1]).tolist())
@@ -65,7 +67,7 @@ def test_streets_are_where_streets_are(scenes):
 
 
 def test_every_object_of_a_countable_class_has_an_id_of_its_own(scenes):
-    countable = {label.id for label in cityscapes.LABELS if label.hasInstances}
+    countable = {label.id for label in descriptor.LABELS if label.hasInstances}
     objects = 0
     for _, labels, instances in scenes:
         is_countable = np.isin(labels, list(countable))
@@ -100,7 +102,7 @@ def test_tree_has_the_layout_of_cityscapes(tmp_path):
     assert len({f.city for f in val}) > 1
     assert not {f.city for f in train} & {f.city for f in val}
     for frame in train + val:
-        files.read_frame(frame)
+        png.read_frame(frame)
         assert frame.name.startswith(f"{frame.city}_")
     pixels = [f.image.read_bytes() for f in train + val]
     assert len(set(pixels)) == 8

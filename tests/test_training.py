@@ -13,21 +13,26 @@ import psutil
 import pytest
 from mindspore import Parameter, Tensor, amp, nn, ops
 
-from adl import checkpoint, evaluation, network, params, runtime, training
+from adl.network import checkpoint
+from adl.evaluation.evaluate import evaluate
+from adl import network
+from adl import params
+from adl import runtime
+from adl.training import train
 from adl.architecture import Architecture
 from adl.artifacts import digest
-from adl.cityscapes import LABEL_ID
+from adl.dataset.descriptor import LABEL_ID
 from adl.errors import AdlError
 from adl.inference import label_maps, passes
-from adl.loss import CrossEntropy, OhemCrossEntropy
+from adl.training.loss import CrossEntropy, OhemCrossEntropy
 from adl.network import drop_path
 from adl.network.normalization import GlobalBatchNorm
-from adl.optimizer import Momentum
-from adl.records import read, read_manifest, record_path
-from adl.runtime import ALONE, World
-from adl.scoring import Confusion
-from adl.state import State
-from adl.training import reporter
+from adl.training.optimizer import Momentum
+from adl.dataset.records import read, read_manifest, record_path
+from adl.parallel.world import ALONE, World
+from adl.scoring.confusion import Confusion
+from adl.training.state import State
+from adl.console import reporter
 from adl.training.step import LossScale, TrainStep, criterion
 from tests.conftest import ROOT
 from tests.data import write_record, write_scenes
@@ -77,7 +82,7 @@ def run(settings, record, folder, *, stop_at=None, log_epochs=lambda rows: None,
         asked.append(None)
         return stop_at is not None and len(asked) == stop_at
 
-    training.train(
+    train.train(
         params.load(ROOT / "params.yaml", **(settings | changes)),
         record,
         state,
@@ -124,7 +129,7 @@ def test_resumed_run_equals_the_uninterrupted_one(settings, record, tmp_path, ca
     changes = {"drop_path_keep_prob": 0.7, "epochs": 4}
     straight = run(settings, record, tmp_path / "straight", **changes)
     for stop_at in (3, 2):  # batches of this attempt: in the middle of an epoch, and after its last one
-        with pytest.raises(training.Stopped, match="the state is saved"):
+        with pytest.raises(train.Stopped, match="the state is saved"):
             run(settings, record, tmp_path / "resumed", stop_at=stop_at, **changes)
         assert not (tmp_path / "resumed/result").exists()
     capsys.readouterr()
@@ -139,7 +144,7 @@ def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(setting
     def log_epochs(rows):
         told.append([row["epoch"] for row in rows])
 
-    with pytest.raises(training.Stopped):
+    with pytest.raises(train.Stopped):
         run(settings, record, tmp_path / "a", epochs=4, stop_at=4, log_epochs=log_epochs)
     assert told == [[], [1]]
     told.clear()
@@ -201,15 +206,15 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(set
         Architecture.from_sidecar(tmp_path / "plain/result/autodeeplab.ckpt.json"),
         device_target="CPU",
     )
-    job = evaluation.Job("", {}, str(record), "CPU", False, False, limit=None, batch_size=1)
-    scored = evaluation.Evaluation("single", evaluation.count(net, job, tmp_path), "CPU")
+    job = evaluate.Job("", {}, str(record), "CPU", False, False, limit=None, batch_size=1)
+    scored = evaluate.Evaluation("single", evaluate.count(net, job, tmp_path), "CPU")
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
 
 
 def test_stop_in_the_middle_of_a_validation_loses_nothing(settings, record, tmp_path, capsys):
     _, straight = run(settings, record, tmp_path / "straight", eval_epochs=1)
     # Two steps an epoch and four images to validate: the fourth question is asked while validating.
-    with pytest.raises(training.Stopped, match="step 2 of 4, while validating"):
+    with pytest.raises(train.Stopped, match="step 2 of 4, while validating"):
         run(settings, record, tmp_path / "a", eval_epochs=1, stop_at=4)
     _, resumed = run(settings, record, tmp_path / "a", eval_epochs=1)
     assert "resuming at step 2 of 4" in capsys.readouterr().out
@@ -229,7 +234,7 @@ def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
 
 @pytest.mark.parametrize("keep", [1, 2])
 def test_model_that_is_no_longer_finite_is_neither_kept_nor_saved(settings, record, tmp_path, monkeypatch, keep):
-    monkeypatch.setattr(training.Loop, "_not_finite", lambda self: "a.weight")
+    monkeypatch.setattr(train.Loop, "_not_finite", lambda self: "a.weight")
     with pytest.raises(AdlError, match=r"a\.weight is no longer finite, and this state is not saved"):
         run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=keep)
     assert not list((tmp_path / "a").rglob("*.ckpt"))
@@ -281,8 +286,8 @@ def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32
     p = params.load(ROOT / "params.yaml", **settings).model_copy(update={"amp_level": "O2"})
     net = network.build(tiny)
     names = set(checkpoint.native(net))
-    loop = training.Loop(
-        net, p, training.Plan(4, 2, 4, 0), tmp_path, State(tmp_path), ALONE, lambda: False, None, lambda *_, **__: None
+    loop = train.Loop(
+        net, p, train.Plan(4, 2, 4, 0), tmp_path, State(tmp_path), ALONE, lambda: False, None, lambda *_, **__: None
     )
     assert set(loop.parameters) == names
     assert {name for name, _ in net.parameters_and_names()} != names, "the cells were wrapped"
@@ -340,14 +345,14 @@ def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
 def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/stop").touch()
-    with pytest.raises(training.Stopped, match="stopped at step 2 of 4"):
+    with pytest.raises(train.Stopped, match="stopped at step 2 of 4"):
         run(settings, record, tmp_path / "a")
     assert State(tmp_path / "a").latest().position == 2
 
 
 def test_ranks_that_read_different_states_do_not_begin(settings, record, tmp_path, monkeypatch):
     # Also where this rank finds no state, another must be heard.
-    monkeypatch.setattr(training.loop, "of_all_ranks", lambda values, world: [values, [value + 5 for value in values]])
+    monkeypatch.setattr(train.loop, "of_all_ranks", lambda values, world: [values, [value + 5 for value in values]])
     with pytest.raises(AdlError, match=r"the ranks read different states from .*; is it the same on all nodes"):
         run(settings, record, tmp_path / "a")
 
@@ -356,7 +361,7 @@ def test_ranks_that_part_stop_at_the_end_of_the_epoch_and_save_nothing(settings,
     def parting(values, world):
         return [values, [value + (len(values) > 1) for value in values]]
 
-    monkeypatch.setattr(training.loop, "of_all_ranks", parting)
+    monkeypatch.setattr(train.loop, "of_all_ranks", parting)
     message = r"no longer have the same weights \(rank 0: step 2, [0-9a-f]{8}; rank 1: step 3, [0-9a-f]{8}\)"
     with pytest.raises(AdlError, match=message):
         run(settings, record, tmp_path / "a")
@@ -370,7 +375,7 @@ def test_checksum_of_the_ranks_follows_from_the_weights(settings, record, tmp_pa
         told.append(tuple(values))
         return [values]
 
-    monkeypatch.setattr(training.loop, "of_all_ranks", listening)
+    monkeypatch.setattr(train.loop, "of_all_ranks", listening)
     for name, changes in {"a": {}, "same": {}, "other": {"weight_decay": 0.5}}.items():
         run(settings, record, tmp_path / name, epochs=1, warmup_iters=0, **changes)
     assert told[:2] == told[2:4]
@@ -411,8 +416,8 @@ def test_learning_rate_is_that_of_the_parameters(settings, record, tmp_path, tin
     def rates(**changes):
         values = {"epochs": 10, "base_lr": 0.2, "warmup_start_lr": 0.06, "warmup_iters": 3} | changes
         p = params.load(ROOT / "params.yaml", **(settings | values))
-        plan = training.Plan.of(p, read_manifest(record))
-        loop = training.Loop(network.build(tiny), p, plan, record, State(tmp_path), ALONE, bool, None, lambda: None)
+        plan = train.Plan.of(p, read_manifest(record))
+        loop = train.Loop(network.build(tiny), p, plan, record, State(tmp_path), ALONE, bool, None, lambda: None)
         return loop.learning_rates
 
     found = rates(min_lr=0.05)
@@ -450,7 +455,7 @@ def finite(monkeypatch):
 
 
 def test_gradients_that_stay_infinite_stop_the_training(settings, record, tmp_path, monkeypatch, finite):
-    monkeypatch.setattr(training.loop, "MOST_SKIPPED", 3)
+    monkeypatch.setattr(train.loop, "MOST_SKIPPED", 3)
     finite(True, False)
     with pytest.raises(AdlError, match=r"diverged at step 1: .* the gradients stay infinite\. Lower base_lr"):
         run(settings, record, tmp_path / "a", epochs=5)
@@ -472,7 +477,7 @@ def test_no_state_is_saved_while_updates_are_skipped(settings, record, tmp_path,
 
 
 def test_state_of_another_network_is_refused(settings, record, tmp_path):
-    with pytest.raises(training.Stopped):
+    with pytest.raises(train.Stopped):
         run(settings, record, tmp_path / "a", stop_at=2)
     with pytest.raises(AdlError, match=r"does not fit this network: .* Begin anew: `adl state drop a`"):
         run(settings, record, tmp_path / "a", filter_multiplier=4)
@@ -585,7 +590,7 @@ def test_memory_does_not_grow_with_the_steps(settings, record, tmp_path):
     own, seen = psutil.Process(), []
     state = State(tmp_path / "a")
     state.folder.mkdir()
-    training.train(
+    train.train(
         params.load(ROOT / "params.yaml", **settings | {"epochs": 100, "drop_path_keep_prob": 0.7, "eval_epochs": 10}),
         record,
         state,
@@ -600,7 +605,7 @@ def test_memory_does_not_grow_with_the_steps(settings, record, tmp_path):
 @pytest.mark.compiled
 def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     """No augmentation and no dropout: the four images themselves, again and again."""
-    from adl.augment import normalise
+    from adl.dataset.augment import normalise
 
     samples = list(read(record))
     images = np.stack([normalise(image).transpose(2, 0, 1) for _, image, _ in samples])

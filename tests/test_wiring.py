@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from adl import training, worker
-from adl.baselines import Scores
+from adl.training import train
+from adl.processes import worker
+from adl.scoring.baselines import Scores
 from adl.params import load
-from adl.runtime import World
+from adl.parallel.world import World
 from pipeline import evaluate, infer
 from tests.conftest import ROOT, TINY
 
@@ -86,9 +87,9 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     def train(*positional, **named):
         given.append((positional, named))
         named["log_epochs"]([{"epoch": 1, "loss": 1.0, "learning_rate": 0.1}])
-        raise training.Stopped("stopped at step 3")
+        raise train.Stopped("stopped at step 3")
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(train, "train", train)
     monkeypatch.setattr(worker.runtime, "world", lambda: World(rank, 2))
     monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
     with job.told(tmp_path / "job.json"), pytest.raises(SystemExit) as ended:

@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adl import params, recipes
-from adl.cityscapes import IMAGES, SPLITS
-from adl.cityscapes.faults import is_folder, listing
-from adl.cityscapes.survey import survey
+from adl import params
 from adl.commands import add_command
+from adl.console.text import counted
+from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.intake.faults import is_folder, listing
+from adl.intake.survey import Survey, survey
+from adl.workspace import PARAMS, SYNTHETIC
 
-DESCRIPTION = """look at a Cityscapes folder, and name every fault
+DESCRIPTION = """check a Cityscapes folder, and report every problem
 
-reads:  the folder's leftImg8bit/ and gtFine/; params.yaml for data_path and the expected counts where no PATH is given
-writes: nothing; a table and the faults to the terminal, or JSON"""
+reads:  the folder's leftImg8bit/ and gtFine/; params.yaml for data_path and the expected counts if no PATH is given
+writes: nothing; a table and the problems to the terminal, or JSON"""
 
 
 def add(subcommands: Any) -> None:
@@ -34,12 +36,12 @@ def add(subcommands: Any) -> None:
     command.add_argument(
         "--official", action="store_true", help="insist on the whole data set: 2975 train and 500 val images"
     )
-    command.add_argument("--json", action="store_true", help="print JSON, with every fault")
+    command.add_argument("--json", action="store_true", help="print JSON, with every problem")
 
 
 def parameters() -> params.Params:
-    """params.yaml, for its data_path where no PATH is given."""
-    if not Path("params.yaml").exists():
+    """params.yaml, for its data_path if no PATH is given."""
+    if not PARAMS.exists():
         raise AdlError("there is no params.yaml here: run this in the project's folder, or name the PATH.")
     return params.load()
 
@@ -51,22 +53,29 @@ def run(arguments: argparse.Namespace) -> None:
         p = parameters()
         root = Path(p.data_path)
         expected = {"train": p.expected_train_images, "val": p.expected_val_images}
-        if root == recipes.SYNTHETIC and not root.exists():
+        if root == SYNTHETIC and not root.exists():
             raise AdlError(
                 f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "
                 "PATH to check another folder."
             )
-    splits = (*SPLITS, "test") if is_folder(root / IMAGES / "test") else SPLITS
-    found = survey(root, splits, expected=expected, official=arguments.official, deep=arguments.deep)
+    splits = [*CITYSCAPES.labelled_splits]
+    for split in CITYSCAPES.withheld:
+        if is_folder(root / CITYSCAPES.images.folder / split):
+            splits.append(split)
+    found = survey(root, CITYSCAPES, splits, expected=expected, official=arguments.official, deep=arguments.deep)
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2))
     else:
-        if any(split.images or split.labels for split in found.splits.values()):
-            print(found.table())
-        if found.faults:
-            print(f"{len(found.faults)} fault{'s' if len(found.faults) > 1 else ''}:\n{listing(found.faults)}")
-        else:
-            looked = "every byte and pixel" if arguments.deep else f"the pixels of {found.decoded} labels"
-            print(f"no fault: layout, every file's header, copies, and {looked} were checked")
+        _print(found, deep=arguments.deep)
     if found.faults:
         sys.exit(2)
+
+
+def _print(found: Survey, *, deep: bool) -> None:
+    if any(split.images or split.labels for split in found.splits.values()):
+        print(found.table())
+    if found.faults:
+        print(f"{counted(len(found.faults), 'fault')}:\n{listing(found.faults)}")
+    else:
+        looked_at = "every byte and pixel" if deep else f"the pixels of {found.decoded} labels"
+        print(f"no fault: layout, every file's header, copies, and {looked_at} were checked")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,40 +10,68 @@ from typing import Any
 from tabulate import tabulate
 
 from adl import params, recipes
+from adl.artifacts import write_text
 from adl.commands import add_command
-from adl.errors import AdlError
+from adl.console.text import MISSING
+from adl.errors import unknown
+from adl.workspace import PARAMS, STAGES
 
-PARAMS = Path("params.yaml")
+README = Path("README.md")
+SYNTHESIS = Path("pipeline/synthetic/dvc.yaml")
+BEGINNING, END = "<!-- parameters: written by `adl explain --update` -->\n", "\n<!-- end of parameters -->"
 DESCRIPTION = """say what parameters mean, which values they take, and what they are set to
 
 reads:  params.yaml
-writes: nothing; a table to the terminal"""
+writes: nothing; a table to the terminal. --update: the parameter table of README and the parameter lists of dvc.yaml,
+        which follow from adl/params.py"""
 
 
 def add(subcommands: Any) -> None:
     command = add_command(subcommands, "explain", run, description=DESCRIPTION, example="adl explain bn_momentum")
     command.add_argument("names", nargs="*", metavar="PARAMETER", help="default: all")
-    command.add_argument("--markdown", action="store_true", help="the table of README, without the present values")
+    command.add_argument("--update", action="store_true", help="bring README and dvc.yaml up to date, for developers")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.markdown:
-        print(markdown())
+    if arguments.update:
+        for path, text in up_to_date().items():
+            write_text(path, text)
         return
-    rows = {name: (name, values, meaning) for name, values, meaning in params.schema()}
+    entries = {entry.name: entry for entry in params.schema()}
     for name in arguments.names:
-        if name not in rows:
-            close = difflib.get_close_matches(name, rows, n=1)
-            raise AdlError(f"{name}: no such parameter" + (f"; did you mean {close[0]}?" if close else "."))
+        if name not in entries:
+            raise unknown("parameter", name, entries)
     present = recipes.present(PARAMS)
-    chosen = [
-        (name, json.dumps(present[name]) if name in present else "–", *rows[name][1:])
-        for name in arguments.names or rows
-    ]
-    print(tabulate(chosen, headers=("parameter", "now", "takes", "meaning"), maxcolwidths=[None, 34, 26, 60]))
+    rows = []
+    for name in arguments.names or entries:
+        now = json.dumps(present[name]) if name in present else MISSING
+        rows.append((name, now, entries[name].takes, entries[name].meaning))
+    print(tabulate(rows, headers=("parameter", "now", "takes", "meaning"), maxcolwidths=[None, 34, 26, 60]))
+
+
+def up_to_date() -> dict[Path, str]:
+    """File → its text, in which what follows from the parameters is as it should be."""
+    readme = README.read_text(encoding="utf-8")
+    before, _, rest = readme.partition(BEGINNING)
+    _, _, after = rest.partition(END)
+    stages = STAGES.read_text(encoding="utf-8")
+    for stage in ("train", "evaluate", "export", "infer", "report"):
+        stages = _with_params(stages, stage, params.of_stage(stage))
+    synthesis = _with_params(SYNTHESIS.read_text(encoding="utf-8"), "synthesize", params.of_stage("synthesize"))
+    return {README: f"{before}{BEGINNING}{markdown()}{END}{after}", STAGES: stages, SYNTHESIS: synthesis}
+
+
+def _with_params(stages: str, stage: str, names: tuple[str, ...]) -> str:
+    """The text of a dvc.yaml in which a stage lists these parameters."""
+    lines = stages.splitlines(keepends=True)
+    start = lines.index("    params:\n", lines.index(f"  {stage}:\n")) + 1
+    end = start
+    while lines[end].startswith("      - "):
+        end += 1
+    return "".join([*lines[:start], *(f"      - {name}\n" for name in names), *lines[end:]])
 
 
 def markdown() -> str:
     """The parameter table of README."""
-    rows = [(f"`{name}`", values, meaning) for name, values, meaning in params.schema()]
+    rows = [(f"`{entry.name}`", entry.takes, entry.meaning) for entry in params.schema()]
     return tabulate(rows, headers=("parameter", "takes", "meaning"), tablefmt="github", disable_numparse=True)

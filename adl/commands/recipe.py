@@ -10,17 +10,17 @@ from typing import Any
 
 from tabulate import tabulate
 
-from adl import cost, params, recipes, runtime
-from adl.architecture import Architecture
+from adl import params, recipes, runtime
+from adl.architecture import Architecture, cost
 from adl.artifacts import write_text
-from adl.cityscapes import SPLIT_SIZES
 from adl.commands import add_command
+from adl.console.text import rough_duration
+from adl.dataset.descriptor import CITYSCAPES
+from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.params import Params
-from adl.progress import rough_duration
-from adl.schedule import steps_an_epoch
+from adl.workspace import PARAMS, SYNTHETIC
 
-PARAMS = Path("params.yaml")
 DESCRIPTION = """list the recipes, or write one to params.yaml
 
 reads:  pipeline/recipes/*.yaml, params.yaml
@@ -53,8 +53,13 @@ def run(arguments: argparse.Namespace) -> None:
             raise AdlError("--dry-run, --all and --data-path are for a recipe: name it (`adl recipe` lists them).")
         _list(present)
         return
+    recipes.check_name(arguments.name)
+    _write(arguments, present)
+
+
+def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
+    """Show what a recipe changes in params.yaml, and write it."""
     name: str = arguments.name
-    recipes.check_name(name)
     data_path = arguments.data_path and os.path.normpath(arguments.data_path)
     text = recipes.text(name, present, machine=arguments.all, data_path=data_path)
     changes = recipes.changes(present, text)
@@ -64,13 +69,14 @@ def run(arguments: argparse.Namespace) -> None:
     except AdlError as error:
         if arguments.all:
             raise
-        raise AdlError(f"{error}\nThe machine keys are kept from {PARAMS}: `{_whole(name)}` replaces them.") from None
+        replacing = f"The machine keys are kept from {PARAMS}: `{_with_machine_keys(name)}` replaces them."
+        raise AdlError(f"{error}\n{replacing}") from None
     if not arguments.dry_run:
         write_text(PARAMS, text)
         print(f"\n{PARAMS} is now the recipe {name}. `dvc repro` runs it.")
     if not arguments.all:
         _say_what_was_kept(name, {k: v for k, v in present.items() if k != "data_path" or not arguments.data_path})
-    if name.startswith("cityscapes") and Path(p.data_path) == recipes.SYNTHETIC:
+    if name.startswith("cityscapes") and Path(p.data_path) == SYNTHETIC:
         print(
             f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
             f"(adl recipe {name} --data-path PATH)."
@@ -78,14 +84,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _say_what_was_kept(name: str, present: Mapping[str, Any]) -> None:
-    kept = [f"{key} {now} (the recipe: {own})" for key, (now, own) in recipes.kept(name, present).items()]
+    kept = [f"{key} {now} (the recipe: {stated})" for key, (now, stated) in recipes.kept(name, present).items()]
     if kept:
-        print(f"\nkept from {PARAMS}: {', '.join(kept)}. `{_whole(name)}` replaces them.")
+        print(f"\nkept from {PARAMS}: {', '.join(kept)}. `{_with_machine_keys(name)}` replaces them.")
 
 
-def _whole(name: str) -> str:
+def _with_machine_keys(name: str) -> str:
     """The command that takes the machine keys from a recipe too; only the shipped one has data."""
-    return f"adl recipe {name} --all" + ("" if name == recipes.SHIPPED else " --data-path PATH")
+    command = f"adl recipe {name} --all"
+    return command if name == recipes.SHIPPED else f"{command} --data-path PATH"
 
 
 def _list(present: Mapping[str, Any]) -> None:
@@ -97,20 +104,20 @@ def _list(present: Mapping[str, Any]) -> None:
 
 def _plan(name: str, p: Params, device: str) -> tuple[str, str]:
     """(steps, rough time) of a recipe's training on a kind of device."""
-    images = p.synthetic_train_images if name == recipes.SHIPPED else SPLIT_SIZES["train"]
-    steps = p.epochs * steps_an_epoch(images, p.batch_size)
+    images = p.synthetic_train_images if name == recipes.SHIPPED else CITYSCAPES.split_sizes["train"]
+    steps = p.epochs * steps_per_epoch(images, p.batch_size)
     architecture = Architecture.from_params(p)
     if device == "CPU":
-        a_step = cost.cpu_step(architecture, p.crop_size, p.batch_size, cores=runtime.cores())
+        per_step = cost.cpu_step(architecture, p.crop_size, p.batch_size, cores=runtime.cores())
     else:
-        a_step = cost.ascend_step(architecture, p.crop_size, p.batch_size // p.device_num)
-    return f"{steps:,}", rough_duration(steps * a_step)
+        per_step = cost.ascend_step(architecture, p.crop_size, p.batch_size // p.device_num)
+    return f"{steps:,}", rough_duration(steps * per_step)
 
 
 def _basis(device: str) -> str:
     if device == "CPU":
         return f"Times: for {runtime.cores()} cores, from the size of the network, to within a factor of two."
     return (
-        "Times: scaled from 0.59 s a step (S, crop 769, 2 images on each of 8 Ascend 910), which the README of 2021 "
+        "Times: scaled from 0.59 s per step (S, crop 769, 2 images on each of 8 Ascend 910), which the README of 2021 "
         "states; nothing was measured on Ascend with this project."
     )

@@ -1,31 +1,32 @@
-"""adl state, adl stop: the states of trainings that were not finished, and the running one."""
+"""adl state, adl stop: training runs that can be resumed, and the running one."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from tabulate import tabulate
 
-from adl import runtime, state
+from adl import workspace
 from adl.artifacts import remove
 from adl.commands import add_command
+from adl.console.text import MISSING
 from adl.errors import AdlError
-from adl.state import State
+from adl.training import key, states
+from adl.training.state import State
 
-DESCRIPTION = """list, adopt, drop or prune the states that trainings go on from
+DESCRIPTION = """list, adopt, drop or prune the states of training runs
 
 reads:  .adl/state, or the folder that ADL_STATE_DIR names; dvc.yaml
-writes: adopt lets a training go on under the present code; drop removes a state; prune removes every finished one, and
+writes: adopt lets a run resume under the present code; drop removes a state; prune removes every finished one, and
         all but the newest save of the others"""
 STOP_DESCRIPTION = """ask the running training to stop after its epoch
 
 reads:  .adl/state, or the folder that ADL_STATE_DIR names
-writes: a request; the training saves its state and ends with a code other than 0, and `dvc repro` goes on later"""
-
-
+writes: a request; the run saves its state and ends with a code other than 0, and `dvc repro` resumes it later"""
 USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
-"""Parameters that the list shows of every state, beside those in which the states differ."""
+"""Parameters that the list shows of every state, besides those in which the states differ."""
 MOST_SHOWN = 12
 """Characters of a value: enough of a digest to tell it from another."""
 
@@ -39,67 +40,86 @@ def add(subcommands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    found = {s.name: s for s in state.states(runtime.state_folder())}
-    if arguments.action == "list":
-        keys = {name: state.parts(s.about["key"]) for name, s in found.items()}
-        shown = [*USUAL, *_differing(list(keys.values()))]
-        rows = [_row(s, {part: keys[name].get(part) for part in dict.fromkeys(shown)}) for name, s in found.items()]
-        print(tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters")) if rows else "no state")
+    found = {state.name: state for state in states.found(workspace.state_folder())}
+    action = arguments.action
+    if action == "list":
+        print(table(list(found.values())) if found else "no state")
         return
-    names = list(found) if arguments.all or arguments.action == "prune" else arguments.names
-    if not names and arguments.action != "prune":
-        raise AdlError(f"name a state (`adl state list`), or --all: adl state {arguments.action} STATE")
+    names = list(found) if arguments.all or action == "prune" else arguments.names
+    if not names and action != "prune":
+        raise AdlError(f"name a state (`adl state list`), or --all: adl state {action} STATE")
     for name in names:
         if name not in found:
             raise AdlError(f"{name}: no such state; there are {', '.join(found) or 'none'}.")
-        if (holder := found[name].holder()) is not None:
-            if arguments.action == "prune":
-                print(f"{name}: process {holder} trains there; left as it is")
-                continue
+        holder = found[name].holder()
+        if holder is None:
+            with found[name].held():
+                _act(action, found[name])
+        elif action == "prune":
+            print(f"{name}: process {holder} trains there; left as it is")
+        else:
             raise AdlError(f"{name}: process {holder} trains there. Stop it first (`adl stop`).")
-        with found[name].held():
-            _act(arguments.action, found[name])
 
 
 def _act(action: str, chosen: State) -> None:
     if action == "adopt":
-        state.adopt(chosen, state.code_digest(state.train_code()))
-        print(f"{chosen.name}: `dvc repro` goes on with the present code")
+        states.adopt(chosen, key.code_digest())
+        print(f"{chosen.name}: `dvc repro` resumes it with the present code")
     elif action == "drop" or chosen.finished:
         remove(chosen.folder)
         print(f"{chosen.name}: removed")
     else:
-        chosen.drop_leftovers()
-        try:
-            chosen.latest()  # puts aside what is damaged, so that the newest is one that can be read
-        except AdlError as error:
-            print(f"{chosen.name}: left as it is: {error}")
-            return
-        for old in [*chosen.damaged_positions(), *chosen.positions()[:-1]]:
-            old.unlink()
-            print(f"{old}: removed")
+        _prune(chosen)
+
+
+def _prune(chosen: State) -> None:
+    """Remove all saves but the newest."""
+    chosen.drop_leftovers()
+    try:
+        chosen.latest()  # sets aside what is damaged, so that the newest is one that can be read
+    except AdlError as error:
+        print(f"{chosen.name}: left as it is: {error}")
+        return
+    for old in [*chosen.damaged_positions(), *chosen.positions()[:-1]]:
+        old.unlink()
+        print(f"{old}: removed")
+
+
+def table(found: list[State]) -> str:
+    """A row per state, with the parameters in which they differ."""
+    keys = [key.parts(state.about["key"]) for state in found]
+    shown = dict.fromkeys([*USUAL, *_differing(keys)])
+    rows = []
+    for state, parts in zip(found, keys, strict=True):
+        rows.append(_row(state, {name: parts.get(name) for name in shown}))
+    return tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters"))
 
 
 def _differing(keys: list[dict[str, Any]]) -> list[str]:
     """What the states do not all have in common."""
-    names = dict.fromkeys(part for key in keys for part in key)
-    return [name for name in names if any(key.get(name) != keys[0].get(name) for key in keys)]
+    names = dict.fromkeys(name for parts in keys for name in parts)
+    return [name for name in names if any(parts.get(name) != keys[0].get(name) for parts in keys)]
 
 
-def _row(chosen: State, parts: dict[str, Any]) -> tuple[str, str, str, int, str, str]:
-    holder = chosen.holder()
-    what = "finished" if chosen.finished else f"trained by process {holder}" if holder is not None else "unfinished"
-    positions = chosen.positions()
-    at = f"step {int(positions[-1].stem.removeprefix('position_')):,}" if positions else "–"
-    size = sum(p.stat().st_size for p in chosen.folder.rglob("*") if p.is_file())
+def _row(state: State, parts: Mapping[str, Any]) -> tuple[str, str, str, int, str, str]:
+    positions = state.positions()
+    at = f"step {int(positions[-1].stem.removeprefix('position_')):,}" if positions else MISSING
+    size = sum(path.stat().st_size for path in state.folder.rglob("*") if path.is_file())
     described = ", ".join(f"{name} {str(value)[:MOST_SHOWN]}" for name, value in parts.items())
-    return chosen.name, what, at, len(positions), f"{size / 1e6:.0f}", described
+    return state.name, _status(state), at, len(positions), f"{size / 1e6:.0f}", described
+
+
+def _status(state: State) -> str:
+    if state.finished:
+        return "finished"
+    holder = state.holder()
+    return "unfinished" if holder is None else f"trained by process {holder}"
 
 
 def stop(arguments: argparse.Namespace) -> None:
-    running = [s for s in state.states(runtime.state_folder()) if s.holder() is not None]
+    running = [state for state in states.found(workspace.state_folder()) if state.holder() is not None]
     if not running:
-        raise AdlError(f"no training runs ({runtime.state_folder()} holds no locked state).")
-    for chosen in running:
-        chosen.stop_request.touch()
-        print(f"{chosen.name}: process {chosen.holder()} stops after its epoch; `dvc repro` goes on later")
+        raise AdlError(f"no training is running ({workspace.state_folder()} holds no locked state).")
+    for state in running:
+        state.stop_request.touch()
+        print(f"{state.name}: process {state.holder()} stops after its epoch; `dvc repro` resumes it later")

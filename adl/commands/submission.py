@@ -8,22 +8,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from adl import recipes
-from adl.artifacts import check_output, digest, write_image
-from adl.cityscapes import WITHHELD, Frame, prediction_path
-from adl.cityscapes.survey import survey
+from adl import params as schema
+from adl.artifacts import check_output, digest, write_png
 from adl.commands import add_command
 from adl.commands.check_data import parameters
-from adl.commands.predict import MODEL, add_model_arguments, params_for
+from adl.commands.predict import add_model_arguments, params_for
+from adl.console.progress import track
+from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
-from adl.params import TRAINING, Params
-from adl.progress import track
+from adl.intake.survey import survey
+from adl.params import Params
+from adl.workspace import CHECKPOINT, PREDICTIONS, SYNTHETIC
 
+SPLIT = "test"
 DESCRIPTION = """label the test split, check every label map, and zip them for the Cityscapes server
 
-reads:  PATH/leftImg8bit/test (no labels: they are withheld) and a trained model; or label maps that are already there
-writes: label-id PNGs below data/predictions/test, kept so that an interrupted run goes on, and the zip"""
-PREDICTIONS = Path("data/predictions/test")
+reads:  PATH/leftImg8bit/test (no labels: they are withheld) and a trained model; or label maps that already exist
+writes: label-id PNGs below data/predictions/test, kept so that an interrupted run resumes, and the zip"""
 
 
 def add(subcommands: Any) -> None:
@@ -45,35 +46,36 @@ def add(subcommands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl import submission
+    from adl.deploy import submission
 
     check_output(arguments.output, suffix=".zip")
     if arguments.predictions is not None:
         _refuse_model_options(arguments)
     root = arguments.path or _data_path()
-    frames = survey(root, ["test"]).checked().splits["test"].frames
+    frames = survey(root, CITYSCAPES, [SPLIT]).checked().splits[SPLIT].frames
     if not arguments.partial:
-        submission.check_count(frames)
+        submission.check_count(frames, CITYSCAPES)
     predictions = arguments.predictions or _predict(arguments, root, frames)
-    submission.pack(submission.check(predictions, frames), arguments.output)
+    submission.pack(submission.check(predictions, frames, CITYSCAPES), arguments.output)
     print(f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image")
-    print(f"No mIOU is given: {WITHHELD.split(':')[0]}.")
+    print(f"No mIOU is given: {CITYSCAPES.withheld[SPLIT].split(':')[0]}.")
 
 
 def _refuse_model_options(arguments: argparse.Namespace) -> None:
     given = {
-        "--model": arguments.model != MODEL,
+        "--model": arguments.model != CHECKPOINT,
         "--device": arguments.device != "CPU",
         "--no-flip": arguments.no_flip,
         "--multiscale": arguments.multiscale,
     }
-    if ignored := [name for name, there in given.items() if there]:
-        raise AdlError(f"--predictions takes label maps that are there already: leave out {', '.join(ignored)}.")
+    ignored = [name for name, is_given in given.items() if is_given]
+    if ignored:
+        raise AdlError(f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}.")
 
 
 def _data_path() -> Path:
     root = Path(parameters().data_path)
-    if root == recipes.SYNTHETIC:
+    if root == SYNTHETIC:
         raise AdlError(
             f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`), without a test "
             "split: name the PATH of Cityscapes."
@@ -83,33 +85,37 @@ def _data_path() -> Path:
 
 def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> Path:
     """Label what is not labelled yet by this very model in this mode."""
-    from adl import photographs, prediction
+    from adl.deploy import photographs
+    from adl.deploy.predictor import Predictor
 
     if not arguments.model.is_file():
         raise AdlError(f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model.")
     params = params_for(arguments.model)
-    predictor = prediction.Predictor.load(
+    predictor = Predictor.load(
         arguments.model,
+        CITYSCAPES,
         device_target=arguments.device,
         flip=not arguments.no_flip,
         multiscale=arguments.multiscale,
         params=params,
         one_size=True,
     )
-    folder = PREDICTIONS / f"{_key(arguments.model, params, frames)}-{predictor.mode}"
-    todo = [frame for frame in frames if not prediction_path(folder, frame.name).exists()]
-    if len(todo) < len(frames):
-        print(f"{len(frames) - len(todo)} of {len(frames)} label maps were made before: {folder}", flush=True)
-    if todo:
-        survey(root, ["test"], deep=True).checked()
-    for frame in track(todo, len(todo), "predicting"):
-        write_image(prediction_path(folder, frame.name), predictor(photographs.read(frame.image).pixels))
+    folder = PREDICTIONS / SPLIT / f"{key_of(arguments.model, params, frames)}-{predictor.mode.name}"
+    remaining = [frame for frame in frames if not CITYSCAPES.prediction_path(folder, frame.name).exists()]
+    if len(remaining) < len(frames):
+        done = len(frames) - len(remaining)
+        print(f"{done} of {len(frames)} label maps were made before: {folder}", flush=True)
+    if remaining:
+        survey(root, CITYSCAPES, [SPLIT], deep=True).checked()
+    for frame in track(remaining, len(remaining), "predicting"):
+        labels = predictor(photographs.read(frame.image).pixels)
+        write_png(CITYSCAPES.prediction_path(folder, frame.name), CITYSCAPES.label_ids[labels])
     return folder
 
 
-def _key(model: Path, params: Params | None, frames: list[Frame]) -> str:
+def key_of(model: Path, params: Params | None, frames: list[Frame]) -> str:
     """What label maps follow from: the model, the parameters that stand for its sidecar, and every image's bytes."""
-    architecture = params.model_dump(include=set(TRAINING)) if params else None
+    architecture = params.model_dump(include=set(schema.of_stage("train"))) if params else None
     images = [digest(frame.image) for frame in track(frames, len(frames), "reading")]
     content = json.dumps([digest(model), architecture, images], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]

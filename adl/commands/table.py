@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tabulate import tabulate
 
 from adl.artifacts import check_output, write_text
 from adl.commands import add_command
+from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 
+if TYPE_CHECKING:
+    from adl.reporting.runs import Run
+
 FORMATS = {"markdown": "github", "csv": "", "latex": "latex_booktabs", "html": "html"}
-DESCRIPTION = """list every finished run with its mIOU: a row each, over experiments, tags, branches and commits
+DESCRIPTION = """list every finished run with its mIOU, one per row, over experiments, tags, branches and commits
 
 reads:  git's history, and of each revision dvc.lock and metrics/; reports/evaluate is not needed
 writes: a table to the terminal, or to --output; quoted figures are marked as quoted"""
@@ -30,23 +34,19 @@ def add(subcommands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl import runs
+    from adl.reporting import runs
 
     if arguments.output:
         check_output(arguments.output)
-    found = everything = runs.collect(arguments.revisions)
+    found = runs.collect(CITYSCAPES, arguments.revisions)
+    everything = found
     if arguments.revisions:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
-            everything = [*found, *runs.collect()]
+            everything = [*found, *runs.collect(CITYSCAPES)]
     if not found:
         raise AdlError("no revision holds a finished run: `dvc repro` makes one, and a commit keeps it.")
-    table = rows(found, everything)
-    if arguments.format == "csv":
-        text = table.to_csv(index=False, lineterminator="\n").rstrip()
-    else:
-        text = tabulate(
-            table.values.tolist(), headers=list(table), tablefmt=FORMATS[arguments.format], disable_numparse=True
-        )
+    table = table_of(found, everything)
+    text = _formatted(table, arguments.format)
     if arguments.output:
         write_text(arguments.output, f"{text}\n")
         print(f"{arguments.output}: {len(table)} runs")
@@ -54,31 +54,23 @@ def run(arguments: argparse.Namespace) -> None:
         print(text)
 
 
-def rows(found: list[Any], everything: list[Any]) -> pd.DataFrame:
-    """A row a run, sorted by steps and then by mIOU. everything: all runs, among which the seeds of each are."""
-    from adl import quoted, report, runs
-
-    always = ["epochs", "bn_momentum"]
-    others = [name for name in runs.differing(found) if name not in always]
-    kinds = [kind for kind in ("data", "code") if len({one.digest(kind) for one in found}) > 1]
-    content = []
-    for one in sorted(found, key=lambda r: (r.steps, r.score["mIOU"])):
-        published = quoted.RUNS.get(one.recipe or "")
-        content.append(
-            {
-                "run": one.name,
-                "Itr": f"{one.steps:,}",
-                **{name: _value(one.params[name]) if name in one.params else "–" for name in [*always, *others]},
-                **{kind: one.digest(kind) for kind in kinds},
-                "images": f"{one.score['images']} of {one.val_images} (partial)" if one.partial else one.val_images,
-                "mIOU": f"{one.score['mIOU']:.2f}",
-                "95 % interval": report.interval(one.score),
-                "over seeds": runs.spread(one, everything),
-                "mIOU in paper (quoted)": f"{published.paper:.2f}" if published else "",
-            }
-        )
-    return pd.DataFrame(content)
+def _formatted(table: pd.DataFrame, name: str) -> str:
+    if name == "csv":
+        return table.to_csv(index=False, lineterminator="\n").rstrip()
+    return tabulate(table.values.tolist(), headers=list(table), tablefmt=FORMATS[name], disable_numparse=True)
 
 
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
+    """A row per run, sorted by steps and then by mIOU. everything: all runs, among which those of other seeds are."""
+    from adl.reporting import columns, runs
+
+    ordered = sorted(found, key=lambda run: (run.steps, run.score["mIOU"]))
+    digests = {}
+    for kind in ("data", "code"):
+        by_run = {run.name: run.digest(kind) for run in ordered}
+        if len(set(by_run.values())) > 1:
+            digests[kind] = columns.lookup(by_run)
+    differing = [name for name in runs.differing(found) if name not in ("epochs", "bn_momentum")]
+    shown = columns.of_runs(differing, digests)
+    rows = [run.row(everything) for run in ordered]
+    return pd.DataFrame(columns.cells(shown, rows), columns=list(shown))

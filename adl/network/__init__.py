@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn
 
-from adl.architecture import LOW_LEVEL_CELL, Architecture
+from adl.architecture.genotype import LOW_LEVEL_CELL, Architecture
 from adl.network.aspp import ASPP
 from adl.network.decoder import Decoder
 from adl.network.encoder import Encoder
 from adl.network.normalization import batch_norm
 from adl.network.operations import Resize
-from adl.runtime import ALONE, World
+from adl.parallel.world import ALONE, World
 
 
 class AutoDeepLab(nn.Cell):
     """Encoder, ASPP, decoder."""
 
-    def __init__(self, encoder: Encoder, aspp: ASPP, decoder: Decoder) -> None:
+    def __init__(self, architecture: Architecture, *, encoder: Encoder, aspp: ASPP, decoder: Decoder) -> None:
         super().__init__()
+        self.architecture = architecture
         self.encoder = encoder
         self.aspp = aspp
         self.decoder = decoder
@@ -43,6 +44,7 @@ def build(architecture: Architecture, *, world: World = ALONE) -> AutoDeepLab:
     norm = batch_norm(momentum=architecture.bn_momentum, eps=architecture.bn_eps, world=world)
     channels, head = architecture.output_channels, architecture.head_channels
     return AutoDeepLab(
+        architecture,
         encoder=Encoder(architecture, norm),
         aspp=ASPP(channels[-1], head, norm),
         decoder=Decoder(channels[LOW_LEVEL_CELL], head, architecture.num_classes, norm),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from adl.architecture import ASPP_DILATIONS as DILATIONS
+from adl.architecture.genotype import ASPP_DILATIONS as DILATIONS
 from adl.network.normalization import Norm
 from adl.network.operations import ConvNormAct, conv
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn, ops
 
-from adl.architecture import LOW_LEVEL_CHANNELS
+from adl.architecture.genotype import LOW_LEVEL_CHANNELS
 from adl.network.drop_path import HashedDropout
 from adl.network.normalization import Norm
 from adl.network.operations import ConvNormAct, Resize, conv, small_normal

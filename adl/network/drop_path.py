@@ -3,7 +3,7 @@
 MindSpore's own dropout is not reproducible on CPU (processes with one seed draw different masks), so a run could
 neither be repeated nor resumed. Here every mask is a function of (seed, position, layer, place of the sample in the
 global batch): the small drop path masks are drawn on the host, the large dropout masks hashed in the graph from a
-key a sample.
+key per sample.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class HashedDropout(nn.Cell):
 
 
 def check_hash() -> None:
-    """Raises AdlError where the device's arithmetic gives other masks than NumPy's.
+    """Raises AdlError if the device's arithmetic gives other masks than NumPy's.
 
     Its whole numbers must wrap around: a device that saturates, or computes in floats, would drop nothing or all.
     """

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from mindspore import Tensor, nn, ops
 
-from adl.collective import AllSum
-from adl.runtime import ALONE, World
+from adl.parallel.collective import AllSum
+from adl.parallel.world import ALONE, World
 
 Norm = Callable[..., nn.Cell]
 """norm(channels, affine=True) -> a batch norm over (N, channels, H, W)."""

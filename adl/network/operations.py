@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, Normal
 
-from adl.architecture import PRIMITIVES
+from adl.architecture.primitives import PRIMITIVES, Convolution
 from adl.network.normalization import Norm
 
 LEAKY_SLOPE = 0.01
@@ -51,6 +51,17 @@ def conv(
     )
 
 
+def conv_of(convolution: Convolution, channels: int) -> nn.Conv2d:
+    """One of the convolutions that a primitive consists of."""
+    return conv(
+        channels,
+        channels,
+        convolution.kernel,
+        dilation=convolution.dilation,
+        groups=channels if convolution.depthwise else 1,
+    )
+
+
 class LeakyReLU(nn.Cell):
     """LeakyReLU as a product, because the gradient of nn.LeakyReLU takes several times as long on a CPU."""
 
@@ -60,7 +71,7 @@ class LeakyReLU(nn.Cell):
 
 
 class ConvNormAct(nn.Cell):
-    """Convolution, batch norm, activation (LeakyReLU unless told)."""
+    """Convolution, batch norm, activation (LeakyReLU by default)."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Cell, activation: nn.Cell | None = None) -> None:
         super().__init__()
@@ -82,10 +93,10 @@ class Zero(nn.Cell):
 class SeparableStage(nn.Cell):
     """ReLU, depthwise k×k, 1×1, batch norm."""
 
-    def __init__(self, channels: int, kernel: int, norm: nn.Cell) -> None:
+    def __init__(self, depthwise: nn.Conv2d, pointwise: nn.Conv2d, norm: nn.Cell) -> None:
         super().__init__()
-        self.depthwise = conv(channels, channels, kernel, groups=channels)
-        self.pointwise = conv(channels, channels, 1)
+        self.depthwise = depthwise
+        self.pointwise = pointwise
         self.norm = norm
 
     def construct(self, x: Tensor) -> Tensor:
@@ -95,23 +106,23 @@ class SeparableStage(nn.Cell):
 class SeparableConv(nn.Cell):
     """Two separable stages; the ReLU comes first whatever `use_abn` says, as published."""
 
-    def __init__(self, channels: int, kernel: int, norm: Norm, affine: bool) -> None:
+    def __init__(self, first: SeparableStage, second: SeparableStage) -> None:
         super().__init__()
-        self.first = SeparableStage(channels, kernel, norm(channels, affine))
-        self.second = SeparableStage(channels, kernel, norm(channels, affine))
+        self.first = first
+        self.second = second
 
     def construct(self, x: Tensor) -> Tensor:
         return self.second(self.first(x))
 
 
 class DilatedConv(nn.Cell):
-    """A full k×k convolution with dilation 2, then 1×1, batch norm; LeakyReLU after them, or ReLU before them."""
+    """A full dilated convolution, then 1×1, batch norm; LeakyReLU after them, or ReLU before them."""
 
-    def __init__(self, channels: int, kernel: int, norm: Norm, affine: bool, use_abn: bool) -> None:
+    def __init__(self, conv: nn.Conv2d, pointwise: nn.Conv2d, norm: nn.Cell, *, use_abn: bool) -> None:
         super().__init__()
-        self.conv = conv(channels, channels, kernel, dilation=2)
-        self.pointwise = conv(channels, channels, 1)
-        self.norm = norm(channels, affine)
+        self.conv = conv
+        self.pointwise = pointwise
+        self.norm = norm
         self.before = nn.Identity() if use_abn else nn.ReLU()
         self.after = LeakyReLU() if use_abn else nn.Identity()
 
@@ -121,22 +132,35 @@ class DilatedConv(nn.Cell):
 
 def primitive(op: int, *, channels: int, norm: Norm, affine: bool, use_abn: bool) -> nn.Cell:
     """Build the primitive with the given code (0-7)."""
+    chosen = PRIMITIVES[op]
+
+    def separable() -> nn.Cell:
+        stages = []
+        for parts in (chosen.convolutions[:2], chosen.convolutions[2:]):
+            depthwise, pointwise = (conv_of(part, channels) for part in parts)
+            stages.append(SeparableStage(depthwise, pointwise, norm(channels, affine)))
+        return SeparableConv(*stages)
+
+    def dilated() -> nn.Cell:
+        full, pointwise = (conv_of(part, channels) for part in chosen.convolutions)
+        return DilatedConv(full, pointwise, norm(channels, affine), use_abn=use_abn)
+
+    # Padding "same": the average leaves the padding out, so a field of ones stays ones at the border.
     table: dict[str, Callable[[], nn.Cell]] = {
         "none": Zero,
-        # Padding "same": the average leaves the padding out, so a field of ones stays ones at the border.
         "avg_pool_3x3": lambda: nn.AvgPool2d(3, stride=1, pad_mode="same"),
         "max_pool_3x3": lambda: nn.MaxPool2d(3, stride=1, pad_mode="same"),
         "skip_connect": nn.Identity,
-        "sep_conv_3x3": lambda: SeparableConv(channels, 3, norm, affine),
-        "sep_conv_5x5": lambda: SeparableConv(channels, 5, norm, affine),
-        "dil_conv_3x3": lambda: DilatedConv(channels, 3, norm, affine, use_abn),
-        "dil_conv_5x5": lambda: DilatedConv(channels, 5, norm, affine, use_abn),
+        "sep_conv_3x3": separable,
+        "sep_conv_5x5": separable,
+        "dil_conv_3x3": dilated,
+        "dil_conv_5x5": dilated,
     }
-    return table[PRIMITIVES[op]]()
+    return table[chosen.name]()
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize with aligned corners: the network's only kind. Nothing happens where the size is right."""
+    """Bilinear resize with aligned corners: the network's only kind. Nothing happens if the size is right."""
     if x.shape[2] == size[0] and x.shape[3] == size[1]:
         return x
     return ops.ResizeBilinearV2(align_corners=True)(x, size)

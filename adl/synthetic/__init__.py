@@ -5,49 +5,54 @@ A scene follows from (seed, split, number) alone, so the splits share none and t
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from adl import cityscapes, runtime
-from adl.artifacts import replacing_folder, write_image
-from adl.progress import track
+from adl.artifacts import replacing_folder, write_png
+from adl.console.progress import track
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.parallel.pool import process_pool
 from adl.synthetic import street
 
 CITIES = {"train": ("aldorf", "brenhaven", "carlsund", "dunmere"), "val": ("elmstad", "fjordby"), "test": ("grenholm",)}
+COUNTABLE = range(24, 34)
+"""Label ids of what the official table counts one by one: persons and vehicles."""
 
 
-def write(root: Path, *, images: dict[str, int], height: int, seed: int, workers: int) -> None:
-    """Draw `images[split]` scenes a split, height × 2·height, with labels, in place of the folder `root`."""
-    tasks = []
-    with replacing_folder(root) as folder:
+class Task(NamedTuple):
+    """One scene to draw. number: in its split."""
+
+    root: Path
+    dataset: DatasetDescriptor
+    split: str
+    number: int
+    height: int
+    seed: int
+
+
+def write(
+    root: Path, dataset: DatasetDescriptor, *, images: dict[str, int], height: int, seed: int, workers: int
+) -> None:
+    """Draw `images[split]` scenes per split, height × 2·height, with labels, in place of the folder `root`."""
+    with replacing_folder(root) as folder, process_pool(workers) as pool:
+        tasks = []
         for split, count in images.items():
-            for number in range(count):
-                city = CITIES[split][number % len(CITIES[split])]
-                tasks.append((folder, split, city, number, height, seed))
-        # Spawned, because a forked child inherits OpenCV's locks.
-        with multiprocessing.get_context("spawn").Pool(workers, _prepare_worker, (os.getpid(),)) as pool:
-            for _ in track(pool.imap_unordered(_write_scene, tasks), len(tasks), "drawing street scenes"):
-                pass
+            tasks += [Task(folder, dataset, split, number, height, seed) for number in range(count)]
+        for _ in track(pool.map(_write_scene, tasks), len(tasks), "drawing street scenes"):
+            pass
 
 
-def _prepare_worker(parent: int) -> None:
-    runtime.die_with_parent(parent)
-    cv2.setNumThreads(1)
-
-
-def _write_scene(task: tuple[Path, str, str, int, int, int]) -> None:
-    root, split, city, number, height, seed = task
-    drawn = scene(split, number, height=height, seed=seed)
-    name = f"{city}_{number:06d}_000019"
-    label_path = cityscapes.label_path(root, split, city, name)
-    write_image(cityscapes.image_path(root, split, city, name), drawn.image)
-    write_image(label_path, drawn.labels)
-    write_image(label_path.with_name(f"{name}_gtFine_instanceIds.png"), drawn.instances)
+def _write_scene(task: Task) -> None:
+    drawn = scene(task.split, task.number, height=task.height, seed=task.seed)
+    cities = CITIES[task.split]
+    city = cities[task.number % len(cities)]
+    name = f"{city}_{task.number:06d}_000019"
+    label_path = task.dataset.labels.path(task.root, task.split, city, name)
+    write_png(task.dataset.images.path(task.root, task.split, city, name), drawn.image)
+    write_png(label_path, drawn.labels)
+    write_png(label_path.with_name(f"{name}_gtFine_instanceIds.png"), drawn.instances)
 
 
 class Scene(NamedTuple):
@@ -62,5 +67,4 @@ def scene(split: str, number: int, *, height: int, seed: int) -> Scene:
     """Draw one scene; it follows from split, number and seed."""
     rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
     canvas = street.draw(height, 2 * height, rng)
-    countable = [label.id for label in cityscapes.LABELS if label.hasInstances]
-    return Scene(canvas.image, canvas.labels, canvas.instances(countable))
+    return Scene(canvas.image, canvas.labels, canvas.instances(COUNTABLE))

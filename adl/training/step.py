@@ -1,19 +1,20 @@
-"""One training step as a graph: forward, backward, sums over the ranks, loss scaling, update."""
+"""One training step: what the host hands over, and the graph: forward, backward, sums over the ranks, update."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import NamedTuple
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, amp, nn, ops
 from mindspore import dtype as mstype
 
-from adl.collective import AllSum, AllSumEach
-from adl.loss import CrossEntropy, OhemCrossEntropy
-from adl.optimizer import Momentum
-from adl.params import Params
-from adl.runtime import ALONE, World
+from adl.network import drop_path
+from adl.parallel.collective import AllSum, AllSumEach
+from adl.parallel.world import ALONE, World
+from adl.training.counters import Counters
+from adl.training.weights import Optimizer
 
 _product = ops.MultitypeFuncGraph("product")
 
@@ -23,43 +24,23 @@ def _product_of_one(factor: Tensor, gradient: Tensor) -> Tensor:
     return gradient * factor.astype(gradient.dtype)
 
 
-@dataclasses.dataclass
-class LossScale:
-    """Dynamic loss scaling: halved by every update that was skipped, doubled after so many in a row that were not."""
-
-    value: float = 2.0**16
-    good: int = 0
-    """Updates since the last change."""
-
-    WINDOW: ClassVar[int] = 1000
-    LARGEST: ClassVar[float] = 2.0**24
-    """What is divided by too large a scale is zero."""
-
-    def adjust(self, applied: bool) -> None:
-        self.good = (self.good + 1) % self.WINDOW if applied else 0
-        if not applied:
-            self.value = max(self.value / 2, 1.0)
-        elif not self.good:
-            self.value = min(self.value * 2, self.LARGEST)
-
-
 class TrainStep(nn.Cell):
     """Forward, backward and update as one graph.
 
     The criterion gives this rank's share of the loss: the shares of all ranks add up to it, and so do the gradients.
     """
 
-    def __init__(self, network: nn.Cell, criterion: nn.Cell, optimizer: Momentum, world: World = ALONE) -> None:
+    def __init__(self, network: nn.Cell, criterion: nn.Cell, optimizer: Optimizer, world: World = ALONE) -> None:
         super().__init__()
         self.network = network
         self.criterion = criterion
         self.optimizer = optimizer
-        self.value_and_grad = ms.value_and_grad(self._scaled_loss, None, optimizer.parameters)
+        self.value_and_grad = ms.value_and_grad(self.scaled_loss, None, optimizer.parameters)
         self.sum = AllSum(world)
         self.sum_gradients = AllSumEach(world)
         self.each = ops.HyperMap()
 
-    def _scaled_loss(
+    def scaled_loss(
         self, images: Tensor, labels: Tensor, keys: Tensor | None, survivors: Tensor | None, scale: Tensor
     ) -> Tensor:
         return self.criterion(self.network(images, keys, survivors), labels) * scale
@@ -74,7 +55,7 @@ class TrainStep(nn.Cell):
         scale: Tensor,
         stop: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """learning_rate, scale of the loss: () float32. stop: () float32, above 0 where this rank wants to stop.
+        """learning_rate, scale of the loss: () float32. stop: () float32, above 0 if this rank wants to stop.
 
         Returns the loss, whether the gradients were finite on all ranks, that is, whether the update was applied, and
         whether any rank wants to stop: the same on all ranks.
@@ -90,14 +71,50 @@ class TrainStep(nn.Cell):
         return loss, applied, stop
 
 
-def criterion(params: Params, world: World) -> nn.Cell:
-    if params.criterion == "ce":
-        return CrossEntropy(ignore_label=params.ignore_label, world=world)
-    images = params.batch_size // world.size
-    return OhemCrossEntropy(
-        threshold=params.ohem_thresh,
-        # A sixteenth of the pixels on this device, as published.
-        min_kept=images * params.crop_size**2 // 16,
-        ignore_label=params.ignore_label,
-        world=world,
-    )
+class StepResult(NamedTuple):
+    """The same on all ranks. applied: the update was not skipped. stop: a rank was asked to stop."""
+
+    loss: float
+    applied: bool
+    stop: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostStep:
+    """The graph with what it takes from the host: learning rate, loss scale, masks of dropout and drop path.
+
+    learning_rates: (steps,), by applied update. cells, operations: of the network. batch_size: over all ranks.
+    drop_path_keep_prob: the final one; 1 is off.
+    """
+
+    graph: TrainStep
+    learning_rates: np.ndarray
+    seed: int
+    batch_size: int
+    cells: int
+    operations: int
+    drop_path_keep_prob: float
+    world: World = ALONE
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray, counters: Counters, *, stop: bool) -> StepResult:
+        """images: (N, 3, H, W) float32. labels: (N, H, W) int32. counters: before the step; notes the learning rate."""
+        counters.learning_rate = float(self.learning_rates[counters.step])
+        keys, survivors = self._masks(counters)
+        scalars = [Tensor(np.float32(x)) for x in (counters.learning_rate, counters.loss_scale.value, stop)]
+        loss, applied, stopped = self.graph(Tensor(images), Tensor(labels), keys, survivors, *scalars)
+        return StepResult(loss=float(loss), applied=bool(applied), stop=float(stopped) > 0)
+
+    def _masks(self, counters: Counters) -> tuple[Tensor, Tensor | None]:
+        keys, draws = drop_path.draw(
+            seed=self.seed,
+            position=counters.position,
+            places=self.world.share(self.batch_size),
+            cells=self.cells,
+            operations=self.operations,
+        )
+        if self.drop_path_keep_prob == 1:
+            return Tensor(keys), None
+        survivors = drop_path.survivors(
+            draws, step=counters.step, steps=len(self.learning_rates), final=self.drop_path_keep_prob
+        )
+        return Tensor(keys), Tensor(survivors)

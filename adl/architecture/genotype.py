@@ -1,0 +1,231 @@
+"""Which cells, which path through the levels, which widths: everything that decides the shape of the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adl.architecture.primitives import PRIMITIVES
+from adl.errors import AdlError, check
+
+if TYPE_CHECKING:
+    from adl.params import Params
+
+LEVELS = 4
+OUTPUT_STRIDES = tuple(4 * 2**level for level in range(LEVELS))
+LOW_LEVEL_CELL = 2
+"""The cell (from 0) whose output the decoder reads beside ASPP's."""
+ASPP_DILATIONS = (6, 12, 18)
+LOW_LEVEL_CHANNELS = 48
+
+PUBLISHED_NET = (0, 0, 0, 1, 2, 1, 2, 2, 3, 3, 2, 1)
+PUBLISHED_CELL = ((0, 7), (1, 4), (0, 4), (1, 6), (0, 4), (3, 4), (2, 5), (4, 5), (5, 7), (3, 5))
+"""The genotype that the paper found on Cityscapes (Liu et al. 2019, figure 3), as released by its authors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CellPlace:
+    """One cell in the network.
+
+    channels: of one block. inputs: channels of the output before the previous one, and of the previous one.
+    move: levels from the previous cell to this one: +1 halves the size, -1 doubles it.
+    """
+
+    channels: int
+    inputs: tuple[int, int]
+    move: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A network, complete: `adl.network.build` needs nothing else.
+
+    net: level of each cell, output stride 4·2^level.
+    cell: (state, primitive) of every operation, two per block. State 0 is the output of the cell before the
+        previous one, 1 of the previous cell, 2 + k that of block k.
+    head_channels: width of ASPP and decoder. A sidecar from before it was a parameter has the default.
+    """
+
+    net: tuple[int, ...] = PUBLISHED_NET
+    cell: tuple[tuple[int, int], ...] = PUBLISHED_CELL
+    filter_multiplier: int = 20
+    initial_fm: int = 64
+    head_channels: int = 256
+    num_classes: int = 19
+    use_abn: bool = True
+    affine: bool = True
+    bn_momentum: float = 0.995
+    bn_eps: float = 1e-5
+    drop_path_keep_prob: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_net(self.net)
+        _check_cell(self.cell)
+
+    @property
+    def blocks(self) -> int:
+        return len(self.cell) // 2
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of one block, for each cell; a cell's output has `blocks` times as many."""
+        return tuple(self.filter_multiplier * 2**level for level in self.net)
+
+    @property
+    def output_channels(self) -> tuple[int, ...]:
+        return tuple(self.blocks * channels for channels in self.channels)
+
+    @property
+    def cells(self) -> tuple[CellPlace, ...]:
+        outputs = (self.initial_fm, 2 * self.initial_fm, *self.output_channels)
+        levels = (0, *self.net)
+        places = []
+        for i, channels in enumerate(self.channels):
+            move = levels[i + 1] - levels[i]
+            places.append(CellPlace(channels, inputs=(outputs[i], outputs[i + 1]), move=move))
+        return tuple(places)
+
+    @classmethod
+    def from_params(cls, params: Params) -> Architecture:
+        """Read and check the two genotype files that the parameters name."""
+        net = load_net(Path(params.net_arch))
+        cell = load_cell(Path(params.cell_arch))
+        if params.block_multiplier != len(cell) // 2:
+            raise AdlError(
+                f"block_multiplier is {params.block_multiplier}, but {params.cell_arch} has {len(cell) // 2} blocks: "
+                f"set block_multiplier to {len(cell) // 2}."
+            )
+        return cls(
+            net=net,
+            cell=cell,
+            filter_multiplier=params.filter_multiplier,
+            initial_fm=params.initial_fm or 64,
+            head_channels=params.head_channels,
+            num_classes=params.num_classes,
+            use_abn=params.use_ABN,
+            affine=params.affine,
+            bn_momentum=params.bn_momentum,
+            bn_eps=params.bn_eps,
+            drop_path_keep_prob=params.drop_path_keep_prob,
+        )
+
+    @classmethod
+    def from_sidecar(cls, path: str | Path) -> Architecture:
+        """The architecture that the checkpoint or MINDIR beside `path` was trained with."""
+        try:
+            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8"))["architecture"])
+        except FileNotFoundError:
+            raise AdlError(f"{path}: missing. It belongs beside the model and describes its architecture.") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise AdlError(f"{path}: not a sidecar that describes an architecture ({error!r}).") from None
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Architecture:
+        cell = tuple((state, op) for state, op in fields["cell"])
+        return cls(**fields | {"net": tuple(fields["net"]), "cell": cell})
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def describe(self) -> list[str]:
+        """The architecture in a few lines, for logs and reports."""
+        levels = " ".join(map(str, self.net))
+        strides = " ".join(str(OUTPUT_STRIDES[level]) for level in self.net)
+        lines = [f"{len(self.net)} cells at levels {levels} (output strides {strides})"]
+        operations = [f"({state}, {PRIMITIVES[op].name})" for state, op in self.cell]
+        for block in range(self.blocks):
+            lines.append(f"block {block}: {operations[2 * block]} + {operations[2 * block + 1]}")
+        order = "ABN" if self.use_abn else "ReLU before convolution"
+        lines.append(
+            f"filter multiplier {self.filter_multiplier}, stem {self.initial_fm} channels, ASPP and decoder"
+            f" {self.head_channels}, {self.num_classes} classes, {order}, affine {str(self.affine).lower()},"
+            f" batch norm momentum {self.bn_momentum:g} eps {self.bn_eps:g},"
+            f" drop path keep probability {self.drop_path_keep_prob:g}"
+        )
+        return lines
+
+
+def moved(n: int, move: int) -> int:
+    """The length of a side after a move of -1, 0 or +1 levels. 33 → 17 → 33: odd lengths keep aligned corners."""
+    if move > 0:
+        return (n + 1) // 2
+    if move < 0:
+        return 2 * n - n % 2
+    return n
+
+
+def load_net(path: Path) -> tuple[int, ...]:
+    """Read a network path: an integer array (cells,) of levels 0-3."""
+    array = _load_whole_numbers(path)
+    if array.ndim != 1:
+        raise AdlError(f"{path}: a network path is one row of levels; this array has shape {array.shape}.")
+    net = tuple(array.tolist())
+    _check_net(net, str(path))
+    return net
+
+
+def load_cell(path: Path) -> tuple[tuple[int, int], ...]:
+    """Read a cell genotype: an integer array (2·blocks, 2) of (state, primitive)."""
+    array = _load_whole_numbers(path)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise AdlError(f"{path}: a cell genotype has two columns, state and operation; its shape is {array.shape}.")
+    cell = tuple((state, op) for state, op in array.tolist())
+    _check_cell(cell, str(path))
+    return cell
+
+
+def _load_whole_numbers(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise AdlError(f"{path}: no such file. net_arch and cell_arch must name .npy files.") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise AdlError(f"{path}: not a readable .npy array ({error}).") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or not np.array_equal(array, np.trunc(array)):
+        raise AdlError(f"{path}: an architecture holds whole numbers only.")
+    return array.astype(np.int64)
+
+
+def _check_net(net: tuple[int, ...], name: str = "net_arch") -> None:
+    check(
+        (
+            len(net) > LOW_LEVEL_CELL,
+            f"{name}: {len(net)} cells; at least {LOW_LEVEL_CELL + 1} are needed (the decoder reads cell 2).",
+        ),
+        (
+            all(0 <= level < LEVELS for level in net),
+            f"{name}: levels must lie in 0-{LEVELS - 1}: {list(net)}.",
+        ),
+    )
+    if net[0] > 1:
+        raise AdlError(f"{name}: the first cell must be at level 0 or 1 (the stem ends at level 0), not {net[0]}.")
+    for i, (level, following) in enumerate(itertools.pairwise(net)):
+        if abs(level - following) > 1:
+            raise AdlError(
+                f"{name}: cell {i + 1} jumps from level {level} to {following}; one level per cell is allowed."
+            )
+
+
+def _check_cell(cell: tuple[tuple[int, int], ...], name: str = "cell_arch") -> None:
+    if not cell or len(cell) % 2:
+        raise AdlError(f"{name}: a cell has two operations per block; this one has {len(cell)} rows.")
+    for row, (state, op) in enumerate(cell):
+        block = row // 2
+        check(
+            (
+                0 <= op < len(PRIMITIVES),
+                f"{name}, row {row}: operation {op} does not exist; 0-{len(PRIMITIVES) - 1} do.",
+            ),
+            (state >= 0, f"{name}, row {row}: state {state} is negative."),
+            (
+                state < 2 + block,
+                f"{name}, row {row}: block {block} can read states 0-{1 + block}, not {state}; these look like edge "
+                "indices, which a common PyTorch port stores. Number the states: 0 the cell before the previous, "
+                "1 the previous cell, 2 + k block k.",
+            ),
+        )

@@ -1,0 +1,1 @@
+"""What a person sees while something runs: progress, summaries, and how numbers are written."""

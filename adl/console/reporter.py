@@ -1,0 +1,62 @@
+"""What a running training tells a person."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from adl.console.progress import LINE_EVERY, on_terminal
+from adl.console.text import duration
+
+ESTIMATE_AFTER = 20
+"""Steps after which the time of the whole run can be estimated."""
+RECENT = 50
+"""Steps whose mean tells how fast it goes."""
+
+
+class Reporter:
+    """Where the run is, its loss, and when it will end: a bar on a terminal, now and then a line in a log."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.reported = time.monotonic()
+        self.bar: tqdm | None = None
+
+    def step(self, *, epoch: int, position: int, loss: float, learning_rate: float, seconds: Sequence[float]) -> None:
+        """After a step. epoch: from 1. position: steps done. seconds: of each step of this attempt."""
+        if len(seconds) == 1:
+            self._first(position, seconds[0])
+            return
+        if len(seconds) == ESTIMATE_AFTER + 1 and position < self.steps:
+            left = duration((self.steps - position) * float(np.mean(seconds[1:])))
+            tqdm.write(f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}")
+        losses = f"loss {loss:.4f}, learning rate {learning_rate:.3g}"
+        if self.bar is not None:
+            self._move_bar(f"epoch {epoch}, {losses}", is_last=position == self.steps)
+        elif time.monotonic() - self.reported >= LINE_EVERY or position == self.steps:
+            self._print_line(f"epoch {epoch} step {position}/{self.steps}: {losses}", position, seconds)
+
+    def _first(self, position: int, seconds: float) -> None:
+        print(f"first step, with compilation: {seconds:.1f} s", flush=True)
+        self.reported = time.monotonic()
+        if on_terminal():
+            self.bar = tqdm(
+                desc="training", total=self.steps, initial=position, unit="step", dynamic_ncols=True, mininterval=1
+            )
+
+    def _move_bar(self, text: str, *, is_last: bool) -> None:
+        assert self.bar is not None
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update()
+        if is_last:
+            self.bar.close()
+
+    def _print_line(self, text: str, position: int, seconds: Sequence[float]) -> None:
+        self.reported = time.monotonic()
+        per_step = float(np.mean(seconds[1:][-RECENT:]))
+        left = duration((self.steps - position) * per_step)
+        print(f"{text}, {per_step:.2f} s/step, {left} left", file=sys.stderr, flush=True)

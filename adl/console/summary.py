@@ -1,0 +1,64 @@
+"""What will be trained, in words, before hours are spent."""
+
+from __future__ import annotations
+
+import os
+
+from adl.architecture import Architecture, cost
+from adl.architecture.genotype import LEVELS, OUTPUT_STRIDES
+from adl.console.text import counted
+
+SMALLEST_GROUP = 16
+"""Images per batch norm group below which the README of 2021 did not reach the published mIOU."""
+
+
+def drawing(architecture: Architecture) -> list[str]:
+    """The network path: a row for each output stride, a column for each cell."""
+    rows = []
+    for level in range(LEVELS):
+        cells = " ".join("■" if at == level else "·" for at in architecture.net)
+        rows.append(f"stride {OUTPUT_STRIDES[level]:>2}  {cells}")
+    return rows
+
+
+def before_training(
+    architecture: Architecture,
+    *,
+    images: int,
+    steps: int,
+    first_step: int,
+    epochs: int,
+    batch_size: int,
+    crop_size: int,
+    devices: int,
+    parallel: bool,
+    device_target: str = "CPU",
+) -> list[str]:
+    """Lines that say what will run. On a CPU all devices share this machine's memory."""
+    group = batch_size if parallel else batch_size // devices
+    memory = cost.training_memory(architecture, crop_size, batch_size // devices)
+    beginning = f", beginning at step {first_step:,}" if first_step else ""
+    each = " on each device" if devices > 1 else ""
+    lines = [
+        *drawing(architecture),
+        f"cells        {len(architecture.net)} of {architecture.blocks} blocks, filter multiplier "
+        f"{architecture.filter_multiplier}",
+        f"parameters   {cost.parameters(architecture):,}",
+        f"data         {images} images, {steps // epochs} steps per epoch",
+        f"steps        {steps:,} in {epochs} epochs{beginning}",
+        f"batch norm   {counted(group, 'image')} per group",
+        f"memory       about {memory / 1e9:.1f} GB{each}",
+    ]
+    if group < SMALLEST_GROUP:
+        remedy = "." if parallel else ", or set parallel to true."
+        lines.append(
+            f"warning: batch norm over {counted(group, 'image')}. The published mIOU needs {SMALLEST_GROUP} or more: "
+            f"raise batch_size{remedy}"
+        )
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if device_target == "CPU" and devices * memory > installed:
+        needed = f", {devices} processes need {devices * memory / 1e9:.0f} GB" if devices > 1 else ""
+        lines.append(
+            f"warning: this machine has {installed / 1e9:.0f} GB of memory{needed}. Lower crop_size or batch_size."
+        )
+    return lines

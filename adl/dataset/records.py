@@ -1,0 +1,73 @@
+"""MindRecord files: the schema of 2021 (`image`, `label`: PNG bytes) plus the frame's name; and their manifests."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from adl import workspace
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.errors import AdlError
+from adl.parallel.world import ALONE, World
+
+SCHEMA = {"file_name": {"type": "string"}, "image": {"type": "bytes"}, "label": {"type": "bytes"}}
+
+
+class Row(NamedTuple):
+    """One sample. name: of its frame. image: (H, W, 3) uint8 BGR. label: (H, W) uint8 train ids, 255 where ignored."""
+
+    name: str
+    image: np.ndarray
+    label: np.ndarray
+
+
+def read_manifest(record: Path, dataset: DatasetDescriptor) -> dict[str, Any]:
+    """What a record holds: `images`, `classes` (names), `sizes`, `digest`, `pixels` per class, `pixels_ignored`.
+
+    Raises AdlError if it cannot be read, or if the record is not of this data set.
+    """
+    path = workspace.manifest(record)
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdlError(f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it.") from None
+    found = (manifest.get("dataset"), manifest.get("classes"))
+    if found != (dataset.name, list(dataset.class_names)):
+        raise AdlError(f"{path}: is not a record of {dataset.title} and its classes. `dvc repro mindrecord` makes it.")
+    return manifest
+
+
+def read(record: Path, *, limit: int | None = None, world: World = ALONE) -> Iterator[Row]:
+    """The first `limit` rows in their order; of several ranks each gets its own, and all together each row once."""
+    import mindspore.dataset as ds
+
+    rows = ds.MindDataset(str(record), columns_list=["file_name", "image", "label"], shuffle=False)
+    if limit is not None:
+        rows = rows.take(limit)
+    tuples = rows.create_tuple_iterator(num_epochs=1, output_numpy=True)
+    for name, image, label in itertools.islice(tuples, world.rank, None, world.size):
+        yield Row(str(name), decode_image(image), decode_label(label))
+
+
+def decode_image(content: np.ndarray) -> np.ndarray:
+    """PNG bytes → (H, W, 3) uint8 BGR."""
+    return _decoded(content, cv2.IMREAD_COLOR)
+
+
+def decode_label(content: np.ndarray) -> np.ndarray:
+    """PNG bytes → (H, W) uint8 train ids."""
+    return _decoded(content, cv2.IMREAD_UNCHANGED)
+
+
+def _decoded(content: np.ndarray, mode: int) -> np.ndarray:
+    # A bytes column arrives as a NumPy bytes scalar.
+    image = cv2.imdecode(np.frombuffer(content.tobytes(), np.uint8), mode)
+    if image is None:
+        raise AdlError("a record holds a PNG whose pixels cannot be decoded: convert the data again (mindrecord).")
+    return image

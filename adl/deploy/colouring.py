@@ -1,0 +1,24 @@
+"""Label maps as people look at them: colours, overlays, shares of the classes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adl.dataset.descriptor import DatasetDescriptor
+
+
+def coloured(labels: np.ndarray, dataset: DatasetDescriptor) -> np.ndarray:
+    """labels: (H, W) uint8 train ids. Returns (H, W, 3) uint8 RGB of the data set's palette."""
+    return dataset.palette[labels]
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, dataset: DatasetDescriptor) -> np.ndarray:
+    """image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids. Returns RGB: half the image, half the palette."""
+    return image[..., ::-1] // 2 + coloured(labels, dataset) // 2
+
+
+def shares(labels: np.ndarray, dataset: DatasetDescriptor) -> dict[str, float]:
+    """Class → share of the pixels of a label map, 0-1; the largest first, without classes that do not occur."""
+    pixels = np.bincount(labels.ravel(), minlength=256)[: len(dataset.classes)]
+    order = np.argsort(-pixels, kind="stable")
+    return {dataset.class_names[i]: float(pixels[i] / labels.size) for i in order if pixels[i]}

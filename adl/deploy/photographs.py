@@ -1,0 +1,219 @@
+"""Photographs as people have them: which files of a folder are images, and their pixels as the network wants them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from adl.console.progress import track
+from adl.console.text import counted, listing
+from adl.errors import AdlError
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
+"""What `adl predict` writes for an image, and does not take for one: label ids, palette, both in one."""
+MOST_NAMED = 3
+"""Files of one kind that a sentence names."""
+CONVERT_HEIC = "Convert it to JPEG first (heif-convert, ImageMagick, or the phone's “most compatible” setting)."
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that cameras and scanners really use of 16."""
+_MOST_PIXELS = 1 << 29
+"""Pillow refuses what states more than twice as many, 2^30."""
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
+
+
+@dataclasses.dataclass
+class Found:
+    """Files below some folders. hidden: files and folders whose names begin with a dot. others: no images."""
+
+    images: list[Path] = dataclasses.field(default_factory=list)
+    hidden: int = 0
+    others: list[Path] = dataclasses.field(default_factory=list)
+
+    def left_out(self) -> list[str]:
+        """Lines that say what was not taken for an image."""
+        lines = []
+        if self.hidden:
+            lines.append(f"left out: {self.hidden} hidden, with names that begin with a dot")
+        heic = [path for path in self.others if _is_heic(path)]
+        if heic:
+            lines.append(f"left out: {_named(heic)}, HEIC, which cannot be read here. {CONVERT_HEIC}")
+        others = [path for path in self.others if path not in heic]
+        if others:
+            lines.append(f"left out: {_named(others)}, no image; name a video by itself")
+        return lines
+
+
+def find(paths: Sequence[Path]) -> Found:
+    """The images themselves, and every image below the folders, sorted, whatever their suffixes.
+
+    Raises AdlError if a path does not exist, or if there is no image at all.
+    """
+    found = Found()
+    for path in paths:
+        if path.is_dir():
+            _find_below(path, found)
+        elif path.exists():
+            found.images.append(path)
+        else:
+            raise AdlError(f"{path}: no such image or folder.")
+    if not found.images:
+        places = ", ".join(str(path) for path in paths)
+        raise AdlError("\n".join([f"{places}: holds no image.", *found.left_out()]))
+    return found
+
+
+def _find_below(root: Path, found: Found) -> None:
+    for path in sorted(_walk(root, found, seen={os.path.realpath(root)})):
+        if path.name.endswith(OUTPUTS):
+            continue
+        kind = found.images if _is_image(path) else found.others
+        kind.append(path)
+
+
+def _walk(folder: Path, found: Found, *, seen: set[str]) -> Iterator[Path]:
+    """Every visible file below a folder. Links to folders are followed, but in no circle.
+
+    seen: real paths of the folders from the root to this one.
+    """
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise AdlError(f"{folder}: cannot be listed ({error.strerror}). Give yourself the right to read it.") from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            found.hidden += 1
+        elif entry.is_dir():
+            real = os.path.realpath(entry.path)
+            if real not in seen:
+                yield from _walk(Path(entry.path), found, seen=seen | {real})
+        elif entry.is_file():
+            yield Path(entry.path)
+
+
+def _open(source: Path | BytesIO) -> Image.Image:
+    """Begin to read an image of one of the formats."""
+    Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
+    # Editors write their whole history into a text of a PNG, more than the 1 MB that Pillow takes.
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+    return Image.open(source, formats=FORMATS)
+
+
+def _is_image(path: Path) -> bool:
+    """Does the content begin as an image does? Whether it can be read to its end is reported later, with its name."""
+    try:
+        with _open(path):
+            return True
+    except UnidentifiedImageError:
+        return path.suffix.lower() in (".png", ".jpg", ".jpeg")  # meant to be one, and so a fault
+    except Exception:  # it was recognised, and is damaged
+        return True
+
+
+def _is_heic(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _begins_as_heic(file.read(12))
+    except OSError:
+        return False
+
+
+def _begins_as_heic(start: bytes) -> bool:
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
+
+
+def _named(paths: Sequence[Path]) -> str:
+    names = listing([path.name for path in paths], most=MOST_NAMED)
+    return f"{counted(len(paths), 'file')} ({names})"
+
+
+def check(paths: Iterable[Path]) -> None:
+    """Decode every image. Raises AdlError with each that cannot be, before anything is predicted."""
+    paths = list(paths)
+    faults = []
+    for path in track(paths, len(paths), "checking"):
+        try:
+            read(path)
+        except AdlError as error:
+            faults.append(str(error))
+    if faults:
+        raise AdlError("\n".join(faults))
+
+
+@dataclasses.dataclass
+class Photograph:
+    """pixels: (H, W, 3) uint8 BGR, upright. used_bits: of 16 in the file; None where the file has 8."""
+
+    pixels: np.ndarray
+    used_bits: int | None = None
+
+
+def read(path: Path) -> Photograph:
+    """Read an image file, as `decode`. Raises AdlError, with the file's name, for whatever is wrong with it."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
+    return decode(content, str(path))
+
+
+def decode(content: bytes, name: str) -> Photograph:
+    """The image in a file's bytes, upright, as its EXIF orientation says.
+
+    Grey, alpha, palettes and 16 bits are converted; 16-bit files are scaled by the bits that they use: 12-bit data in
+    them would be nearly black otherwise. Raises AdlError, which begins with `name`, for whatever is wrong with it.
+    """
+    try:
+        with _open(BytesIO(content)) as picture:
+            if picture.mode in ("I", "F") and _sample_bits(picture) == 32:
+                raise AdlError(f"{name}: has pixels of 32 bits; 8 or 16 are needed.")
+            if _sample_bits(picture) == 16:
+                return _decode_16_bits(content, picture.getexif().get(_ORIENTATION, 1))
+            upright = ImageOps.exif_transpose(picture)
+        return Photograph(np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1]))
+    except AdlError:
+        raise
+    except UnidentifiedImageError:
+        if _begins_as_heic(content[:12]):
+            raise AdlError(f"{name}: is a HEIC image, which cannot be read here. {CONVERT_HEIC}") from None
+        raise AdlError(f"{name}: not an image that can be read.") from None
+    except Image.DecompressionBombError:
+        raise AdlError(f"{name}: states more pixels than can be read.") from None
+    except Exception as error:  # Pillow and its codecs raise whatever their parsers meet
+        raise AdlError(f"{name}: the image is damaged ({error}).") from None
+
+
+def _sample_bits(picture: Image.Image) -> int:
+    """Bits of one sample in the file. Pillow itself cuts colours of 16 bits down to 8."""
+    if picture.format == "PNG":
+        tiles = picture.tile  # type: ignore[attr-defined]
+        rawmode = str(tiles[0][3]) if tiles else ""
+        return 16 if ";16" in rawmode else 8
+    if picture.format == "TIFF":
+        return max(picture.tag_v2.get(_BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+    return 16 if picture.mode.startswith("I") else 8
+
+
+def _decode_16_bits(content: bytes, orientation: int) -> Photograph:
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    samples = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if samples is None or samples.dtype != np.uint16:
+        raise ValueError("its 16-bit pixels cannot be decoded")
+    if samples.ndim == 3:
+        colours = 3 if samples.shape[2] >= 3 else 1
+        samples = samples[..., :colours]  # without alpha
+    bits = next(bits for bits in _DEPTHS if int(samples.max()) < 1 << bits)
+    eight: np.ndarray = np.right_shift(samples, bits - 8).astype(np.uint8)
+    if eight.ndim == 2 or eight.shape[2] == 1:
+        eight = cv2.cvtColor(eight, cv2.COLOR_GRAY2BGR)
+    picture = Image.fromarray(eight)
+    picture.getexif()[_ORIENTATION] = orientation
+    return Photograph(np.ascontiguousarray(ImageOps.exif_transpose(picture)), used_bits=bits)

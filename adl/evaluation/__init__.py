@@ -1,0 +1,1 @@
+"""Scoring a checkpoint, and the predictors that it is compared with, on the images of a record."""

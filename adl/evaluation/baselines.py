@@ -1,0 +1,55 @@
+"""Fitting and scoring the predictors without a network on whole records, in several processes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from adl.console.progress import track
+from adl.dataset import records
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.dataset.records import Row
+from adl.parallel.pool import process_pool
+from adl.parallel.world import World
+from adl.scoring.baselines import Baselines, ImageCounts, Scores, Tally
+
+MOST_PROCESSES = 16
+"""Each reads the whole record for its share of the images, and holds 160 MB of counts at the size of Cityscapes."""
+
+
+def score(train: Path, val: Path, dataset: DatasetDescriptor, *, processes: int) -> Scores:
+    """Fit the baselines on one record and count them on another.
+
+    The result does not depend on the number of processes, of which there are at most MOST_PROCESSES.
+    """
+    processes = min(processes, MOST_PROCESSES)
+    shares = [World(rank, processes) for rank in range(processes)]
+    tally = Tally(len(dataset.classes))
+    with process_pool(processes) as pool:
+        for part in pool.map(_tally, itertools.repeat(train), itertools.repeat(dataset), shares):
+            tally.merge(part)
+        fitted = itertools.repeat(Baselines(tally))
+        parts = pool.map(_count, fitted, itertools.repeat(val), itertools.repeat(dataset), shares)
+        return Scores.of_images(dataset, itertools.chain.from_iterable(parts))
+
+
+def _tally(record: Path, dataset: DatasetDescriptor, share: World) -> Tally:
+    tally = Tally(len(dataset.classes))
+    for row in _rows(record, dataset, share, "fitting the baselines"):
+        tally.add(row.image, row.label)
+    return tally
+
+
+def _count(fitted: Baselines, record: Path, dataset: DatasetDescriptor, share: World) -> list[ImageCounts]:
+    rows = _rows(record, dataset, share, "scoring the baselines")
+    return [(row.name, fitted.count(dataset, row.image, row.label)) for row in rows]
+
+
+def _rows(record: Path, dataset: DatasetDescriptor, share: World, what: str) -> Iterator[Row]:
+    """This share of a record's images; the first process reports progress."""
+    rows = records.read(record, world=share)
+    if share.rank > 0:
+        return rows
+    images = records.read_manifest(record, dataset)["images"]
+    return track(rows, len(range(0, images, share.size)), what)

@@ -1,0 +1,129 @@
+"""`python -m adl.evaluation.worker JOB.json`: one process of an evaluation. Only the launcher starts it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindspore import nn
+
+from adl import inference
+from adl.architecture import Architecture
+from adl.artifacts import write_png
+from adl.console.progress import Progress
+from adl.dataset import records
+from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
+from adl.dataset.records import Row
+from adl.errors import reported
+from adl.evaluation.counts import Counts, ImageResult
+from adl.inference import Mode
+from adl.network import checkpoint
+from adl.parallel import world as world_module
+from adl.parallel.world import ALONE, World
+from adl.scoring.confusion import count_image
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationJob:
+    """What every process of an evaluation needs to know. limit: the first so many images; None: all."""
+
+    checkpoint: str
+    architecture: dict[str, Any]
+    record: str
+    device_target: str
+    multiscale: bool
+    flip: bool
+    limit: int | None
+    batch_size: int
+
+    @property
+    def mode(self) -> Mode:
+        return inference.mode(multiscale=self.multiscale, flip=self.flip)
+
+    def images(self, dataset: DatasetDescriptor) -> int:
+        in_record = records.read_manifest(Path(self.record), dataset)["images"]
+        return in_record if self.limit is None else min(self.limit, in_record)
+
+
+def counts_path(folder: Path, rank: int) -> Path:
+    return folder / f"rank_{rank}.npz"
+
+
+def main() -> None:
+    path = Path(sys.argv[1])
+    with reported():
+        job = EvaluationJob(**json.loads(path.read_text(encoding="utf-8")))
+        run(job, path.parent, CITYSCAPES, world_module.from_environment())
+
+
+def run(job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, world: World = ALONE) -> None:
+    """Evaluate this rank's images; its counts and label maps appear in the folder."""
+    architecture = Architecture.from_json(job.architecture)
+    network = checkpoint.restore(Path(job.checkpoint), architecture, device_target=job.device_target, world=world)
+    count(network, job, folder, dataset, world).save(counts_path(folder, world.rank))
+
+
+def count(
+    network: nn.Cell, job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, world: World = ALONE
+) -> Counts:
+    """Predict and count this rank's images, and write their label maps at scale 1 and in the selected mode.
+
+    folder: receives a folder for each of these modes.
+    """
+    passes = inference.passes(network, dataset, job.mode)
+    written = {job.mode.name, job.mode.at_scale_1.name}
+    rows = records.read(Path(job.record), limit=job.limit, world=world)
+    compiled: set[tuple[int, ...]] = set()
+    results: list[ImageResult] = []
+    images = len(range(world.rank, job.images(dataset), world.size))
+    began = time.perf_counter()
+    with Progress(images, "evaluating") as progress:
+        for batch in batches(rows, job.batch_size):
+            stack = _filled_up(batch, job.batch_size)
+            called = time.perf_counter()
+            maps = inference.label_maps(passes, stack, job.mode)
+            in_network = (time.perf_counter() - called) / len(batch)
+            counted = [_count_row(row, maps, i, dataset) for i, row in enumerate(batch)]
+            for i, row in enumerate(batch):
+                for mode in written:
+                    label_ids = dataset.label_ids[maps[mode][i]]
+                    write_png(dataset.prediction_path(folder / mode, row.name), label_ids)
+            in_all = (time.perf_counter() - began) / len(batch)
+            if stack.shape not in compiled:
+                compiled.add(stack.shape)
+                in_all = in_network = math.nan
+            for row, counts in zip(batch, counted, strict=True):
+                results.append(ImageResult(row.name, counts, in_all, in_network))
+            progress.advance(len(batch))
+            began = time.perf_counter()
+    return Counts.of_images(results)
+
+
+def batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Rows in their order, up to `size` at a time, images of one size together."""
+    for _, of_one_size in itertools.groupby(rows, key=lambda row: row.image.shape):
+        while batch := list(itertools.islice(of_one_size, size)):
+            yield batch
+
+
+def _filled_up(batch: list[Row], size: int) -> np.ndarray:
+    """(size, H, W, 3) uint8: a part of a batch is filled up with its last image, so that one graph serves all."""
+    images = [row.image for row in batch]
+    images += images[-1:] * (size - len(images))
+    return np.stack(images)
+
+
+def _count_row(row: Row, maps: dict[str, np.ndarray], i: int, dataset: DatasetDescriptor) -> dict[str, np.ndarray]:
+    return {mode: count_image(dataset, row.label, of_mode[i]) for mode, of_mode in maps.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From raw files to records: which files are there, what is wrong with them, conversion."""

@@ -1,0 +1,126 @@
+"""From raw frames to a MindRecord file, its index and its manifest."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from adl import workspace
+from adl.artifacts import full_disk_reported, scratch_folder, write_json
+from adl.console.progress import track
+from adl.dataset.descriptor import DatasetDescriptor, Frame
+from adl.dataset.records import SCHEMA
+from adl.intake import png
+from adl.intake.faults import DataError
+
+_ROWS_PER_WRITE = 16
+
+
+class Converted(NamedTuple):
+    """row: as the schema has it. pixels: (256,) by label id. size: (height, width)."""
+
+    row: dict[str, Any]
+    pixels: np.ndarray
+    size: tuple[int, int]
+
+
+@dataclasses.dataclass
+class Contents:
+    """What has been written so far. pixels: by label id. sha: of every part of every row."""
+
+    pixels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
+    sizes: set[tuple[int, int]] = dataclasses.field(default_factory=set)
+    sha: Any = dataclasses.field(default_factory=hashlib.sha256)
+
+    def add(self, converted: Converted) -> None:
+        self.pixels += converted.pixels
+        self.sizes.add(converted.size)
+        row = converted.row
+        for part in (row["file_name"].encode(), row["image"], row["label"]):
+            self.sha.update(hashlib.sha256(part).digest())
+
+    def manifest(self, images: int, dataset: DatasetDescriptor) -> dict[str, Any]:
+        per_class = [int(self.pixels[list(label.label_ids)].sum()) for label in dataset.classes]
+        return {
+            "dataset": dataset.name,
+            "images": images,
+            "classes": list(dataset.class_names),
+            "sizes": [f"{width}x{height}" for height, width in sorted(self.sizes)],
+            "digest": self.sha.hexdigest(),
+            "pixels": dict(zip(dataset.class_names, per_class, strict=True)),
+            "pixels_ignored": int(self.pixels.sum()) - sum(per_class),
+        }
+
+
+def convert(frames: list[Frame], record: Path, dataset: DatasetDescriptor, *, workers: int) -> dict[str, Any]:
+    """Convert frames, in their order, to one MindRecord file, its index and its manifest; returns the manifest.
+
+    An image's bytes are passed through unchanged; a label becomes train ids, 255 where ignored. All three files
+    appear when the record is complete. Raises DataError at the first bad frame.
+    """
+    from mindspore.mindrecord import FileWriter
+
+    contents = Contents()
+    # FileWriter cannot be renamed afterwards, so it writes under the final name in a folder of its own.
+    with scratch_folder(record) as folder, full_disk_reported(record):
+        target = folder / record.name
+        writer = FileWriter(str(target), shard_num=1, overwrite=True)
+        writer.add_schema(SCHEMA, f"{dataset.title}: raw image PNG, train-id label PNG")
+        rows = track(_converted(frames, dataset, workers), len(frames), f"converting {record.stem}")
+        while batch := list(itertools.islice(rows, _ROWS_PER_WRITE)):
+            writer.write_raw_data([converted.row for converted in batch])
+            for converted in batch:
+                contents.add(converted)
+        writer.commit()
+        labels = frames[0].label.parent.parent
+        fault = png.encoding_fault(labels, np.flatnonzero(contents.pixels).tolist(), len(frames), dataset)
+        if fault:
+            raise DataError([fault])
+        _check_complete(target, len(frames))
+        manifest = contents.manifest(len(frames), dataset)
+        write_json(workspace.manifest(target), manifest)
+        for path in sorted(folder.iterdir()):
+            path.replace(record.parent / path.name)
+    return manifest
+
+
+def _check_complete(record: Path, rows: int) -> None:
+    from mindspore.mindrecord import FileReader
+
+    reader = FileReader(str(record))
+    stored = reader.len()
+    reader.close()
+    if stored != rows:
+        raise RuntimeError(f"{record}: {stored} rows were stored of {rows}")
+
+
+def _converted(frames: list[Frame], dataset: DatasetDescriptor, workers: int) -> Iterator[Converted]:
+    """Rows in order. Threads are enough: reading, checksums and OpenCV all release the interpreter's lock."""
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        waiting: list[concurrent.futures.Future] = []
+        remaining = iter(frames)
+        try:
+            while True:
+                for frame in itertools.islice(remaining, 4 * workers - len(waiting)):
+                    waiting.append(pool.submit(_convert, frame, dataset))
+                if not waiting:
+                    return
+                yield waiting.pop(0).result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _convert(frame: Frame, dataset: DatasetDescriptor) -> Converted:
+    image, ids = png.read_frame(frame, dataset)
+    pixels = cv2.calcHist([ids], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
+    label = cv2.imencode(".png", cv2.LUT(ids, dataset.train_ids))[1].tobytes()
+    row = {"file_name": frame.name, "image": image, "label": label}
+    return Converted(row, pixels, size=(ids.shape[0], ids.shape[1]))

@@ -1,0 +1,35 @@
+"""Which of the processes that share a piece of work this one is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+RANK, WORLD_SIZE, DEVICE = "ADL_RANK", "ADL_WORLD_SIZE", "ADL_DEVICE"
+"""Environment variables in which the launcher says it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """The processes that share a piece of work, one per device. device: number of this one's device on its machine."""
+
+    rank: int = 0
+    size: int = 1
+    device: int = 0
+
+    def share(self, n: int) -> range:
+        """This rank's part of n things; the number of ranks divides n."""
+        return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
+
+    def single(self) -> World:
+        """This process on its device, without the other ranks."""
+        return World(device=self.device)
+
+
+ALONE = World()
+
+
+def from_environment() -> World:
+    """What the launcher says this process is; one alone where no launcher started it."""
+    rank, size, device = os.environ.get(RANK, 0), os.environ.get(WORLD_SIZE, 1), os.environ.get(DEVICE, 0)
+    return World(rank=int(rank), size=int(size), device=int(device))

@@ -1,0 +1,94 @@
+"""A training run on one node or several that share a folder: node 0 leads, the others follow."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from adl import runtime
+from adl.errors import AdlError
+from adl.processes import topology
+from adl.processes.launcher import Launcher
+from adl.processes.topology import Topology
+from adl.processes.worker import TrainingJob
+from adl.training import key, states
+from adl.training.state import State
+
+FEW = 3
+"""Differing parameters up to which two runs are alike."""
+PATIENCE = 1800.0
+"""Seconds that a node waits for node 0: as long as Ascend's ranks wait for each other."""
+_POLL = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRun:
+    """A training run with its state. content: what the state's key is made of."""
+
+    job: TrainingJob
+    content: Mapping[str, Any]
+
+    @property
+    def state(self) -> State:
+        return State(self.job.state)
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "adl.processes.worker", str(self.state.job)]
+
+    def plan(self, nodes: Topology) -> str:
+        """What would be started on this node."""
+        return topology.plan(self.command(), nodes)
+
+    def lead(self, nodes: Topology) -> State:
+        """Node 0: train, unless the run is finished, and return its state.
+
+        Ends the program with an exit code other than 0 if the run did not finish. Call it with the lock held.
+        """
+        state = self.state
+        states.prepare(state, self.content, key.code_digest())
+        if state.finished:
+            print(
+                f"this run was finished before: its results are restored from {state.folder}. To train again: "
+                f"`adl state drop {state.name}`, then `dvc repro -f -s train`."
+            )
+            return state
+        if not state.positions():
+            self._mention_nearest()
+        with self.job.published(state.job):
+            exit_code = self._launch(nodes)
+        if exit_code or not state.finished:
+            sys.exit(exit_code or 1)
+        return state
+
+    def follow(self, nodes: Topology) -> None:
+        """Another node: wait until node 0 has begun this very run, or has finished it. Writes nothing before."""
+        state = self.state
+        deadline = time.monotonic() + PATIENCE
+        print("waiting for node 0", flush=True)
+        while not self.job.is_published(state.job):
+            if state.finished and state.damaged_result() is None:
+                print(f"this run was finished before: {state.folder}. `dvc repro` on node 0 restores its results.")
+                return
+            if time.monotonic() > deadline:
+                raise AdlError(f"node 0 did not begin this run, or sees other parameters: {state.job} is not this one.")
+            time.sleep(_POLL)
+        sys.exit(self._launch(nodes))
+
+    def _launch(self, nodes: Topology) -> int:
+        runtime.check_device_target(self.job.params.device_target, nodes.devices)
+        return Launcher(self.state.logs).run(self.command(), nodes)
+
+    def _mention_nearest(self) -> None:
+        """Say where a run is that a person may take for this one, which begins at its first step."""
+        nearest = states.nearest_unfinished(self.state, self.content)
+        if nearest is None or len(nearest[1]) > FEW:
+            return
+        other, differing = nearest
+        print(
+            f"this run begins at step 0. The unfinished one in {other.folder} differs from it in "
+            f"{'; '.join(differing)}. Change that back to resume it, or remove it: `adl state drop {other.name}`.",
+            flush=True,
+        )

@@ -1,0 +1,1 @@
+"""What people read: tables, pictures, curves, and the finished runs that they compare."""

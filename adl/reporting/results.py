@@ -1,0 +1,80 @@
+"""All that a report is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adl.artifacts import read_json
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.workspace import SYNTHETIC, sidecar
+
+STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """metrics, speed: stage → content, empty for a stage that has not run.
+
+    sidecar: of the checkpoint that was scored. val_digest: of the data that it was scored on. params: what the run was
+    trained and evaluated with. over_seeds: mean ± standard deviation of the runs that differ only in their seed, as
+    text. recipe: the published one that this run followed.
+    """
+
+    dataset: DatasetDescriptor
+    metrics: Mapping[str, dict[str, Any]]
+    speed: Mapping[str, dict[str, Any]]
+    sidecar: dict[str, Any] | None
+    checkpoint_bytes: int | None
+    val_digest: str | None
+    params: Mapping[str, Any]
+    over_seeds: str
+    recipe: str | None
+
+    @classmethod
+    def read(
+        cls,
+        dataset: DatasetDescriptor,
+        *,
+        metrics: Path,
+        speed: Path,
+        checkpoint: Path,
+        val_manifest: Path,
+        params: Mapping[str, Any],
+        over_seeds: str = "",
+        recipe: str | None = None,
+    ) -> Results:
+        """Read what there is of the metrics, the checkpoint's sidecar and the val record's manifest."""
+        found_sidecar = _json(sidecar(checkpoint))
+        return cls(
+            dataset=dataset,
+            metrics={stage: _json(metrics / f"{stage}.json") or {} for stage in STAGES},
+            speed={stage: _json(speed / f"{stage}.json") or {} for stage in STAGES},
+            sidecar=found_sidecar,
+            checkpoint_bytes=checkpoint.stat().st_size if checkpoint.exists() else None,
+            val_digest=(_json(val_manifest) or {}).get("digest"),
+            # The checkpoint itself knows best how it was trained.
+            params={**params, **(found_sidecar or {}).get("params", {})},
+            over_seeds=over_seeds,
+            recipe=recipe,
+        )
+
+    @property
+    def is_embedded(self) -> bool:
+        return Path(self.params["data_path"]) == SYNTHETIC
+
+    @property
+    def data(self) -> str:
+        return "synthetic scenes" if self.is_embedded else self.params["data_path"]
+
+    @property
+    def mode(self) -> str:
+        """Name of the mode that was scored."""
+        names = (("multiscale", self.params["ms_infer"]), ("flip", self.params["eval_flip"]))
+        return "_".join(name for name, on in names if on) or "single"
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.exists() else None

@@ -1,0 +1,50 @@
+"""How much a score depends on which images were taken: resampling them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+DRAWS = 1000
+"""Resamplings."""
+
+
+def bootstrap(per_image: Sequence[np.ndarray], *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """mIOU of resamplings of the images.
+
+    per_image: one or more arrays (images, C, C + 1) of counts (`Confusion.counts`), of the same images in the same
+    order; each scores at least one class. The classes that are counted are those of all images: one that a resampling
+    lacks keeps its IoU.
+    Returns (len(per_image), draws) fractions; a column is one resampling, the same for all: what a paired comparison
+    needs.
+    """
+    images = len(per_image[0])
+    # How often each image is drawn, in each resampling.
+    times = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=draws)
+    return np.array([_mean_ious(times.astype(np.float64), counts) for counts in per_image])
+
+
+def interval(samples: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of the samples of a bootstrap."""
+    low, high = np.percentile(samples, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _mean_ious(times: np.ndarray, per_image: np.ndarray) -> np.ndarray:
+    """times: (draws, images); per_image: (images, C, C + 1). Returns (draws,)."""
+    counts = per_image.astype(np.float64)
+    summed = (times @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
+    iou_of_all = _class_ious(counts.sum(axis=0, keepdims=True))
+    iou = _class_ious(summed)
+    # Left out, a rare class would move the mean by being absent, which says nothing about the network.
+    iou = np.where(np.isnan(iou), iou_of_all, iou)
+    return iou[:, ~np.isnan(iou_of_all[0])].mean(axis=1)
+
+
+def _class_ious(counts: np.ndarray) -> np.ndarray:
+    """counts: (n, C, C + 1). Returns (n, C); NaN for a class that occurs nowhere."""
+    among_classes = counts[..., :-1]
+    true_positive = np.einsum("nii->ni", among_classes)
+    union = counts.sum(axis=2) + among_classes.sum(axis=1) - true_positive
+    return np.divide(true_positive, union, out=np.full_like(union, np.nan), where=union > 0)

@@ -1,0 +1,181 @@
+"""The resumable state of a training run: a folder of its own for all that changes the result, locked while in use.
+
+<ADL_STATE_DIR>/<key>/about.json            what the key is made of, and the digest of the code
+                      position_<n>.npz      state after n batches; the last two are kept
+                      intermediate/         models that are kept beside the final one
+                      result/               appears whole, when the run is complete
+                      logs/rank_<r>.log     what each worker printed
+                      job.json              what the workers read, while they run
+                      lock, stop            held by the process that trains; left by `adl stop`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adl.artifacts import digest, finite, remove, replacing, write_json
+from adl.errors import DISK_FULL, AdlError
+from adl.training import archive, lock
+
+KEPT = 2
+"""Positions that a state keeps."""
+_META = "meta"
+_SEAL = "digests.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """arrays: name → values. meta: plain numbers and lists; what is not finite is None when it is read again."""
+
+    arrays: Mapping[str, np.ndarray]
+    meta: dict[str, Any]
+
+    @property
+    def position(self) -> int:
+        return self.meta["position"]
+
+
+class State:
+    """One folder of states. Reading and saving need no lock; `held` takes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def root(self) -> Path:
+        """The folder of all states."""
+        return self.folder.parent
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result"
+
+    @property
+    def intermediate(self) -> Path:
+        """Models that `keep_checkpoints` keeps beside the final one."""
+        return self.folder / "intermediate"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def job(self) -> Path:
+        """What the workers of all nodes read, as long as node 0 trains."""
+        return self.folder / "job.json"
+
+    @property
+    def stop_request(self) -> Path:
+        return self.folder / "stop"
+
+    @property
+    def finished(self) -> bool:
+        return self.result.is_dir()
+
+    def damaged_result(self) -> Path | None:
+        """A file of the result that is not what it was when the run was complete, if there is one."""
+        try:
+            sealed = json.loads((self.result / _SEAL).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return self.result / _SEAL
+        for name, expected in sealed.items():
+            path = self.result / name
+            if not path.exists() or digest(path) != expected:
+                return path
+        return None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+
+    def positions(self) -> list[Path]:
+        """Saved states, the newest last."""
+        return sorted(self.folder.glob("position_*.npz"))
+
+    def save(self, saved: Saved) -> None:
+        """Write a state whole or not at all, then drop all but the last two. Raises AdlError if the disk is full."""
+        path = self.folder / f"position_{saved.position:09d}.npz"
+        meta = np.frombuffer(json.dumps(finite(saved.meta), allow_nan=False).encode(), np.uint8)
+        try:
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                archive.write(file, {_META: meta, **saved.arrays})
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            kept = f"the last good one is {self.positions()[-1]}" if self.positions() else "none was saved before"
+            raise AdlError(
+                f"{path}: the state cannot be saved ({error.strerror}); {kept}. Make room (`adl state prune` removes "
+                "what is not needed), and `dvc repro` resumes from there."
+            ) from None
+        for old in [*self.positions()[:-KEPT], *self.damaged_positions()]:
+            old.unlink()
+
+    def latest(self) -> Saved | None:
+        """The newest state that is whole; each that is not is reported and set aside.
+
+        Raises AdlError if none of several is: to start over is for a person to decide.
+        """
+        for path in reversed(self.positions()):
+            try:
+                fault = archive.damage(path)
+                if fault:
+                    print(f"warning: {path} is damaged ({fault}); falling back to the one before", flush=True)
+                    path.rename(path.with_name(f"damaged_{path.name}"))
+                    continue
+                with np.load(path, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in file.files}
+                return Saved(arrays, json.loads(arrays.pop(_META).tobytes()))
+            except FileNotFoundError:  # another rank was faster to set it aside
+                continue
+            except OSError as error:
+                raise AdlError(f"{path}: cannot be read ({error.strerror}); it is left as it is. Try again.") from None
+        damaged = ", ".join(path.name for path in self.damaged_positions())
+        if damaged:
+            raise AdlError(
+                f"no state in {self.folder} can be read; {damaged} are damaged. Start over: `adl state drop "
+                f"{self.name}`."
+            )
+        return None
+
+    def damaged_positions(self) -> list[Path]:
+        return sorted(self.folder.glob("damaged_position_*.npz"))
+
+    def drop_positions(self) -> None:
+        for path in [*self.positions(), *self.damaged_positions()]:
+            path.unlink()
+
+    def drop_leftovers(self) -> None:
+        """What a kill in the middle of writing left."""
+        for path in self.folder.glob(".partial-*"):
+            remove(path)
+
+    def holder(self) -> int | None:
+        """The process that trains here, if one does."""
+        return lock.holder(self.folder)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock. Raises AdlError if another process does."""
+        with lock.held(self.folder):
+            remove(self.stop_request)
+            yield
+
+
+def seal(result: Path) -> None:
+    """Write the digest of every file into a result that is complete."""
+    files = sorted(path for path in result.rglob("*") if path.is_file())
+    write_json(result / _SEAL, {str(path.relative_to(result)): digest(path) for path in files})

@@ -1,0 +1,94 @@
+"""The val mIOU during training: plain, at scale 1, shared among the ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from mindspore import Parameter, Tensor
+from tqdm import tqdm
+
+from adl import inference, network
+from adl.architecture import Architecture
+from adl.artifacts import percent
+from adl.dataset import records
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.inference import Mode
+from adl.parallel.collective import AllSum, sum_counts
+from adl.parallel.world import ALONE, World
+from adl.scoring import Confusion
+from adl.training.counters import Counters
+from adl.training.plan import Plan
+
+
+class Interrupted(Exception):  # noqa: N818 (no error)
+    """The process was asked to stop in the middle of a validation."""
+
+
+class Validation:
+    """A second network for evaluation, which takes the weights of the one that is trained: its graph stays as it is.
+
+    every: epochs between two validations. stopping(): asked before every image.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        record: Path,
+        dataset: DatasetDescriptor,
+        *,
+        every: int = 1,
+        world: World = ALONE,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.record, self.dataset, self.every = record, dataset, every
+        self.world, self.stopping = world, stopping
+        self.images = records.read_manifest(record, dataset)["images"]
+        self.network = network.build(architecture)
+        self.mode = Mode()
+        self.passes = inference.passes(self.network, dataset, self.mode)
+        self.over_ranks = AllSum(world)
+
+    def add_to_history(self, trained: Mapping[str, Parameter], counters: Counters, plan: Plan) -> None:
+        """Add the val mIOU to the history's last row, if it is due and not there yet. Raises as `miou`."""
+        epoch = counters.position // plan.steps_per_epoch
+        is_due = plan.ends_epoch(counters.position) and epoch % self.every == 0
+        if not is_due or not counters.history or "val_mIOU" in counters.history[-1]:
+            return
+        miou = self.miou(trained)
+        if miou is not None:
+            counters.history[-1]["val_mIOU"] = miou
+        if self.world.rank == 0:
+            tqdm.write(f"epoch {epoch}: val mIOU {miou} % ({self.mode.name}, {self.images} images)")
+
+    def miou(self, trained: Mapping[str, Parameter]) -> float | None:
+        """In percent, over all images of the record, each counted once; the same on all ranks.
+
+        Raises Interrupted, on all ranks together, when one was asked to stop.
+        """
+        self._take_weights(trained)
+        confusion, images, interrupted = Confusion(self.dataset), 0, False
+        for row in records.read(self.record, world=self.world):
+            interrupted = self.stopping()
+            if interrupted:
+                break
+            maps = inference.label_maps(self.passes, row.image[None], self.mode)
+            confusion.add(row.label, maps[self.mode.name][0])
+            images += 1
+        summed = sum_counts(np.append(confusion.counts.ravel(), [images, interrupted]), self.world)
+        *counts, images, stops = summed
+        if stops:
+            raise Interrupted
+        if images != self.images:
+            raise RuntimeError(f"{images} images were validated, {self.images} expected")
+        confusion = Confusion(self.dataset, np.reshape(counts, confusion.counts.shape))
+        return percent(confusion.mean_iou())
+
+    def _take_weights(self, trained: Mapping[str, Parameter]) -> None:
+        for name, parameter in self.network.parameters_and_names():
+            values = Tensor(trained[name].asnumpy())
+            if self.world.size > 1 and ".moving_" in name:
+                # If each device has statistics of its own, the model is rank 0's.
+                values = self.over_ranks(values * float(self.world.rank == 0))
+            parameter.set_data(values)

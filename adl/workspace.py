@@ -1,0 +1,58 @@
+"""Where everything is: every path of the workspace, relative to its root, which is the current folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+STAGES = Path("dvc.yaml")
+RECIPES = Path("pipeline/recipes")
+PRETRAINED = Path("pretrained")
+
+SYNTHETIC = Path("data/synthetic")
+CHECKED = Path("data/checked.txt")
+START_WEIGHTS = Path("data/start_weights.txt")
+RECORDS = Path("data/mindrecord")
+BASELINES = Path("data/baselines.npz")
+PREDICTIONS = Path("data/predictions")
+
+CHECKPOINT = Path("models/autodeeplab.ckpt")
+INTERMEDIATE = Path("models/intermediate")
+MINDIR = Path("models/autodeeplab.mindir")
+
+METRICS = Path("metrics")
+REPORTS = Path("reports")
+SPEED = REPORTS / "speed"
+IMAGE_COUNTS = REPORTS / "evaluate" / "images.npz"
+
+LOGS = Path(".adl/logs")
+
+
+def state_folder() -> Path:
+    """Where training runs keep what they need to resume."""
+    return Path(os.environ.get("ADL_STATE_DIR", ".adl/state"))
+
+
+def sidecar(model: Path) -> Path:
+    """The JSON beside a checkpoint or an exported file that describes it."""
+    return model.with_name(f"{model.name}.json")
+
+
+def record(folder: Path, dataset: str, split: str) -> Path:
+    """The MindRecord file of a split. dataset: the descriptor's name."""
+    return folder / f"{dataset}_{split}.mindrecord"
+
+
+def manifest(record: Path) -> Path:
+    """The JSON beside a record: number of images, classes, digest, pixels per class."""
+    return record.with_suffix(".json")
+
+
+def copied_from() -> Path | None:
+    """The workspace of which this is a copy that DVC made for an experiment (`--temp`, `--queue`); None: no copy."""
+    here = Path.cwd()
+    for above in here.parents:
+        if above.parts[-3:] == (".dvc", "tmp", "exps"):
+            return above.parents[2]
+    return None
