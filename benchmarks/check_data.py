@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from adl.dataset.descriptor import (SPLIT_SIZES, SPLITS, image_path, label_path)
+from adl.dataset.descriptor import CITYSCAPES
 from adl.intake.survey import survey
 
 WIDTH, HEIGHT, BYTES = 2048, 1024, 2_100_000
@@ -31,12 +31,15 @@ def write(root: Path) -> None:
     real = root / "label.png"
     cv2.imwrite(str(real), labels.repeat(16, axis=0).repeat(16, axis=1))
     number, checksum = 0, zlib.crc32(b"IDAT" + bytes(BYTES))
-    for split in SPLITS:
-        for _ in range(SPLIT_SIZES[split]):
+    for split in CITYSCAPES.labelled_splits:
+        for _ in range(CITYSCAPES.split_sizes[split]):
             number += 1  # images of one length would be compared
             checksum = zlib.crc32(b"\x00", checksum)
             name = f"{split}_{number:06d}_000019"
-            image, label = image_path(root, split, split, name), label_path(root, split, split, name)
+            image, label = (
+                CITYSCAPES.images.path(root, split, split, name),
+                CITYSCAPES.labels.path(root, split, split, name),
+            )
             for path in (image, label):
                 path.parent.mkdir(parents=True, exist_ok=True)
             with image.open("wb") as file:
@@ -51,7 +54,7 @@ def main() -> None:
         write(Path(folder))
         for turn in ("first", "second"):
             began = time.perf_counter()
-            found = survey(folder, expected=SPLIT_SIZES).checked()
+            found = survey(folder, CITYSCAPES, expected=CITYSCAPES.split_sizes).checked()
             seconds = time.perf_counter() - began
             pairs = sum(len(split.frames) for split in found.splits.values())
             print(f"{turn} look: {pairs} pairs in {seconds:.1f} s, {found.decoded} labels decoded")

@@ -29,8 +29,7 @@ def compile_part(name: str, part: str) -> float:
     import numpy as np
     from mindspore import Tensor, nn
 
-    from adl import network
-    from adl import runtime
+    from adl import network, runtime
     from adl.architecture.genotype import Architecture, load_cell, load_net
     from adl.training.loss import OhemCrossEntropy
     from adl.training.optimizer import Momentum

@@ -15,8 +15,9 @@ from mindspore import Tensor, ops
 from mindspore import dtype as mstype
 
 from adl import runtime
+from adl.dataset.descriptor import CITYSCAPES
 
-CLASSES = 19
+CITYSCAPES.classes = 19
 SIZES = ((97, 4), (257, 2), (769, 2))
 """(crop, images)."""
 SECONDS = 10.0
@@ -28,7 +29,7 @@ def gathered(shifted: Tensor, classes: Tensor) -> Tensor:
 
 def multiplied(shifted: Tensor, classes: Tensor) -> Tensor:
     one, zero = Tensor(1.0, mstype.float32), Tensor(0.0, mstype.float32)
-    return (shifted * ops.stop_gradient(ops.one_hot(classes, CLASSES, one, zero, 1))).sum(axis=1)
+    return (shifted * ops.stop_gradient(ops.one_hot(classes, CITYSCAPES.classes, one, zero, 1))).sum(axis=1)
 
 
 def with_gradient(pick: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -44,8 +45,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     ways = {"gather_elements": with_gradient(gathered), "one-hot product": with_gradient(multiplied)}
     for crop, images in SIZES:
-        logits = Tensor(rng.normal(size=(images, CLASSES, crop, crop)).astype(np.float32))
-        classes = Tensor(rng.integers(0, CLASSES, (images, crop, crop)).astype(np.int32))
+        logits = Tensor(rng.normal(size=(images, CITYSCAPES.classes, crop, crop)).astype(np.float32))
+        classes = Tensor(rng.integers(0, CITYSCAPES.classes, (images, crop, crop)).astype(np.int32))
         results = [way(logits, classes)[1].asnumpy() for way in ways.values()]
         np.testing.assert_array_equal(*results)
         taken: dict[str, list[float]] = {name: [] for name in ways}

@@ -49,10 +49,9 @@ def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[s
     import numpy as np
     from mindspore import Tensor
 
-    from adl import network
-    from adl import runtime
-    from adl.training.loss import OhemCrossEntropy
+    from adl import network, runtime
     from adl.network import drop_path
+    from adl.training.loss import OhemCrossEntropy
     from adl.training.optimizer import Momentum
     from adl.training.train import TrainStep
 
@@ -83,8 +82,8 @@ def main() -> None:
         name, *sizes = sys.argv[1:]
         print(json.dumps(measure(name, *map(int, sizes))))
         return
-    from adl.architecture.genotype import cost
     from adl import runtime
+    from adl.architecture import cost
 
     print("architecture    F stem crop batch |  s/step estimated |    MB estimated")
     for row in ROWS:

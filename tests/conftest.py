@@ -17,6 +17,8 @@ from filelock import FileLock
 from adl import runtime
 from adl.architecture import Architecture
 
+pytest_plugins = ["tests.fixtures"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # A background job of a shell ignores SIGINT, one under nohup SIGHUP, and so would all that the tests start and signal.
@@ -50,7 +52,7 @@ def own_settings(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def apart(own_settings, tmp_path, monkeypatch):
+def isolated(own_settings, tmp_path, monkeypatch):
     """Each test works in a folder of its own, and nothing that it started or set outlives it."""
     monkeypatch.chdir(tmp_path)
     before, running = dict(os.environ), set(psutil.Process().children())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from adl.dataset.batches import descriptor
-from adl.intake import conversion
-from adl.dataset.batches import records
-from adl import synthetic
+from adl import synthetic, workspace
+from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
 from adl.intake import layout
+from adl.intake.conversion import convert
 
 
 def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> tuple[Path, Path]:
     """An image of noise and a label of ids 0-33; returns both paths."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    image, label = descriptor.image_path(root, split, city, name), descriptor.label_path(root, split, city, name)
+    image = CITYSCAPES.images.path(root, split, city, name)
+    label = CITYSCAPES.labels.path(root, split, city, name)
     for path, content in (
         (image, rng.integers(0, 256, (*shape, 3), dtype=np.uint8)),
         (label, rng.integers(0, 34, shape, dtype=np.uint8)),
@@ -33,13 +34,13 @@ def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> 
 
 def write_scenes(root: Path, *, height: int = 64, **images: int) -> Path:
     """A small tree of drawn scenes: write_scenes(root, train=4, val=2)."""
-    synthetic.write(root, images=images, height=height, seed=0, workers=2)
+    synthetic.write(root, CITYSCAPES, images=images, height=height, seed=0, workers=2)
     return root
 
 
-def write_record(root: Path, split: str, folder: Path) -> Path:
-    record = records.record_path(folder, split)
-    conversion.write(layout.frames(root, split), record, workers=2)
+def write_record(root: Path, split: str, folder: Path, dataset: DatasetDescriptor = CITYSCAPES) -> Path:
+    record = workspace.record(folder, dataset.name, split)
+    convert(layout.frames(root, split, dataset), record, dataset, workers=2)
     return record
 
 
@@ -52,3 +53,11 @@ def largest_file(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def huge_png() -> bytes:
+    """A sound header of 60000×60000 pixels, more than OpenCV takes, and no pixels behind it."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for chunk in (b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0), b"IDAT", b"IEND"):
+        content += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return content

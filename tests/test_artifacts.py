@@ -1,19 +1,16 @@
-"""Files appear whole or not at all; progress in a log is plain lines with the time left."""
+"""Files appear whole or not at all."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 import subprocess
 
 import pytest
 
-from adl import artifacts
-from adl.network import checkpoint
-from adl import network
-from adl.console import progress
+from adl import artifacts, network
 from adl.errors import AdlError
+from adl.network import checkpoint
 from tests.conftest import TINY
 from tests.data import largest_file, write_record, write_scenes
 
@@ -66,62 +63,6 @@ def test_write_goes_around_a_read_only_output(tmp_path):
     artifacts.write_text(link, "new")
     assert link.read_text() == "new"
     assert cached.read_text() == "cached"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (7.6, "8 s"),
-        (59.4, "59 s"),
-        (60, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (3600, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-        (451_000, "125 h 16 min"),
-    ],
-)
-def test_durations_read_as_a_person_would_write_them(seconds, text):
-    assert progress.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (8, "8 s"),
-        (130, "2.2 min"),
-        (5000, "83 min"),
-        (36_000, "10 h"),
-        (450_000, "125 h"),
-        (9e5, "10 days"),
-        (1e8, "3.2 years"),
-    ],
-)
-def test_estimates_are_in_one_unit(seconds, text):
-    assert progress.rough_duration(seconds) == text
-
-
-def test_log_gets_lines_with_count_rate_and_time_left(monkeypatch, capsys):
-    clock = itertools.count(100, 4)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    assert list(progress.track(range(5), 5, "counting", "numbers")) == [0, 1, 2, 3, 4]
-    # A line at least five seconds after the one before, and at the end.
-    assert capsys.readouterr().err.splitlines() == [
-        "counting: 2/5 numbers, 0.25/s, 12 s left",
-        "counting: 4/5 numbers, 0.25/s, 4 s left",
-        "counting: 5/5 numbers, 0.25/s, 0 s left",
-    ]
-    clock = itertools.count(100, 1)
-    assert list(progress.track(range(1), 1, "counting")) == [0]
-    assert not capsys.readouterr().err, "over within two seconds"
-
-
-def test_terminal_gets_a_bar_with_count_and_total(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "on_terminal", lambda: True)
-    assert list(progress.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
-    last = capsys.readouterr().err.split("\r")[-1]
-    assert last.startswith("counting: 100%")
-    assert "3/3" in last
-    assert "numbers" in last
 
 
 def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, monkeypatch):

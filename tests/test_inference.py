@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from adl import inference
-from adl import network
-from adl.dataset.augment import normalise
+from adl import inference, network
+from adl.dataset.augment import Normalise
+from adl.dataset.descriptor import CITYSCAPES
+from adl.inference import Mode
+
+normalise = Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -21,7 +24,7 @@ def image(rng):
 def test_single_is_the_argmax_of_the_plain_network(tiny, image):
     net = network.build(tiny).set_train(False)
     logits = net(Tensor(normalise(image).transpose(2, 0, 1)[None]))
-    labels = inference.label_maps(inference.passes(net, multiscale=False), image[None], flip=False)
+    labels = inference.label_maps(inference.passes(net, CITYSCAPES, Mode()), image[None], Mode())
     assert labels.keys() == {"single"}
     assert labels["single"].dtype == np.uint8
     np.testing.assert_array_equal(labels["single"], logits.asnumpy().argmax(axis=1))
@@ -40,7 +43,7 @@ def test_flip_averages_with_the_mirror_image_put_back():
 
     images = np.zeros((1, 1, 4, 3), np.uint8)
     images[0, 0, 3] = 1
-    labels = inference.label_maps({1.0: run}, images, flip=True)
+    labels = inference.label_maps({1.0: run}, images, Mode(mirror=True))
     np.testing.assert_array_equal(labels["single"], [[[0, 0, 0, 0]]])
     # The mirror's columns are 0.5, 0, 0, 0.9 once put back: 0.4 + 0.9 > 1.2 in the last column only.
     np.testing.assert_array_equal(labels["flip"], [[[0, 0, 0, 1]]])
@@ -53,11 +56,11 @@ def test_multiscale_averages_probabilities_of_all_scales():
         return lambda batch: Tensor(p)
 
     images = np.zeros((1, 1, 1, 3), np.uint8)
-    labels = inference.label_maps({0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, images, flip=True)
+    labels = inference.label_maps({0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, images, Mode((0.5, 1.0), mirror=True))
     assert {mode: int(m[0, 0, 0]) for mode, m in labels.items()} == {
         "single": 0, "flip": 0, "multiscale": 1, "multiscale_flip": 1,
     }  # fmt: skip
-    labels = inference.label_maps({0.5: sure_of(0, 0.6), 1.0: sure_of(0, 0.99)}, images, flip=True)
+    labels = inference.label_maps({0.5: sure_of(0, 0.6), 1.0: sure_of(0, 0.99)}, images, Mode((0.5, 1.0), mirror=True))
     assert {int(m[0, 0, 0]) for m in labels.values()} == {0}
 
 
@@ -72,9 +75,9 @@ def test_scaled_pass_of_a_smooth_field_is_the_field():
     columns = np.linspace(0, 255, 65).round().astype(np.uint8)
     image = np.repeat(np.repeat(columns[None, :, None], 33, axis=0), 3, axis=2)
     batch = Tensor(image[None])
-    plain = inference.Probabilities(Ramp(), 1.0)(batch).asnumpy()
-    for scale in inference.SCALES:
-        scaled = inference.Probabilities(Ramp(), scale)(batch).asnumpy()
+    plain = inference.Probabilities(Ramp(), CITYSCAPES, 1.0)(batch).asnumpy()
+    for scale in inference.MULTISCALE:
+        scaled = inference.Probabilities(Ramp(), CITYSCAPES, scale)(batch).asnumpy()
         assert scaled.shape == plain.shape
         assert np.abs(scaled - plain).max() < 0.02, scale
 
@@ -87,7 +90,7 @@ class Steep(nn.Cell):
 
 
 def resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(C, H, W) → (C, *size), bilinear, the corners' centres kept in place: one matrix an axis."""
+    """(C, H, W) → (C, *size), bilinear, the corners' centres kept in place: one matrix per axis."""
 
     def along(old: int, new: int) -> np.ndarray:
         places = np.arange(new) * (old - 1) / (new - 1)
@@ -100,7 +103,7 @@ def resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return along(x.shape[1], size[0]) @ x @ along(x.shape[2], size[1]).T
 
 
-@pytest.mark.parametrize("scale", inference.SCALES)
+@pytest.mark.parametrize("scale", inference.MULTISCALE)
 def test_scaled_pass_equals_its_definition(rng, scale):
     """Image scaled, then the network, then softmax, then the probabilities scaled back: with the corners kept."""
     image = rng.integers(0, 256, (33, 65, 3), dtype=np.uint8)
@@ -108,7 +111,7 @@ def test_scaled_pass_equals_its_definition(rng, scale):
     logits = np.concatenate([6 * x, -6 * x[:1]])
     e = np.exp(logits - logits.max(axis=0))
     expected = resized(e / e.sum(axis=0), (33, 65))
-    found = inference.Probabilities(Steep(), scale)(Tensor(image[None])).asnumpy()[0]
+    found = inference.Probabilities(Steep(), CITYSCAPES, scale)(Tensor(image[None])).asnumpy()[0]
     assert np.abs(found - expected).max() < 1e-4
     assert np.ptp(expected) > 0.9
 
@@ -123,4 +126,5 @@ def test_scaled_pass_equals_its_definition(rng, scale):
     ],
 )
 def test_parameters_select_the_mode(multiscale, flip, expected):
-    assert inference.modes(multiscale=multiscale, flip=flip) == expected
+    mode = inference.mode(multiscale=multiscale, flip=flip)
+    assert (mode.name, mode.at_scale_1.name) == expected

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 
 import pytest
 
-from adl import commands
-from adl import params
-from adl import preflight
-from adl import runtime
-from adl.training import state
+from adl import commands, params, preflight, runtime
 from adl.artifacts import write_json
+from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.training import key as key_module
 from tests.conftest import ROOT
+from tests.data import write_frame
 from tests.workspace import git
 
 
@@ -21,12 +21,10 @@ from tests.workspace import git
 def check(tmp_path, monkeypatch):
     """`check` with some parameters, in a folder with the project's architectures."""
     (tmp_path / "architectures").symlink_to(ROOT / "architectures")
-    states = tmp_path / "states"
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path / "states"))
 
     def run(**values) -> str:
-        p = params.load(ROOT / "params.yaml", **values)
-        places = {"pretrained": Path("pretrained"), "synthetic": Path("data/synthetic"), "records": tmp_path / "data"}
-        return preflight.check(p, **places, states=states)
+        return preflight.check(params.load(ROOT / "params.yaml", **values), CITYSCAPES)
 
     return run
 
@@ -34,7 +32,7 @@ def check(tmp_path, monkeypatch):
 def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_trained(check, tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
     of_16 = {"device_target": "Ascend", "device_num": 16, "batch_size": 32}
-    with pytest.raises(AdlError, match=r"^device_num 16: .*this machine has 2 such devices .*, 16 are wanted.*--help"):
+    with pytest.raises(AdlError, match=r"^device_num 16: .*this machine has 2 such devices .*, 16 are needed.*--help"):
         check(**of_16)
     assert check(device_target="Ascend", device_num=2) == "none"
     monkeypatch.setattr(runtime, "devices", lambda device_target: 0)
@@ -43,9 +41,9 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     assert "--help" not in str(error.value), "several machines would not help"
     monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
     key = {"params": {"device_num": 16}}
-    own = state.of_key(tmp_path / "states", key)
+    own = key_module.state_of(tmp_path / "states", key)
     write_json(own.folder / "about.json", {"key": key})
-    with pytest.raises(AdlError, match="16 are wanted"):
+    with pytest.raises(AdlError, match="16 are needed"):
         check(**of_16)
     own.result.mkdir()
     assert check(**of_16) == "none", "`dvc repro` puts in place what was trained on several machines"
@@ -86,10 +84,52 @@ def test_copy_of_a_shallow_clone_is_refused_because_dvc_would_lose_the_experimen
 
 def test_data_path_has_one_way_to_be_written(tmp_path, monkeypatch, capsys):
     for written in ("/x/cs/", "/x//cs", "./cs", "a/../cs"):
-        with pytest.raises(AdlError, match=r"data_path: write (/x/)?cs for"):
+        with pytest.raises(AdlError, match=r"data_path: write (/x/)?cs instead of"):
             params.load(ROOT / "params.yaml", data_path=written)
     for name in ("params.yaml", "pipeline", "architectures"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     commands.main(["recipe", "cityscapes-cpu", "--data-path", "/x/cs/", "--dry-run"])
     assert '"/x/cs"' in capsys.readouterr().out
+
+
+def test_number_of_classes_is_that_of_the_data_set(check):
+    with pytest.raises(AdlError, match=r"num_classes: 21, but Cityscapes has 19 classes"):
+        check(num_classes=21)
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """free(n): as if n bytes were free on every disk."""
+
+    def pretend(number: int) -> None:
+        monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=number))
+
+    return pretend
+
+
+def test_records_that_cannot_fit_are_refused_and_a_copy_that_may_not_is_told(tmp_path, free, capsys):
+    out = tmp_path / "data/mindrecord"
+    free(4_000_000_000)
+    with pytest.raises(AdlError, match=r"the records take 7\.6 GB, but only 4\.0 GB are free there"):
+        preflight.check_room(7_600_000_000, out)
+    free(8_000_000_000)
+    preflight.check_room(7_600_000_000, out)
+    assert "`dvc config cache.type reflink,hardlink,symlink`" in capsys.readouterr().out
+    free(15_200_000_000)
+    preflight.check_room(7_600_000_000, out)
+    # What is there already makes room when it is replaced.
+    out.mkdir(parents=True)
+    (out / "cityscapes_train.mindrecord").write_bytes(bytes(7000))
+    free(0)
+    preflight.check_room(7000, out)
+    assert not capsys.readouterr().out
+    assert not list(out.glob("*val*"))
+
+
+def test_check_compares_the_data_with_what_is_free(check, tmp_path, free):
+    for split in ("train", "val"):
+        write_frame(tmp_path / "cs", split, "a", f"a_{len(split):06d}_000019")
+    free(300)
+    with pytest.raises(AdlError, match="the records take"):
+        check(data_path=str(tmp_path / "cs"))

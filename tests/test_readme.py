@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from cityscapesscripts.download import downloader
 from dvc.cli import parse_args
+from ruamel.yaml import YAML
 
 from adl import commands
-from adl.commands.explain import markdown
-from adl.params import Params
+from adl.commands.explain import up_to_date
+from adl.params import Params, schema
 from tests.conftest import ROOT
 
 PAGES = ("README.md", "CONTRIBUTING.md")
@@ -141,11 +142,24 @@ def test_every_command_is_in_the_help_of_adl_and_in_readme(capsys):
     assert {line.split()[1] for line in lines() if line.startswith("adl ")} == set(listed)
 
 
-def test_parameter_table_is_the_schema():
-    text = (ROOT / "README.md").read_text()
-    table = re.search(r"<!-- parameters: .*? -->\n(.*?)\n<!-- end", text, re.DOTALL)[1]
-    assert table.strip() == markdown()
-    assert table.count("\n| `") == len(Params.model_fields)
+def test_what_follows_from_the_parameters_is_up_to_date(monkeypatch):
+    """The table of README and the lists of dvc.yaml: `adl explain --update` writes them."""
+    monkeypatch.chdir(ROOT)
+    for path, text in up_to_date().items():
+        assert text == path.read_text(), path
+    assert (ROOT / "README.md").read_text().count("\n| `") >= len(Params.model_fields)
+
+
+def test_changed_parameter_reaches_the_table_and_the_lists(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    entries = [entry._replace(meaning="new meaning") if entry.name == "seed" else entry for entry in schema()]
+    moved = [entry._replace(stages=("export",)) if entry.name == "epochs" else entry for entry in entries]
+    monkeypatch.setattr("adl.params.schema", lambda: iter(moved))
+    texts = {path.name: text for path, text in up_to_date().items()}
+    assert re.search(r"\| `seed` .*\| new meaning +\|", texts["README.md"])
+    stages = YAML(typ="safe").load(texts["dvc.yaml"])["stages"]
+    assert "epochs" not in stages["train"]["params"]
+    assert "epochs" in stages["export"]["params"]
 
 
 def test_pages_name_only_files_that_exist():

@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import modify_yaml
 
-from adl import commands
-from adl import params
-from adl import preflight
-from adl import recipes
+from adl import commands, params, preflight, recipes
 from adl.architecture import Architecture
+from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from tests.conftest import ROOT
-from tests.test_cityscapes import WITHOUT_ROOT_RIGHTS
+from tests.workspace import WITHOUT_ROOT_RIGHTS
 
 NAMES = (
     "cityscapes-0.5M", "cityscapes-1.0M", "cityscapes-1.5M", "cityscapes-1.5M-drop-path", "cityscapes-cpu", "synthetic",
@@ -60,7 +58,7 @@ def test_times_on_ascend_are_those_of_2021_for_its_own_runs(workspace, capsys):
     commands.main(["recipe"])
     lines = capsys.readouterr().out.splitlines()
     hours = {line.split()[0]: line.split()[-2:] for line in lines if line.startswith("cityscapes-")}
-    # 186 steps an epoch × 1300, 2700, 4000 epochs × 0.589757 s = 40, 82, 122 h; 2021 states 42, 82, 125 h in all.
+    # 186 steps per epoch × 1300, 2700, 4000 epochs × 0.589757 s = 40, 82, 122 h; 2021 states 42, 82, 125 h in all.
     assert [hours[f"cityscapes-{n}"] for n in ("0.5M", "1.0M", "1.5M")] == [["40", "h"], ["82", "h"], ["122", "h"]]
 
 
@@ -110,7 +108,7 @@ def test_recipes_of_the_real_data_have_the_published_head_and_scales(workspace, 
 
 
 def test_shipped_parameters_are_the_recipe_synthetic(workspace):
-    assert (ROOT / "params.yaml").read_text() == (ROOT / "pipeline/recipes/synthetic.yaml").read_text()
+    assert (ROOT / "params.yaml").read_text() == recipes.text("synthetic", {}), "`adl recipe synthetic --all`"
     before = (workspace / "params.yaml").read_text()
     recipe("cityscapes-1.5M")
     recipe("synthetic")
@@ -166,7 +164,7 @@ def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
 def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
     p = recipe("cityscapes-cpu")
     with pytest.raises(AdlError, match=r"^data_path is data/synthetic, the embedded scenes; set it to the folder"):
-        preflight.check(p, pretrained=workspace, synthetic=recipes.SYNTHETIC, records=workspace, states=workspace)
+        preflight.check(p, CITYSCAPES)
 
 
 def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
@@ -194,7 +192,7 @@ def test_folder_that_may_not_be_written_is_one_message(workspace):
 @pytest.mark.parametrize(
     ("name", "device_num", "message"),
     [
-        ("cityscapes-1.5", 1, "cityscapes-1.5: no such recipe; did you mean cityscapes-1.5M?"),
+        ("cityscapes-1.5", 1, "cityscapes-1.5: unknown recipe; did you mean cityscapes-1.5M?"),
         ("synthetic", "two", "device_num: 'two' is not a whole number"),
         ("synthetic", "two", "The machine keys are kept from params.yaml: `adl recipe synthetic --all` replaces them."),
         ("cityscapes-cpu", 8, "`adl recipe cityscapes-cpu --all --data-path PATH` replaces them."),

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from adl import params
-from adl.training import train
 from adl.artifacts import write_json
+from adl.training import result
+from adl.training.counters import Counters, LossScale
 from adl.training.state import Saved, State
-from adl.training.loop import Loop
-from adl.training.step import LossScale
-from pipeline.train import put_in_place
-from tests.conftest import ROOT
+from pipeline.train import write_outputs
+from tests.conftest import ROOT, TINY
 
 
 def strict(path: Path) -> Any:
@@ -39,27 +38,25 @@ def test_state_with_an_infinite_loss_is_strict_and_its_epoch_stays_without_a_mea
     with np.load(State(tmp_path).positions()[0]) as file:
         (tmp_path / "meta.json").write_bytes(file["meta"].tobytes())
     assert strict(tmp_path / "meta.json")["losses"] == [2.5, None, None]
-    rest = {"step": 1, "skipped": 2, "skipped_in_a_row": 0, "seconds": 1.0, "speed": {}}
-    scale = {"loss_scale": dataclasses.asdict(LossScale())}
-    loop = types.SimpleNamespace(parameters={}, _moments=dict, state=State(tmp_path))
-    read = State(tmp_path).latest()
-    Loop._restore(loop, Saved({}, read.meta | rest | scale))
-    assert not np.isfinite(np.mean(loop.losses)), "as in the run that goes straight through"
-    assert loop.history == [{"epoch": 1, "loss": None}]
+    rest = {"step": 1, "skipped": 2, "skipped_in_a_row": 0, "loss_scale": dataclasses.asdict(LossScale())}
+    counters = Counters.from_json(State(tmp_path).latest().meta | rest)
+    assert not np.isfinite(np.mean(counters.losses)), "as in the run that goes straight through"
+    assert counters.history == [{"epoch": 1, "loss": None}]
 
 
 def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monkeypatch):
     rates = {"learning_rate": 0.1}
-    loop = types.SimpleNamespace(
-        check_finite=lambda: None, parameters={}, sidecar=lambda path, *, epoch: write_json(Path(f"{path}.json"), {}),
-        intermediate=list, plan=types.SimpleNamespace(first_step=0, images=4), step=5, skipped=1,
-        speed=lambda: {"ms_per_step": float("nan")},
-        history=[{"epoch": 1, "loss": 2.0, **rates}, {"epoch": 2, "loss": float("inf"), **rates}],
-    )  # fmt: skip
-    monkeypatch.setattr(train.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights"))
+    history = [{"epoch": 1, "loss": 2.0, **rates}, {"epoch": 2, "loss": float("inf"), **rates}]
     state = State(tmp_path / "state")
-    train._write_result(state, params.load(ROOT / "params.yaml"), loop)
-    put_in_place(state)
+    saver = types.SimpleNamespace(
+        check_finite=lambda counters: None, state=state, weights=types.SimpleNamespace(parameters={}, trained=[]),
+        kept_models=list, plan=types.SimpleNamespace(first_step=0, images=4),
+        speed=lambda: {"ms_per_step": float("nan")},
+    )  # fmt: skip
+    monkeypatch.setattr(result.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights"))
+    description = result.Description(TINY, {"digest": "d", "images": 4}, params.load(ROOT / "params.yaml"))
+    result.write_result(saver, Counters(position=6, step=5, skipped=1, history=history), description)
+    write_outputs(state)
     files = [path for path in tmp_path.rglob("*.json") if path.stat().st_size]
     assert {str(path.relative_to(tmp_path)) for path in files} >= {
         "state/result/history.json", "metrics/train.json", "reports/train/metrics.json", "reports/speed/train.json",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +23,20 @@ TINY = {
     "block_multiplier": 1, "filter_multiplier": 2, "initial_fm": 4, "head_channels": 8, "epochs": 1, "batch_size": 2,
     "crop_size": 48, "warmup_iters": 1, "bn_momentum": 0.995,
 }  # fmt: skip
+
+
+# Root may read everything, whatever the permissions: give that up, and become the program that is named behind it.
+WITHOUT_ROOT_RIGHTS = (
+    sys.executable,
+    "-c",
+    """
+import ctypes, os, sys
+drop_capability = 24
+for override in (1, 2):
+    ctypes.CDLL(None).prctl(drop_capability, override, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+""",
+)
 
 
 def make_workspace(folder: Path) -> Path:
@@ -61,6 +77,27 @@ def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
             return False
 
     return [process for process in processes if lives(process)]
+
+
+def wait_for(condition, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def rank_table(path: Path, devices: list[list[int]]) -> Path:
+    """Write a rank table. devices: of each node."""
+    ranks = iter(range(9))
+    servers = [
+        {
+            "server_id": f"10.0.0.{i}",
+            "device": [{"device_id": str(d), "device_ip": f"192.{i}.{d}.6", "rank_id": str(next(ranks))} for d in ids],
+        }
+        for i, ids in enumerate(devices)
+    ]
+    path.write_text(json.dumps({"version": "1.0", "server_count": str(len(servers)), "server_list": servers}))
+    return path
 
 
 def set_params(folder: Path, **values) -> None:

@@ -145,6 +145,30 @@ class Frame:
     label: Path
 
 
+_RELATED_FOLDERS = {
+    "leftImg8bit_foggy": "the images with fog added",
+    "leftImg8bit_foggyDBF": "the images with fog added",
+    "leftImg8bit_rain": "the images with rain added",
+    "leftImg8bit_sequence": "the frames before and after the labelled ones",
+    "leftImg8bit_blurred": "the images with faces and number plates blurred",
+    "leftImg16bit": "the images with 16 bits",
+    "rightImg8bit": "the images of the right camera",
+    "gtCoarse": "the coarse labels",
+    "gtBbox3d": "3D boxes",
+    "gtBboxCityPersons": "boxes of persons",
+    "disparity": "depth",
+    "camera": "the cameras' calibration",
+    "vehicle": "the vehicle's speed and position",
+    "timestamp": "the time of each image",
+}
+_RELATED_LABELS = {
+    "_gtFine_labelTrainIds.png": "train ids, which others made",
+    "_gtFine_color.png": "the coloured picture for people",
+    "_gtFine_instanceIds.png": "the instances, 16-bit",
+    "_gtFine_polygons.json": "the outlines",
+}
+
+
 def _cityscapes() -> DatasetDescriptor:
     """The label table is the official one, from `cityscapesscripts`; nothing here repeats it."""
     labels = {
@@ -177,28 +201,8 @@ def _cityscapes() -> DatasetDescriptor:
             "test": "the labels of the test split are withheld by Cityscapes, so no mIOU can be computed here: "
             "`adl submission` writes the zip that the benchmark's server scores"
         },
-        related_folders={
-            "leftImg8bit_foggy": "the images with fog added",
-            "leftImg8bit_foggyDBF": "the images with fog added",
-            "leftImg8bit_rain": "the images with rain added",
-            "leftImg8bit_sequence": "the frames before and after the labelled ones",
-            "leftImg8bit_blurred": "the images with faces and number plates blurred",
-            "leftImg16bit": "the images with 16 bits",
-            "rightImg8bit": "the images of the right camera",
-            "gtCoarse": "the coarse labels",
-            "gtBbox3d": "3D boxes",
-            "gtBboxCityPersons": "boxes of persons",
-            "disparity": "depth",
-            "camera": "the cameras' calibration",
-            "vehicle": "the vehicle's speed and position",
-            "timestamp": "the time of each image",
-        },
-        related_labels={
-            "_gtFine_labelTrainIds.png": "train ids, which others made",
-            "_gtFine_color.png": "the coloured picture for people",
-            "_gtFine_instanceIds.png": "the instances, 16-bit",
-            "_gtFine_polygons.json": "the outlines",
-        },
+        related_folders=_RELATED_FOLDERS,
+        related_labels=_RELATED_LABELS,
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from adl.console.progress import track
 from adl.console.text import MISSING, byte_size, size
 from adl.dataset.descriptor import DatasetDescriptor, FileKind, Frame
 from adl.intake import layout, png
+from adl.intake.copies import shared_frames
 from adl.intake.faults import DataError, Fault
 from adl.intake.missing import missing_folders
 from adl.intake.png import Header
@@ -135,9 +135,8 @@ def survey(
         wanted = dataset.split_sizes[name] if official else (expected or {}).get(name)
         if wanted is not None and split.frames and split.images != wanted:
             found.faults.append(_count_fault(found.root, split, wanted, dataset, official=official))
-    copies = _identical(headers, dataset)
-    found.faults += copies
-    found.faults += _same_names(found.splits.values(), {fault.file for fault in copies})
+    frames = {name: split.frames for name, split in found.splits.items()}
+    found.faults += shared_frames(headers, frames, dataset)
     return found
 
 
@@ -267,52 +266,3 @@ def _count_fault(root: Path, split: Split, wanted: int, dataset: DatasetDescript
         cause="the zip was not unpacked to its end, or this is a part of the data set",
         remedy=remedy,
     )
-
-
-def _identical(headers: dict[Path, Header], dataset: DatasetDescriptor) -> list[Fault]:
-    """Images that are copies of another one: in a second city, or in another split."""
-    by_length: defaultdict[int, list[Path]] = defaultdict(list)
-    for path, header in headers.items():
-        by_length[header.bytes].append(path)
-    first: dict[str, Path] = {}
-    faults = []
-    for paths in by_length.values():
-        if len(paths) == 1:
-            continue
-        for path in paths:
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            original = first.setdefault(content, path)
-            if original != path:
-                faults.append(_copy(path, original, dataset))
-    return faults
-
-
-def _copy(path: Path, original: Path, dataset: DatasetDescriptor) -> Fault:
-    problem = f"is the same image as {original}"
-    one, other = _split_folder(original, dataset), _split_folder(path, dataset)
-    if one != other:
-        return _in_two_splits(path, problem, (one.name, other.name))
-    cause, remedy = "it was copied or renamed", "Remove one of the two, with its label"
-    return Fault("duplicate frame", path, problem, cause, remedy)
-
-
-def _split_folder(image: Path, dataset: DatasetDescriptor) -> Path:
-    return image.parent.parent if dataset.images.has_cities else image.parent
-
-
-def _same_names(splits: Iterable[Split], known: set[Path]) -> list[Fault]:
-    """Frames that two splits have, by their names. known: images that are reported already."""
-    first: dict[str, tuple[str, Path]] = {}
-    faults = []
-    for split in splits:
-        for frame in split.frames:
-            first_split, original = first.setdefault(frame.name, (split.name, frame.image))
-            if original != frame.image and frame.image not in known:
-                problem = f"has the name of {original}"
-                faults.append(_in_two_splits(frame.image, problem, (first_split, split.name)))
-    return faults
-
-
-def _in_two_splits(image: Path, problem: str, splits: tuple[str, str]) -> Fault:
-    cause = f"{splits[0]} and {splits[1]} share it, so the score would be too good"
-    return Fault("frame in two splits", image, problem, cause, "Remove one of the two, with its label")

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TypeVar
-
 import cv2
 import numpy as np
 
 from adl.synthetic import objects
-from adl.synthetic.canvas import Canvas, Colour, Pattern, Point, sample
+from adl.synthetic.canvas import Canvas, Colour, sample
+from adl.synthetic.facades import line_street, windows
+from adl.synthetic.plan import (
+    BORDER,
+    BUILDING,
+    EGO,
+    FAR,
+    GROUND,
+    OUT_OF_ROI,
+    PARKING,
+    RAIL,
+    ROAD,
+    SIDEWALK,
+    SKY,
+    TERRAIN,
+    UNLABELED,
+    VEGETATION,
+    Layout,
+    lay_out,
+    tinted,
+)
+from adl.synthetic.shapes import Rng, disc, paint
 
-Rng = np.random.Generator
-Metres = TypeVar("Metres", float, np.ndarray)
-
-# Label ids of the official table that the ground, the walls and the camera's frame need.
-EGO, BORDER, OUT_OF_ROI, GROUND, ROAD, SIDEWALK, PARKING, RAIL = 1, 2, 3, 6, 7, 8, 9, 10
-BUILDING, WALL, FENCE, GUARD_RAIL, BRIDGE, TUNNEL, VEGETATION, TERRAIN, SKY = 11, 12, 13, 14, 15, 16, 21, 22, 23
-UNLABELED = 0
-FAR = 120.0
-RAILINGS = ((0.42, 0.3, 0.18), (0.3, 0.33, 0.31), (0.52, 0.52, 0.54))
 SOILS = ((0.3, 0.42, 0.18), (0.5, 0.44, 0.28), (0.4, 0.36, 0.3))
-STONES = ((0.55, 0.3, 0.24), (0.5, 0.5, 0.48), (0.68, 0.62, 0.5))
-FACADES = ((0.75, 0.62, 0.45), (0.66, 0.44, 0.36), (0.76, 0.74, 0.68), (0.56, 0.56, 0.6), (0.82, 0.72, 0.5))
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Boundaries in metres to the right of the road's middle, ascending, and the label between two of them."""
-
-    edges: tuple[float, ...]
-    labels: tuple[int, ...]
-    road: tuple[float, float]
-    walls: tuple[float, float]
-    bend: float
-    offset: float
-    crossing: tuple[float, float] | None
-
-    def middle(self, z: Metres) -> Metres:
-        """x of the road's middle at distance z."""
-        return self.offset + self.bend * z * z
 
 
 def draw(height: int, width: int, rng: Rng) -> Canvas:
@@ -51,50 +41,17 @@ def draw(height: int, width: int, rng: Rng) -> Canvas:
         eye=rng.uniform(1.5, 2.1),
         focal=width * rng.uniform(0.72, 0.95),
     )
-    layout = _layout(rng)
+    layout = lay_out(rng)
     _sky(canvas, rng)
     _skyline(canvas, rng)
     _ground(canvas, layout, rng)
-    _line_street(canvas, layout, rng)
+    line_street(canvas, layout, rng)
     _populate(canvas, layout, rng)
     _unlabeled_patch(canvas, rng)
     _light(canvas, rng)
     _frame(canvas, rng)
     canvas.image = _expose(canvas.image, rng)
     return canvas
-
-
-def _layout(rng: Rng) -> Layout:
-    left, right = -rng.uniform(3, 5), rng.uniform(3, 5)
-    edges: list[float] = [left, right]
-    labels: list[int] = [ROAD]
-    for side in (-1, 1):
-        strips = [(int(rng.choice([PARKING, RAIL, TERRAIN])), rng.uniform(1.5, 3))] if rng.random() < 0.3 else []
-        strips.append((SIDEWALK, rng.uniform(1.5, 3.5)))
-        if rng.random() < 0.3:
-            strips.append((int(rng.choice([TERRAIN, TERRAIN, RAIL, GROUND, PARKING])), rng.uniform(2, 5)))
-        for label, size in strips:
-            if side < 0:
-                edges.insert(0, edges[0] - size)
-                labels.insert(0, label)
-            else:
-                edges.append(edges[-1] + size)
-                labels.append(label)
-    crossing = None
-    if rng.random() < 0.35:
-        start = rng.uniform(12, 35)
-        crossing = (start, start + rng.uniform(5, 10))
-    walls = (edges[0], edges[-1])
-    outside = [int(rng.choice([TERRAIN, GROUND, SIDEWALK])) for _ in range(2)]
-    return Layout(
-        edges=(-np.inf, *edges, np.inf),
-        labels=(outside[0], *labels, outside[1]),
-        road=(left, right),
-        walls=walls,
-        bend=rng.uniform(-0.004, 0.004),
-        offset=rng.uniform(-2, 2),
-        crossing=crossing,
-    )
 
 
 def _sky(canvas: Canvas, rng: Rng) -> None:
@@ -118,7 +75,7 @@ def _skyline(canvas: Canvas, rng: Rng) -> None:
             colour = tuple((np.array((0.6, 0.55, 0.5)) * rng.uniform(0.6, 1.2)).tolist())
             canvas.upright(
                 (x, FAR), (x + size, FAR), rng.uniform(6, 30),
-                label=BUILDING, colour=colour, pattern=_windows(rng), texture="plaster",
+                label=BUILDING, colour=colour, pattern=windows(rng), texture="plaster",
             )  # fmt: skip
         elif kind == 2:
             points = [canvas.project(x + size * t, rng.uniform(6, 14), FAR) for t in np.linspace(0, 1, 9)]
@@ -140,11 +97,11 @@ def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     grey = rng.uniform(0.22, 0.36)
     surfaces: dict[int, tuple[Colour, str, float]] = {
         ROAD: ((grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.22),
-        SIDEWALK: (_tinted(rng, (0.56, 0.5, 0.47), 0.25), "plaster", 0.1),
-        PARKING: (_tinted(rng, (0.42, 0.41, 0.4), 0.2), "asphalt", 0.13),
-        RAIL: (_tinted(rng, (0.4, 0.36, 0.33), 0.2), "fine", 0.25),
-        TERRAIN: (_tinted(rng, tuple(rng.choice(SOILS).tolist()), 0.3), "grass", 0.4),
-        GROUND: (_tinted(rng, (0.5, 0.42, 0.34), 0.2), "grass", 0.12),
+        SIDEWALK: (tinted(rng, (0.56, 0.5, 0.47), 0.25), "plaster", 0.1),
+        PARKING: (tinted(rng, (0.42, 0.41, 0.4), 0.2), "asphalt", 0.13),
+        RAIL: (tinted(rng, (0.4, 0.36, 0.33), 0.2), "fine", 0.25),
+        TERRAIN: (tinted(rng, tuple(rng.choice(SOILS).tolist()), 0.3), "grass", 0.4),
+        GROUND: (tinted(rng, (0.5, 0.42, 0.34), 0.2), "grass", 0.12),
     }
     fade = 1 / (1 + z / 60)
     for label, (colour, texture, contrast) in surfaces.items():
@@ -174,99 +131,6 @@ def _marks(label: int, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarr
     if label == RAIL:
         return 0.9 * (np.abs(x % 1.5 - 0.1) < 0.06) - 0.35 * (z % 0.8 < 0.3)
     return np.zeros_like(x)
-
-
-def _tinted(rng: Rng, colour: Colour, spread: float) -> Colour:
-    scaled = np.array(colour) * rng.uniform(1 - spread, 1 + spread) * rng.uniform(0.92, 1.08, 3)
-    return tuple(scaled.clip(0.02, 1).tolist())
-
-
-def _windows(rng: Rng) -> Pattern:
-    wide, high = rng.uniform(1.3, 2.2), rng.uniform(2.2, 3.0)
-    share_u, share_v, dark = rng.uniform(0.4, 0.6), rng.uniform(0.45, 0.65), rng.uniform(0.2, 0.45)
-
-    def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        window = (np.abs(u / wide % 1 - 0.5) < share_u / 2) & (np.abs(v / high % 1 - 0.55) < share_v / 2)
-        return np.where(window, dark, 1.0) - 0.12 * (v / high % 1 < 0.05)
-
-    return pattern
-
-
-def _bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    row = np.floor(v / 0.3)
-    joint = (v % 0.3 < 0.05) | ((u + 0.35 * (row % 2)) % 0.7 < 0.06)
-    return np.where(joint, 0.55, 1.0)
-
-
-def _pickets(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.where((u % 0.35 < 0.14) | (np.abs(v % 0.9 - 0.7) < 0.06), 1.0, 0.2)
-
-
-def _rails(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.where((np.abs(v - 0.6) < 0.16) | (u % 2 < 0.15), 1.0, 0.5)
-
-
-def _plain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.ones_like(v)
-
-
-def _line_street(canvas: Canvas, layout: Layout, rng: Rng) -> None:
-    """Houses, walls, fences and hedges along both sides, with gaps; now and then a bridge or a tunnel at the end."""
-    if rng.random() < 0.12:
-        _bridge(canvas, layout, rng)
-    pieces: list[tuple[Point, Point]] = []
-    for edge in layout.walls:
-        z = rng.uniform(2, 5)
-        while z < FAR * 0.8:
-            following = z + rng.uniform(5, 22)
-            setback = np.sign(edge) * rng.uniform(0, 2)
-            pieces.append(
-                ((edge + setback + layout.middle(z), z), (edge + setback + layout.middle(following), following))
-            )
-            z = following + (rng.uniform(1, 9) if rng.random() < 0.35 else 0)
-    for near, far in sorted(pieces, key=lambda piece: -piece[1][1]):
-        if layout.crossing and near[1] < layout.crossing[1] and far[1] > layout.crossing[0]:
-            continue
-        kind = rng.choice([BUILDING, WALL, FENCE, VEGETATION, GUARD_RAIL, -1], p=[0.26, 0.27, 0.27, 0.10, 0.04, 0.06])
-        if kind == BUILDING:
-            facade = rng.choice(FACADES) if rng.random() < 0.6 else rng.uniform(0.25, 0.85, 3)
-            colour = _tinted(rng, tuple(facade.tolist()), 0.25)
-            canvas.upright(
-                near, far, rng.uniform(5, 18), label=BUILDING, colour=colour, pattern=_windows(rng), texture="plaster",
-                contrast=0.06,
-            )  # fmt: skip
-        elif kind == WALL:
-            colour = _tinted(rng, tuple(rng.choice(STONES).tolist()), 0.3)
-            canvas.upright(near, far, rng.uniform(2.2, 4.5), label=WALL, colour=colour, pattern=_bricks, texture="fine")
-        elif kind == FENCE:
-            colour = _tinted(rng, tuple(rng.choice(RAILINGS).tolist()), 0.3)
-            canvas.upright(
-                near, far, rng.uniform(1.4, 3.0), label=FENCE, colour=colour, pattern=_pickets, texture="fine"
-            )
-        elif kind == VEGETATION:
-            canvas.upright(
-                near, far, rng.uniform(1.2, 5), label=VEGETATION, colour=_tinted(rng, (0.24, 0.36, 0.16), 0.3),
-                pattern=_plain, texture="leaves", contrast=0.3,
-            )  # fmt: skip
-        elif kind == GUARD_RAIL:
-            canvas.upright(near, far, 0.8, label=GUARD_RAIL, colour=(0.6, 0.6, 0.6), pattern=_rails, texture="metal")
-
-
-def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
-    z = rng.uniform(35, 70)
-    left, right = layout.walls[0] - 5 + layout.middle(z), layout.walls[1] + 5 + layout.middle(z)
-    colour = _tinted(rng, (0.5, 0.49, 0.47), 0.25)
-    if rng.random() < 0.6:
-        canvas.upright(
-            (left, z), (right, z), 2.5, label=BRIDGE, colour=colour, pattern=_plain, texture="plaster", base=5
-        )
-        return
-    canvas.upright((left, z), (right, z), 9, label=BUILDING, colour=colour, pattern=_bricks, texture="plaster")
-    arch = [
-        canvas.project(layout.middle(z) + 4.5 * np.cos(a), 1.5 + 3.8 * np.sin(a), z) for a in np.linspace(0, np.pi, 15)
-    ]
-    arch += [canvas.project(layout.middle(z) - 4.5, 0, z), canvas.project(layout.middle(z) + 4.5, 0, z)]
-    canvas.polygon(arch, label=TUNNEL, colour=(0.08, 0.08, 0.09), z=z)
 
 
 def _populate(canvas: Canvas, layout: Layout, rng: Rng) -> None:
@@ -301,8 +165,8 @@ def _unlabeled_patch(canvas: Canvas, rng: Rng) -> None:
         x, z = rng.uniform(-8, 8), rng.uniform(15, 40)
         column, row = canvas.project(x, 0, z)
         size = canvas.focal / z
-        points = [(column + size * px, row + size * (py - 1)) for px, py in objects.disc(0.5, 0.5, 0.6, 0.5)]
-        canvas.polygon(points, label=UNLABELED, colour=objects.paint(rng), z=z, texture="leaves", contrast=0.4)
+        points = [(column + size * px, row + size * (py - 1)) for px, py in disc(0.5, 0.5, 0.6, 0.5)]
+        canvas.polygon(points, label=UNLABELED, colour=paint(rng), z=z, texture="leaves", contrast=0.4)
 
 
 def _light(canvas: Canvas, rng: Rng) -> None:

@@ -55,11 +55,7 @@ def train(
     """
     architecture = Architecture.from_params(params)
     manifest = read_manifest(record, dataset)
-    if params.num_classes != len(dataset.classes):
-        raise AdlError(
-            f"num_classes is {params.num_classes}, but the record holds the {len(dataset.classes)} classes of "
-            f"{dataset.title}."
-        )
+    _check_classes(params, dataset)
     plan = Plan.of(params, manifest["images"])
     runtime.start(params.device_target, seed=params.seed, world=world)
     drop_path.check_hash()
@@ -78,11 +74,7 @@ def train(
     loop = assemble(
         net, params, plan, dataset, record=record, state=state, description=description, world=world, stopping=stopping
     )
-    resumed = loop.saver.resume()
-    if resumed is not None:
-        loop.counters = resumed
-        if is_first:
-            print(f"resuming at step {resumed.position:,} of {plan.steps:,}", flush=True)
+    _resume(loop)
     _validate(validation, loop)
     log_epochs(loop.counters.history)
     while not loop.is_finished:
@@ -91,6 +83,24 @@ def train(
         log_epochs(loop.counters.history[-1:])
     if is_first:
         write_result(loop.saver, loop.counters, description)
+
+
+def _check_classes(params: Params, dataset: DatasetDescriptor) -> None:
+    if params.num_classes != len(dataset.classes):
+        raise AdlError(
+            f"num_classes is {params.num_classes}, but the record holds the {len(dataset.classes)} classes of "
+            f"{dataset.title}."
+        )
+
+
+def _resume(loop: Loop) -> None:
+    """Go on from the newest state, if there is one."""
+    counters = loop.saver.resume()
+    if counters is None:
+        return
+    loop.counters = counters
+    if loop.world.rank == 0:
+        print(f"resuming at step {counters.position:,} of {loop.plan.steps:,}", flush=True)
 
 
 def assemble(

@@ -1,0 +1,83 @@
+"""Training batches: form, completion, independence of workers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adl import workspace
+from adl.dataset import records
+from adl.dataset.augment import Normalise
+from adl.dataset.batches import Batches
+from adl.dataset.descriptor import CITYSCAPES
+from tests.data import write_record, write_scenes
+
+
+@pytest.fixture(scope="module")
+def record(once):
+    """Of five images."""
+
+    def make(folder):
+        write_record(write_scenes(folder / "raw", train=5, val=1), "train", folder)
+
+    return workspace.record(once("five-images", make), "cityscapes", "train")
+
+
+def epoch(record, *, epoch=0, **changes):
+    settings = {
+        "images": 5, "seed": 1, "batch_size": 2, "crop_size": 48, "ignore_label": 255, "workers": 1,
+        "normalise": Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std),
+    }  # fmt: skip
+    return list(Batches(record=record, **(settings | changes)).epoch(epoch))
+
+
+def test_batches_have_the_promised_form(record):
+    batches = epoch(record)
+    assert len(batches) == 3
+    for images, labels in batches:
+        assert images.shape == (2, 3, 48, 48)
+        assert images.dtype == np.float32
+        assert labels.shape == (2, 48, 48)
+        assert labels.dtype == np.int32
+        assert set(np.unique(labels)) <= {*range(19), 255}
+
+
+def test_one_and_two_workers_give_equal_batches(record):
+    for one, two in zip(epoch(record, workers=1), epoch(record, workers=2), strict=True):
+        np.testing.assert_array_equal(one[0], two[0])
+        np.testing.assert_array_equal(one[1], two[1])
+
+
+def test_batch_larger_than_the_record_is_filled(record):
+    (images, _), = epoch(record, batch_size=12)  # fmt: skip
+    assert len(images) == 12
+
+
+def test_seed_and_epoch_change_the_samples(record):
+    first = epoch(record)[0][0]
+    assert not np.array_equal(first, epoch(record, seed=2)[0][0])
+    assert not np.array_equal(first, epoch(record, epoch=1)[0][0])
+
+
+def test_ignored_pixels_get_the_ignore_label(record):
+    labels = np.concatenate([labels for _, labels in epoch(record, ignore_label=99, crop_size=160)])
+    assert 255 not in labels
+    assert 99 in labels
+
+
+def test_scale_of_one_takes_windows_of_the_image_itself(record):
+    # The scenes are 64×128: every crop of 40 is a window, upright or mirrored.
+    images = [image for _, image, _ in records.read(record)]
+    windows = {
+        image[top : top + 40, left : left + 40][:, ::flip].tobytes()
+        for image in images
+        for top in range(25)
+        for left in range(89)
+        for flip in (1, -1)
+    }
+    for pixels, _ in epoch(record, crop_size=40, scales=(1.0, 1.0)):
+        for sample in pixels:
+            original = np.rint(
+                sample.transpose(1, 2, 0) * 255 * CITYSCAPES.std + 255 * np.array(CITYSCAPES.mean)
+            ).astype(np.uint8)
+            assert original.tobytes() in windows

@@ -1,0 +1,60 @@
+"""Label maps of any size, from a checkpoint or an exported file."""
+
+from __future__ import annotations
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from adl import inference
+from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy import exported
+from adl.deploy.predictor import Predictor
+from adl.errors import AdlError
+from adl.inference import Mode
+
+
+@pytest.mark.parametrize("takes", [None, (64, 128), (90, 60)])
+def test_scaling_down_and_up_keeps_what_lies_where(takes):
+    def blue_or_not(batch: Tensor) -> Tensor:
+        blue = batch.asnumpy()[:, None, :, :, 0].astype(np.float32) / 255
+        return Tensor(np.concatenate([blue, 1 - blue], axis=1))
+
+    image = np.zeros((150, 200, 3), np.uint8)
+    image[30:100, 20:80, 0] = 255
+    labels = Predictor({1.0: blue_or_not}, takes, Mode(mirror=True))(image, longest_side=100)
+    expected = np.where(image[..., 0] > 0, 0, 1)
+    border = cv2.morphologyEx(image[..., 0], cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
+    np.testing.assert_array_equal(labels[~border], expected[~border])
+
+
+def test_prediction_equals_that_of_the_stages(models, photograph):
+    image = photograph(64, 128)
+    of_checkpoint = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)(image)
+    of_mindir = Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)(image)
+    passes = {1.0: exported.load(models / "m.mindir")}
+    stage = inference.label_maps(passes, image[None], Mode(mirror=True))["flip"][0]
+    np.testing.assert_array_equal(of_mindir, stage)
+    assert (of_checkpoint == of_mindir).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("name", "sidecar", "message"),
+    [
+        ("m.onnx", "{}", r"m\.onnx: not a model; name a \.ckpt or \.mindir"),
+        ("m.mindir", None, r"m\.mindir\.json: lacks the size of the input"),
+    ],
+)
+def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, message):
+    shutil.copy(models / "m.mindir", tmp_path / name)
+    (tmp_path / f"{name}.json").write_text(sidecar or (models / "m.ckpt.json").read_text())
+    with pytest.raises(AdlError, match=message):
+        Predictor.load(tmp_path / name, CITYSCAPES, device_target="CPU", flip=True)
+
+
+def test_mindir_does_several_scales_only_as_a_checkpoint(models):
+    with pytest.raises(AdlError, match="takes one size"):
+        Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True, multiscale=True)

@@ -1,0 +1,267 @@
+"""Evaluation of one tiny network, end to end on drawn scenes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from adl import inference, runtime
+from adl.artifacts import replacing_folder
+from adl.dataset.descriptor import CITYSCAPES
+from adl.evaluation import tables, worker
+from adl.evaluation.counts import Counts
+from adl.evaluation.evaluate import Evaluation, evaluate
+from adl.evaluation.worker import EvaluationJob
+from adl.intake import layout
+from adl.parallel.world import ALONE, World
+from adl.reporting import figures
+from adl.scoring import Confusion
+from tests.data import write_record, write_scenes
+from tests.official import official_scores
+
+pytestmark = pytest.mark.usefixtures("graph")
+
+
+def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, monkeypatch, capsys):
+    scenes = write_scenes(tmp_path / "raw", height=1024, train=1, val=1)
+    record = write_record(scenes, "val", tmp_path)
+    result = score(tmp_path / "predictions", record=str(record))
+    frames = layout.frames(scenes, "val", CITYSCAPES)
+    pairs = []
+    for frame in frames:
+        found = list((tmp_path / "predictions").rglob(f"{frame.name}*"))
+        assert found == [tmp_path / "predictions" / frame.image.parent.name / f"{frame.name}.png"], "one file per image"
+        prediction = cv2.imread(str(found[0]), cv2.IMREAD_UNCHANGED)
+        assert prediction.ndim == 2
+        assert set(np.unique(prediction)) <= set(CITYSCAPES.label_ids[:19])
+        pairs.append((cv2.imread(str(frame.label), cv2.IMREAD_UNCHANGED), prediction))
+    theirs = official_scores(pairs, tmp_path, monkeypatch)
+    ours = result.confusion("flip")
+    for name, value in ours.class_iou().items():
+        assert (
+            np.isnan(theirs["classScores"][name]) if value is None else abs(value - theirs["classScores"][name]) < 1e-9
+        )
+    for name, value in ours.category_iou().items():
+        assert abs(value - theirs["categoryScores"][name]) < 1e-9
+    assert abs(ours.mean_iou() - theirs["averageScoreClasses"]) < 1e-9
+
+
+def in_this_process(net, job):
+    """Launch by counting with this network."""
+
+    def launch(command, processes):
+        scratch = Path(command[-1]).parent
+        worker.count(net, job, scratch, CITYSCAPES).save(worker.counts_path(scratch, 0))
+        return 0
+
+    return launch
+
+
+@pytest.fixture
+def score_here(net, evaluation_data):
+    """Evaluate in this process, operation by operation: six scales would be six graphs to compile."""
+    runtime.start("CPU", seed=0, graph=False)
+
+    def run(predictions, **changes):
+        settings = {"multiscale": False, "flip": True, "limit": None, "batch_size": 1}
+        record = str(evaluation_data / "cityscapes_val.mindrecord")
+        job = EvaluationJob(checkpoint="", architecture={}, record=record, device_target="CPU", **(settings | changes))
+        return evaluate(job, predictions, CITYSCAPES, processes=1, launch=in_this_process(net, job))
+
+    return run
+
+
+def test_metrics_hold_what_was_promised(score_here, tmp_path):
+    result = score_here(tmp_path / "p", limit=3, multiscale=True)
+    result.baselines = {name: Confusion(CITYSCAPES, np.eye(19, 20)) for name in ("constant", "colour")}
+    metrics = result.metrics()
+    assert metrics["images"] == 3
+    assert metrics["mIOU"] == metrics["mIOU_multiscale_flip"]
+    assert metrics["mIOU_low"] <= metrics["mIOU"] <= metrics["mIOU_high"]
+    assert {"mIOU_single", "mIOU_flip", "mIOU_multiscale", "mIOU_category", "pixel_accuracy"} <= metrics.keys()
+    assert {"mean_accuracy", "frequency_weighted_IOU"} <= metrics.keys()
+    assert metrics["class_IOU"].keys() == set(CITYSCAPES.class_names)
+    assert metrics["category_IOU"].keys() == set(CITYSCAPES.categories)
+    assert metrics["classes_counted"] == sum(v is not None for v in metrics["class_IOU"].values())
+    assert metrics["baseline"] == {"constant": 100.0, "colour": 100.0}
+    assert len(list((tmp_path / "p").rglob("*.png"))) == 3
+    json.dumps(metrics, allow_nan=False)
+    own = result.confusion()
+    for name, value in (
+        ("mIOU", own.mean_iou()),
+        ("mIOU_single", result.confusion("single").mean_iou()),
+        ("pixel_accuracy", own.pixel_accuracy()),
+        ("mean_accuracy", own.mean_accuracy()),
+        ("frequency_weighted_IOU", own.frequency_weighted_iou()),
+    ):
+        assert metrics[name] == round(100 * value, 4), name
+    speed = result.speed()
+    assert 0 < speed["network_ms_per_image"] < speed["ms_per_image"]
+
+
+def test_speed_is_the_usual_image_without_those_that_waited_for_a_compilation():
+    counts = Counts(list("abcd"), {}, [float("nan"), 0.1, 0.5, 0.3], [float("nan"), 0.02, 0.1, 0.04])
+    speed = Evaluation(CITYSCAPES, "single", counts, "CPU", processes=2).speed()
+    assert (speed["ms_per_image"], speed["network_ms_per_image"], speed["processes"]) == (300.0, 40.0, 2)
+    alone = Counts(["a"], {}, [float("nan")], [float("nan")])
+    assert Evaluation(CITYSCAPES, "single", alone, "CPU").speed()["ms_per_image"] is None
+
+
+def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
+    counts = np.zeros((13, 19, 20), np.int64)
+    counts[:, 0, 0] = [i * 7 % 13 for i in range(13)]
+    counts[:, 0, 1] = 13
+    names = [f"image {i:02d}" for i in range(13)]
+    evaluation = Evaluation(CITYSCAPES, "single", Counts(names, {"single": counts}, [], []), "CPU")
+    ranked = sorted(names, key=lambda name: counts[names.index(name), 0, 0])
+    chosen = {pick: name for name, picks in evaluation.overlays().items() for pick in picks}
+    assert chosen == {f"worst_{i + 1:02d}": ranked[i] for i in range(10)} | {"median": ranked[6], "best": ranked[12]}
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b", "c", "c"], ["a", "b", "c", "d", "e"]])
+def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(evaluation_data, tmp_path, names):
+    def launch(command, processes):
+        counts = {"single": np.ones((len(names), 19, 20), np.int64)}
+        times = [1.0] * len(names)
+        Counts(names, counts, times, times).save(Path(command[-1]).with_name("rank_0.npz"))
+        return 0
+
+    record = str(evaluation_data / "cityscapes_val.mindrecord")
+    job = EvaluationJob("", {}, record, "CPU", multiscale=False, flip=True, limit=None, batch_size=1)
+    with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
+        evaluate(job, tmp_path / "p", CITYSCAPES, processes=1, launch=launch)
+    assert not (tmp_path / "p").exists()
+
+
+def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_path, monkeypatch):
+    drawn, draw = [], figures.frequency_against_iou
+    monkeypatch.setattr(figures, "frequency_against_iou", lambda *values: drawn.append(values) or draw(*values))
+    first = score_here(tmp_path / "p")
+    pixels = dict.fromkeys(CITYSCAPES.class_names, 5)
+    tables.write_report(
+        first, evaluation_data / "cityscapes_val.mindrecord", tmp_path / "report", trained_pixels=pixels
+    )
+    assert drawn == [(pixels, first.metrics()["class_IOU"])]
+    pictures = {p.name for p in (tmp_path / "report").rglob("*.png")}
+    assert {"classes.png", "frequency.png", "confusion.png", "worst_01.png", "median.png", "best.png"} <= pictures
+    assert all(cv2.imread(str(p)) is not None for p in (tmp_path / "report").rglob("*.png"))
+    cells = pd.read_csv(tmp_path / "report/confusion.csv")
+    assert len(cells) == 19 * 20
+    assert cells["pixels"].sum() == first.confusion().counts.sum()
+    ranked = pd.read_csv(tmp_path / "report/images.csv")
+    assert ranked["mIOU"].is_monotonic_increasing
+    assert len(ranked) == 4
+    with np.load(tmp_path / "report/images.npz") as stored:
+        assert stored["names"].tolist() == first.counts.names
+        np.testing.assert_array_equal(stored["counts"], first.counts.counts["flip"])
+
+
+@pytest.mark.parametrize(("multiscale", "flip"), [(True, True), (False, True)])
+def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_colours(
+    evaluation_data, evaluation_scenes, tmp_path, monkeypatch, multiscale, flip
+):
+    record = evaluation_data / "cityscapes_val.mindrecord"
+    job = EvaluationJob("", {}, str(record), "CPU", multiscale, flip, None, 1)
+    modes = {"flip": 0, "multiscale_flip": 1} if multiscale else {"flip": 0}
+
+    def label_maps(passes, images, mode):
+        return {name: (images[..., 0] // 16 + shift) % 19 for name, shift in modes.items()}
+
+    monkeypatch.setattr(inference, "passes", lambda *_: {})
+    monkeypatch.setattr(inference, "label_maps", label_maps)
+    result = evaluate(job, tmp_path / "p", CITYSCAPES, processes=1, launch=in_this_process(None, job))
+    drawn = {}
+
+    def overlay(image, *, truth, prediction, dataset, title):
+        drawn[title.split(":")[0]] = (image, truth, prediction, title)
+        return Figure(figsize=(1, 1))
+
+    monkeypatch.setattr(figures, "overlay", overlay)
+    tables.write_report(result, record, tmp_path / "report", trained_pixels=dict.fromkeys(CITYSCAPES.class_names, 5))
+    at_scale_1 = result.counts.counts["flip"]
+    differ = 0
+    for place, frame in enumerate(layout.frames(evaluation_scenes, "val", CITYSCAPES)):
+        image, truth, shown, title = drawn[frame.name]
+        np.testing.assert_array_equal(image, cv2.cvtColor(cv2.imread(str(frame.image)), cv2.COLOR_BGR2RGB))
+        of_title, at_1 = Confusion(CITYSCAPES), Confusion(CITYSCAPES)
+        of_title.add(truth, shown)
+        np.testing.assert_array_equal(of_title.counts, result.counts.counts[result.selected][place])
+        assert f"{100 * of_title.mean_iou():.1f} % ({result.selected})" in title
+        # What `infer` is compared with stays at scale 1.
+        written = cv2.imread(str(CITYSCAPES.prediction_path(tmp_path / "p", frame.name)), cv2.IMREAD_UNCHANGED)
+        at_1.add(truth, CITYSCAPES.train_ids[written])
+        np.testing.assert_array_equal(at_1.counts, at_scale_1[place])
+        differ += (shown != CITYSCAPES.train_ids[written]).any()
+    assert bool(differ) == multiscale
+    assert not list(tmp_path.glob(".partial*"))
+
+
+@pytest.mark.slow
+def test_two_and_three_processes_count_what_one_counts_each_image_once(
+    score, tmp_path_factory, evaluation_data, tmp_path
+):
+    ten = tmp_path_factory.mktemp("ten")
+    record = write_record(write_scenes(ten / "raw", train=1, val=10), "val", ten)
+    results = [score(tmp_path / str(n), processes=n, record=str(record)) for n in (1, 2, 3)]
+    for result, processes in zip(results, (1, 2, 3), strict=True):
+        assert result.metrics() == results[0].metrics()
+        assert result.speed()["processes"] == processes
+        assert result.counts.names == results[0].counts.names
+        assert result.images == 10
+        for mode, matrices in result.counts.counts.items():
+            np.testing.assert_array_equal(matrices, results[0].counts.counts[mode])
+    one, *others = (
+        sorted(p.relative_to(tmp_path / str(n)) for p in (tmp_path / str(n)).rglob("*.png")) for n in (1, 2, 3)
+    )
+    assert all(paths == one for paths in others)
+    assert all((tmp_path / "3" / p).read_bytes() == (tmp_path / "1" / p).read_bytes() for p in one)
+
+
+def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_path, monkeypatch):
+    runtime.start("CPU", seed=0, graph=False)
+    shapes, label_maps = [], inference.label_maps
+
+    def watched(passes, images, mode):
+        shapes.append(images.shape)
+        return label_maps(passes, images, mode)
+
+    monkeypatch.setattr(inference, "label_maps", watched)
+    record = str(evaluation_data / "cityscapes_val.mindrecord")
+
+    def counted(batch_size: int, world=ALONE) -> Counts:
+        job = EvaluationJob("", {}, record, "CPU", False, False, None, batch_size)
+        return worker.count(net, job, tmp_path, CITYSCAPES, world)
+
+    one, three = counted(1), counted(3)  # 4 images: the second batch is filled up
+    assert shapes == 4 * [(1, 64, 128, 3)] + 2 * [(3, 64, 128, 3)], "one graph each"
+    for counts, first in ((one, 1), (three, 3)):
+        # What waited for the compilation has no time.
+        assert np.isnan(counts.seconds).tolist() == [place < first for place in range(4)]
+        assert np.isnan(counts.network_seconds).tolist() == [place < first for place in range(4)]
+    np.testing.assert_array_equal(one.counts["single"], three.counts["single"])
+    assert one.names == three.names
+    assert one.counts.keys() == {"single"}, "the mirror was not asked for"
+    # More processes than images: some find nothing to do.
+    parts = [counted(1, World(rank, 5)) for rank in range(5)]
+    assert [len(part.names) for part in parts] == [1, 1, 1, 1, 0]
+    for number, part in enumerate(parts):
+        part.save(tmp_path / f"{number}.npz")
+    merged = Counts.merged([Counts.load(tmp_path / f"{n}.npz") for n in range(5)])
+    np.testing.assert_array_equal(merged.counts["single"], one.counts["single"])
+
+
+def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(score, tmp_path, capfd):
+    with replacing_folder(tmp_path / "p") as earlier:
+        (earlier / "old.png").touch()
+    with pytest.raises(SystemExit, match="2"):
+        score(tmp_path / "p", checkpoint=str(tmp_path / "none.ckpt"), processes=2)
+    # Of the first rank all is shown, of another one the end of its log.
+    assert "none.ckpt" in "".join(capfd.readouterr())
+    assert [path.name for path in (tmp_path / "p").glob("*.png")] == ["old.png"]
+    assert not list(tmp_path.glob(".partial*"))

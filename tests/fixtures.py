@@ -1,0 +1,100 @@
+"""A tiny network, scenes, records and photographs for tests of several rooms; tests/conftest.py shares them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from adl import network, runtime
+from adl.artifacts import write_json
+from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy import export, exported
+from adl.evaluation.evaluate import evaluate
+from adl.evaluation.worker import EvaluationJob
+from adl.network import checkpoint
+from adl.processes.launcher import Launcher
+from adl.processes.topology import Local
+from adl.workspace import sidecar
+from tests.conftest import TINY
+from tests.data import write_record, write_scenes
+
+
+@pytest.fixture(scope="session")
+def evaluation_data(once):
+    """Drawn scenes in `raw`, and their records: six to train on, four to evaluate."""
+
+    def make(folder: Path) -> None:
+        raw = write_scenes(folder / "raw", train=6, val=4)
+        for split in ("train", "val"):
+            write_record(raw, split, folder)
+
+    return once("six-and-four-images", make)
+
+
+@pytest.fixture(scope="session")
+def evaluation_scenes(evaluation_data):
+    return evaluation_data / "raw"
+
+
+@pytest.fixture
+def net(tiny):
+    ms.set_seed(3)
+    return network.build(tiny)
+
+
+@pytest.fixture
+def score(net, tiny, evaluation_data, tmp_path):
+    """Evaluate with the processes that the stage starts, in which the checkpoint is read from its file."""
+    checkpoint.save(net, tmp_path / "net.ckpt")
+
+    def run(predictions, *, processes=1, **changes):
+        settings = {
+            "checkpoint": str(tmp_path / "net.ckpt"),
+            "record": str(evaluation_data / "cityscapes_val.mindrecord"),
+            "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
+        }  # fmt: skip
+        job = EvaluationJob(architecture=tiny.to_json(), **(settings | changes))
+
+        def launch(command, processes):
+            return Launcher(tmp_path / "logs").run(command, Local(processes))
+
+        return evaluate(job, predictions, CITYSCAPES, processes=processes, launch=launch)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def models(once):
+    """A tiny network as a checkpoint and as a MINDIR of 64×128."""
+    return once("models", make_models)
+
+
+def make_models(folder: Path) -> None:
+    runtime.start("CPU", seed=1, graph=False)
+    net = network.build(TINY)
+    rng = np.random.default_rng(0)
+    for parameter in net.get_parameters():  # weights that give more than one class
+        if parameter.name.endswith("weight"):
+            parameter.set_data(Tensor(rng.normal(0, 0.3, parameter.shape).astype(np.float32)))
+    checkpoint.save(net, folder / "m.ckpt")
+    write_json(sidecar(folder / "m.ckpt"), {"architecture": TINY.to_json()})
+    record = write_record(write_scenes(folder / "raw", val=1), "val", folder)
+    export.mindir(net, folder / "m.mindir", CITYSCAPES, height=64, width=128, record=record)
+    exported.write_sidecar(
+        folder / "m.mindir", source=folder / "m.ckpt", architecture=TINY, dataset=CITYSCAPES, height=64, width=128
+    )
+
+
+@pytest.fixture
+def photograph(rng):
+    """A smooth picture: a network sees structure in it at any scale."""
+
+    def make(height: int, width: int) -> np.ndarray:
+        return cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), (width, height))
+
+    return make

@@ -1,0 +1,166 @@
+"""Strict loading: every parameter accounted for, or an error that helps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from adl import network, params, runtime
+from adl.artifacts import write_json
+from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import AdlError
+from adl.network import checkpoint, names_2021
+from adl.workspace import sidecar
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.usefixtures("pynative")
+
+
+@pytest.fixture
+def file(tiny, tmp_path):
+    ms.set_seed(5)
+    checkpoint.save(network.build(tiny), tmp_path / "a.ckpt")
+    return tmp_path / "a.ckpt"
+
+
+def values(net):
+    return {name: p.asnumpy().copy() for name, p in net.parameters_and_names()}
+
+
+def rewrite(file, change):
+    stored = {name: p.asnumpy() for name, p in ms.load_checkpoint(str(file)).items()}
+    change(stored)
+    ms.save_checkpoint([{"name": n, "data": Tensor(v)} for n, v in stored.items()], str(file))
+
+
+def test_saved_weights_come_back(tiny, file):
+    ms.set_seed(5)
+    saved = values(network.build(tiny))
+    net = network.build(tiny)
+    assert str(checkpoint.load(net, file)) == f"{len(saved)} parameters, native names"
+    for name, value in values(net).items():
+        np.testing.assert_array_equal(value, saved[name])
+
+
+def test_names_do_not_depend_on_what_the_network_is_part_of(tiny, file, tmp_path):
+    net = network.build(tiny)
+
+    class Training(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.network = net
+
+    Training().update_parameters_name("training.")
+    checkpoint.save(net, tmp_path / "b.ckpt")
+    assert ms.load_checkpoint(str(tmp_path / "b.ckpt")).keys() == ms.load_checkpoint(str(file)).keys()
+    checkpoint.load(net, file)
+
+
+def test_2021_file_with_optimizer_entries_loads_and_reports_them(tiny, tmp_path):
+    net = network.build(tiny)
+    entries = [{"name": names_2021.in_2021(n, use_abn=True), "data": p} for n, p in net.parameters_and_names()]
+    others = ["moments.x", "learning_rate", "momentum", "global_step", "encoder.NASCells.0.operations.0.1.global_step",
+              "loss_scale", "current_iterator_step"]  # fmt: skip
+    entries += [{"name": n, "data": Tensor(np.zeros(1, np.float32))} for n in others]
+    ms.save_checkpoint(entries, str(tmp_path / "old.ckpt"))
+    loaded = checkpoint.load(network.build(tiny), tmp_path / "old.ckpt")
+    assert loaded.names == "2021"
+    assert set(loaded.left_out) == set(others)
+
+
+def test_missing_unexpected_and_misshaped_are_listed_with_the_nearest_name(tiny, file):
+    def change(stored):
+        stored["decoder.clasifier.weight"] = stored.pop("decoder.classifier.weight")
+        stored["aspp.pooled.norm.gamma"] = np.ones(3, np.float32)
+
+    rewrite(file, change)
+    net = network.build(tiny)
+    before = values(net)
+    with pytest.raises(AdlError) as error:
+        checkpoint.load(net, file)
+    message = str(error.value)
+    assert "1 parameters are missing, 1 unexpected, 1 of another shape" in message
+    assert "missing decoder.classifier.weight (nearest: decoder.clasifier.weight)" in message
+    assert "aspp.pooled.norm.gamma: shape (3,) in the file, (8,) in the network" in message
+    for name, value in values(net).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_only_the_first_of_many_faults_are_listed(tiny, file):
+    rewrite(file, lambda stored: stored.update({f"extra{i}": np.ones(1, np.float32) for i in range(60)}))
+    with pytest.raises(AdlError) as error:
+        checkpoint.load(network.build(tiny), file)
+    lines = str(error.value).splitlines()
+    assert "60 unexpected" in lines[0]
+    assert len(lines) == 1 + 51
+    assert all("unexpected extra" in line for line in lines[1:-1])
+    assert lines[-1].strip() == "…"
+    rewrite(file, lambda stored: [stored.pop(f"extra{i}") for i in range(50, 60)])
+    with pytest.raises(AdlError) as error:
+        checkpoint.load(network.build(tiny), file)
+    assert str(error.value).count("unexpected extra") == 50
+    assert "…" not in str(error.value)
+
+
+def test_epochs_of_a_checkpoint_are_those_of_its_sidecar(file):
+    assert checkpoint.epoch_of(file) is None
+    write_json(sidecar(file), {"epoch": 7})
+    assert checkpoint.epoch_of(file) == 7
+
+
+@pytest.mark.parametrize("wanted", [{}, {"graph": False}])
+def test_restored_network_runs_as_a_graph_unless_it_is_told_otherwise(tiny, file, wanted):
+    checkpoint.restore(file, tiny, device_target="CPU", **wanted)
+    assert (ms.get_context("mode") == ms.GRAPH_MODE) == (not wanted)
+    runtime.start("CPU", seed=0, graph=False)
+
+
+def test_optimizer_entries_are_unexpected_in_a_native_file(tiny, file):
+    rewrite(file, lambda stored: stored.update({"moments.x": np.zeros(1, np.float32)}))
+    with pytest.raises(AdlError, match=r"unexpected moments\.x"):
+        checkpoint.load(network.build(tiny), file)
+
+
+def test_another_architecture_is_refused(tiny, file):
+    other = network.build(dataclasses.replace(tiny, num_classes=20))
+    with pytest.raises(AdlError, match="1 of another shape"):
+        checkpoint.load(other, file)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_what_is_no_checkpoint_is_refused_by_name(tiny, file, content):
+    if content is None:
+        content = file.read_bytes()[: file.stat().st_size // 2]
+    file.write_bytes(content)
+    with pytest.raises(AdlError, match=r"a\.ckpt"):
+        checkpoint.load(network.build(tiny), file)
+
+
+def test_missing_file_is_named(tiny, tmp_path):
+    with pytest.raises(AdlError, match=r"none\.ckpt: no such checkpoint"):
+        checkpoint.load(network.build(tiny), tmp_path / "none.ckpt")
+
+
+def test_sidecar_beats_the_parameters(tiny, file):
+    published = ROOT / "architectures/published"
+    files = {"net_arch": str(published / "net_arch.npy"), "cell_arch": str(published / "cell_arch.npy")}
+    p = params.load(ROOT / "params.yaml", **files, block_multiplier=5)
+    assert len(checkpoint.architecture_of(file, p, CITYSCAPES).net) == 12
+    write_json(sidecar(file), {"architecture": tiny.to_json()})
+    assert checkpoint.architecture_of(file, p, CITYSCAPES) == tiny
+
+
+@pytest.mark.parametrize("classes", [5, 30])
+def test_other_number_of_classes_cannot_be_scored(tiny, file, classes, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    write_json(sidecar(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()})
+    with pytest.raises(AdlError, match=rf"a\.ckpt: has {classes} classes by .*a\.ckpt\.json, but Cityscapes has 19"):
+        checkpoint.architecture_of(file, None, CITYSCAPES)
+    sidecar(file).unlink()
+    p = params.load(ROOT / "params.yaml").model_copy(update={"num_classes": classes})
+    with pytest.raises(AdlError, match=rf"has {classes} classes by num_classes"):
+        checkpoint.architecture_of(file, p, CITYSCAPES)

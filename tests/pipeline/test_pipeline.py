@@ -1,0 +1,254 @@
+"""The stages as processes, in a workspace of their own, with real DVC."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import psutil
+import pytest
+
+from adl import synthetic
+from adl.artifacts import digest, write_png
+from adl.dataset.descriptor import CITYSCAPES
+from adl.network import checkpoint
+from tests import damage
+from tests.workspace import alive, files, ran, run, set_params, succeeds, wait_for
+
+EVERY_STAGE = {
+    "synthesize",
+    "check",
+    "mindrecord@train",
+    "mindrecord@val",
+    "baselines",
+    "train",
+    "evaluate",
+    "export",
+    "infer",
+    "report",
+}
+
+
+def refused(folder: Path, *command: str) -> str:
+    """Run a command that must fail as a person would want it to; returns its message."""
+    before = files(folder)
+    result = run(folder, *command)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert files(folder) == before, "nothing written"
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bn_momentum": 2}, "bn_momentum: 2 is out of range"),
+        ({"net_arch": "architectures/none.npy"}, "architectures/none.npy: no such file"),
+        ({"warmup_iters": 100}, "warmup_iters is 100, but the whole run has 2 steps"),
+        ({"export_width": 64}, "export_width × export_height is 64×64, but the val images are 128×64"),
+        ({"data_path": "nowhere"}, "nowhere: does not exist"),
+        ({"expected_train_images": 2975}, "embedded scenes, of which 4 are drawn, but 2975 images are expected"),
+        ({"modelArts": True}, "modelArts: true. This version does not copy"),
+        ({"ckpt_name": "lost.ckpt"}, "pretrained/lost.ckpt does not exist; pretrained/ holds no checkpoint"),
+    ],
+)
+def test_check_refuses_with_one_message_and_exit_2(workspace, values, message):
+    set_params(workspace, **values)
+    assert message in refused(workspace, "python", "-m", "pipeline.check")
+
+
+def test_check_says_how_to_get_a_complete_environment(workspace):
+    # -S: an interpreter without any installed package.
+    assert "source .venv/bin/activate" in refused(workspace, sys.executable, "-S", "-m", "pipeline.check")
+
+
+def test_conversion_refuses_a_damaged_file_by_name(workspace):
+    succeeds(workspace, "python", "-m", "pipeline.synthesize")
+    image = next((workspace / "data/synthetic/leftImg8bit/val").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:1000])
+    message = refused(workspace, "python", "-m", "pipeline.mindrecord", "--split", "val")
+    assert f"{image.relative_to(workspace)}: the file is truncated" in message
+
+
+@pytest.mark.parametrize(
+    "command", [("mindrecord", "--split", "test"), ("evaluate", "--split", "test", "--output", "x")], ids=lambda c: c[0]
+)
+def test_asking_for_the_test_split_explains_that_its_labels_are_withheld(workspace, command):
+    message = refused(workspace, "python", "-m", f"pipeline.{command[0]}", *command[1:])
+    assert "the labels of the test split are withheld by Cityscapes" in message
+    assert "adl submission" in message
+
+
+def test_killed_synthesis_leaves_no_process_and_no_half_written_data(workspace):
+    set_params(workspace, synthetic_train_images=2000)
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.synthesize"], cwd=workspace, stdout=subprocess.DEVNULL)
+    wait_for(lambda: list(workspace.rglob("*_leftImg8bit.png")))
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    process.kill()
+    process.wait()
+    wait_for(lambda: not alive(workers))
+    assert not (workspace / "data/synthetic").exists()
+    set_params(workspace, synthetic_train_images=4)
+    succeeds(workspace, "python", "-m", "pipeline.synthesize")
+    assert len(list((workspace / "data").rglob("*_leftImg8bit.png"))) == 7, "what the killed run left is gone"
+
+
+def test_other_checkpoint_needs_an_output_folder(workspace):
+    message = refused(workspace, "python", "-m", "pipeline.evaluate", "--checkpoint", "x.ckpt")
+    assert "--checkpoint needs --output" in message
+
+
+@pytest.mark.slow
+def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_nothing(finished):
+    assert ran((finished.parent / "repro.log").read_text()) == EVERY_STAGE
+    for stage in ("mindrecord_train", "mindrecord_val", "baselines", "train", "evaluate", "export", "infer"):
+        assert json.loads((finished / f"metrics/{stage}.json").read_text())
+    assert (
+        "This run trained a small network on the embedded synthetic street scenes"
+        in (finished / "reports/miou.md").read_text()
+    )
+    assert (finished / "reports/preview.png").stat().st_size < 500_000
+    assert (finished / "reports/train/plots/metrics/loss.tsv").exists()
+
+    assert ran(succeeds(finished, "dvc", "repro")) == {"check"}
+
+    output = run(finished, "dvc", "exp", "run", "-S", "bn_momentum=2")
+    assert output.returncode != 0
+    assert "bn_momentum: 2 is out of range" in output.stdout + output.stderr
+    assert (finished / "models/autodeeplab.ckpt").exists(), "nothing was deleted"
+    assert (finished / "data/checked.txt").exists()
+
+
+@pytest.mark.slow
+def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
+    first = json.loads((finished / "metrics/evaluate.json").read_text())
+    model = digest(finished / "models/autodeeplab.ckpt")
+
+    output = succeeds(finished, "dvc", "exp", "run", "-S", "bn_momentum=0.5")
+    assert ran(output) == {"check", "train", "evaluate", "export", "infer", "report"}
+    assert "first step, with compilation" in output
+    assert "resuming" not in output, "no experiment gets another one's state"
+    assert digest(finished / "models/autodeeplab.ckpt") != model
+    assert "mIOU" in succeeds(finished, "dvc", "metrics", "diff")
+    compared = succeeds(finished, "adl", "compare", "HEAD")
+    assert re.search(r"workspace − HEAD: [+-]\d\.\d\d, 95 % interval .* over 1000 resamplings of 3 images", compared)
+    plots = json.loads(run(finished, "dvc", "plots", "show", "--json").stdout)["data"]
+    values = {
+        name: plot[0]["content"]["data"]["values"] for name, plot in plots.items() if plot and plot[0]["type"] == "vega"
+    }
+    assert values.keys() >= {"learning curve", "learning rate", "class IoU", "confusion"}
+    assert float(values["learning curve"][0]["loss"]) > 0
+    assert len(values["confusion"]) == 19 * 20
+    scores = json.loads((finished / "metrics/evaluate.json").read_text())["class_IOU"]
+    assert {row["class"]: row["IoU"] for row in values["class IoU"]} == {
+        n: v for n, v in scores.items() if v is not None
+    }
+    assert "pixels" in json.dumps(plots["confusion"][0]["content"]["spec"]), "the weights of the cells"
+    table = succeeds(finished, "adl", "table")
+    assert f"{first['mIOU']:.2f}" in table
+    assert "| 0.5 " in table
+
+    # `make restore` brings the committed state back and leaves code alone.
+    (finished / ".venv").symlink_to(sys.prefix)
+    with (finished / "adl/figures.py").open("a") as file:
+        file.write("# edited\n")
+    succeeds(finished, "make", "restore")
+    assert json.loads((finished / "metrics/evaluate.json").read_text()) == first
+    assert digest(finished / "models/autodeeplab.ckpt") == model
+    assert (finished / "adl/figures.py").read_text().endswith("# edited\n")
+    assert ran(succeeds(finished, "dvc", "repro")) == {"check"}
+
+    # There again and back by parameters alone: DVC's run cache has both models, nothing is trained.
+    set_params(finished, bn_momentum=0.5)
+    assert "train" not in ran(succeeds(finished, "dvc", "repro"))
+    set_params(finished, bn_momentum=0.995)
+    output = succeeds(finished, "dvc", "repro")
+    assert "train" not in ran(output)
+    assert json.loads((finished / "metrics/evaluate.json").read_text()) == first
+    assert succeeds(finished, "dvc", "metrics", "diff").strip() == ""
+
+
+@pytest.mark.slow
+def test_other_files_and_splits_are_scored_outside_dvc(finished):
+    first = json.loads((finished / "metrics/evaluate.json").read_text())
+    # The same file gives the same numbers and leaves the pipeline's alone.
+    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "models/autodeeplab.ckpt", "--output", "elsewhere")
+    succeeds(finished, *command)
+    assert json.loads((finished / "elsewhere/evaluate.json").read_text()) == first
+    assert first["baseline"] == json.loads((finished / "metrics/baselines.json").read_text())["mIOU"]
+
+    # A file with the names of 2021 and no sidecar takes its architecture from the parameters.
+    stored = ms.load_checkpoint(str(finished / "models/autodeeplab.ckpt"))
+    old = [{"name": checkpoint.name_2021(name, use_abn=True), "data": value} for name, value in stored.items()]
+    ms.save_checkpoint(old, str(finished / "pretrained/old.ckpt"))
+    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "pretrained/old.ckpt", "--output", "old")
+    assert "2021 names" in succeeds(finished, *command)
+    assert json.loads((finished / "old/evaluate.json").read_text()) == first | {"checkpoint_epoch": None}
+
+    options = ("--split", "train", "--eval-batch-size", "3", "--output", "on-train")
+    succeeds(finished, "python", "-m", "pipeline.evaluate", *options)
+    on_train = json.loads((finished / "on-train/evaluate.json").read_text())
+    assert on_train["images"] == 4
+    assert on_train["baseline"] == {}, "they were fitted on these images"
+
+
+def draw(root: Path, frames: list[tuple[str, str]], *, height: int) -> None:
+    """Scenes as frames of given splits and names, in the layout of Cityscapes."""
+    for number, (split, name) in enumerate(frames):
+        image, labels, _ = synthetic.scene(split, number, height=height, seed=0)
+        write_png(CITYSCAPES.images.path(root, split, name[0], name), image)
+        write_png(CITYSCAPES.labels.path(root, split, name[0], name), labels)
+
+
+@pytest.mark.slow
+def test_layout_faults_stop_dvc_repro_before_it_removes_anything(finished):
+    root, sound = finished / "raw/cityscapes", finished / "sound"
+    frames = [("train", name) for name in (damage.A, damage.B, damage.C)]
+    draw(sound, [*frames, ("val", "c_000004_000019")], height=64)
+    shutil.copytree(sound, root)
+    # The records are of this tree, the model is still of the other: `dvc repro` would begin by removing it.
+    set_params(finished, data_path="raw/cityscapes")
+    succeeds(finished, "dvc", "repro", "mindrecord")
+    results = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
+    parameters = (finished / "params.yaml").read_text()
+    for break_layout, advice in damage.LAYOUT_FAULTS:
+        shutil.rmtree(finished / "raw")
+        shutil.copytree(sound, root)
+        (finished / "params.yaml").write_text(parameters)
+        path = break_layout(root).relative_to(finished)
+        if path != root.relative_to(finished):
+            set_params(finished, data_path=str(path))
+        done = run(finished, "dvc", "repro")
+        assert done.returncode != 0, break_layout.__name__
+        assert "Traceback" not in done.stdout + done.stderr, break_layout.__name__
+        # What lies inside or above is named with its whole path, the rest as data_path does.
+        told = done.stderr.replace(str(finished) + "/", "")
+        assert advice.format(root=root.relative_to(finished)) in told, (break_layout.__name__, done.stderr)
+        after = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
+        assert after == results, break_layout.__name__
+
+
+@pytest.mark.slow
+@pytest.mark.longest
+def test_full_size_tree_goes_through_the_recipe_for_a_cpu_with_the_published_network(workspace):
+    set_params(workspace, synthetic_height=1024, synthetic_train_images=6, synthetic_val_images=1)
+    succeeds(workspace, "python", "-m", "pipeline.synthesize")
+    (workspace / "data/synthetic").rename(workspace / "raw")
+    succeeds(workspace, "adl", "recipe", "cityscapes-cpu", "--data-path", "raw")
+    set_params(workspace, warmup_iters=1)  # of three steps
+    output = succeeds(workspace, "dvc", "repro", timeout=900)
+    assert ran(output) == EVERY_STAGE - {"synthesize"}
+    assert "10,395,808" in output
+    metrics = {p.stem: json.loads(p.read_text()) for p in (workspace / "metrics").glob("*.json")}
+    assert (metrics["train"]["steps"], metrics["train"]["parameters"]) == (3, 10_395_808)
+    assert 0 < metrics["train"]["loss"] < 10
+    assert metrics["evaluate"]["images"] == metrics["infer"]["images"] == 1
+    assert metrics["infer"]["agreement"] > 99.99
+    sidecar = json.loads((workspace / "models/autodeeplab.mindir.json").read_text())
+    assert (sidecar["input"]["height"], sidecar["input"]["width"]) == (1024, 2048)

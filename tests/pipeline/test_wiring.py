@@ -1,0 +1,141 @@
+"""Parameters reach what they are named for: from params.yaml, through a stage, to the call that uses them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import AdlError
+from adl.parallel.world import World
+from adl.params import load
+from adl.processes import worker
+from adl.processes.topology import Local
+from adl.scoring.baselines import Scores
+from adl.training import train as training
+from adl.training.loop import Stopped
+from pipeline import evaluate, infer
+from tests.conftest import ROOT, TINY
+
+
+class Called(Exception):  # noqa: N818 (no error)
+    """Ends a stage where its work would begin."""
+
+
+def stage_with(monkeypatch, stage, place, name, arguments=(), **values) -> tuple[tuple, dict]:
+    """How a stage calls the function `name` of `place`, with these parameters."""
+    p = load(ROOT / "params.yaml", **values)
+    monkeypatch.setattr(stage.params, "load", lambda: p)
+    monkeypatch.setattr(sys, "argv", [stage.__name__, *arguments])
+    given = []
+
+    def called(*positional, **named):
+        given.append((positional, named))
+        raise Called
+
+    monkeypatch.setattr(place, name, called)
+    with pytest.raises(Called):
+        stage.main()
+    return given[0]
+
+
+@pytest.fixture
+def job_of(monkeypatch):
+    monkeypatch.setattr(evaluate.records, "read_manifest", lambda *_: {"pixels": {}})
+    monkeypatch.setattr(evaluate.checkpoint, "architecture_of", lambda *_: TINY)
+    monkeypatch.setattr(evaluate.Scores, "load", lambda path: Scores([], {}))
+
+    def job(*arguments, **values):
+        return stage_with(monkeypatch, evaluate, evaluate, "evaluate", arguments, **values)
+
+    return job
+
+
+@pytest.mark.parametrize("ms_infer", [True, False])
+@pytest.mark.parametrize("eval_flip", [True, False])
+def test_mode_of_the_evaluation_is_that_of_the_parameters(job_of, ms_infer, eval_flip):
+    (job, *_), _ = job_of(ms_infer=ms_infer, eval_flip=eval_flip)
+    assert (job.multiscale, job.flip) == (ms_infer, eval_flip)
+
+
+def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were_asked_for(job_of, monkeypatch):
+    started = []
+    monkeypatch.setattr(evaluate.Launcher, "run", lambda self, command, nodes: started.append((self.logs, nodes)) or 0)
+    (job, predictions, _), named = job_of(eval_images=7, device_num=2, parallel=True)
+    assert (job.limit, named["processes"], job.batch_size) == (7, 2, 1)
+    assert job.record == "data/mindrecord/cityscapes_val.mindrecord"
+    assert predictions == Path("data/predictions/evaluate")
+    assert named["launch"](["x"], 2) == 0
+    monkeypatch.setattr(evaluate.runtime, "devices", lambda device_target: 8)
+    arguments = ("--split", "train", "--output", "o", "--eval-batch-size", "3", "--device-id", "5")
+    (job, predictions, _), named = job_of(*arguments, device_target="Ascend")
+    assert (job.limit, named["processes"], job.batch_size) == (None, 1, 3)
+    assert job.record == "data/mindrecord/cityscapes_train.mindrecord"
+    assert predictions == Path("o/predictions")
+    named["launch"](["x"], 1)
+    assert started == [(Path(".adl/logs/evaluate"), Local(2, 0)), (Path("o/logs"), Local(1, 5))]
+
+
+def test_evaluation_has_no_more_processes_than_this_machine_has_devices(job_of, monkeypatch):
+    monkeypatch.setattr(evaluate.runtime, "devices", lambda device_target: 3)
+    for device, expected in (("0", 3), ("1", 2), ("7", 1)):
+        _, named = job_of("--output", "o", "--device-id", device, device_target="Ascend", device_num=4, batch_size=4)
+        assert named["processes"] == expected
+
+
+@pytest.mark.parametrize("part", ["report", "predictions"])
+def test_folder_of_somebody_else_is_refused_before_any_work(part, tmp_path, monkeypatch):
+    (tmp_path / "out" / part / "thesis").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--output", "out"])
+    with pytest.raises(AdlError, match=f"out/{part}: would be replaced as a whole"):
+        evaluate.main()
+
+
+@pytest.mark.parametrize("eval_flip", [True, False])
+def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, eval_flip):
+    monkeypatch.setattr(infer.layout, "frames", lambda root, split, dataset: [(root, split, n) for n in range(9)])
+    values = {"eval_flip": eval_flip, "eval_images": 2, "data_path": "somewhere"}
+    (_, frames, _), named = stage_with(monkeypatch, infer, infer.infer, "infer", **values)
+    assert frames == [("somewhere", "val", 0), ("somewhere", "val", 1)]
+    assert named["flip"] == eval_flip
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
+    p = load(ROOT / "params.yaml")
+    job = worker.TrainingJob(p, Path("r"), Path("v"), tmp_path / "state", Path("w"), tmp_path / "curves")
+    given = []
+
+    def train(*positional, **named):
+        given.append((positional, named))
+        named["log_epochs"]([{"epoch": 1, "loss": 1.0, "learning_rate": 0.1}])
+        raise Stopped("stopped at step 3")
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(worker.world, "from_environment", lambda: World(rank, 2))
+    monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
+    with job.published(tmp_path / "job.json"), pytest.raises(SystemExit) as ended:
+        worker.main()
+    assert ended.value.code == worker.STOPPED != 0
+    [((params, record, state, dataset), named)] = given
+    assert dataset is CITYSCAPES
+    assert (params, record, state.folder) == (p, Path("r"), tmp_path / "state")
+    assert (named["val_record"], named["world"], named["pretrained"]) == (Path("v"), World(rank, 2), Path("w"))
+    assert not named["stopping"]()
+    assert bool(list(tmp_path.rglob("loss.tsv"))) == (rank == 0)
+
+
+def test_worker_listens_once_its_first_step_is_done():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        stop = worker.Stop()
+        assert not stop()
+        assert signal.getsignal(signal.SIGTERM) is before, "nothing to save yet: a signal ends it"
+        assert not stop()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop()
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,505 @@
+"""The training loop on a tiny network: files, repeatability, start weights, loss scaling."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import shutil
+
+import mindspore as ms
+import numpy as np
+import psutil
+import pytest
+from mindspore import Tensor, amp, nn, ops
+
+from adl import network, params, runtime, workspace
+from adl.architecture import Architecture
+from adl.artifacts import digest
+from adl.dataset.augment import Normalise
+from adl.dataset.descriptor import CITYSCAPES
+from adl.dataset.records import read, read_manifest
+from adl.errors import AdlError
+from adl.evaluation import worker
+from adl.evaluation.evaluate import Evaluation
+from adl.evaluation.worker import EvaluationJob
+from adl.inference import Mode, label_maps, passes
+from adl.network import checkpoint, drop_path
+from adl.network.normalization import GlobalBatchNorm
+from adl.parallel.world import World
+from adl.scoring import Confusion
+from adl.training import choices, counters, loop, saver
+from adl.training import train as training
+from adl.training.loop import Loop, Stopped
+from adl.training.loss import CrossEntropy, OhemCrossEntropy
+from adl.training.optimizer import Momentum
+from adl.training.plan import Plan
+from adl.training.result import Description
+from adl.training.state import State
+from adl.training.step import TrainStep
+from adl.training.weights import Weights
+from tests.conftest import ROOT
+from tests.data import write_record, write_scenes
+from tests.training.test_step import take
+
+
+@pytest.fixture(autouse=True)
+def mode(request, monkeypatch):
+    """Operation by operation, which takes seconds where graphs take minutes; the tests marked `compiled` use graphs.
+
+    What stages run are graphs: tests/pipeline/test_stopping.py and tests/parallel/test_distributed.py.
+    """
+    graph = request.node.get_closest_marker("compiled") is not None
+    monkeypatch.setattr(runtime, "start", functools.partial(runtime.start, graph=graph))
+    runtime.start("CPU", seed=0)
+    yield
+    runtime.start("CPU", seed=0, graph=False)
+
+
+@pytest.fixture(scope="module")
+def record(once):
+    """Of four images."""
+
+    def make(folder):
+        write_record(write_scenes(folder / "raw", train=4, val=1), "train", folder)
+
+    return workspace.record(once("four-images", make), "cityscapes", "train")
+
+
+@pytest.fixture
+def settings(tiny, tmp_path):
+    """Overrides of params.yaml for a run of a few steps."""
+    np.save(tmp_path / "net.npy", np.array(tiny.net))
+    np.save(tmp_path / "cell.npy", np.array(tiny.cell))
+    return {
+        "net_arch": str(tmp_path / "net.npy"), "cell_arch": str(tmp_path / "cell.npy"), "block_multiplier": 1,
+        "filter_multiplier": 2, "initial_fm": 4, "head_channels": 8, "epochs": 2, "batch_size": 2, "crop_size": 48,
+        "warmup_iters": 1, "eval_epochs": 0,
+    }  # fmt: skip
+
+
+def run(settings, record, folder, *, stop_at=None, log_epochs=lambda rows: None, **changes):
+    """Train in a state folder of its own; returns its result's metrics and the history. stop_at: a position."""
+    state = State(folder)
+    asked = []
+
+    def stopping():
+        asked.append(None)
+        return stop_at is not None and len(asked) == stop_at
+
+    training.train(
+        params.load(ROOT / "params.yaml", **(settings | changes)),
+        record,
+        state,
+        CITYSCAPES,
+        val_record=record,
+        pretrained=folder.parent,
+        log_epochs=log_epochs,
+        stopping=stopping,
+    )
+    metrics, history = (json.loads((state.result / f"{name}.json").read_text()) for name in ("metrics", "history"))
+    return metrics, history
+
+
+def assembled(net, p, plan, folder) -> Loop:
+    description = Description(net.architecture, {}, p)
+    return training.assemble(net, p, plan, CITYSCAPES, record=folder, state=State(folder), description=description)
+
+
+def weights(folder):
+    return digest(folder / "result/autodeeplab.ckpt")
+
+
+@pytest.mark.compiled
+def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(settings, record, tmp_path, capsys):
+    changes = {"drop_path_keep_prob": 0.7, "save_epochs": 1}
+    metrics, history = run(settings, record, tmp_path / "a", **changes)
+    assert metrics["steps"] == 4
+    assert metrics["skipped_steps"] == 0
+    assert [row["epoch"] for row in history] == [1, 2]
+    sidecar = json.loads((tmp_path / "a/result/autodeeplab.ckpt.json").read_text())
+    assert sidecar["digest"] == weights(tmp_path / "a")
+    assert sidecar["data"]["digest"] == read_manifest(record, CITYSCAPES)["digest"]
+    assert sidecar["params"]["drop_path_keep_prob"] == 0.7
+    architecture = Architecture.from_sidecar(tmp_path / "a/result/autodeeplab.ckpt.json")
+    assert architecture.net == (0, 1, 1)
+    checkpoint.load(network.build(architecture), tmp_path / "a/result/autodeeplab.ckpt")
+    assert not State(tmp_path / "a").positions(), "what is finished needs no state"
+    printed = capsys.readouterr().out
+    assert "3 cells at levels 0 1 1" in printed
+    assert "first step, with compilation" in printed
+
+    again, history_again = run(settings, record, tmp_path / "b", **changes)
+    assert again == metrics
+    assert history_again == history
+    assert weights(tmp_path / "b") == sidecar["digest"], "two runs of one seed give the same file"
+    assert "ms_per_step" in json.loads((tmp_path / "b/result/speed.json").read_text())
+
+
+def test_resumed_run_equals_the_uninterrupted_one(settings, record, tmp_path, capsys):
+    changes = {"drop_path_keep_prob": 0.7, "epochs": 4}
+    straight = run(settings, record, tmp_path / "straight", **changes)
+    for stop_at in (3, 2):  # batches of this attempt: in the middle of an epoch, and after its last one
+        with pytest.raises(Stopped, match="the state is saved"):
+            run(settings, record, tmp_path / "resumed", stop_at=stop_at, **changes)
+        assert not (tmp_path / "resumed/result").exists()
+    capsys.readouterr()
+    assert run(settings, record, tmp_path / "resumed", **changes) == straight
+    assert "resuming at step 5 of 8" in capsys.readouterr().out
+    assert weights(tmp_path / "resumed") == weights(tmp_path / "straight")
+
+
+def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(settings, record, tmp_path, capsys):
+    told = []
+
+    def log_epochs(rows):
+        told.append([row["epoch"] for row in rows])
+
+    with pytest.raises(Stopped):
+        run(settings, record, tmp_path / "a", epochs=4, stop_at=4, log_epochs=log_epochs)
+    assert told == [[], [1]]
+    told.clear()
+    assert capsys.readouterr().out.count("compiling the training graph") == 1
+    run(settings, record, tmp_path / "a", epochs=4, log_epochs=log_epochs)
+    assert told == [[1, 2], [3], [4]]
+
+
+def test_workers_beyond_the_cores_are_said(settings, record, tmp_path, capsys):
+    told = {}
+    for workers in (runtime.cores(), runtime.cores() + 1):
+        run(settings, record, tmp_path / str(workers), epochs=1, warmup_iters=0, workers=workers)
+        told[workers] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("workers:")]
+    cores = runtime.cores()
+    assert told == {cores: [], cores + 1: [f"workers: {cores} instead of {cores + 1}, the number of cores"]}
+
+
+def test_peak_memory_is_in_mebibytes(settings, record, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "peak_memory", lambda: 5 * 2**20)
+    run(settings, record, tmp_path / "a", epochs=1, warmup_iters=0)
+    assert json.loads((tmp_path / "a/result/speed.json").read_text())["peak_memory_mb"] == 5
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ce", CrossEntropy), ("ohemce", OhemCrossEntropy)])
+def test_criterion_is_that_of_the_parameters(settings, name, kind, monkeypatch):
+    monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
+    p = params.load(ROOT / "params.yaml", **settings | {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6})
+    pixels = p.batch_size // 4 * p.crop_size**2
+    settings = {"ignore_label": p.ignore_label, "pixels": pixels, "hard_threshold": p.ohem_thresh}
+    loss = choices.loss(p.criterion, **settings, world=World(1, 4))
+    assert type(loss) is kind
+    assert loss.ignore_label == p.ignore_label
+    if kind is OhemCrossEntropy:
+        # Two images of 48×48 on this device.
+        assert loss.min_kept == 2 * 48 * 48 // 16
+        assert loss.largest_threshold == pytest.approx(-np.log(0.6))
+        assert loss.ranks == 4
+    else:
+        assert not loss.over_ranks.alone
+
+
+def test_state_is_saved_every_so_many_epochs_and_minutes(settings, record, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(State, "save", lambda self, state: saved.append(state.position))
+    run(settings, record, tmp_path / "a", epochs=3, save_epochs=2, save_minutes=None)
+    assert saved == [4, 6], "and at the end"
+    assert not list((tmp_path / "a/result/intermediate").iterdir()), "one model is kept: the final one"
+    saved.clear()
+    run(settings, record, tmp_path / "b", epochs=1, save_epochs=100, save_minutes=1e-9)
+    assert saved == [1, 2]
+
+
+def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(settings, record, tmp_path):
+    _, plain = run(settings, record, tmp_path / "plain")
+    _, history = run(settings, record, tmp_path / "validated", eval_epochs=2)
+    assert weights(tmp_path / "validated") == weights(tmp_path / "plain")
+    assert [row.keys() - {"epoch", "loss", "learning_rate"} for row in history] == [set(), {"val_mIOU"}]
+    assert [row["loss"] for row in history] == [row["loss"] for row in plain]
+    net = checkpoint.restore(
+        tmp_path / "plain/result/autodeeplab.ckpt",
+        Architecture.from_sidecar(tmp_path / "plain/result/autodeeplab.ckpt.json"),
+        device_target="CPU",
+    )
+    job = EvaluationJob("", {}, str(record), "CPU", False, False, limit=None, batch_size=1)
+    scored = Evaluation(CITYSCAPES, "single", worker.count(net, job, tmp_path, CITYSCAPES), "CPU")
+    assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
+
+
+def test_stop_in_the_middle_of_a_validation_loses_nothing(settings, record, tmp_path, capsys):
+    _, straight = run(settings, record, tmp_path / "straight", eval_epochs=1)
+    # Two steps an epoch and four images to validate: the fourth question is asked while validating.
+    with pytest.raises(Stopped, match="step 2 of 4, while validating"):
+        run(settings, record, tmp_path / "a", eval_epochs=1, stop_at=4)
+    _, resumed = run(settings, record, tmp_path / "a", eval_epochs=1)
+    assert "resuming at step 2 of 4" in capsys.readouterr().out
+    assert resumed == straight
+    assert weights(tmp_path / "a") == weights(tmp_path / "straight")
+
+
+def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
+    run(settings, record, tmp_path / "a", epochs=4, save_epochs=1, keep_checkpoints=3)
+    kept = sorted(p.name for p in (tmp_path / "a/result/intermediate").iterdir())
+    names = ["epoch_00002.ckpt", "epoch_00003.ckpt"]
+    assert kept == sorted(names + [f"{name}.json" for name in names])
+    sidecar = json.loads((tmp_path / "a/result/intermediate/epoch_00003.ckpt.json").read_text())
+    assert (sidecar["epoch"], sidecar["params"]["epochs"]) == (3, 4)
+    assert sidecar["digest"] == digest(tmp_path / "a/result/intermediate/epoch_00003.ckpt")
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_model_that_is_no_longer_finite_is_neither_kept_nor_saved(settings, record, tmp_path, monkeypatch, keep):
+    monkeypatch.setattr(Weights, "not_finite", lambda self: "a.weight")
+    with pytest.raises(AdlError, match=r"a\.weight is no longer finite, and this state is not saved"):
+        run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=keep)
+    assert not list((tmp_path / "a").rglob("*.ckpt"))
+    assert not State(tmp_path / "a").positions()
+
+
+def test_model_is_kept_before_the_state_that_goes_on_after_it(settings, record, tmp_path, monkeypatch):
+    kept, save = {}, State.save
+
+    def saving(self, state):
+        kept[state.position] = [p.name for p in self.intermediate.glob("*.ckpt")]
+        save(self, state)
+
+    monkeypatch.setattr(State, "save", saving)
+    run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=2)
+    assert kept == {2: ["epoch_00001.ckpt"], 4: ["epoch_00002.ckpt"], 6: ["epoch_00002.ckpt"]}
+
+
+def test_attempt_with_nothing_left_to_train_reports_the_speed_of_the_one_before(
+    settings, record, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_result", lambda *_: None)
+        with pytest.raises(FileNotFoundError):
+            run(settings, record, tmp_path / "a")
+    run(settings, record, tmp_path / "a")
+    speed = json.loads((tmp_path / "a/result/speed.json").read_text())
+    assert speed["ms_per_step"] > 0
+    assert speed["devices"] == 1
+
+
+def test_weights_of_other_classes_start_a_training_without_their_classifier(settings, record, tmp_path, tiny, capsys):
+    ms.set_seed(3)
+    other = network.build(dataclasses.replace(tiny, num_classes=7))
+    checkpoint.save(other, tmp_path / "other.ckpt")
+    with pytest.raises(AdlError, match=r"decoder\.classifier"):
+        run(settings, record, tmp_path / "a", ckpt_name="other.ckpt")
+    copy = {"ckpt_name": "other.ckpt", "ckpt_classifier": False, "epochs": 2, "start_epoch": 2}
+    run(settings, record, tmp_path / "b", **copy)
+    assert "without decoder.classifier" in capsys.readouterr().out
+    stored = ms.load_checkpoint(str(tmp_path / "b/result/autodeeplab.ckpt"))
+    name = "decoder.refine.0.conv.weight"
+    np.testing.assert_array_equal(stored[name].asnumpy(), dict(other.parameters_and_names())[name].asnumpy())
+    assert stored["decoder.classifier.weight"].shape[0] == 19
+
+
+def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32(settings, tiny, tmp_path):
+    # Training with it needs Ascend; how the cells are wrapped can be seen anywhere.
+    p = params.load(ROOT / "params.yaml", **settings).model_copy(update={"amp_level": "O2"})
+    net = network.build(tiny)
+    names = set(checkpoint.native(net))
+    own = assembled(net, p, Plan(4, 2, 4, 0), tmp_path)
+    assert set(own.weights.parameters) == names
+    assert {name for name, _ in net.parameters_and_names()} != names, "the cells were wrapped"
+    checkpoint.save(own.weights.parameters, tmp_path / "m.ckpt")
+    assert checkpoint.load(network.build(tiny), tmp_path / "m.ckpt").parameters == len(names)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_mixed_precision_computes_batch_norm_in_float32(tiny, monkeypatch, ranks):
+    monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
+    net = amp.auto_mixed_precision(network.build(tiny, world=World(0, ranks)), "O2")
+    kinds = {
+        kind: {cell.get_flags()["fp32"] for _, cell in net.cells_and_names() if isinstance(cell, kind)}
+        for kind in (nn.Conv2d, nn.BatchNorm2d)
+    }
+    assert kinds == {nn.Conv2d: {False}, nn.BatchNorm2d: {True}}
+    norms = {type(cell) for _, cell in net.cells_and_names() if isinstance(cell, nn.BatchNorm2d)}
+    assert norms == {nn.BatchNorm2d if ranks == 1 else GlobalBatchNorm}
+
+
+def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/stop").touch()
+    with pytest.raises(Stopped, match="stopped at step 2 of 4"):
+        run(settings, record, tmp_path / "a")
+    assert State(tmp_path / "a").latest().position == 2
+
+
+def test_ranks_that_read_different_states_do_not_begin(settings, record, tmp_path, monkeypatch):
+    # Also where this rank finds no state, another must be heard.
+    for module in (saver, loop):
+        monkeypatch.setattr(module, "of_all_ranks", lambda values, world: [values, [value + 5 for value in values]])
+    with pytest.raises(AdlError, match=r"the ranks read different states from .*; is it the same on all nodes"):
+        run(settings, record, tmp_path / "a")
+
+
+def test_ranks_that_part_stop_at_the_end_of_the_epoch_and_save_nothing(settings, record, tmp_path, monkeypatch):
+    def parting(values, world):
+        return [values, [value + (len(values) > 1) for value in values]]
+
+    for module in (saver, loop):
+        monkeypatch.setattr(module, "of_all_ranks", parting)
+    message = r"no longer have the same weights \(rank 0: step 2, [0-9a-f]{8}; rank 1: step 3, [0-9a-f]{8}\)"
+    with pytest.raises(AdlError, match=message):
+        run(settings, record, tmp_path / "a")
+    assert not State(tmp_path / "a").positions()
+
+
+def test_checksum_of_the_ranks_follows_from_the_weights(settings, record, tmp_path, monkeypatch):
+    told = []
+
+    def listening(values, world):
+        told.append(tuple(values))
+        return [values]
+
+    for module in (saver, loop):
+        monkeypatch.setattr(module, "of_all_ranks", listening)
+    for name, changes in {"a": {}, "same": {}, "other": {"weight_decay": 0.5}}.items():
+        run(settings, record, tmp_path / name, epochs=1, warmup_iters=0, **changes)
+    assert told[:2] == told[2:4]
+    assert told[1][0] == told[5][0]
+    assert told[1][1] != told[5][1]
+
+
+def test_device_whose_whole_numbers_do_not_wrap_around_is_refused(settings, record, tmp_path, monkeypatch):
+    monkeypatch.setattr(drop_path, "Tensor", lambda values: Tensor(values.astype(np.float32)))
+    with pytest.raises(AdlError, match="does not multiply whole numbers as a CPU does"):
+        run(settings, record, tmp_path / "a")
+
+
+def test_start_epoch_continues_the_schedule(settings, record, tmp_path):
+    run(settings, record, tmp_path / "first", epochs=1)
+    shutil.copy(tmp_path / "first/result/autodeeplab.ckpt", tmp_path / "first.ckpt")
+    _, straight = run(settings, record, tmp_path / "straight")
+    metrics, history = run(settings, record, tmp_path / "second", ckpt_name="first.ckpt", start_epoch=1)
+    assert metrics["epochs"] == 1
+    assert metrics["steps"] == 2
+    assert [row["epoch"] for row in history] == [2]
+    assert history[0]["learning_rate"] == straight[1]["learning_rate"]
+
+
+def test_start_epoch_at_the_end_copies_the_weights(settings, record, tmp_path):
+    run(settings, record, tmp_path / "first", epochs=1)
+    shutil.copy(tmp_path / "first/result/autodeeplab.ckpt", tmp_path / "first.ckpt")
+    metrics, history = run(settings, record, tmp_path / "copy", epochs=1, ckpt_name="first.ckpt", start_epoch=1)
+    assert history == []
+    assert metrics["steps"] == 0
+    first, copy = (ms.load_checkpoint(str(tmp_path / f"{n}/result/autodeeplab.ckpt")) for n in ("first", "copy"))
+    assert first.keys() == copy.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name].asnumpy(), copy[name].asnumpy())
+
+
+def test_learning_rate_is_that_of_the_parameters(settings, record, tmp_path, tiny):
+    def rates(**changes):
+        values = {"epochs": 10, "base_lr": 0.2, "warmup_start_lr": 0.06, "warmup_iters": 3} | changes
+        p = params.load(ROOT / "params.yaml", **(settings | values))
+        plan = Plan.of(p, 4)
+        return assembled(network.build(tiny), p, plan, tmp_path).step.learning_rates
+
+    found = rates(min_lr=0.05)
+    assert len(found) == 20
+    assert found[[0, 3, -1]].tolist() == [0.06, 0.2, 0.05]
+    assert found.min() == 0.05
+    assert rates()[-1] < 0.05
+
+
+def test_too_long_a_warmup_is_refused_before_compilation(settings, record, tmp_path, capsys):
+    with pytest.raises(AdlError, match="warmup_iters is 4, but the whole run has 4 steps"):
+        run(settings, record, tmp_path / "a", warmup_iters=4)
+    assert "compiling" not in capsys.readouterr().out
+    assert not (tmp_path / "a").exists()
+
+
+def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_state(settings, record, tmp_path):
+    message = r"diverged at step \d+: loss nan, learning rate 9.77472e\+29, loss scale 32768; .* is no longer finite"
+    with pytest.raises(AdlError, match=message):
+        run(settings, record, tmp_path / "a", base_lr=1e30, warmup_iters=0, epochs=20, save_minutes=1e-9)
+    state = State(tmp_path / "a")
+    assert not state.finished
+    assert all(np.isfinite(values).all() for values in state.latest().arrays.values())
+
+
+@pytest.fixture
+def finite(monkeypatch):
+    """finite(*answers): whether the gradients of each step are, the last answer for all that follow."""
+
+    def answering(*answers):
+        left = list(answers)
+        monkeypatch.setattr(amp, "all_finite", lambda _: Tensor(left.pop(0) if len(left) > 1 else left[0]))
+
+    return answering
+
+
+def test_gradients_that_stay_infinite_stop_the_training(settings, record, tmp_path, monkeypatch, finite):
+    monkeypatch.setattr(counters, "MOST_SKIPPED", 3)
+    finite(True, False)
+    with pytest.raises(AdlError, match=r"diverged at step 1: .* the gradients stay infinite\. Lower base_lr"):
+        run(settings, record, tmp_path / "a", epochs=5)
+    assert not (tmp_path / "a/result").exists()
+
+
+def test_no_state_is_saved_while_updates_are_skipped(settings, record, tmp_path, monkeypatch, finite):
+    saved, save = [], State.save
+    monkeypatch.setattr(State, "save", lambda self, state: (saved.append(state.meta), save(self, state)))
+    finite(True, False, False, True)
+    metrics, _ = run(settings, record, tmp_path / "a", epochs=3, save_minutes=1e-9)
+    assert [(meta["position"], meta["step"], meta["skipped"]) for meta in saved] == [
+        (1, 1, 0),
+        (4, 2, 2),
+        (5, 3, 2),
+        (6, 4, 2),
+    ]
+    assert (metrics["steps"], metrics["skipped_steps"]) == (4, 2)
+
+
+def test_state_of_another_network_is_refused(settings, record, tmp_path):
+    with pytest.raises(Stopped):
+        run(settings, record, tmp_path / "a", stop_at=2)
+    with pytest.raises(AdlError, match=r"does not fit this network: .* Start over: `adl state drop a`"):
+        run(settings, record, tmp_path / "a", filter_multiplier=4)
+    assert State(tmp_path / "a").positions()
+
+
+@pytest.mark.slow
+@pytest.mark.compiled
+def test_memory_does_not_grow_with_the_steps(settings, record, tmp_path):
+    own, seen = psutil.Process(), []
+    state = State(tmp_path / "a")
+    state.folder.mkdir()
+    training.train(
+        params.load(ROOT / "params.yaml", **settings | {"epochs": 100, "drop_path_keep_prob": 0.7, "eval_epochs": 10}),
+        record,
+        state,
+        CITYSCAPES,
+        val_record=record,
+        log_epochs=lambda rows: seen.extend(own.memory_info().rss for _ in rows),
+    )
+    # Less than a quarter of a gigabyte over the 4,000 epochs of a published run.
+    assert seen[99] - seen[19] < 80 * 2**16
+
+
+@pytest.mark.slow
+@pytest.mark.compiled
+def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
+    """No augmentation and no dropout: the four images themselves, again and again."""
+    normalise = Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)
+    samples = list(read(record))
+    images = np.stack([normalise(image).transpose(2, 0, 1) for _, image, _ in samples])
+    labels = np.stack([label for _, _, label in samples]).astype(np.int32)
+    ms.set_seed(0)
+    cell = ((0, 6), (1, 6), (0, 3), (2, 6))
+    net = network.build(Architecture(net=(0, 0, 0), cell=cell, filter_multiplier=16, initial_fm=16, bn_momentum=0.9))
+    step = TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-5)).set_train()
+    for learning_rate in np.linspace(0.1, 0.001, 240):
+        assert take(step, images, labels, None, learning_rate=learning_rate, scale=1.0)
+    confusion = Confusion(CITYSCAPES)
+    evaluate = passes(net, CITYSCAPES, Mode())
+    for _, image, label in samples:
+        confusion.add(
+            CITYSCAPES.label_ids[label],
+            CITYSCAPES.label_ids[label_maps(evaluate, image[None], flip=False)["single"][0]],
+        )
+    assert confusion.mean_iou() > 0.9
