@@ -3,7 +3,9 @@
 import importlib
 from types import ModuleType
 
-from adl import runtime as runtime  # first, because it has to set a variable before mindspore is imported
+from adl import (
+    runtime as runtime,
+)  # first, because it has to set a variable before mindspore is imported
 
 _ENTRY_POINTS = {
     "checkpoint": "adl.network.checkpoint",

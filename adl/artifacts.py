@@ -67,7 +67,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     check_replaceable(path)
     with scratch_folder(path) as temporary:
         yield temporary
-        (temporary / OURS).write_text("adl made this folder, and replaces it as a whole.\n", encoding="utf-8")
+        (temporary / OURS).write_text(
+            "adl made this folder, and replaces it as a whole.\n", encoding="utf-8"
+        )
         check_replaceable(path)
         remove(path)
         temporary.replace(path)

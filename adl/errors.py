@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterable, Iterator
 
 RETURNS = (
-    "returns 0 when the work is complete, 2 for a fault that you can mend (one message names it), 130 when interrupted"
+    "returns 0 when the work is complete, 2 for a fault that you can mend (one message names it), "
+    "130 when interrupted"
 )
 """What every help text says of the exit code."""
 STOPPED = 75
@@ -67,9 +68,13 @@ def reported() -> Iterator[None]:
     except OSError as error:
         what = error.filename or "a file"
         if error.errno in DISK_FULL:
-            print(f"error: {what} cannot be written ({error.strerror}). Make room.", file=sys.stderr)
+            print(
+                f"error: {what} cannot be written ({error.strerror}). Make room.", file=sys.stderr
+            )
         elif error.errno in FORBIDDEN:
-            print(f"error: {what}: {error.strerror}. Give yourself the right to it.", file=sys.stderr)
+            print(
+                f"error: {what}: {error.strerror}. Give yourself the right to it.", file=sys.stderr
+            )
         else:
             raise
         sys.exit(2)

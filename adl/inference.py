@@ -75,19 +75,27 @@ class Probabilities(nn.Cell):
 def passes(network: nn.Cell, dataset: DatasetDescriptor, chosen: Mode) -> dict[float, Pass]:
     """A pass for each scale of a mode, in evaluation mode; each is compiled for every image size it meets."""
     network.set_train(False)
-    return {scale: Probabilities(network, dataset, scale).set_train(False) for scale in chosen.scales}
+    return {
+        scale: Probabilities(network, dataset, scale).set_train(False) for scale in chosen.scales
+    }
 
 
-def label_maps(passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode) -> dict[str, np.ndarray]:
+def label_maps(
+    passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode
+) -> dict[str, np.ndarray]:
     """Predict images in a mode, and in every other that its passes allow.
 
     images: (N, H, W, 3) uint8 BGR. Returns name of the mode → (N, H, W) uint8 train ids: all that leaves the device.
     """
     summed = probabilities(passes, images, chosen)
-    return {name: total.argmax(axis=1).astype(mstype.uint8).asnumpy() for name, total in summed.items()}
+    return {
+        name: total.argmax(axis=1).astype(mstype.uint8).asnumpy() for name, total in summed.items()
+    }
 
 
-def probabilities(passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode) -> dict[str, Tensor]:
+def probabilities(
+    passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode
+) -> dict[str, Tensor]:
     """Name of the mode → (N, classes, H, W) float32: probabilities, summed over its passes. As `label_maps`."""
     upright = Tensor(np.ascontiguousarray(images))
     mirrored = Tensor(np.ascontiguousarray(images[:, :, ::-1])) if chosen.mirror else None

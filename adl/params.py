@@ -22,7 +22,11 @@ SMALLEST_SIDE = 33
 
 def param(shipped: str, meaning: str, *stages: str, **limits: Any) -> Any:
     """A parameter. shipped: its value in params.yaml, as text of YAML. stages: those whose results it can change."""
-    return Field(description=meaning, json_schema_extra={"shipped": shipped, "stages": list(stages)}, **limits)
+    return Field(
+        description=meaning,
+        json_schema_extra={"shipped": shipped, "stages": list(stages)},
+        **limits,
+    )
 
 
 class Params(BaseModel):
@@ -30,18 +34,13 @@ class Params(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
+    # fmt: off
     # Data
     data_path: str = param("data/synthetic", "folder that holds leftImg8bit/ and gtFine/", "report", min_length=1)
-    expected_train_images: int | None = param(
-        "", "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1
-    )
-    expected_val_images: int | None = param(
-        "", "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1
-    )
+    expected_train_images: int | None = param("", "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1)
+    expected_val_images: int | None = param("", "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1)
     num_classes: int = param("19", "classes; must equal those of the data set (19)", "train", ge=2, le=255)
-    ignore_label: int = param(
-        "255", "label of pixels that do not count; 255 or at least num_classes", "train", ge=0, le=255
-    )
+    ignore_label: int = param("255", "label of pixels that do not count; 255 or at least num_classes", "train", ge=0, le=255)
     workers: int = param("4", "data loading workers; no more than there are cores", ge=1)
 
     # Embedded data: drawn street scenes
@@ -51,15 +50,9 @@ class Params(BaseModel):
     synthetic_val_images: int = param("60", "drawn scenes to evaluate on", "synthesize", ge=1)
 
     # Network
-    net_arch: str = param(
-        "architectures/small/net_arch.npy", "file with the network path: level of each cell", "train", min_length=1
-    )
-    cell_arch: str = param(
-        "architectures/small/cell_arch.npy", "file with the cell: (state, operation) rows", "train", min_length=1
-    )
-    filter_multiplier: int = param(
-        "24", "F: channels per block at output stride 4 (20 is S, 32 M, 48 L)", "train", ge=1
-    )
+    net_arch: str = param("architectures/small/net_arch.npy", "file with the network path: level of each cell", "train", min_length=1)
+    cell_arch: str = param("architectures/small/cell_arch.npy", "file with the cell: (state, operation) rows", "train", min_length=1)
+    filter_multiplier: int = param("24", "F: channels per block at output stride 4 (20 is S, 32 M, 48 L)", "train", ge=1)
     block_multiplier: int = param("2", "blocks per cell; must equal those of cell_arch", "train", ge=1)
     initial_fm: int | None = param("16", "channels of the stem's first two convolutions; empty: 64", "train", ge=1)
     head_channels: int = param("64", "channels of ASPP and decoder (256 as published)", "train", ge=1)
@@ -68,9 +61,7 @@ class Params(BaseModel):
     bn_momentum: float = param("0.97", "share of the old running statistic that each step keeps", "train", ge=0, lt=1)
     bn_eps: float = param("1.0e-5", "added to the variance", "train", gt=0, lt=1)
     parallel: bool = param("true", "batch norm over all devices; no effect on one device", "train")
-    drop_path_keep_prob: float = param(
-        "1.0", "scheduled drop path's final keep probability; 1: off", "train", gt=0, le=1
-    )
+    drop_path_keep_prob: float = param("1.0", "scheduled drop path's final keep probability; 1: off", "train", gt=0, le=1)
 
     # Training
     epochs: int = param("16", "passes over the training images", "train", ge=1)
@@ -86,19 +77,13 @@ class Params(BaseModel):
     min_lr: float | None = param("", "the learning rate never falls below it; empty: 0", "train", ge=0)
     optimizer: Literal["momentum"] = param("momentum", "optimizer: stochastic gradient descent with momentum", "train")
     weight_decay: float = param("1.0e-4", "L2 penalty on all but batch norm's gamma and beta", "train", ge=0)
-    criterion: Literal["ce", "ohemce"] = param(
-        "ohemce", "loss: cross entropy, or cross entropy with online hard example mining", "train"
-    )
+    criterion: Literal["ce", "ohemce"] = param("ohemce", "loss: cross entropy, or cross entropy with online hard example mining", "train")
     ohem_thresh: float = param("0.7", "pixels whose class has at most this probability are hard", "train", gt=0, lt=1)
     ckpt_name: str | None = param("", "file in pretrained/ to start training from; empty: none", "train", min_length=1)
-    ckpt_classifier: bool = param(
-        "true", "take the classifier from ckpt_name too; false: it has other classes", "train"
-    )
+    ckpt_classifier: bool = param("true", "take the classifier from ckpt_name too; false: it has other classes", "train")
     start_epoch: int = param("0", "epoch to begin at with ckpt_name; equal to epochs: only copy weights", "train", ge=0)
     save_epochs: int = param("100", "epochs between two saves of the state that a training run resumes from", ge=1)
-    save_minutes: float | None = param(
-        "15", "minutes between two saves of the state, within an epoch too; empty: off", gt=0
-    )
+    save_minutes: float | None = param("15", "minutes between two saves of the state, within an epoch too; empty: off", gt=0)
     eval_epochs: int = param("8", "epochs between two validations during training; 0: none", ge=0)
     keep_checkpoints: int = param("1", "models to keep: the final one, and before it one every save_epochs", ge=1)
     amp_level: Literal["O0", "O2", "O3"] = param("O0", "mixed precision: O0 none; O2, O3 on Ascend", "train")
@@ -106,18 +91,15 @@ class Params(BaseModel):
     # Evaluation and export
     ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate")
     eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "infer")
-    eval_images: int | None = param(
-        "", "evaluate only the first so many val images; empty: all", "evaluate", "infer", ge=1
-    )
+    eval_images: int | None = param("", "evaluate only the first so many val images; empty: all", "evaluate", "infer", ge=1)
     export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
     export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
 
     # Machine
-    device_target: Literal["CPU", "Ascend"] = param(
-        "CPU", "device that MindSpore runs on", "train", "evaluate", "export", "infer"
-    )
+    device_target: Literal["CPU", "Ascend"] = param("CPU", "device that MindSpore runs on", "train", "evaluate", "export", "infer")
     device_num: int = param("1", "devices to train on", "train", "evaluate", ge=1)
     modelArts: bool = param("false", "run on Huawei Cloud ModelArts")
+    # fmt: on
 
 
 SECTIONS = {
@@ -145,7 +127,9 @@ def schema() -> Iterator[Entry]:
     """Every parameter, in the order of the file."""
     for name, field in Params.model_fields.items():
         extra: Any = field.json_schema_extra
-        yield Entry(name, _takes(field), field.description or "", extra["shipped"], tuple(extra["stages"]))
+        yield Entry(
+            name, _takes(field), field.description or "", extra["shipped"], tuple(extra["stages"])
+        )
 
 
 def of_stage(stage: str) -> tuple[str, ...]:
@@ -210,9 +194,20 @@ def parse(text: str, name: str, **overrides: Any) -> Params:
     raise AdlError("\n  ".join([heading, *faults]))
 
 
-_KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text", type(None): "empty"}
+_KINDS = {
+    int: "whole number",
+    float: "number",
+    bool: "true, false",
+    str: "text",
+    type(None): "empty",
+}
 _SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-_WANTED = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false", "string_type": "text"}
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+}
 
 
 def _takes(field: FieldInfo) -> str:
@@ -221,7 +216,9 @@ def _takes(field: FieldInfo) -> str:
         return ", ".join(get_args(field.annotation))
     limits = []
     for limit in field.metadata:
-        limits += [f"{sign} {getattr(limit, key):g}" for key, sign in _SIGNS.items() if hasattr(limit, key)]
+        limits += [
+            f"{sign} {getattr(limit, key):g}" for key, sign in _SIGNS.items() if hasattr(limit, key)
+        ]
     kind, *others = get_args(field.annotation) or (field.annotation,)
     words = f"{_KINDS[kind]} {', '.join(limits)}".strip()
     return " or ".join([words, *(_KINDS[other] for other in others)])
@@ -232,7 +229,8 @@ def _fault(error: dict[str, Any]) -> str:
     name, kind, value = str(error["loc"][0]), error["type"], error["input"]
     if kind == "extra_forbidden":
         meant = errors.nearest(name, Params.model_fields)
-        return f"{name}: unknown parameter; did you mean {meant}?" if meant else f"{name}: unknown parameter."
+        hint = f"; did you mean {meant}?" if meant else "."
+        return f"{name}: unknown parameter{hint}"
     field = Params.model_fields[name]
     if kind == "missing":
         return f"{name}: missing. It is {field.description}."
@@ -258,39 +256,26 @@ def _impossible(p: Params) -> list[str]:
     data_path = os.path.normpath(p.data_path)
     group = p.batch_size if p.parallel else p.batch_size // p.device_num
     enough = "2 in all" if p.parallel else "2 per device"
+    # fmt: off
     return errors.broken(
         # DVC writes it as it stands into dvc.lock, where /x/cs/ and /x/cs would be two data sets.
         (data_path == p.data_path, f"data_path: write {data_path} instead of {p.data_path}."),
-        (
-            p.ignore_label == IGNORE or p.ignore_label >= p.num_classes,
-            f"ignore_label: {p.ignore_label} is a class; take {IGNORE}, or at least num_classes ({p.num_classes}).",
-        ),
+        (p.ignore_label == IGNORE or p.ignore_label >= p.num_classes,
+         f"ignore_label: {p.ignore_label} is a class; take {IGNORE}, or at least num_classes ({p.num_classes})."),
         (p.min_lr is None or p.min_lr <= p.base_lr, f"min_lr: {p.min_lr} is above base_lr ({p.base_lr})."),
-        (
-            p.warmup_start_lr <= p.base_lr,
-            f"warmup_start_lr: {p.warmup_start_lr} is above base_lr ({p.base_lr}).",
-        ),
+        (p.warmup_start_lr <= p.base_lr, f"warmup_start_lr: {p.warmup_start_lr} is above base_lr ({p.base_lr})."),
         (p.min_scale <= p.max_scale, f"min_scale: {p.min_scale} is above max_scale ({p.max_scale})."),
         (p.start_epoch <= p.epochs, f"start_epoch: {p.start_epoch} is beyond epochs ({p.epochs})."),
-        (
-            p.start_epoch == 0 or p.ckpt_name is not None,
-            f"start_epoch: {p.start_epoch} needs ckpt_name, the weights to start from.",
-        ),
-        (
-            p.ckpt_name is None or Path(p.ckpt_name).name == p.ckpt_name,
-            f"ckpt_name: {p.ckpt_name} must be the name of a file in pretrained/, without a folder.",
-        ),
-        (
-            p.batch_size % p.device_num == 0,
-            f"batch_size: {p.batch_size} images cannot be divided evenly among device_num {p.device_num} devices.",
-        ),
-        (
-            group != 1,
-            "batch_size: one image per batch norm group. ASPP pools each image to one value per channel, so batch norm "
-            f"has no variance over one image; take at least {enough}.",
-        ),
-        (
-            p.device_target != "CPU" or p.amp_level == "O0",
-            f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0.",
-        ),
+        (p.start_epoch == 0 or p.ckpt_name is not None,
+         f"start_epoch: {p.start_epoch} needs ckpt_name, the weights to start from."),
+        (p.ckpt_name is None or Path(p.ckpt_name).name == p.ckpt_name,
+         f"ckpt_name: {p.ckpt_name} must be the name of a file in pretrained/, without a folder."),
+        (p.batch_size % p.device_num == 0,
+         f"batch_size: {p.batch_size} images cannot be divided evenly among device_num {p.device_num} devices."),
+        (group != 1,
+         "batch_size: one image per batch norm group. ASPP pools each image to one value per channel, so batch norm "
+         f"has no variance over one image; take at least {enough}."),
+        (p.device_target != "CPU" or p.amp_level == "O0",
+         f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0."),
     )
+    # fmt: on

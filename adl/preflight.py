@@ -33,7 +33,9 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     if params.modelArts:
         raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
     if params.num_classes != len(dataset.classes):
-        raise AdlError(f"num_classes: {params.num_classes}, but {dataset.title} has {len(dataset.classes)} classes.")
+        raise AdlError(
+            f"num_classes: {params.num_classes}, but {dataset.title} has {len(dataset.classes)} classes."
+        )
     if Path(params.data_path) == SYNTHETIC:
         images = params.synthetic_train_images
         _check_drawn(params)
@@ -84,7 +86,11 @@ def _check_devices(params: Params) -> None:
     try:
         runtime.check_device_target(params.device_target, params.device_num)
     except AdlError as error:
-        nodes = " Several machines train outside DVC: python -m pipeline.train --help." if params.device_num > 1 else ""
+        nodes = (
+            " Several machines train outside DVC: python -m pipeline.train --help."
+            if params.device_num > 1
+            else ""
+        )
         raise AdlError(f"device_num {params.device_num}: {error}{nodes}") from None
 
 
@@ -94,7 +100,9 @@ def _check_history() -> None:
     if original is None:
         return
     command = ["git", "-C", str(original), "rev-parse", "--is-shallow-repository"]
-    answer = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    answer = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if answer.stdout.strip() == "true":
         raise AdlError(
             f"{original} is a shallow clone, in which DVC loses what an experiment in a copy has trained. "
@@ -102,7 +110,9 @@ def _check_history() -> None:
         )
 
 
-def _survey(data_path: str, dataset: DatasetDescriptor, expected: Mapping[str, int | None]) -> Survey:
+def _survey(
+    data_path: str, dataset: DatasetDescriptor, expected: Mapping[str, int | None]
+) -> Survey:
     try:
         return survey(data_path, dataset, expected=expected).checked()
     except DataError as error:
@@ -121,7 +131,9 @@ def check_room(needed: int, records: Path) -> None:
     needed: bytes. Records that exist already make room when they are replaced.
     """
     existing = sum(path.stat().st_size for path in records.glob("*.mindrecord"))
-    folder = next(path for path in (records.absolute(), *records.absolute().parents) if path.exists())
+    folder = next(
+        path for path in (records.absolute(), *records.absolute().parents) if path.exists()
+    )
     free = shutil.disk_usage(folder).free
     lacking = max(0, needed - existing)
     if lacking > free:
@@ -143,7 +155,9 @@ def start_weights(params: Params) -> str:
         return "none"
     path = PRETRAINED / params.ckpt_name
     if not path.is_file():
-        present = ", ".join(sorted(other.name for other in PRETRAINED.glob("*.ckpt"))) or "no checkpoint"
+        present = (
+            ", ".join(sorted(other.name for other in PRETRAINED.glob("*.ckpt"))) or "no checkpoint"
+        )
         message = f"ckpt_name: {path} does not exist; {PRETRAINED}/ holds {present}."
         original = copied_from()
         if original:

@@ -50,7 +50,9 @@ def present(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def text(name: str, present: Mapping[str, Any], *, machine: bool = False, data_path: str | None = None) -> str:
+def text(
+    name: str, present: Mapping[str, Any], *, machine: bool = False, data_path: str | None = None
+) -> str:
     """The parameter file of a recipe: the shipped one, with what the recipe changes.
 
     present: the values of the file that it replaces. machine: take the machine keys from the recipe too.
@@ -64,7 +66,9 @@ def text(name: str, present: Mapping[str, Any], *, machine: bool = False, data_p
     if data_path:
         changes["data_path"] = data_path
     for key, value in changes.items():
-        if not _equal(content.get(key), value):  # equal values keep the way in which they are written
+        if not _equal(
+            content.get(key), value
+        ):  # equal values keep the way in which they are written
             content[key] = value
     stream = io.StringIO()
     yaml.dump(content, stream)
@@ -120,4 +124,6 @@ def _read(name: str) -> str:
 
 
 def _head(text: str) -> list[str]:
-    return list(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
+    return list(
+        itertools.takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True))
+    )

@@ -29,10 +29,14 @@ def gathered(shifted: Tensor, classes: Tensor) -> Tensor:
 
 def multiplied(shifted: Tensor, classes: Tensor) -> Tensor:
     one, zero = Tensor(1.0, mstype.float32), Tensor(0.0, mstype.float32)
-    return (shifted * ops.stop_gradient(ops.one_hot(classes, CITYSCAPES.classes, one, zero, 1))).sum(axis=1)
+    return (
+        shifted * ops.stop_gradient(ops.one_hot(classes, CITYSCAPES.classes, one, zero, 1))
+    ).sum(axis=1)
 
 
-def with_gradient(pick: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def with_gradient(
+    pick: Callable[[Tensor, Tensor], Tensor],
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     def loss(logits: Tensor, classes: Tensor) -> Tensor:
         shifted = logits - ops.stop_gradient(logits.max(axis=1, keepdims=True))
         return (ops.log(ops.exp(shifted).sum(axis=1)) - pick(shifted, classes)).mean()
@@ -43,9 +47,14 @@ def with_gradient(pick: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor,
 def main() -> None:
     runtime.start("CPU")
     rng = np.random.default_rng(0)
-    ways = {"gather_elements": with_gradient(gathered), "one-hot product": with_gradient(multiplied)}
+    ways = {
+        "gather_elements": with_gradient(gathered),
+        "one-hot product": with_gradient(multiplied),
+    }
     for crop, images in SIZES:
-        logits = Tensor(rng.normal(size=(images, CITYSCAPES.classes, crop, crop)).astype(np.float32))
+        logits = Tensor(
+            rng.normal(size=(images, CITYSCAPES.classes, crop, crop)).astype(np.float32)
+        )
         classes = Tensor(rng.integers(0, CITYSCAPES.classes, (images, crop, crop)).astype(np.int32))
         results = [way(logits, classes)[1].asnumpy() for way in ways.values()]
         np.testing.assert_array_equal(*results)
@@ -56,7 +65,9 @@ def main() -> None:
                 start = time.perf_counter()
                 float(way(logits, classes)[0])
                 taken[name].append(time.perf_counter() - start)
-        times = ", ".join(f"{name} {1000 * np.median(seconds):.1f} ms" for name, seconds in taken.items())
+        times = ", ".join(
+            f"{name} {1000 * np.median(seconds):.1f} ms" for name, seconds in taken.items()
+        )
         print(f"crop {crop}, {images} images: {times}", flush=True)
 
 

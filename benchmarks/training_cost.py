@@ -59,14 +59,18 @@ def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[s
     net = network.build(architecture(name, filters, stem))
     criterion = OhemCrossEntropy(threshold=0.7, min_kept=batch * crop**2 // 16, ignore_label=255)
     step = TrainStep(net, criterion, Momentum(net, weight_decay=1e-4)).set_train()
-    scalars = [Tensor(np.float32(x)) for x in (0.01, 2.0**16, 0.0)]  # learning rate, loss scale, wish to stop
+    scalars = [
+        Tensor(np.float32(x)) for x in (0.01, 2.0**16, 0.0)
+    ]  # learning rate, loss scale, wish to stop
     rng = np.random.default_rng(0)
     images = Tensor(rng.normal(size=(batch, 3, crop, crop)).astype(np.float32))
     labels = Tensor(rng.integers(0, 19, (batch, crop, crop), dtype=np.int32))
     cells, operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
     seconds = []
     for position in range(STEPS):
-        keys, _ = drop_path.draw(seed=0, position=position, places=range(batch), cells=cells, operations=operations)
+        keys, _ = drop_path.draw(
+            seed=0, position=position, places=range(batch), cells=cells, operations=operations
+        )
         start = time.perf_counter()
         float(step(images, labels, Tensor(keys), None, *scalars)[0])
         seconds.append(time.perf_counter() - start)
@@ -88,7 +92,9 @@ def main() -> None:
     print("architecture    F stem crop batch |  s/step estimated |    MB estimated")
     for row in ROWS:
         command = [sys.executable, __file__, *map(str, row)]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
         measured = json.loads(done.stdout.splitlines()[-1])
         name, filters, stem, crop, batch = row
         network = architecture(name, filters, stem)

@@ -24,12 +24,18 @@ def parser(stage: str, description: str | None) -> argparse.ArgumentParser:
 def checkpoint_arguments(command: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse with --checkpoint and --output; output None means the pipeline's own places."""
     command.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="default: %(default)s")
-    command.add_argument("--output", type=Path, help="folder for all results, instead of the pipeline's own places")
+    command.add_argument(
+        "--output", type=Path, help="folder for all results, instead of the pipeline's own places"
+    )
     arguments = command.parse_args()
     if arguments.checkpoint != CHECKPOINT and arguments.output is None:
-        command.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
+        command.error(
+            "--checkpoint needs --output, so that the pipeline's own results stay as they are"
+        )
     if arguments.output:
-        from adl.artifacts import check_output  # more than the standard library, which `check` must not need
+        from adl.artifacts import (
+            check_output,
+        )  # more than the standard library, which `check` must not need
 
         check_output(arguments.output, folder=True)
     return arguments

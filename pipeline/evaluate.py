@@ -51,7 +51,9 @@ def main() -> None:
         check_replaceable(folder)
     p = params.load()
     record = workspace.record(RECORDS, CITYSCAPES.name, arguments.split)
-    trained_pixels = records.read_manifest(workspace.record(RECORDS, CITYSCAPES.name, "train"), CITYSCAPES)["pixels"]
+    trained_pixels = records.read_manifest(
+        workspace.record(RECORDS, CITYSCAPES.name, "train"), CITYSCAPES
+    )["pixels"]
     baselines = Scores.load(BASELINES) if arguments.split == "val" else None
     result = evaluate(
         job_of(p, arguments, record),
@@ -73,10 +75,17 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     command = parser("evaluate", __doc__)
     command.add_argument(
-        "--split", choices=CITYSCAPES.split_sizes, default="val", help="default: %(default)s; others need --output"
+        "--split",
+        choices=CITYSCAPES.split_sizes,
+        default="val",
+        help="default: %(default)s; others need --output",
     )
-    command.add_argument("--eval-batch-size", type=int, default=1, metavar="N", help="images at a time; default: 1")
-    command.add_argument("--device-id", type=int, default=0, metavar="N", help="the first device to use")
+    command.add_argument(
+        "--eval-batch-size", type=int, default=1, metavar="N", help="images at a time; default: 1"
+    )
+    command.add_argument(
+        "--device-id", type=int, default=0, metavar="N", help="the first device to use"
+    )
     arguments = checkpoint_arguments(command)
     if arguments.split in CITYSCAPES.withheld:
         raise AdlError(f"--split {arguments.split}: {CITYSCAPES.withheld[arguments.split]}.")
@@ -89,8 +98,16 @@ def parse() -> argparse.Namespace:
 
 def outputs_of(output: Path | None) -> Outputs:
     if output is None:
-        return Outputs(PREDICTIONS / "evaluate", REPORTS / "evaluate", LOGS / "evaluate", METRICS, workspace.SPEED)
-    return Outputs(output / "predictions", output / "report", output / "logs", output, output / "speed")
+        return Outputs(
+            PREDICTIONS / "evaluate",
+            REPORTS / "evaluate",
+            LOGS / "evaluate",
+            METRICS,
+            workspace.SPEED,
+        )
+    return Outputs(
+        output / "predictions", output / "report", output / "logs", output, output / "speed"
+    )
 
 
 def job_of(p: Params, arguments: argparse.Namespace, record: Path) -> EvaluationJob:
@@ -120,7 +137,13 @@ def launcher(logs: Path, first_device: int) -> Launch:
     return launch
 
 
-def write(result: Evaluation, metrics: dict, record: Path, outputs: Outputs, trained_pixels: dict[str, int]) -> None:
+def write(
+    result: Evaluation,
+    metrics: dict,
+    record: Path,
+    outputs: Outputs,
+    trained_pixels: dict[str, int],
+) -> None:
     tables.write_report(result, record, outputs.report, trained_pixels=trained_pixels)
     write_json(outputs.metrics / "evaluate.json", metrics)
     write_json(outputs.speed / "evaluate.json", result.speed())

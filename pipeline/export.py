@@ -31,9 +31,13 @@ def main() -> None:
     size = {"height": p.export_height, "width": p.export_width}
     record = workspace.record(RECORDS, CITYSCAPES.name, "val")
     proof = export.mindir(network, mindir, CITYSCAPES, **size, record=record)
-    exported.write_sidecar(mindir, source=source, architecture=architecture, dataset=CITYSCAPES, **size)
+    exported.write_sidecar(
+        mindir, source=source, architecture=architecture, dataset=CITYSCAPES, **size
+    )
     write_json((output or METRICS) / "export.json", proof.metrics())
-    print(f"{mindir}: largest difference {proof.difference:.2g}, equal labels {100 * proof.agreement:.4f} %")
+    print(
+        f"{mindir}: largest difference {proof.difference:.2g}, equal labels {100 * proof.agreement:.4f} %"
+    )
 
 
 if __name__ == "__main__":

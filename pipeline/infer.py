@@ -32,7 +32,9 @@ def main() -> None:
     )
     write_json(METRICS / "infer.json", result.metrics)
     write_json(SPEED / "infer.json", result.speed)
-    print(f"mIOU {result.metrics['mIOU']:.2f}, {result.metrics['agreement']:.4f} % of the labels as in evaluate")
+    print(
+        f"mIOU {result.metrics['mIOU']:.2f}, {result.metrics['agreement']:.4f} % of the labels as in evaluate"
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,16 @@ from adl.processes.worker import TrainingJob
 from adl.reporting.curves import Curves
 from adl.training import key, states
 from adl.training.state import State
-from adl.workspace import CHECKPOINT, INTERMEDIATE, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, sidecar
+from adl.workspace import (
+    CHECKPOINT,
+    INTERMEDIATE,
+    METRICS,
+    PRETRAINED,
+    RECORDS,
+    REPORTS,
+    SPEED,
+    sidecar,
+)
 from pipeline import parser, run
 
 
@@ -48,16 +57,31 @@ def main() -> None:
 
 def command_line() -> argparse.ArgumentParser:
     command = parser("train", __doc__)
-    command.add_argument("--device-id", type=int, default=0, metavar="N", help="the first device to use on this node")
     command.add_argument(
-        "--nodes", type=int, default=1, metavar="N", help="machines; device_num counts all their devices"
+        "--device-id", type=int, default=0, metavar="N", help="the first device to use on this node"
     )
-    command.add_argument("--node-rank", type=int, default=0, metavar="N", help="number of this machine, from 0")
-    command.add_argument("--master", metavar="HOST:PORT", help="a free port of node 0, which the others reach")
     command.add_argument(
-        "--rank-table-file", type=Path, metavar="FILE", help="Ascend's rank table, instead of --master"
+        "--nodes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="machines; device_num counts all their devices",
     )
-    command.add_argument("--dry-run", action="store_true", help="only print what would be started here")
+    command.add_argument(
+        "--node-rank", type=int, default=0, metavar="N", help="number of this machine, from 0"
+    )
+    command.add_argument(
+        "--master", metavar="HOST:PORT", help="a free port of node 0, which the others reach"
+    )
+    command.add_argument(
+        "--rank-table-file",
+        type=Path,
+        metavar="FILE",
+        help="Ascend's rank table, instead of --master",
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="only print what would be started here"
+    )
     return command
 
 
@@ -74,7 +98,9 @@ def nodes_of(p: Params, arguments: argparse.Namespace) -> Topology:
 
 
 def training_run(p: Params) -> TrainingRun:
-    record, val_record = (workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val"))
+    record, val_record = (
+        workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val")
+    )
     content = key.key_of(p, CITYSCAPES, record, val_record)
     state = key.state_of(workspace.state_folder(), content)
     job = TrainingJob(

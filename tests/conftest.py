@@ -27,7 +27,11 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda *_: None)
 
 # Neither the person's settings nor what a launcher or DVC left in the environment reaches a test, or what it starts.
-for _name in [name for name in os.environ if name.startswith(("ADL_", "DVC_", "GIT_", "MS_", "RANK_", "DEVICE_ID"))]:
+for _name in [
+    name
+    for name in os.environ
+    if name.startswith(("ADL_", "DVC_", "GIT_", "MS_", "RANK_", "DEVICE_ID"))
+]:
     del os.environ[_name]
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -64,7 +68,9 @@ def isolated(own_settings, tmp_path, monkeypatch):
     # Only what differs: MindSpore's threads read the environment while it is written.
     for name in [name for name in os.environ if name not in before]:
         del os.environ[name]
-    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
+    os.environ.update(
+        {name: value for name, value in before.items() if os.environ.get(name) != value}
+    )
 
 
 @pytest.fixture
@@ -150,7 +156,9 @@ def reproduced(once, tmp_path: Path, stage: str) -> Path:
     from tests.workspace import make_workspace, succeeds
 
     def make(folder: Path) -> None:
-        shutil.copytree(once("workspace", make_workspace), folder, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(
+            once("workspace", make_workspace), folder, symlinks=True, dirs_exist_ok=True
+        )
         succeeds(folder, "dvc", "repro", stage)
 
     return shutil.copytree(once(f"workspace-{stage}", make), tmp_path / "workspace", symlinks=True)

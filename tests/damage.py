@@ -63,7 +63,9 @@ def something_else(root):
 def without_width(root):
     content = image(root).read_bytes()
     header = content[12:16] + bytes(4) + content[20:29]
-    image(root).write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    image(root).write_bytes(
+        content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
+    )
     return image(root)
 
 
@@ -130,7 +132,9 @@ def wrong_ids(root):
 
 
 def train_ids(root):
-    cv2.imwrite(str(label(root)), np.array([[0, 18], [13, 255]], np.uint8).repeat(4, 0).repeat(8, 1))
+    cv2.imwrite(
+        str(label(root)), np.array([[0, 18], [13, 255]], np.uint8).repeat(4, 0).repeat(8, 1)
+    )
     return label(root)
 
 
@@ -210,7 +214,11 @@ FILE_FAULTS = [
     (other_size, "is 15×8 pixels, but its image", "resized"),
     (other_size_than_the_split, "is 20×10 pixels, most of its split are 16×8", "another source"),
     (wrong_ids, "label ids [200] do not exist", "not the labels of Cityscapes"),
-    (train_ids, "label ids [255] do not exist", "train ids (0-18 and 255) under the name of label ids"),
+    (
+        train_ids,
+        "label ids [255] do not exist",
+        "train ids (0-18 and 255) under the name of label ids",
+    ),
     (void, "no pixel belongs to a class", "label of the test split"),
     (broken_link, "it links to nowhere.png, which does not exist", "moved"),
     (missing_label, "this image has no label", "not unpacked to its end"),
@@ -332,16 +340,31 @@ LAYOUT_FAULTS = [
     (one_level_too_deep, "data_path lies inside the data set. Set data_path to {root}."),
     (three_levels_too_deep, "data_path lies inside the data set. Set data_path to {root}."),
     (one_level_too_high, "data_path lies above the data set. Set data_path to {root}."),
-    (only_the_images, "holds no gtFine/. Likely cause: only leftImg8bit_trainvaltest.zip is unpacked here."),
-    (only_the_labels, "holds no leftImg8bit/. Likely cause: only gtFine_trainvaltest.zip is unpacked here."),
-    (misspelt_as_in_2021, "leftImage8bit is misspelt. Rename {root}/leftImage8bit to {root}/leftImg8bit."),
+    (
+        only_the_images,
+        "holds no gtFine/. Likely cause: only leftImg8bit_trainvaltest.zip is unpacked here.",
+    ),
+    (
+        only_the_labels,
+        "holds no leftImg8bit/. Likely cause: only gtFine_trainvaltest.zip is unpacked here.",
+    ),
+    (
+        misspelt_as_in_2021,
+        "leftImage8bit is misspelt. Rename {root}/leftImage8bit to {root}/leftImg8bit.",
+    ),
     (misspelt_labels, "gtfine is misspelt. Rename {root}/gtfine to {root}/gtFine."),
     (misspelt_split, "training is misspelt. Rename {root}/gtFine/training to {root}/gtFine/train."),
     (each_zip_in_its_folder, "Move {root}/gtFine_trainvaltest/gtFine to {root}/gtFine."),
-    (each_zip_in_a_folder_of_its_own_name, "Move what is in {root}/gtFine/gtFine to {root}/gtFine."),
+    (
+        each_zip_in_a_folder_of_its_own_name,
+        "Move what is in {root}/gtFine/gtFine to {root}/gtFine.",
+    ),
     (still_packed, "gtFine_trainvaltest.zip is still packed. Unpack it there: unzip"),
     (zip_as_path, "is a file. Likely cause: the zip is not unpacked"),
-    (coarse_labels, "gtCoarse holds the coarse labels, which are not used. Unpack gtFine_trainvaltest.zip"),
+    (
+        coarse_labels,
+        "gtCoarse holds the coarse labels, which are not used. Unpack gtFine_trainvaltest.zip",
+    ),
     (
         foggy_images,
         "leftImg8bit_foggy holds the images with fog added, which are not used. Unpack leftImg8bit_trainvaltest.zip "
@@ -351,8 +374,20 @@ LAYOUT_FAULTS = [
         without_cities,
         "files lie directly in it, as a_000001_000019_leftImg8bit.png. Put each in the folder of its city",
     ),
-    (other_suffix, "have other names, as a_000001_000019.png. Name them <city>_<sequence>_<frame>_leftImg8bit.png"),
-    (no_label_ids_at_all, "there are only other kinds of labels, as a_000001_000019_gtFine_color.png"),
-    (misspelt_path, "does not exist. Likely cause: a misspelt or moved folder. Did you mean {root}?"),
-    (empty_folder, "holds neither leftImg8bit/ nor gtFine/. Likely cause: this is not the folder of Cityscapes."),
+    (
+        other_suffix,
+        "have other names, as a_000001_000019.png. Name them <city>_<sequence>_<frame>_leftImg8bit.png",
+    ),
+    (
+        no_label_ids_at_all,
+        "there are only other kinds of labels, as a_000001_000019_gtFine_color.png",
+    ),
+    (
+        misspelt_path,
+        "does not exist. Likely cause: a misspelt or moved folder. Did you mean {root}?",
+    ),
+    (
+        empty_folder,
+        "holds neither leftImg8bit/ nor gtFine/. Likely cause: this is not the folder of Cityscapes.",
+    ),
 ]

@@ -86,7 +86,12 @@ def make_models(folder: Path) -> None:
     record = write_record(write_scenes(folder / "raw", val=1), "val", folder)
     export.mindir(net, folder / "m.mindir", CITYSCAPES, height=64, width=128, record=record)
     exported.write_sidecar(
-        folder / "m.mindir", source=folder / "m.ckpt", architecture=TINY, dataset=CITYSCAPES, height=64, width=128
+        folder / "m.mindir",
+        source=folder / "m.ckpt",
+        architecture=TINY,
+        dataset=CITYSCAPES,
+        height=64,
+        width=128,
     )
 
 

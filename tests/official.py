@@ -13,7 +13,12 @@ def official_scores(pairs, folder, monkeypatch) -> dict:
         for kind, image in zip(files, pair, strict=True):
             files[kind].append(str(folder / f"{kind}_{i}.png"))
             cv2.imwrite(files[kind][-1], image)
-    for name, value in {"evalInstLevelScore": False, "JSONOutput": False, "quiet": True, "bold": ""}.items():
+    for name, value in {
+        "evalInstLevelScore": False,
+        "JSONOutput": False,
+        "quiet": True,
+        "bold": "",
+    }.items():
         monkeypatch.setattr(official.args, name, value)
     monkeypatch.setattr(official.args, "groundTruthSearch", "unused")
     return official.evaluateImgLists(files["prediction"], files["truth"], official.args)

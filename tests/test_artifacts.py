@@ -44,11 +44,16 @@ def test_folder_that_something_else_made_is_not_replaced(tmp_path):
         pass
     artifacts.remove(folder)
     (folder / "thesis").mkdir(parents=True)
-    refused = pytest.raises(AdlError, match=r"a: would be replaced as a whole, but something else made it")
+    refused = pytest.raises(
+        AdlError, match=r"a: would be replaced as a whole, but something else made it"
+    )
     with refused, artifacts.replacing_folder(folder):
         pytest.fail("work was begun")
     artifacts.remove(folder)
-    with pytest.raises(AdlError, match="something else made it"), artifacts.replacing_folder(folder):
+    with (
+        pytest.raises(AdlError, match="something else made it"),
+        artifacts.replacing_folder(folder),
+    ):
         (folder / "thesis").mkdir(parents=True)  # while the work went on
     assert [p.name for p in folder.iterdir()] == ["thesis"]
 
@@ -86,11 +91,20 @@ def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, 
 
 def test_fault_that_has_a_message_keeps_it_on_a_full_disk(tmp_path):
     with largest_file(10):
-        with pytest.raises(AdlError, match="a damaged image"), artifacts.full_disk_reported(tmp_path / "a"):
+        with (
+            pytest.raises(AdlError, match="a damaged image"),
+            artifacts.full_disk_reported(tmp_path / "a"),
+        ):
             raise AdlError("a damaged image")
-        with pytest.raises(OSError, match="File too large"), artifacts.full_disk_reported(tmp_path / "a"):
+        with (
+            pytest.raises(OSError, match="File too large"),
+            artifacts.full_disk_reported(tmp_path / "a"),
+        ):
             raise RuntimeError("internal error")
-    with pytest.raises(RuntimeError, match="internal error"), artifacts.full_disk_reported(tmp_path / "a"):
+    with (
+        pytest.raises(RuntimeError, match="internal error"),
+        artifacts.full_disk_reported(tmp_path / "a"),
+    ):
         raise RuntimeError("internal error")
 
 
@@ -98,7 +112,9 @@ def test_fault_that_has_a_message_keeps_it_on_a_full_disk(tmp_path):
 def test_conversion_and_checkpoint_on_a_real_full_disk_leave_nothing(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("nothing may be mounted here")
     try:
@@ -106,7 +122,9 @@ def test_conversion_and_checkpoint_on_a_real_full_disk_leave_nothing(tmp_path):
         with pytest.raises(OSError, match="No space"):
             write_record(raw, "train", small)
         with pytest.raises(OSError, match="No space"):
-            checkpoint.save(network.build(dataclasses.replace(TINY, filter_multiplier=16)), small / "m.ckpt")
+            checkpoint.save(
+                network.build(dataclasses.replace(TINY, filter_multiplier=16)), small / "m.ckpt"
+            )
         assert not list(small.iterdir())
     finally:
         subprocess.run(["umount", str(small)], check=True)

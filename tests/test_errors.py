@@ -43,7 +43,9 @@ def test_what_a_person_can_mend_is_one_message(capsys, raised, code, message):
     assert capsys.readouterr().err == f"{message}\n"
 
 
-@pytest.mark.parametrize("raised", [OSError(errno.EIO, "Input/output error"), ValueError("unexpected")])
+@pytest.mark.parametrize(
+    "raised", [OSError(errno.EIO, "Input/output error"), ValueError("unexpected")]
+)
 def test_what_nobody_expected_stays_what_it_is(raised):
     with pytest.raises(type(raised)), reported():
         raise raised

@@ -56,11 +56,15 @@ def test_multiscale_averages_probabilities_of_all_scales():
         return lambda batch: Tensor(p)
 
     images = np.zeros((1, 1, 1, 3), np.uint8)
-    labels = inference.label_maps({0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, images, Mode((0.5, 1.0), mirror=True))
+    labels = inference.label_maps(
+        {0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, images, Mode((0.5, 1.0), mirror=True)
+    )
     assert {mode: int(m[0, 0, 0]) for mode, m in labels.items()} == {
         "single": 0, "flip": 0, "multiscale": 1, "multiscale_flip": 1,
     }  # fmt: skip
-    labels = inference.label_maps({0.5: sure_of(0, 0.6), 1.0: sure_of(0, 0.99)}, images, Mode((0.5, 1.0), mirror=True))
+    labels = inference.label_maps(
+        {0.5: sure_of(0, 0.6), 1.0: sure_of(0, 0.99)}, images, Mode((0.5, 1.0), mirror=True)
+    )
     assert {int(m[0, 0, 0]) for m in labels.values()} == {0}
 
 
@@ -107,7 +111,10 @@ def resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def test_scaled_pass_equals_its_definition(rng, scale):
     """Image scaled, then the network, then softmax, then the probabilities scaled back: with the corners kept."""
     image = rng.integers(0, 256, (33, 65, 3), dtype=np.uint8)
-    x = resized(normalise(image).transpose(2, 0, 1).astype(np.float64), (round(33 * scale), round(65 * scale)))
+    x = resized(
+        normalise(image).transpose(2, 0, 1).astype(np.float64),
+        (round(33 * scale), round(65 * scale)),
+    )
     logits = np.concatenate([6 * x, -6 * x[:1]])
     e = np.exp(logits - logits.max(axis=0))
     expected = resized(e / e.sum(axis=0), (33, 65))

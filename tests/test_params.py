@@ -26,13 +26,17 @@ def edit(file, old: str, new: str):
 def test_shipped_file_is_valid_and_commented():
     p = params.load(ROOT / "params.yaml")
     assert p.num_classes == 19
-    lines = [line for line in (ROOT / "params.yaml").read_text().splitlines() if line and line[0] != "#"]
+    lines = [
+        line for line in (ROOT / "params.yaml").read_text().splitlines() if line and line[0] != "#"
+    ]
     assert all("  #" in line for line in lines), "one comment per line"
     assert len(lines) == len(params.Params.model_fields)
 
 
 def test_numbers_that_dvc_writes_are_read_as_numbers(file):
-    assert params.load(edit(file, "weight_decay: 1.0e-4", "weight_decay: 1e-05")).weight_decay == 1e-5
+    assert (
+        params.load(edit(file, "weight_decay: 1.0e-4", "weight_decay: 1e-05")).weight_decay == 1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +56,11 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("ignore_label: 255", "ignore_label: 3", "ignore_label: 3 is a class"),
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
         ("amp_level: O0", "amp_level: O2", "amp_level: O2 needs device_target Ascend"),
-        ("device_num: 1", "device_num: 3", "4 images cannot be divided evenly among device_num 3 devices"),
+        (
+            "device_num: 1",
+            "device_num: 3",
+            "4 images cannot be divided evenly among device_num 3 devices",
+        ),
         ("min_scale: 1.0", "min_scale: 3", "min_scale: 3.0 is above max_scale (1.0)"),
         ("base_lr: ", "base_lr: .inf #", "base_lr: inf is out of range"),
         ("ckpt_name: ", "ckpt_name: ../x.ckpt", "without a folder"),

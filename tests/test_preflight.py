@@ -29,10 +29,15 @@ def check(tmp_path, monkeypatch):
     return run
 
 
-def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_trained(check, tmp_path, monkeypatch):
+def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_trained(
+    check, tmp_path, monkeypatch
+):
     monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
     of_16 = {"device_target": "Ascend", "device_num": 16, "batch_size": 32}
-    with pytest.raises(AdlError, match=r"^device_num 16: .*this machine has 2 such devices .*, 16 are needed.*--help"):
+    with pytest.raises(
+        AdlError,
+        match=r"^device_num 16: .*this machine has 2 such devices .*, 16 are needed.*--help",
+    ):
         check(**of_16)
     assert check(device_target="Ascend", device_num=2) == "none"
     monkeypatch.setattr(runtime, "devices", lambda device_target: 0)
@@ -46,7 +51,9 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     with pytest.raises(AdlError, match="16 are needed"):
         check(**of_16)
     own.result.mkdir()
-    assert check(**of_16) == "none", "`dvc repro` puts in place what was trained on several machines"
+    assert check(**of_16) == "none", (
+        "`dvc repro` puts in place what was trained on several machines"
+    )
 
 
 @pytest.fixture
@@ -60,18 +67,28 @@ def copy(tmp_path, monkeypatch) -> Path:
 
 
 def test_copy_of_a_workspace_says_what_it_lacks_and_why(check, copy):
-    with pytest.raises(AdlError, match=rf"begins in the copy|This is a copy of {copy}.* Write the absolute path"):
+    with pytest.raises(
+        AdlError, match=rf"begins in the copy|This is a copy of {copy}.* Write the absolute path"
+    ):
         check(data_path="../cs")
-    with pytest.raises(AdlError, match=rf"This is a copy of {copy}, .*: `dvc add pretrained/old.ckpt` there first"):
+    with pytest.raises(
+        AdlError, match=rf"This is a copy of {copy}, .*: `dvc add pretrained/old.ckpt` there first"
+    ):
         check(ckpt_name="old.ckpt")
     with pytest.raises(AdlError) as error:
         check(data_path="/no/such/folder")
     assert "copy" not in str(error.value), "an absolute path does not begin in the copy"
 
 
-def test_copy_of_a_shallow_clone_is_refused_because_dvc_would_lose_the_experiment(check, copy, tmp_path_factory):
+def test_copy_of_a_shallow_clone_is_refused_because_dvc_would_lose_the_experiment(
+    check, copy, tmp_path_factory
+):
     origin = tmp_path_factory.mktemp("origin")
-    for command in (("init", "-q"), ("config", "user.name", "t"), ("config", "user.email", "t@example.org")):
+    for command in (
+        ("init", "-q"),
+        ("config", "user.name", "t"),
+        ("config", "user.email", "t@example.org"),
+    ):
         git(origin, *command)
     for message in ("one", "two"):
         git(origin, "commit", "-q", "--allow-empty", "-m", message)
@@ -103,15 +120,21 @@ def free(monkeypatch):
     """free(n): as if n bytes were free on every disk."""
 
     def pretend(number: int) -> None:
-        monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=number))
+        monkeypatch.setattr(
+            preflight.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=number)
+        )
 
     return pretend
 
 
-def test_records_that_cannot_fit_are_refused_and_a_copy_that_may_not_is_told(tmp_path, free, capsys):
+def test_records_that_cannot_fit_are_refused_and_a_copy_that_may_not_is_told(
+    tmp_path, free, capsys
+):
     out = tmp_path / "data/mindrecord"
     free(4_000_000_000)
-    with pytest.raises(AdlError, match=r"the records take 7\.6 GB, but only 4\.0 GB are free there"):
+    with pytest.raises(
+        AdlError, match=r"the records take 7\.6 GB, but only 4\.0 GB are free there"
+    ):
         preflight.check_room(7_600_000_000, out)
     free(8_000_000_000)
     preflight.check_room(7_600_000_000, out)

@@ -20,8 +20,28 @@ from adl.params import Params, schema
 from tests.conftest import ROOT
 
 PAGES = ("README.md", "CONTRIBUTING.md")
-STAGES = ("check", "synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
-COMMANDS = {"check-data", "recipe", "explain", "predict", "submission", "state", "stop", "table", "compare"}
+STAGES = (
+    "check",
+    "synthesize",
+    "mindrecord",
+    "baselines",
+    "train",
+    "evaluate",
+    "export",
+    "infer",
+    "report",
+)
+COMMANDS = {
+    "check-data",
+    "recipe",
+    "explain",
+    "predict",
+    "submission",
+    "state",
+    "stop",
+    "table",
+    "compare",
+}
 
 
 def lines() -> list[str]:
@@ -30,7 +50,8 @@ def lines() -> list[str]:
     for page in PAGES:
         # Commands in running text too.
         inline = re.findall(
-            r"`((?:adl|dvc|make|python -m|source) [^`]+)`", (ROOT / page).read_text().replace("\n", " ")
+            r"`((?:adl|dvc|make|python -m|source) [^`]+)`",
+            (ROOT / page).read_text().replace("\n", " "),
         )
         found += [command for command in inline if not re.search(r"[A-Z]{4}|…", command)]
         for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
@@ -152,10 +173,15 @@ def test_what_follows_from_the_parameters_is_up_to_date(monkeypatch):
 
 def test_changed_parameter_reaches_the_table_and_the_lists(monkeypatch):
     monkeypatch.chdir(ROOT)
-    entries = [entry._replace(meaning="new meaning") if entry.name == "seed" else entry for entry in schema()]
-    moved = [entry._replace(stages=("export",)) if entry.name == "epochs" else entry for entry in entries]
+    entries = [
+        entry._replace(meaning="new meaning") if entry.name == "seed" else entry
+        for entry in schema()
+    ]
+    moved = [
+        entry._replace(stages=("export",)) if entry.name == "epochs" else entry for entry in entries
+    ]
     monkeypatch.setattr("adl.params.schema", lambda: iter(moved))
-    texts = {path.name: text for path, text in up_to_date().items()}
+    texts = {str(path): text for path, text in up_to_date().items()}
     assert re.search(r"\| `seed` .*\| new meaning +\|", texts["README.md"])
     stages = YAML(typ="safe").load(texts["dvc.yaml"])["stages"]
     assert "epochs" not in stages["train"]["params"]
@@ -165,7 +191,9 @@ def test_changed_parameter_reaches_the_table_and_the_lists(monkeypatch):
 def test_pages_name_only_files_that_exist():
     for page in PAGES:
         text = (ROOT / page).read_text()
-        for name in re.findall(r"`((?:tests|pipeline|adl|architectures|benchmarks)/[\w/.]+)`", text):
+        for name in re.findall(
+            r"`((?:tests|pipeline|adl|architectures|benchmarks)/[\w/.]+)`", text
+        ):
             assert (ROOT / name).exists(), name
         for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", text):
             assert (ROOT / target).exists(), target

@@ -59,11 +59,17 @@ def test_times_on_ascend_are_those_of_2021_for_its_own_runs(workspace, capsys):
     lines = capsys.readouterr().out.splitlines()
     hours = {line.split()[0]: line.split()[-2:] for line in lines if line.startswith("cityscapes-")}
     # 186 steps per epoch × 1300, 2700, 4000 epochs × 0.589757 s = 40, 82, 122 h; 2021 states 42, 82, 125 h in all.
-    assert [hours[f"cityscapes-{n}"] for n in ("0.5M", "1.0M", "1.5M")] == [["40", "h"], ["82", "h"], ["122", "h"]]
+    assert [hours[f"cityscapes-{n}"] for n in ("0.5M", "1.0M", "1.5M")] == [
+        ["40", "h"],
+        ["82", "h"],
+        ["122", "h"],
+    ]
 
 
 @pytest.mark.parametrize("device_num", [8, "two"])
-def test_list_takes_the_recipes_own_devices_where_those_of_the_machine_do_not_fit(workspace, capsys, device_num):
+def test_list_takes_the_recipes_own_devices_where_those_of_the_machine_do_not_fit(
+    workspace, capsys, device_num
+):
     (workspace / "params.yaml").write_text(f"device_num: {device_num}\n")
     commands.main(["recipe"])
     listed = capsys.readouterr().out
@@ -74,7 +80,9 @@ def test_list_takes_the_recipes_own_devices_where_those_of_the_machine_do_not_fi
 def test_closed_output_ends_it_quietly(unbuffered):
     command = [sys.executable, "-m", "adl.commands", "recipe"]
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 141
@@ -91,12 +99,21 @@ def test_recipe_is_a_valid_file_whose_architecture_loads_and_whose_comments_stay
 
 
 def test_published_runs_have_the_published_values(workspace):
-    for name, epochs, momentum in (("0.5M", 1300, 0.995), ("1.0M", 2700, 0.9), ("1.5M", 4000, 0.99)):
+    for name, epochs, momentum in (
+        ("0.5M", 1300, 0.995),
+        ("1.0M", 2700, 0.9),
+        ("1.5M", 4000, 0.99),
+    ):
         p = recipe(f"cityscapes-{name}", "--all")
         assert (p.epochs, p.bn_momentum, p.batch_size, p.crop_size, p.filter_multiplier) == (
             epochs, momentum, 16, 769, 20,
         )  # fmt: skip
-        assert (p.device_target, p.device_num, p.warmup_iters, p.initial_fm) == ("Ascend", 8, 1000, None)
+        assert (p.device_target, p.device_num, p.warmup_iters, p.initial_fm) == (
+            "Ascend",
+            8,
+            1000,
+            None,
+        )
         assert (p.expected_train_images, p.expected_val_images) == (2975, 500)
         assert p.epochs / p.eval_epochs <= 40, "a validation looks at 500 full images"
 
@@ -108,7 +125,9 @@ def test_recipes_of_the_real_data_have_the_published_head_and_scales(workspace, 
 
 
 def test_shipped_parameters_are_the_recipe_synthetic(workspace):
-    assert (ROOT / "params.yaml").read_text() == recipes.text("synthetic", {}), "`adl recipe synthetic --all`"
+    assert (ROOT / "params.yaml").read_text() == recipes.text("synthetic", {}), (
+        "`adl recipe synthetic --all`"
+    )
     before = (workspace / "params.yaml").read_text()
     recipe("cityscapes-1.5M")
     recipe("synthetic")
@@ -117,18 +136,33 @@ def test_shipped_parameters_are_the_recipe_synthetic(workspace):
 
 def test_machine_keys_stay_unless_all_and_everything_else_goes(workspace):
     text = (workspace / "params.yaml").read_text()
-    text = text.replace("data_path: data/synthetic", "data_path: /data/cs").replace("workers: 4", "workers: 7")
+    text = text.replace("data_path: data/synthetic", "data_path: /data/cs").replace(
+        "workers: 4", "workers: 7"
+    )
     (workspace / "params.yaml").write_text(text.replace("seed: 0 ", "seed: 5 "))
     p = recipe("cityscapes-1.5M")
-    assert (p.data_path, p.device_target, p.device_num, p.workers, p.seed) == ("/data/cs", "CPU", 1, 7, 0)
+    assert (p.data_path, p.device_target, p.device_num, p.workers, p.seed) == (
+        "/data/cs",
+        "CPU",
+        1,
+        7,
+        0,
+    )
     p = recipe("cityscapes-1.5M", "--all")
-    assert (p.data_path, p.device_target, p.device_num, p.workers) == ("data/synthetic", "Ascend", 8, 4)
+    assert (p.data_path, p.device_target, p.device_num, p.workers) == (
+        "data/synthetic",
+        "Ascend",
+        8,
+        4,
+    )
 
 
 def test_dry_run_shows_each_difference_and_writes_nothing(workspace, capsys):
     before = (workspace / "params.yaml").read_text()
     commands.main(["recipe", "cityscapes-cpu", "--dry-run"])
-    shown = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}
+    shown = {
+        line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line
+    }
     assert shown["crop_size"] == ["97", "257"]
     assert shown["initial_fm"] == ["16", "null"]
     assert "seed" not in shown
@@ -143,7 +177,10 @@ def test_data_path_is_set_or_asked_for(workspace, capsys):
 
 
 def test_recipe_with_drop_path_is_that_of_1_5_million_with_it(workspace):
-    plain, dropping = recipe("cityscapes-1.5M").model_dump(), recipe("cityscapes-1.5M-drop-path").model_dump()
+    plain, dropping = (
+        recipe("cityscapes-1.5M").model_dump(),
+        recipe("cityscapes-1.5M-drop-path").model_dump(),
+    )
     assert {key for key in plain if plain[key] != dropping[key]} == {"drop_path_keep_prob"}
     assert (plain["drop_path_keep_prob"], dropping["drop_path_keep_prob"]) == (1.0, 0.8)
 
@@ -163,14 +200,19 @@ def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
 
 def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
     p = recipe("cityscapes-cpu")
-    with pytest.raises(AdlError, match=r"^data_path is data/synthetic, the embedded scenes; set it to the folder"):
+    with pytest.raises(
+        AdlError, match=r"^data_path is data/synthetic, the embedded scenes; set it to the folder"
+    ):
         preflight.check(p, CITYSCAPES)
 
 
 def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
     (workspace / "params.yaml").write_text("a: [")
     assert recipe("synthetic").epochs == params.load(ROOT / "params.yaml").epochs
-    assert "params.yaml cannot be read: the machine keys are taken from the recipe" in capsys.readouterr().out
+    assert (
+        "params.yaml cannot be read: the machine keys are taken from the recipe"
+        in capsys.readouterr().out
+    )
     recipe("synthetic")
     assert "cannot be read" not in capsys.readouterr().out
     (workspace / "params.yaml").write_text("seed: 2026-01-31\n")
@@ -180,13 +222,24 @@ def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
 
 def test_folder_that_may_not_be_written_is_one_message(workspace):
     workspace.chmod(0o555)
-    command = [*WITHOUT_ROOT_RIGHTS, sys.executable, "-m", "adl.commands", "recipe", "cityscapes-cpu"]
+    command = [
+        *WITHOUT_ROOT_RIGHTS,
+        sys.executable,
+        "-m",
+        "adl.commands",
+        "recipe",
+        "cityscapes-cpu",
+    ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
+        )
     finally:
         workspace.chmod(0o755)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: .*params\.yaml: Permission denied\. .*\n", done.stderr), done.stderr
+    assert re.fullmatch(r"error: .*params\.yaml: Permission denied\. .*\n", done.stderr), (
+        done.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +247,11 @@ def test_folder_that_may_not_be_written_is_one_message(workspace):
     [
         ("cityscapes-1.5", 1, "cityscapes-1.5: unknown recipe; did you mean cityscapes-1.5M?"),
         ("synthetic", "two", "device_num: 'two' is not a whole number"),
-        ("synthetic", "two", "The machine keys are kept from params.yaml: `adl recipe synthetic --all` replaces them."),
+        (
+            "synthetic",
+            "two",
+            "The machine keys are kept from params.yaml: `adl recipe synthetic --all` replaces them.",
+        ),
         ("cityscapes-cpu", 8, "`adl recipe cityscapes-cpu --all --data-path PATH` replaces them."),
     ],
 )
@@ -236,7 +293,9 @@ def test_value_that_an_experiment_sets_changes_one_line(name, tmp_path, monkeypa
     with modify_yaml(str(path)) as content:  # what `dvc exp run -S` does
         content["bn_momentum"] = 0.12345
     lines = [
-        pair for pair in zip(before.splitlines(), path.read_text().splitlines(), strict=True) if len(set(pair)) > 1
+        pair
+        for pair in zip(before.splitlines(), path.read_text().splitlines(), strict=True)
+        if len(set(pair)) > 1
     ]
     assert len(lines) == 1
     assert lines[0][1].startswith("bn_momentum: 0.12345")

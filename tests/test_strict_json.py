@@ -27,18 +27,35 @@ def strict(path: Path) -> Any:
 
 
 def test_what_is_not_finite_is_null(tmp_path):
-    content = {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": (np.float64("-inf"), 2, "NaN", None, True)}}
+    content = {
+        "a": float("nan"),
+        "b": [1.5, float("inf")],
+        "c": {"d": (np.float64("-inf"), 2, "NaN", None, True)},
+    }
     write_json(tmp_path / "x.json", content)
-    assert strict(tmp_path / "x.json") == {"a": None, "b": [1.5, None], "c": {"d": [None, 2, "NaN", None, True]}}
+    assert strict(tmp_path / "x.json") == {
+        "a": None,
+        "b": [1.5, None],
+        "c": {"d": [None, 2, "NaN", None, True]},
+    }
 
 
 def test_state_with_an_infinite_loss_is_strict_and_its_epoch_stays_without_a_mean(tmp_path):
-    meta = {"position": 3, "losses": [2.5, float("inf"), float("nan")], "history": [{"epoch": 1, "loss": float("inf")}]}
+    meta = {
+        "position": 3,
+        "losses": [2.5, float("inf"), float("nan")],
+        "history": [{"epoch": 1, "loss": float("inf")}],
+    }
     State(tmp_path).save(Saved({}, meta))
     with np.load(State(tmp_path).positions()[0]) as file:
         (tmp_path / "meta.json").write_bytes(file["meta"].tobytes())
     assert strict(tmp_path / "meta.json")["losses"] == [2.5, None, None]
-    rest = {"step": 1, "skipped": 2, "skipped_in_a_row": 0, "loss_scale": dataclasses.asdict(LossScale())}
+    rest = {
+        "step": 1,
+        "skipped": 2,
+        "skipped_in_a_row": 0,
+        "loss_scale": dataclasses.asdict(LossScale()),
+    }
     counters = Counters.from_json(State(tmp_path).latest().meta | rest)
     assert not np.isfinite(np.mean(counters.losses)), "as in the run that goes straight through"
     assert counters.history == [{"epoch": 1, "loss": None}]
@@ -53,9 +70,15 @@ def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monk
         kept_models=list, plan=types.SimpleNamespace(first_step=0, images=4),
         speed=lambda: {"ms_per_step": float("nan")},
     )  # fmt: skip
-    monkeypatch.setattr(result.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights"))
-    description = result.Description(TINY, {"digest": "d", "images": 4}, params.load(ROOT / "params.yaml"))
-    result.write_result(saver, Counters(position=6, step=5, skipped=1, history=history), description)
+    monkeypatch.setattr(
+        result.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights")
+    )
+    description = result.Description(
+        TINY, {"digest": "d", "images": 4}, params.load(ROOT / "params.yaml")
+    )
+    result.write_result(
+        saver, Counters(position=6, step=5, skipped=1, history=history), description
+    )
     write_outputs(state)
     files = [path for path in tmp_path.rglob("*.json") if path.stat().st_size]
     assert {str(path.relative_to(tmp_path)) for path in files} >= {

@@ -63,7 +63,11 @@ def layers(architecture: Architecture, height: int, width: int) -> list[Layer]:
     stem = architecture.initial_fm
     half = moved(height, 1), moved(width, 1)
     quarter = moved(half[0], 1), moved(half[1], 1)
-    found = [Layer(3, stem, 3, *half), Layer(stem, stem, 3, *half), Layer(stem, 2 * stem, 3, *quarter)]
+    found = [
+        Layer(3, stem, 3, *half),
+        Layer(stem, stem, 3, *half),
+        Layer(stem, 2 * stem, 3, *quarter),
+    ]
     sizes = [half, quarter]
     for place in architecture.cells:
         size = moved(sizes[-1][0], place.move), moved(sizes[-1][1], place.move)
@@ -74,13 +78,17 @@ def layers(architecture: Architecture, height: int, width: int) -> list[Layer]:
     return found
 
 
-def _of_cell(architecture: Architecture, place: CellPlace, before: list[Size], size: Size) -> Iterator[Layer]:
+def _of_cell(
+    architecture: Architecture, place: CellPlace, before: list[Size], size: Size
+) -> Iterator[Layer]:
     """before: sizes of the two inputs."""
     for in_channels, input_size in zip(place.inputs, before, strict=True):
         # Where the image grows, the 1×1 comes first.
         is_before_growth = architecture.use_abn and size[0] > input_size[0]
         at = input_size if is_before_growth else size
-        yield Layer(in_channels, place.channels, 1, *at, affine=architecture.use_abn or architecture.affine)
+        yield Layer(
+            in_channels, place.channels, 1, *at, affine=architecture.use_abn or architecture.affine
+        )
     for _, op in architecture.cell:
         for convolution in PRIMITIVES[op].convolutions:
             yield Layer(

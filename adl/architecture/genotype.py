@@ -120,9 +120,13 @@ class Architecture:
         try:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8"))["architecture"])
         except FileNotFoundError:
-            raise AdlError(f"{path}: missing. It belongs beside the model and describes its architecture.") from None
+            raise AdlError(
+                f"{path}: missing. It belongs beside the model and describes its architecture."
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise AdlError(f"{path}: not a sidecar that describes an architecture ({error!r}).") from None
+            raise AdlError(
+                f"{path}: not a sidecar that describes an architecture ({error!r})."
+            ) from None
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Architecture:
@@ -163,7 +167,9 @@ def load_net(path: Path) -> tuple[int, ...]:
     """Read a network path: an integer array (cells,) of levels 0-3."""
     array = _load_whole_numbers(path)
     if array.ndim != 1:
-        raise AdlError(f"{path}: a network path is one row of levels; this array has shape {array.shape}.")
+        raise AdlError(
+            f"{path}: a network path is one row of levels; this array has shape {array.shape}."
+        )
     net = tuple(array.tolist())
     _check_net(net, str(path))
     return net
@@ -173,7 +179,9 @@ def load_cell(path: Path) -> tuple[tuple[int, int], ...]:
     """Read a cell genotype: an integer array (2·blocks, 2) of (state, primitive)."""
     array = _load_whole_numbers(path)
     if array.ndim != 2 or array.shape[1] != 2:
-        raise AdlError(f"{path}: a cell genotype has two columns, state and operation; its shape is {array.shape}.")
+        raise AdlError(
+            f"{path}: a cell genotype has two columns, state and operation; its shape is {array.shape}."
+        )
     cell = tuple((state, op) for state, op in array.tolist())
     _check_cell(cell, str(path))
     return cell
@@ -183,10 +191,16 @@ def _load_whole_numbers(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise AdlError(f"{path}: no such file. net_arch and cell_arch must name .npy files.") from None
+        raise AdlError(
+            f"{path}: no such file. net_arch and cell_arch must name .npy files."
+        ) from None
     except (ValueError, EOFError, OSError) as error:
         raise AdlError(f"{path}: not a readable .npy array ({error}).") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or not np.array_equal(array, np.trunc(array)):
+    if (
+        not isinstance(array, np.ndarray)
+        or array.dtype.kind not in "iuf"
+        or not np.array_equal(array, np.trunc(array))
+    ):
         raise AdlError(f"{path}: an architecture holds whole numbers only.")
     return array.astype(np.int64)
 
@@ -203,7 +217,9 @@ def _check_net(net: tuple[int, ...], name: str = "net_arch") -> None:
         ),
     )
     if net[0] > 1:
-        raise AdlError(f"{name}: the first cell must be at level 0 or 1 (the stem ends at level 0), not {net[0]}.")
+        raise AdlError(
+            f"{name}: the first cell must be at level 0 or 1 (the stem ends at level 0), not {net[0]}."
+        )
     for i, (level, following) in enumerate(itertools.pairwise(net)):
         if abs(level - following) > 1:
             raise AdlError(
@@ -213,7 +229,9 @@ def _check_net(net: tuple[int, ...], name: str = "net_arch") -> None:
 
 def _check_cell(cell: tuple[tuple[int, int], ...], name: str = "cell_arch") -> None:
     if not cell or len(cell) % 2:
-        raise AdlError(f"{name}: a cell has two operations per block; this one has {len(cell)} rows.")
+        raise AdlError(
+            f"{name}: a cell has two operations per block; this one has {len(cell)} rows."
+        )
     for row, (state, op) in enumerate(cell):
         block = row // 2
         check(

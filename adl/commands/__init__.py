@@ -14,7 +14,12 @@ from adl.errors import RETURNS, reported
 
 
 def add_command(
-    subcommands: Any, name: str, run: Callable[[argparse.Namespace], None], *, description: str, example: str
+    subcommands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    *,
+    description: str,
+    example: str,
 ) -> argparse.ArgumentParser:
     """A subcommand whose help says what it reads, writes and returns, with an example.
 

@@ -31,10 +31,16 @@ def add(subcommands: Any) -> None:
         description=DESCRIPTION,
         example="adl check-data /data/cityscapes --official --deep",
     )
-    command.add_argument("path", nargs="?", type=Path, help="folder that holds leftImg8bit/ and gtFine/")
-    command.add_argument("--deep", action="store_true", help="decode every file (minutes), not only some labels")
     command.add_argument(
-        "--official", action="store_true", help="insist on the whole data set: 2975 train and 500 val images"
+        "path", nargs="?", type=Path, help="folder that holds leftImg8bit/ and gtFine/"
+    )
+    command.add_argument(
+        "--deep", action="store_true", help="decode every file (minutes), not only some labels"
+    )
+    command.add_argument(
+        "--official",
+        action="store_true",
+        help="insist on the whole data set: 2975 train and 500 val images",
     )
     command.add_argument("--json", action="store_true", help="print JSON, with every problem")
 
@@ -42,7 +48,9 @@ def add(subcommands: Any) -> None:
 def parameters() -> params.Params:
     """params.yaml, for its data_path if no PATH is given."""
     if not PARAMS.exists():
-        raise AdlError("there is no params.yaml here: run this in the project's folder, or name the PATH.")
+        raise AdlError(
+            "there is no params.yaml here: run this in the project's folder, or name the PATH."
+        )
     return params.load()
 
 
@@ -62,7 +70,14 @@ def run(arguments: argparse.Namespace) -> None:
     for split in CITYSCAPES.withheld:
         if is_folder(root / CITYSCAPES.images.folder / split):
             splits.append(split)
-    found = survey(root, CITYSCAPES, splits, expected=expected, official=arguments.official, deep=arguments.deep)
+    found = survey(
+        root,
+        CITYSCAPES,
+        splits,
+        expected=expected,
+        official=arguments.official,
+        deep=arguments.deep,
+    )
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2))
     else:

@@ -27,14 +27,18 @@ writes: a table to the terminal, and a picture: reports/compare.png, or --output
 
 
 def add(subcommands: Any) -> None:
-    command = add_command(subcommands, "compare", run, description=DESCRIPTION, example="adl compare main workspace")
+    command = add_command(
+        subcommands, "compare", run, description=DESCRIPTION, example="adl compare main workspace"
+    )
     command.add_argument(
         "revisions",
         nargs="+",
         metavar="REV",
         help="branch, tag, commit, experiment; a single one: the workspace against it",
     )
-    command.add_argument("--output", type=Path, default=PICTURE, metavar="FILE", help="picture; default: %(default)s")
+    command.add_argument(
+        "--output", type=Path, default=PICTURE, metavar="FILE", help="picture; default: %(default)s"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -49,7 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(table(found, "category"), end="\n\n")
     for other in found[1:]:
         print(interval_of_difference(found[0], other))
-    figures.save(figures.comparison({one.name: one.score["class_IOU"] for one in found}), arguments.output)
+    figures.save(
+        figures.comparison({one.name: one.score["class_IOU"] for one in found}), arguments.output
+    )
     print(f"{arguments.output}: the classes side by side")
 
 
@@ -90,7 +96,11 @@ def interval_of_difference(one: Run, other: Run) -> str:
         return f"{title}: no interval of the difference: they were scored on different images."
     samples = np.subtract(*bootstrap([other_counts, counts])) * 100
     low, high = interval(samples)
-    verdict = "the images cannot tell them apart" if low <= 0 <= high else "more than the choice of images explains"
+    verdict = (
+        "the images cannot tell them apart"
+        if low <= 0 <= high
+        else "more than the choice of images explains"
+    )
     return (
         f"{title}: {difference(one.score['mIOU'], other.score['mIOU'])}, 95 % interval {low:+.2f} to {high:+.2f} over "
         f"{DRAWS} resamplings of {len(names)} images: {verdict}. Other seeds are not in it."

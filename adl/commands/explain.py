@@ -18,7 +18,10 @@ from adl.workspace import PARAMS, STAGES
 
 README = Path("README.md")
 SYNTHESIS = Path("pipeline/synthetic/dvc.yaml")
-BEGINNING, END = "<!-- parameters: written by `adl explain --update` -->\n", "\n<!-- end of parameters -->"
+BEGINNING, END = (
+    "<!-- parameters: written by `adl explain --update` -->\n",
+    "\n<!-- end of parameters -->",
+)
 DESCRIPTION = """say what parameters mean, which values they take, and what they are set to
 
 reads:  params.yaml
@@ -27,9 +30,13 @@ writes: nothing; a table to the terminal. --update: the parameter table of READM
 
 
 def add(subcommands: Any) -> None:
-    command = add_command(subcommands, "explain", run, description=DESCRIPTION, example="adl explain bn_momentum")
+    command = add_command(
+        subcommands, "explain", run, description=DESCRIPTION, example="adl explain bn_momentum"
+    )
     command.add_argument("names", nargs="*", metavar="PARAMETER", help="default: all")
-    command.add_argument("--update", action="store_true", help="bring README and dvc.yaml up to date, for developers")
+    command.add_argument(
+        "--update", action="store_true", help="bring README and dvc.yaml up to date, for developers"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -46,7 +53,11 @@ def run(arguments: argparse.Namespace) -> None:
     for name in arguments.names or entries:
         now = json.dumps(present[name]) if name in present else MISSING
         rows.append((name, now, entries[name].takes, entries[name].meaning))
-    print(tabulate(rows, headers=("parameter", "now", "takes", "meaning"), maxcolwidths=[None, 34, 26, 60]))
+    print(
+        tabulate(
+            rows, headers=("parameter", "now", "takes", "meaning"), maxcolwidths=[None, 34, 26, 60]
+        )
+    )
 
 
 def up_to_date() -> dict[Path, str]:
@@ -57,8 +68,14 @@ def up_to_date() -> dict[Path, str]:
     stages = STAGES.read_text(encoding="utf-8")
     for stage in ("train", "evaluate", "export", "infer", "report"):
         stages = _with_params(stages, stage, params.of_stage(stage))
-    synthesis = _with_params(SYNTHESIS.read_text(encoding="utf-8"), "synthesize", params.of_stage("synthesize"))
-    return {README: f"{before}{BEGINNING}{markdown()}{END}{after}", STAGES: stages, SYNTHESIS: synthesis}
+    synthesis = _with_params(
+        SYNTHESIS.read_text(encoding="utf-8"), "synthesize", params.of_stage("synthesize")
+    )
+    return {
+        README: f"{before}{BEGINNING}{markdown()}{END}{after}",
+        STAGES: stages,
+        SYNTHESIS: synthesis,
+    }
 
 
 def _with_params(stages: str, stage: str, names: tuple[str, ...]) -> str:
@@ -74,4 +91,6 @@ def _with_params(stages: str, stage: str, names: tuple[str, ...]) -> str:
 def markdown() -> str:
     """The parameter table of README."""
     rows = [(f"`{entry.name}`", entry.takes, entry.meaning) for entry in params.schema()]
-    return tabulate(rows, headers=("parameter", "takes", "meaning"), tablefmt="github", disable_numparse=True)
+    return tabulate(
+        rows, headers=("parameter", "takes", "meaning"), tablefmt="github", disable_numparse=True
+    )

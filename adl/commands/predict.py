@@ -43,11 +43,18 @@ def add(subcommands: Any) -> None:
         example="adl predict photo.jpg --model models/autodeeplab.mindir --output labelled",
     )
     command.add_argument(
-        "paths", type=Path, nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="what to label; a folder with all below it"
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE|FOLDER|VIDEO",
+        help="what to label; a folder with all below it",
     )
     add_model_arguments(command)
     command.add_argument(
-        "--output", type=Path, default=PREDICTIONS / "predict", help="folder for the results; default: %(default)s"
+        "--output",
+        type=Path,
+        default=PREDICTIONS / "predict",
+        help="folder for the results; default: %(default)s",
     )
     command.add_argument(
         "--longest-side",
@@ -59,9 +66,15 @@ def add(subcommands: Any) -> None:
 
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", type=Path, default=CHECKPOINT, help=".ckpt or .mindir; default: %(default)s")
-    command.add_argument("--device", choices=("CPU", "Ascend"), default="CPU", help="default: %(default)s")
-    command.add_argument("--no-flip", action="store_true", help="half the work: do not average with the mirror image")
+    command.add_argument(
+        "--model", type=Path, default=CHECKPOINT, help=".ckpt or .mindir; default: %(default)s"
+    )
+    command.add_argument(
+        "--device", choices=("CPU", "Ascend"), default="CPU", help="default: %(default)s"
+    )
+    command.add_argument(
+        "--no-flip", action="store_true", help="half the work: do not average with the mirror image"
+    )
 
 
 def params_for(model: Path) -> params.Params | None:
@@ -105,9 +118,13 @@ def _longest_side(arguments: argparse.Namespace) -> int:
     if longest_side is None:
         return LONGEST_SIDE
     if longest_side < params.SMALLEST_SIDE:
-        raise AdlError(f"--longest-side: {longest_side} is less than {params.SMALLEST_SIDE} pixels.")
+        raise AdlError(
+            f"--longest-side: {longest_side} is less than {params.SMALLEST_SIDE} pixels."
+        )
     if arguments.model.suffix == ".mindir":
-        raise AdlError("--longest-side: a MINDIR takes one size, to which every image is scaled; name a checkpoint.")
+        raise AdlError(
+            "--longest-side: a MINDIR takes one size, to which every image is scaled; name a checkpoint."
+        )
     return longest_side
 
 
@@ -134,7 +151,9 @@ def _label_video(clip: Video, stem: Path, predictor: Predictor, longest_side: in
     from adl.deploy.colouring import overlay
 
     frames = track(clip, clip.frames, f"predicting {clip.path.name}", unit="frames")
-    overlays = (overlay(frame, predictor(frame, longest_side=longest_side), CITYSCAPES) for frame in frames)
+    overlays = (
+        overlay(frame, predictor(frame, longest_side=longest_side), CITYSCAPES) for frame in frames
+    )
     written = videos.write(stem.with_name(f"{stem.name}_overlay.mp4"), overlays, rate=clip.rate)
     print(f"{clip.path}: {text.counted(written, 'frame')}", flush=True)
 
@@ -146,7 +165,10 @@ def output_places(named: list[Path], paths: list[Path], output: Path) -> dict[Pa
     """
     places: dict[Path, Path] = {}
     for path in paths:
-        base = next((folder for folder in named if folder.is_dir() and path.is_relative_to(folder)), path.parent)
+        base = next(
+            (folder for folder in named if folder.is_dir() and path.is_relative_to(folder)),
+            path.parent,
+        )
         places[path] = output / path.relative_to(base).with_suffix("")
     _check_distinct(places)
     return places

@@ -38,7 +38,9 @@ def add(subcommands: Any) -> None:
     )
     command.add_argument("name", nargs="?", metavar="NAME", help="without it: list them")
     command.add_argument("--dry-run", action="store_true", help="only show what would change")
-    command.add_argument("--all", action="store_true", help="take the machine keys from the recipe too")
+    command.add_argument(
+        "--all", action="store_true", help="take the machine keys from the recipe too"
+    )
     command.add_argument("--data-path", metavar="PATH", help="set data_path too")
 
 
@@ -47,10 +49,14 @@ def run(arguments: argparse.Namespace) -> None:
     if PARAMS.exists() and not present:
         print(f"{PARAMS} cannot be read: the machine keys are taken from the recipe.\n")
     if arguments.data_path == "":
-        raise AdlError("--data-path: is empty; name the folder that holds leftImg8bit/ and gtFine/.")
+        raise AdlError(
+            "--data-path: is empty; name the folder that holds leftImg8bit/ and gtFine/."
+        )
     if arguments.name is None:
         if arguments.dry_run or arguments.all or arguments.data_path:
-            raise AdlError("--dry-run, --all and --data-path are for a recipe: name it (`adl recipe` lists them).")
+            raise AdlError(
+                "--dry-run, --all and --data-path are for a recipe: name it (`adl recipe` lists them)."
+            )
         _list(present)
         return
     recipes.check_name(arguments.name)
@@ -63,19 +69,27 @@ def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
     data_path = arguments.data_path and os.path.normpath(arguments.data_path)
     text = recipes.text(name, present, machine=arguments.all, data_path=data_path)
     changes = recipes.changes(present, text)
-    print(tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True) if changes else "no change")
+    print(
+        tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True)
+        if changes
+        else "no change"
+    )
     try:
         p = params.parse(text, f"recipe {name} with the values of this machine")
     except AdlError as error:
         if arguments.all:
             raise
-        replacing = f"The machine keys are kept from {PARAMS}: `{_with_machine_keys(name)}` replaces them."
+        replacing = (
+            f"The machine keys are kept from {PARAMS}: `{_with_machine_keys(name)}` replaces them."
+        )
         raise AdlError(f"{error}\n{replacing}") from None
     if not arguments.dry_run:
         write_text(PARAMS, text)
         print(f"\n{PARAMS} is now the recipe {name}. `dvc repro` runs it.")
     if not arguments.all:
-        _say_what_was_kept(name, {k: v for k, v in present.items() if k != "data_path" or not arguments.data_path})
+        _say_what_was_kept(
+            name, {k: v for k, v in present.items() if k != "data_path" or not arguments.data_path}
+        )
     if name.startswith("cityscapes") and Path(p.data_path) == SYNTHETIC:
         print(
             f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
@@ -84,9 +98,14 @@ def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
 
 
 def _say_what_was_kept(name: str, present: Mapping[str, Any]) -> None:
-    kept = [f"{key} {now} (the recipe: {stated})" for key, (now, stated) in recipes.kept(name, present).items()]
+    kept = [
+        f"{key} {now} (the recipe: {stated})"
+        for key, (now, stated) in recipes.kept(name, present).items()
+    ]
     if kept:
-        print(f"\nkept from {PARAMS}: {', '.join(kept)}. `{_with_machine_keys(name)}` replaces them.")
+        print(
+            f"\nkept from {PARAMS}: {', '.join(kept)}. `{_with_machine_keys(name)}` replaces them."
+        )
 
 
 def _with_machine_keys(name: str) -> str:
@@ -97,14 +116,25 @@ def _with_machine_keys(name: str) -> str:
 
 def _list(present: Mapping[str, Any]) -> None:
     device = "Ascend" if present.get("device_target") == "Ascend" else "CPU"
-    rows = [(name, recipes.about(name), *_plan(name, recipes.load(name, present), device)) for name in recipes.names()]
-    print(tabulate(rows, headers=("recipe", "", "steps", f"training on {device}"), maxcolwidths=[None, 62]))
-    print(f"\n{_basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}.")
+    rows = [
+        (name, recipes.about(name), *_plan(name, recipes.load(name, present), device))
+        for name in recipes.names()
+    ]
+    print(
+        tabulate(
+            rows, headers=("recipe", "", "steps", f"training on {device}"), maxcolwidths=[None, 62]
+        )
+    )
+    print(
+        f"\n{_basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}."
+    )
 
 
 def _plan(name: str, p: Params, device: str) -> tuple[str, str]:
     """(steps, rough time) of a recipe's training on a kind of device."""
-    images = p.synthetic_train_images if name == recipes.SHIPPED else CITYSCAPES.split_sizes["train"]
+    images = (
+        p.synthetic_train_images if name == recipes.SHIPPED else CITYSCAPES.split_sizes["train"]
+    )
     steps = p.epochs * steps_per_epoch(images, p.batch_size)
     architecture = Architecture.from_params(p)
     if device == "CPU":

@@ -32,8 +32,12 @@ MOST_SHOWN = 12
 
 
 def add(subcommands: Any) -> None:
-    command = add_command(subcommands, "state", run, description=DESCRIPTION, example="adl state list")
-    command.add_argument("action", choices=("list", "adopt", "drop", "prune"), help="what to do, as said above")
+    command = add_command(
+        subcommands, "state", run, description=DESCRIPTION, example="adl state list"
+    )
+    command.add_argument(
+        "action", choices=("list", "adopt", "drop", "prune"), help="what to do, as said above"
+    )
     command.add_argument("names", nargs="*", metavar="STATE", help="as `adl state list` names them")
     command.add_argument("--all", action="store_true", help="every state")
     add_command(subcommands, "stop", stop, description=STOP_DESCRIPTION, example="adl stop")
@@ -117,9 +121,15 @@ def _status(state: State) -> str:
 
 
 def stop(arguments: argparse.Namespace) -> None:
-    running = [state for state in states.found(workspace.state_folder()) if state.holder() is not None]
+    running = [
+        state for state in states.found(workspace.state_folder()) if state.holder() is not None
+    ]
     if not running:
-        raise AdlError(f"no training is running ({workspace.state_folder()} holds no locked state).")
+        raise AdlError(
+            f"no training is running ({workspace.state_folder()} holds no locked state)."
+        )
     for state in running:
         state.stop_request.touch()
-        print(f"{state.name}: process {state.holder()} stops after its epoch; `dvc repro` resumes it later")
+        print(
+            f"{state.name}: process {state.holder()} stops after its epoch; `dvc repro` resumes it later"
+        )

@@ -38,11 +38,19 @@ def add(subcommands: Any) -> None:
     command.add_argument("path", nargs="?", type=Path, help="default: data_path of params.yaml")
     add_model_arguments(command)
     command.add_argument(
-        "--multiscale", action="store_true", help="average over scales 0.5 to 1.75 (nine times the work)"
+        "--multiscale",
+        action="store_true",
+        help="average over scales 0.5 to 1.75 (nine times the work)",
     )
-    command.add_argument("--predictions", type=Path, help="check and zip the label maps in this folder instead")
-    command.add_argument("--output", type=Path, default=Path("submission.zip"), help="default: %(default)s")
-    command.add_argument("--partial", action="store_true", help="accept another number of images than 1525")
+    command.add_argument(
+        "--predictions", type=Path, help="check and zip the label maps in this folder instead"
+    )
+    command.add_argument(
+        "--output", type=Path, default=Path("submission.zip"), help="default: %(default)s"
+    )
+    command.add_argument(
+        "--partial", action="store_true", help="accept another number of images than 1525"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -57,7 +65,9 @@ def run(arguments: argparse.Namespace) -> None:
         submission.check_count(frames, CITYSCAPES)
     predictions = arguments.predictions or _predict(arguments, root, frames)
     submission.pack(submission.check(predictions, frames, CITYSCAPES), arguments.output)
-    print(f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image")
+    print(
+        f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image"
+    )
     print(f"No mIOU is given: {CITYSCAPES.withheld[SPLIT].split(':')[0]}.")
 
 
@@ -70,7 +80,9 @@ def _refuse_model_options(arguments: argparse.Namespace) -> None:
     }
     ignored = [name for name, is_given in given.items() if is_given]
     if ignored:
-        raise AdlError(f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}.")
+        raise AdlError(
+            f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}."
+        )
 
 
 def _data_path() -> Path:
@@ -89,7 +101,9 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     from adl.deploy.predictor import Predictor
 
     if not arguments.model.is_file():
-        raise AdlError(f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model.")
+        raise AdlError(
+            f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model."
+        )
     params = params_for(arguments.model)
     predictor = Predictor.load(
         arguments.model,
@@ -100,8 +114,12 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
         params=params,
         one_size=True,
     )
-    folder = PREDICTIONS / SPLIT / f"{key_of(arguments.model, params, frames)}-{predictor.mode.name}"
-    remaining = [frame for frame in frames if not CITYSCAPES.prediction_path(folder, frame.name).exists()]
+    folder = (
+        PREDICTIONS / SPLIT / f"{key_of(arguments.model, params, frames)}-{predictor.mode.name}"
+    )
+    remaining = [
+        frame for frame in frames if not CITYSCAPES.prediction_path(folder, frame.name).exists()
+    ]
     if len(remaining) < len(frames):
         done = len(frames) - len(remaining)
         print(f"{done} of {len(frames)} label maps were made before: {folder}", flush=True)

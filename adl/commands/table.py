@@ -27,10 +27,18 @@ writes: a table to the terminal, or to --output; quoted figures are marked as qu
 
 
 def add(subcommands: Any) -> None:
-    command = add_command(subcommands, "table", run, description=DESCRIPTION, example="adl table --format latex")
-    command.add_argument("revisions", nargs="*", metavar="REV", help="default: all that hold a finished run")
-    command.add_argument("--format", choices=FORMATS, default="markdown", help="default: %(default)s")
-    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of the terminal")
+    command = add_command(
+        subcommands, "table", run, description=DESCRIPTION, example="adl table --format latex"
+    )
+    command.add_argument(
+        "revisions", nargs="*", metavar="REV", help="default: all that hold a finished run"
+    )
+    command.add_argument(
+        "--format", choices=FORMATS, default="markdown", help="default: %(default)s"
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="write there instead of the terminal"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -44,7 +52,9 @@ def run(arguments: argparse.Namespace) -> None:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
             everything = [*found, *runs.collect(CITYSCAPES)]
     if not found:
-        raise AdlError("no revision holds a finished run: `dvc repro` makes one, and a commit keeps it.")
+        raise AdlError(
+            "no revision holds a finished run: `dvc repro` makes one, and a commit keeps it."
+        )
     table = table_of(found, everything)
     text = _formatted(table, arguments.format)
     if arguments.output:
@@ -57,7 +67,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _formatted(table: pd.DataFrame, name: str) -> str:
     if name == "csv":
         return table.to_csv(index=False, lineterminator="\n").rstrip()
-    return tabulate(table.values.tolist(), headers=list(table), tablefmt=FORMATS[name], disable_numparse=True)
+    return tabulate(
+        table.values.tolist(), headers=list(table), tablefmt=FORMATS[name], disable_numparse=True
+    )
 
 
 def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:

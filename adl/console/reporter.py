@@ -26,26 +26,43 @@ class Reporter:
         self.reported = time.monotonic()
         self.bar: tqdm | None = None
 
-    def step(self, *, epoch: int, position: int, loss: float, learning_rate: float, seconds: Sequence[float]) -> None:
+    def step(
+        self,
+        *,
+        epoch: int,
+        position: int,
+        loss: float,
+        learning_rate: float,
+        seconds: Sequence[float],
+    ) -> None:
         """After a step. epoch: from 1. position: steps done. seconds: of each step of this attempt."""
         if len(seconds) == 1:
             self._first(position, seconds[0])
             return
         if len(seconds) == ESTIMATE_AFTER + 1 and position < self.steps:
             left = duration((self.steps - position) * float(np.mean(seconds[1:])))
-            tqdm.write(f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}")
+            tqdm.write(
+                f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}"
+            )
         losses = f"loss {loss:.4f}, learning rate {learning_rate:.3g}"
         if self.bar is not None:
             self._move_bar(f"epoch {epoch}, {losses}", is_last=position == self.steps)
         elif time.monotonic() - self.reported >= LINE_EVERY or position == self.steps:
-            self._print_line(f"epoch {epoch} step {position}/{self.steps}: {losses}", position, seconds)
+            self._print_line(
+                f"epoch {epoch} step {position}/{self.steps}: {losses}", position, seconds
+            )
 
     def _first(self, position: int, seconds: float) -> None:
         print(f"first step, with compilation: {seconds:.1f} s", flush=True)
         self.reported = time.monotonic()
         if on_terminal():
             self.bar = tqdm(
-                desc="training", total=self.steps, initial=position, unit="step", dynamic_ncols=True, mininterval=1
+                desc="training",
+                total=self.steps,
+                initial=position,
+                unit="step",
+                dynamic_ncols=True,
+                mininterval=1,
             )
 
     def _move_bar(self, text: str, *, is_last: bool) -> None:

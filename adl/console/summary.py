@@ -57,7 +57,9 @@ def before_training(
         )
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if device_target == "CPU" and devices * memory > installed:
-        needed = f", {devices} processes need {devices * memory / 1e9:.0f} GB" if devices > 1 else ""
+        needed = (
+            f", {devices} processes need {devices * memory / 1e9:.0f} GB" if devices > 1 else ""
+        )
         lines.append(
             f"warning: this machine has {installed / 1e9:.0f} GB of memory{needed}. Lower crop_size or batch_size."
         )

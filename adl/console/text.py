@@ -49,7 +49,12 @@ def duration(seconds: float) -> str:
 def rough_duration(seconds: float) -> str:
     """An estimate in one unit: 40 s, 12 min, 3.5 h, 12 days, 2.1 years."""
     # Runs of this field are compared in hours: up to ten days it stays at them.
-    for unit, length, least in (("years", 365 * 86400, 1.5), ("days", 86400, 10), ("h", 3600, 1.5), ("min", 60, 1.5)):
+    for unit, length, least in (
+        ("years", 365 * 86400, 1.5),
+        ("days", 86400, 10),
+        ("h", 3600, 1.5),
+        ("min", 60, 1.5),
+    ):
         if seconds >= least * length:
             return f"{seconds / length:.{seconds < 9.95 * length:d}f} {unit}"
     return f"{seconds:.0f} s"

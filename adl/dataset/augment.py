@@ -15,7 +15,9 @@ class Normalise:
     mean, std: per channel, in the order of the channels, of values 0-1.
     """
 
-    def __init__(self, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    def __init__(
+        self, *, mean: tuple[float, float, float], std: tuple[float, float, float]
+    ) -> None:
         self.mean = 255 * np.array(mean, np.float32)
         self.factor = 1 / (255 * np.array(std, np.float32))
 
@@ -44,7 +46,9 @@ def augment(
     return cropped(image, label, crop_size, rng)
 
 
-def mirrored(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def mirrored(
+    image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Left and right exchanged, every second time."""
     if rng.random() < 0.5:
         return image[:, ::-1], label[:, ::-1]
@@ -55,19 +59,27 @@ def scaled(image: np.ndarray, label: np.ndarray, factor: float) -> tuple[np.ndar
     """Both resized by one factor: the image bicubically, the label to the nearest pixel."""
     width, height = round(image.shape[1] * factor), round(image.shape[0] * factor)
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    label = cv2.resize(np.ascontiguousarray(label), (width, height), interpolation=cv2.INTER_NEAREST)
+    label = cv2.resize(
+        np.ascontiguousarray(label), (width, height), interpolation=cv2.INTER_NEAREST
+    )
     return image, label
 
 
-def padded(image: np.ndarray, label: np.ndarray, size: int, ignore_label: int) -> tuple[np.ndarray, np.ndarray]:
+def padded(
+    image: np.ndarray, label: np.ndarray, size: int, ignore_label: int
+) -> tuple[np.ndarray, np.ndarray]:
     """At least size × size: black and ignored pixels are added at the bottom and on the right."""
     below, right = max(size - image.shape[0], 0), max(size - image.shape[1], 0)
     image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    label = cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(ignore_label,))
+    label = cv2.copyMakeBorder(
+        label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(ignore_label,)
+    )
     return image, label
 
 
-def cropped(image: np.ndarray, label: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def cropped(
+    image: np.ndarray, label: np.ndarray, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """A random window of size × size."""
     top = rng.integers(0, image.shape[0] - size, endpoint=True)
     left = rng.integers(0, image.shape[1] - size, endpoint=True)

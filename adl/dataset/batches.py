@@ -41,11 +41,15 @@ class Batches:
         Yields images (N, 3, crop, crop) float32 and labels (N, crop, crop) int32: this rank's part of every batch. The
         sample at place p of the run's whole order is augmented from (seed, p).
         """
-        order = epoch_order(seed=self.seed, epoch=epoch, images=self.images, batch_size=self.batch_size)
+        order = epoch_order(
+            seed=self.seed, epoch=epoch, images=self.images, batch_size=self.batch_size
+        )
         places = epoch * len(order) + np.arange(len(order))
         by_batch = np.arange(len(order)).reshape(-1, self.batch_size)
         of_rank = by_batch[first_batch:, self.world.share(self.batch_size)].ravel()
-        numbers = ds.NumpySlicesDataset({"place": places[of_rank]}, shuffle=False, num_parallel_workers=1)
+        numbers = ds.NumpySlicesDataset(
+            {"place": places[of_rank]}, shuffle=False, num_parallel_workers=1
+        )
         samples = ds.zip((self._rows(order[of_rank]), numbers)).map(
             self._prepare,
             input_columns=["image", "label", "place"],
@@ -63,12 +67,17 @@ class Batches:
         for start in range(0, len(order), self.images):
             sampler = ds.SubsetSampler(order[start : start + self.images].tolist())
             part = ds.MindDataset(
-                str(self.record), columns_list=["image", "label"], sampler=sampler, num_parallel_workers=1
+                str(self.record),
+                columns_list=["image", "label"],
+                sampler=sampler,
+                num_parallel_workers=1,
             )
             rows = part if rows is None else rows + part
         return rows
 
-    def _prepare(self, image: np.ndarray, label: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _prepare(
+        self, image: np.ndarray, label: np.ndarray, place: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """One sample: PNG bytes of the record, and its place in the run's whole order."""
         ids = decode_label(label)
         if self.ignore_label != IGNORE:

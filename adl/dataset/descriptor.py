@@ -100,7 +100,9 @@ class DatasetDescriptor:
     def label_names(self) -> dict[int, str]:
         """Every value that a label file may hold → its name, ascending."""
         labels = (*self.classes, *self.ignored)
-        return dict(sorted((label_id, label.name) for label in labels for label_id in label.label_ids))
+        return dict(
+            sorted((label_id, label.name) for label in labels for label_id in label.label_ids)
+        )
 
     @functools.cached_property
     def train_ids(self) -> np.ndarray:

@@ -36,10 +36,14 @@ def read_manifest(record: Path, dataset: DatasetDescriptor) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AdlError(f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it.") from None
+        raise AdlError(
+            f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it."
+        ) from None
     found = (manifest.get("dataset"), manifest.get("classes"))
     if found != (dataset.name, list(dataset.class_names)):
-        raise AdlError(f"{path}: is not a record of {dataset.title} and its classes. `dvc repro mindrecord` makes it.")
+        raise AdlError(
+            f"{path}: is not a record of {dataset.title} and its classes. `dvc repro mindrecord` makes it."
+        )
     return manifest
 
 
@@ -69,5 +73,7 @@ def _decoded(content: np.ndarray, mode: int) -> np.ndarray:
     # A bytes column arrives as a NumPy bytes scalar.
     image = cv2.imdecode(np.frombuffer(content.tobytes(), np.uint8), mode)
     if image is None:
-        raise AdlError("a record holds a PNG whose pixels cannot be decoded: convert the data again (mindrecord).")
+        raise AdlError(
+            "a record holds a PNG whose pixels cannot be decoded: convert the data again (mindrecord)."
+        )
     return image

@@ -45,7 +45,15 @@ class Proof:
         }
 
 
-def mindir(network: nn.Cell, path: Path, dataset: DatasetDescriptor, *, height: int, width: int, record: Path) -> Proof:
+def mindir(
+    network: nn.Cell,
+    path: Path,
+    dataset: DatasetDescriptor,
+    *,
+    height: int,
+    width: int,
+    record: Path,
+) -> Proof:
     """Export a network, load the file, and compare both on images of a record; the file is kept only if they agree.
 
     The file takes (1, height, width, 3) uint8 BGR and returns probabilities (1, classes, height, width) float32.

@@ -21,7 +21,9 @@ def load(path: Path) -> Pass:
     try:
         return nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError) as error:
-        raise AdlError(f"{path}: cannot be loaded as a MINDIR ({str(error).strip().splitlines()[0]}).") from None
+        raise AdlError(
+            f"{path}: cannot be loaded as a MINDIR ({str(error).strip().splitlines()[0]})."
+        ) from None
 
 
 def input_size(path: Path) -> tuple[int, int]:
@@ -31,11 +33,19 @@ def input_size(path: Path) -> tuple[int, int]:
         takes = json.loads(description.read_text(encoding="utf-8"))["input"]
         return takes["height"], takes["width"]
     except (KeyError, TypeError):
-        raise AdlError(f"{description}: lacks the size of the input. `dvc repro export` writes it again.") from None
+        raise AdlError(
+            f"{description}: lacks the size of the input. `dvc repro export` writes it again."
+        ) from None
 
 
 def write_sidecar(
-    path: Path, *, source: Path, architecture: Architecture, dataset: DatasetDescriptor, height: int, width: int
+    path: Path,
+    *,
+    source: Path,
+    architecture: Architecture,
+    dataset: DatasetDescriptor,
+    height: int,
+    width: int,
 ) -> None:
     """Say beside an exported file what it takes, what it returns and from which checkpoint it comes."""
     takes = {

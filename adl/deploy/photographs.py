@@ -45,7 +45,9 @@ class Found:
             lines.append(f"left out: {self.hidden} hidden, with names that begin with a dot")
         heic = [path for path in self.others if _is_heic(path)]
         if heic:
-            lines.append(f"left out: {_named(heic)}, HEIC, which cannot be read here. {CONVERT_HEIC}")
+            lines.append(
+                f"left out: {_named(heic)}, HEIC, which cannot be read here. {CONVERT_HEIC}"
+            )
         others = [path for path in self.others if path not in heic]
         if others:
             lines.append(f"left out: {_named(others)}, no image; name a video by itself")
@@ -87,7 +89,9 @@ def _walk(folder: Path, found: Found, *, seen: set[str]) -> Iterator[Path]:
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        raise AdlError(f"{folder}: cannot be listed ({error.strerror}). Give yourself the right to read it.") from None
+        raise AdlError(
+            f"{folder}: cannot be listed ({error.strerror}). Give yourself the right to read it."
+        ) from None
     for entry in entries:
         if entry.name.startswith("."):
             found.hidden += 1
@@ -183,7 +187,9 @@ def decode(content: bytes, name: str) -> Photograph:
         raise
     except UnidentifiedImageError:
         if _begins_as_heic(content[:12]):
-            raise AdlError(f"{name}: is a HEIC image, which cannot be read here. {CONVERT_HEIC}") from None
+            raise AdlError(
+                f"{name}: is a HEIC image, which cannot be read here. {CONVERT_HEIC}"
+            ) from None
         raise AdlError(f"{name}: not an image that can be read.") from None
     except Image.DecompressionBombError:
         raise AdlError(f"{name}: states more pixels than can be read.") from None

@@ -49,15 +49,21 @@ class Predictor:
         """
         mode = inference.mode(multiscale=multiscale, flip=flip)
         if not model.is_file():
-            raise AdlError(f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt or .mindir with --model.")
+            raise AdlError(
+                f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt or .mindir with --model."
+            )
         if model.suffix not in (".ckpt", ".mindir"):
             raise AdlError(f"{model}: not a model; name a .ckpt or .mindir with --model.")
         if model.suffix == ".ckpt":
             architecture = checkpoint.architecture_of(model, params, dataset)
-            network = checkpoint.restore(model, architecture, device_target=device_target, graph=one_size)
+            network = checkpoint.restore(
+                model, architecture, device_target=device_target, graph=one_size
+            )
             return cls(inference.passes(network, dataset, mode), None, mode)
         if multiscale:
-            raise AdlError(f"{model}: a MINDIR takes one size; for several scales use the checkpoint.")
+            raise AdlError(
+                f"{model}: a MINDIR takes one size; for several scales use the checkpoint."
+            )
         Architecture.from_sidecar(sidecar(model))
         size = exported.input_size(model)
         runtime.start(device_target)
@@ -71,7 +77,9 @@ class Predictor:
         """
         size = image.shape[0], image.shape[1]
         inner = _fitting(size, self.size, longest_side)
-        canvas = image if inner == size else cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
+        canvas = (
+            image if inner == size else cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
+        )
         if self.size and self.size != inner:
             # Padded as in training: black, at the bottom and on the right.
             below, right = self.size[0] - inner[0], self.size[1] - inner[1]
@@ -86,7 +94,9 @@ def _fitting(size: Size, takes: Size | None, longest_side: int | None) -> Size:
     """What an image is scaled to. takes: the only input of the model; None: any."""
     if takes:
         scale = min(takes[0] / size[0], takes[1] / size[1])
-        return min(takes[0], max(1, round(scale * size[0]))), min(takes[1], max(1, round(scale * size[1])))
+        return min(takes[0], max(1, round(scale * size[0]))), min(
+            takes[1], max(1, round(scale * size[1]))
+        )
     scale = min(1.0, longest_side / max(size)) if longest_side else 1.0
     return max(SMALLEST_SIDE, round(scale * size[0])), max(SMALLEST_SIDE, round(scale * size[1]))
 

@@ -72,7 +72,10 @@ def check_count(frames: list[Frame], dataset: DatasetDescriptor) -> None:
 
 def pack(label_maps: list[Path], output: Path) -> None:
     """Write the zip: `<city>/<frame>.png`, the same bytes for the same label maps."""
-    with replacing(output) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        replacing(output) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for path in label_maps:
             city = path.stem.split("_")[0]
             archive.writestr(zipfile.ZipInfo(f"{city}/{path.name}"), path.read_bytes())

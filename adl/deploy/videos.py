@@ -56,7 +56,9 @@ def _capture(path: Path) -> cv2.VideoCapture:
         name = str(path)
         name.encode()
     except UnicodeEncodeError:
-        raise AdlError(f"{path}: OpenCV reads no video whose name is not UTF-8. Rename it.") from None
+        raise AdlError(
+            f"{path}: OpenCV reads no video whose name is not UTF-8. Rename it."
+        ) from None
     return cv2.VideoCapture(name)
 
 
@@ -67,7 +69,9 @@ def write(path: Path, frames: Iterable[np.ndarray], *, rate: float) -> int:
         for frame in frames:
             if writer is None:
                 size = (frame.shape[1], frame.shape[0])
-                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                writer = cv2.VideoWriter(
+                    str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate, size
+                )
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
             written += 1
         if writer is not None:

@@ -41,7 +41,9 @@ def _tally(record: Path, dataset: DatasetDescriptor, share: World) -> Tally:
     return tally
 
 
-def _count(fitted: Baselines, record: Path, dataset: DatasetDescriptor, share: World) -> list[ImageCounts]:
+def _count(
+    fitted: Baselines, record: Path, dataset: DatasetDescriptor, share: World
+) -> list[ImageCounts]:
     rows = _rows(record, dataset, share, "scoring the baselines")
     return [(row.name, fitted.count(dataset, row.image, row.label)) for row in rows]
 

@@ -71,12 +71,17 @@ class Counts:
     def load(cls, path: Path) -> Counts:
         with np.load(path) as file:
             stored = {name: file[name] for name in file.files}
-        fields: dict[str, Any] = {name: stored.pop(name).tolist() for name in ("names", "seconds", "network_seconds")}
+        fields: dict[str, Any] = {
+            name: stored.pop(name).tolist() for name in ("names", "seconds", "network_seconds")
+        }
         return cls(counts=stored, **fields)
 
     def milliseconds(self) -> dict[str, float | None]:
         """The usual image's time in one process, without those that waited for a compilation."""
-        return {"ms_per_image": _usual(self.seconds), "network_ms_per_image": _usual(self.network_seconds)}
+        return {
+            "ms_per_image": _usual(self.seconds),
+            "network_ms_per_image": _usual(self.network_seconds),
+        }
 
 
 def _usual(seconds: list[float]) -> float | None:

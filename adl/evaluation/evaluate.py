@@ -74,7 +74,9 @@ class Evaluation:
         confusion = self.confusion()
         class_iou, category_iou = confusion.class_iou(), confusion.category_iou()
         low, high = self._interval()
-        of_modes = {f"mIOU_{mode}": percent(self.confusion(mode).mean_iou()) for mode in self.counts.counts}
+        of_modes = {
+            f"mIOU_{mode}": percent(self.confusion(mode).mean_iou()) for mode in self.counts.counts
+        }
         return {
             "mIOU": percent(confusion.mean_iou()),
             "mIOU_low": percent(low),
@@ -88,7 +90,9 @@ class Evaluation:
             "classes_counted": sum(value is not None for value in class_iou.values()),
             "class_IOU": {name: percent(value) for name, value in class_iou.items()},
             "category_IOU": {name: percent(value) for name, value in category_iou.items()},
-            "baseline": {name: percent(baseline.mean_iou()) for name, baseline in self.baselines.items()},
+            "baseline": {
+                name: percent(baseline.mean_iou()) for name, baseline in self.baselines.items()
+            },
         }
 
     def _interval(self) -> tuple[float | None, float | None]:
@@ -107,7 +111,12 @@ class Evaluation:
 
 
 def evaluate(
-    job: EvaluationJob, predictions: Path, dataset: DatasetDescriptor, *, processes: int, launch: Launch
+    job: EvaluationJob,
+    predictions: Path,
+    dataset: DatasetDescriptor,
+    *,
+    processes: int,
+    launch: Launch,
 ) -> Evaluation:
     """Predict and count the images of a record, each once.
 
@@ -115,7 +124,10 @@ def evaluate(
     processes. Ends the program with the exit code of a process that fails, after it said why.
     """
     selected, at_scale_1 = job.mode.name, job.mode.at_scale_1.name
-    with replacing_folder(predictions) as target, scratch_folder(predictions.with_name("counts")) as scratch:
+    with (
+        replacing_folder(predictions) as target,
+        scratch_folder(predictions.with_name("counts")) as scratch,
+    ):
         job_file = scratch / "job.json"
         write_json(job_file, dataclasses.asdict(job))
         code = launch([sys.executable, "-m", "adl.evaluation.worker", str(job_file)], processes)
@@ -124,7 +136,9 @@ def evaluate(
         counts = Counts.merged(Counts.load(counts_path(scratch, rank)) for rank in range(processes))
         images = job.images(dataset)
         if len(set(counts.names)) != len(counts.names) or len(counts.names) != images:
-            raise RuntimeError(f"{len(counts.names)} images were evaluated, {images} expected, each once")
+            raise RuntimeError(
+                f"{len(counts.names)} images were evaluated, {images} expected, each once"
+            )
         evaluation = Evaluation(dataset, selected, counts, job.device_target, processes)
         for name in evaluation.overlays():
             label_ids = read_png(dataset.prediction_path(scratch / selected, name))

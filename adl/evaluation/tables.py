@@ -14,7 +14,9 @@ from adl.evaluation.evaluate import Evaluation
 from adl.reporting import figures
 
 
-def write_report(evaluation: Evaluation, record: Path, folder: Path, *, trained_pixels: dict[str, int]) -> None:
+def write_report(
+    evaluation: Evaluation, record: Path, folder: Path, *, trained_pixels: dict[str, int]
+) -> None:
     """Write tables and pictures: classes, confusion, images, and overlays of the worst, the middle and the best.
 
     trained_pixels: class → pixels of the training split.
@@ -37,10 +39,14 @@ def _write_tables(evaluation: Evaluation, folder: Path) -> None:
     cells = []
     for (row, column), pixels in np.ndenumerate(evaluation.confusion().counts):
         cells.append((names[row], columns[column], int(pixels)))
-    write_csv(folder / "confusion.csv", pd.DataFrame(cells, columns=["truth", "predicted", "pixels"]))
+    write_csv(
+        folder / "confusion.csv", pd.DataFrame(cells, columns=["truth", "predicted", "pixels"])
+    )
 
     ranked = sorted((percent(iou), name) for name, iou in evaluation.per_image().items())
-    write_csv(folder / "images.csv", pd.DataFrame(ranked, columns=["mIOU", "image"])[["image", "mIOU"]])
+    write_csv(
+        folder / "images.csv", pd.DataFrame(ranked, columns=["mIOU", "image"])[["image", "mIOU"]]
+    )
     # What `adl compare` resamples.
     with replacing(folder / "images.npz") as temporary:
         counts = evaluation.counts.counts[evaluation.selected]

@@ -67,12 +67,18 @@ def main() -> None:
 def run(job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, world: World = ALONE) -> None:
     """Evaluate this rank's images; its counts and label maps appear in the folder."""
     architecture = Architecture.from_json(job.architecture)
-    network = checkpoint.restore(Path(job.checkpoint), architecture, device_target=job.device_target, world=world)
+    network = checkpoint.restore(
+        Path(job.checkpoint), architecture, device_target=job.device_target, world=world
+    )
     count(network, job, folder, dataset, world).save(counts_path(folder, world.rank))
 
 
 def count(
-    network: nn.Cell, job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, world: World = ALONE
+    network: nn.Cell,
+    job: EvaluationJob,
+    folder: Path,
+    dataset: DatasetDescriptor,
+    world: World = ALONE,
 ) -> Counts:
     """Predict and count this rank's images, and write their label maps at scale 1 and in the selected mode.
 
@@ -121,7 +127,9 @@ def _filled_up(batch: list[Row], size: int) -> np.ndarray:
     return np.stack(images)
 
 
-def _count_row(row: Row, maps: dict[str, np.ndarray], i: int, dataset: DatasetDescriptor) -> dict[str, np.ndarray]:
+def _count_row(
+    row: Row, maps: dict[str, np.ndarray], i: int, dataset: DatasetDescriptor
+) -> dict[str, np.ndarray]:
     return {mode: count_image(dataset, row.label, of_mode[i]) for mode, of_mode in maps.items()}
 
 

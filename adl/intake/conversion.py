@@ -60,7 +60,9 @@ class Contents:
         }
 
 
-def convert(frames: list[Frame], record: Path, dataset: DatasetDescriptor, *, workers: int) -> dict[str, Any]:
+def convert(
+    frames: list[Frame], record: Path, dataset: DatasetDescriptor, *, workers: int
+) -> dict[str, Any]:
     """Convert frames, in their order, to one MindRecord file, its index and its manifest; returns the manifest.
 
     An image's bytes are passed through unchanged; a label becomes train ids, 255 where ignored. All three files
@@ -81,7 +83,9 @@ def convert(frames: list[Frame], record: Path, dataset: DatasetDescriptor, *, wo
                 contents.add(converted)
         writer.commit()
         labels = frames[0].label.parent.parent
-        fault = png.encoding_fault(labels, np.flatnonzero(contents.pixels).tolist(), len(frames), dataset)
+        fault = png.encoding_fault(
+            labels, np.flatnonzero(contents.pixels).tolist(), len(frames), dataset
+        )
         if fault:
             raise DataError([fault])
         _check_complete(target, len(frames))
@@ -102,7 +106,9 @@ def _check_complete(record: Path, rows: int) -> None:
         raise RuntimeError(f"{record}: {stored} rows were stored of {rows}")
 
 
-def _converted(frames: list[Frame], dataset: DatasetDescriptor, workers: int) -> Iterator[Converted]:
+def _converted(
+    frames: list[Frame], dataset: DatasetDescriptor, workers: int
+) -> Iterator[Converted]:
     """Rows in order. Threads are enough: reading, checksums and OpenCV all release the interpreter's lock."""
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         waiting: list[concurrent.futures.Future] = []

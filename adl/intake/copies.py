@@ -66,4 +66,6 @@ def _same_names(splits: Mapping[str, list[Frame]], known: set[Path]) -> list[Fau
 
 def _in_two_splits(image: Path, problem: str, splits: tuple[str, str]) -> Fault:
     cause = f"{splits[0]} and {splits[1]} share it, so the score would be too good"
-    return Fault("frame in two splits", image, problem, cause, "Remove one of the two, with its label")
+    return Fault(
+        "frame in two splits", image, problem, cause, "Remove one of the two, with its label"
+    )

@@ -64,7 +64,10 @@ def unreadable(path: Path, error: OSError, what: str = "read") -> Fault:
             remedy="Make the links again, or copy the files",
         )
     if denied:
-        cause, remedy = "it belongs to another user", "Give yourself the right to read it (chmod -R u+rX)"
+        cause, remedy = (
+            "it belongs to another user",
+            "Give yourself the right to read it (chmod -R u+rX)",
+        )
     else:
         cause, remedy = "the disk or the network share failed", "Copy it again"
     return Fault("unreadable", path, f"cannot be {what} ({error.strerror})", cause, remedy)
@@ -80,5 +83,7 @@ def listing(faults: Sequence[Fault]) -> str:
         if seen[fault.kind] <= MOST_LISTED:
             lines.append(str(fault))
         if seen[fault.kind] == total[fault.kind] > MOST_LISTED:
-            lines.append(f"… and {total[fault.kind] - MOST_LISTED} more of this kind ({fault.kind})")
+            lines.append(
+                f"… and {total[fault.kind] - MOST_LISTED} more of this kind ({fault.kind})"
+            )
     return "\n".join(lines)

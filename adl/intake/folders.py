@@ -14,7 +14,9 @@ def barred(folder: Path) -> list[Fault]:
     try:
         (folder / "..").stat()  # its parent, seen through it
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError) and not is_broken_link(folder)
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError) and not is_broken_link(
+            folder
+        )
         return [] if missing else [unreadable(folder, error, "listed")]
     return []
 
@@ -25,7 +27,9 @@ def entries(folder: Path) -> tuple[list[Path], list[Fault]]:
     if faults:
         return [], faults
     try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(".")), []
+        return sorted(
+            Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(".")
+        ), []
     except OSError as error:
         return [], [unreadable(folder, error, "listed")]
 
@@ -51,5 +55,7 @@ def misspelt(name: str, candidates: list[Path]) -> Path | None:
     by_name = {path.name.lower(): path for path in candidates}
     meant = nearest(name.lower(), by_name, cutoff=0.75)
     if meant is None:
-        meant = next((candidate for candidate in by_name if candidate.startswith(name.lower())), None)
+        meant = next(
+            (candidate for candidate in by_name if candidate.startswith(name.lower())), None
+        )
     return by_name[meant] if meant else None

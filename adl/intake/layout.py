@@ -40,14 +40,18 @@ def pairs(root: Path, split: str, dataset: DatasetDescriptor) -> Found:
     labels, label_faults = _files(root, dataset.labels, split, dataset)
     faults = image_faults + label_faults
     if images and labels:
-        unseen = {fault.file.name for fault in faults if fault.kind in ("unreadable", "broken link")}
+        unseen = {
+            fault.file.name for fault in faults if fault.kind in ("unreadable", "broken link")
+        }
         for name, image in images.items():
             if name not in labels and image.parent.name not in unseen:
                 faults.append(_without_label(root, split, name, image, dataset))
         for name, label in labels.items():
             if name not in images and label.parent.name not in unseen:
                 faults.append(_without_image(root, split, name, label, dataset))
-    complete = [Frame(name, image, labels[name]) for name, image in images.items() if name in labels]
+    complete = [
+        Frame(name, image, labels[name]) for name, image in images.items() if name in labels
+    ]
     left_out = sum(hidden(root / kind.folder / split) for kind in (dataset.images, dataset.labels))
     return Found(complete, images, labels, faults, left_out)
 
@@ -62,7 +66,9 @@ def unlabelled(root: Path, split: str, dataset: DatasetDescriptor) -> Found:
     return Found(complete, images, None, faults, hidden(root / dataset.images.folder / split))
 
 
-def _files(root: Path, kind: FileKind, split: str, dataset: DatasetDescriptor) -> tuple[dict[str, Path], list[Fault]]:
+def _files(
+    root: Path, kind: FileKind, split: str, dataset: DatasetDescriptor
+) -> tuple[dict[str, Path], list[Fault]]:
     """Frame → file of one split, sorted by city and name, and what is wrong there."""
     folder = root / kind.folder
     place = folder / split
@@ -86,7 +92,9 @@ def _no_split(place: Path, kind: FileKind, dataset: DatasetDescriptor) -> Fault:
     return Fault("layout", place, "does not exist", cause, remedy)
 
 
-def _in_split(place: Path, kind: FileKind, dataset: DatasetDescriptor) -> tuple[dict[str, Path], list[Fault]]:
+def _in_split(
+    place: Path, kind: FileKind, dataset: DatasetDescriptor
+) -> tuple[dict[str, Path], list[Fault]]:
     """The files of a split's folder, or of the folders of its cities."""
     in_place, faults = entries(place)
     paths = in_place
@@ -106,7 +114,9 @@ def _in_split(place: Path, kind: FileKind, dataset: DatasetDescriptor) -> tuple[
             others += [path] if path.suffix and not is_folder(path) else []
         elif not _is_utf_8(name):
             problem = "its name is not UTF-8, as a record stores it"
-            faults.append(Fault("name", path, problem, "it was made on another system", "Rename it"))
+            faults.append(
+                Fault("name", path, problem, "it was made on another system", "Rename it")
+            )
         elif name in found:
             faults.append(_duplicate(path, found[name], name))
         else:
@@ -134,11 +144,19 @@ def _duplicate(path: Path, first: Path, name: str) -> Fault:
     )
 
 
-def _none_found(place: Path, kind: FileKind, others: list[Path], dataset: DatasetDescriptor) -> Fault:
+def _none_found(
+    place: Path, kind: FileKind, others: list[Path], dataset: DatasetDescriptor
+) -> Fault:
     cities = "<city>/" if kind.has_cities else ""
     problem = f"no file {kind.folder}/{place.name}/{cities}*{kind.suffix} was found"
     if not others:
-        return Fault("layout", place, problem, "the zip was not unpacked to its end", f"Unpack {kind.archive} again")
+        return Fault(
+            "layout",
+            place,
+            problem,
+            "the zip was not unpacked to its end",
+            f"Unpack {kind.archive} again",
+        )
     example = others[0]
     related = _related_label(example.name, dataset)
     if related:
@@ -146,7 +164,10 @@ def _none_found(place: Path, kind: FileKind, others: list[Path], dataset: Datase
         remedy = f"Unpack {dataset.labels.archive} again: it holds *{dataset.labels.suffix}"
         return Fault("label encoding", place, problem, cause, remedy)
     if kind.has_cities and example.parent == place:
-        cause, remedy = f"files lie directly in it, as {example.name}", "Put each in the folder of its city"
+        cause, remedy = (
+            f"files lie directly in it, as {example.name}",
+            "Put each in the folder of its city",
+        )
     else:
         cause = f"the files there have other names, as {example.name}"
         name = "<city>_<sequence>_<frame>" if kind.has_cities else "<name>"
@@ -162,17 +183,25 @@ def _related_label(name: str, dataset: DatasetDescriptor) -> str | None:
     return None
 
 
-def _without_label(root: Path, split: str, name: str, image: Path, dataset: DatasetDescriptor) -> Fault:
+def _without_label(
+    root: Path, split: str, name: str, image: Path, dataset: DatasetDescriptor
+) -> Fault:
     label = dataset.labels.path(root, split, image.parent.name, name)
     cause = f"{dataset.labels.folder} was not unpacked to its end, or the image was added"
-    others = [f"{name}{suffix}" for suffix in dataset.related_labels if label.with_name(f"{name}{suffix}").exists()]
+    others = [
+        f"{name}{suffix}"
+        for suffix in dataset.related_labels
+        if label.with_name(f"{name}{suffix}").exists()
+    ]
     if others:
         cause = f"only {others[0]} is there: {_related_label(others[0], dataset)}"
     remedy = f"Unpack {dataset.labels.archive} again, or remove the image"
     return Fault("image without label", image, f"this image has no label {label}", cause, remedy)
 
 
-def _without_image(root: Path, split: str, name: str, label: Path, dataset: DatasetDescriptor) -> Fault:
+def _without_image(
+    root: Path, split: str, name: str, label: Path, dataset: DatasetDescriptor
+) -> Fault:
     image = dataset.images.path(root, split, label.parent.name, name)
     cause = f"{dataset.images.folder} was not unpacked to its end, or only a part of it was copied"
     remedy = f"Unpack {dataset.images.archive} again, or remove the label"

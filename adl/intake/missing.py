@@ -13,7 +13,9 @@ from adl.intake.folders import barred, misspelt, subfolders
 _DEEPEST = 2
 
 
-def missing_folders(root: Path, dataset: DatasetDescriptor, kinds: tuple[FileKind, ...] = ()) -> list[Fault]:
+def missing_folders(
+    root: Path, dataset: DatasetDescriptor, kinds: tuple[FileKind, ...] = ()
+) -> list[Fault]:
     """Why the folder of the images or that of the labels cannot be reached in `root`; empty if both can.
 
     kinds: only these of the two.
@@ -25,20 +27,32 @@ def missing_folders(root: Path, dataset: DatasetDescriptor, kinds: tuple[FileKin
     if not root.is_dir():
         return [_no_root(root)]
     faults = [_missing(root, kind, dataset) for kind in wanted if not is_folder(root / kind.folder)]
-    faults += [_nested(root / kind.folder) for kind in wanted if is_nested(root / kind.folder, dataset)]
+    faults += [
+        _nested(root / kind.folder) for kind in wanted if is_nested(root / kind.folder, dataset)
+    ]
     return _said_once(faults)
 
 
 def is_nested(place: Path, dataset: DatasetDescriptor) -> bool:
     """Is it `leftImg8bit/leftImg8bit/train`, or the same of the labels?"""
-    return is_folder(place / place.name) and not any(is_folder(place / split) for split in dataset.split_sizes)
+    return is_folder(place / place.name) and not any(
+        is_folder(place / split) for split in dataset.split_sizes
+    )
 
 
 def _no_root(root: Path) -> Fault:
     if str(root).startswith("~"):
-        return Fault("data_path", root, "does not exist", "~ is not expanded here", "Write the whole path")
+        return Fault(
+            "data_path", root, "does not exist", "~ is not expanded here", "Write the whole path"
+        )
     if root.exists():
-        return Fault("data_path", root, "is a file", "the zip is not unpacked", "Unpack it, and name the folder")
+        return Fault(
+            "data_path",
+            root,
+            "is a file",
+            "the zip is not unpacked",
+            "Unpack it, and name the folder",
+        )
     meant = nearest(root.name, [path.name for path in subfolders(root.absolute().parent)])
     remedy = f"Did you mean {root.parent / meant}?" if meant else "Name the folder that holds both"
     return Fault("data_path", root, "does not exist", "a misspelt or moved folder", remedy)
@@ -56,7 +70,9 @@ def _said_once(faults: list[Fault]) -> list[Fault]:
 def _missing(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> Fault:
     images, labels = dataset.images.folder, dataset.labels.folder
     has_neither = not is_folder(root / images) and not is_folder(root / labels)
-    problem = f"holds neither {images}/ nor {labels}/" if has_neither else f"holds no {kind.folder}/"
+    problem = (
+        f"holds neither {images}/ nor {labels}/" if has_neither else f"holds no {kind.folder}/"
+    )
     cause, remedy = _explanation(root, kind, dataset)
     return Fault("layout", root, problem, cause, remedy)
 
@@ -100,9 +116,14 @@ def _related(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> tuple[st
     return None
 
 
-def _not_unpacked(root: Path, kind: FileKind, other: FileKind, dataset: DatasetDescriptor) -> tuple[str, str]:
+def _not_unpacked(
+    root: Path, kind: FileKind, other: FileKind, dataset: DatasetDescriptor
+) -> tuple[str, str]:
     if is_folder(root / other.folder):
-        return f"only {other.archive.split()[0]} is unpacked here", f"Unpack {kind.archive} in {root} too"
+        return (
+            f"only {other.archive.split()[0]} is unpacked here",
+            f"Unpack {kind.archive} in {root} too",
+        )
     archives = f"{dataset.images.archive} and {dataset.labels.archive}"
     return (
         f"this is not the folder of {dataset.title}",

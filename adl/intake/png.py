@@ -57,7 +57,9 @@ def read_frame(frame: Frame, dataset: DatasetDescriptor) -> tuple[bytes, np.ndar
     check_pair(frame, image_size, label_size)
     ids = decoded(label, cv2.IMREAD_UNCHANGED)
     if ids is None or ids.shape != (label_size[1], label_size[0]):
-        raise DataError([_damaged(frame.label, "its compressed pixels cannot be decoded", dataset.labels)])
+        raise DataError(
+            [_damaged(frame.label, "its compressed pixels cannot be decoded", dataset.labels)]
+        )
     check_ids(frame.label, np.flatnonzero(np.bincount(ids.ravel(), minlength=256)), dataset)
     return image, ids
 
@@ -112,7 +114,9 @@ def check_ids(path: Path, ids: np.ndarray, dataset: DatasetDescriptor) -> None:
         raise DataError([fault])
 
 
-def _unknown_ids(path: Path, unknown: list[int], present: set[int], dataset: DatasetDescriptor) -> Fault:
+def _unknown_ids(
+    path: Path, unknown: list[int], present: set[int], dataset: DatasetDescriptor
+) -> Fault:
     highest = len(dataset.classes) - 1
     is_train_ids = present <= {*range(highest + 1), IGNORE}
     if is_train_ids:
@@ -135,7 +139,9 @@ def _known_ids(dataset: DatasetDescriptor) -> str:
     return ", ".join(map(str, ids))
 
 
-def encoding_fault(folder: Path, ids: Collection[int], files: int, dataset: DatasetDescriptor) -> Fault | None:
+def encoding_fault(
+    folder: Path, ids: Collection[int], files: int, dataset: DatasetDescriptor
+) -> Fault | None:
     """Train ids without a 255 show only over many files. ids: the distinct values of all `files` label files."""
     highest = len(dataset.classes) - 1
     above = [label for label in dataset.classes if max(label.label_ids) > highest]
@@ -243,7 +249,9 @@ def _check_chunks(content: bytes, path: Path, kind: FileKind) -> None:
             length, name = struct.unpack_from(">I4s", content, position)
             end = position + 8 + length
         if not 0 <= end <= len(content) - 4:
-            raise DataError([_damaged(path, f"the file is truncated after {len(content)} bytes", kind)])
+            raise DataError(
+                [_damaged(path, f"the file is truncated after {len(content)} bytes", kind)]
+            )
         stated = struct.unpack_from(">I", content, end)[0]
         if zlib.crc32(memoryview(content)[position + 4 : end]) != stated:
             raise DataError([_damaged(path, f"wrong checksum at byte {position}", kind)])

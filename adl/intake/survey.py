@@ -78,7 +78,9 @@ class Survey:
         """A row per split, for people."""
         headers = ("split", "cities", "images", "labels", "pairs", "size", "bytes")
         rows = [_table_row(split) for split in self.splits.values()]
-        table = tabulate(rows, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True)
+        table = tabulate(
+            rows, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True
+        )
         if self.hidden:
             table += f"\nleft out: {self.hidden} hidden, with names that begin with a dot"
         return table
@@ -127,7 +129,9 @@ def survey(
     found = Survey(Path(root), {}, [], 0)
     headers: dict[Path, Header] = {}
     needs_labels = any(name not in dataset.withheld for name in names)
-    kinds: tuple[FileKind, ...] = (dataset.images, dataset.labels) if needs_labels else (dataset.images,)
+    kinds: tuple[FileKind, ...] = (
+        (dataset.images, dataset.labels) if needs_labels else (dataset.images,)
+    )
     found.faults += missing_folders(found.root, dataset, kinds)
     for name in names:
         _survey_split(found, headers, name, dataset, deep=deep)
@@ -168,7 +172,9 @@ def _survey_split(
     if is_labelled:
         good = _check_labels(found, name, good, dataset, deep=deep)
     if deep:
-        for faults in _in_threads(lambda frame: _image_faults(frame, dataset), good, f"decoding {name}"):
+        for faults in _in_threads(
+            lambda frame: _image_faults(frame, dataset), good, f"decoding {name}"
+        ):
             found.faults += faults
     paths = [*in_split.images.values(), *(in_split.labels or {}).values()]
     found.splits[name] = Split(
@@ -182,7 +188,9 @@ def _survey_split(
     )
 
 
-def _check_headers(frame: Frame, dataset: DatasetDescriptor, *, is_labelled: bool) -> dict[Path, Header] | DataError:
+def _check_headers(
+    frame: Frame, dataset: DatasetDescriptor, *, is_labelled: bool
+) -> dict[Path, Header] | DataError:
     try:
         image = png.header(frame.image, dataset.images)
         if not is_labelled:
@@ -202,7 +210,9 @@ def _check_labels(
     chosen = frames[::stride]
     ids: set[int] = set()
     failed = set()
-    results = _in_threads(lambda frame: _label_ids(frame, dataset), chosen, f"looking at labels of {name}")
+    results = _in_threads(
+        lambda frame: _label_ids(frame, dataset), chosen, f"looking at labels of {name}"
+    )
     for frame, result in zip(chosen, results, strict=True):
         if isinstance(result, DataError):
             found.faults += result.faults
@@ -236,7 +246,9 @@ def _in_threads(check: Callable[[T], R], items: list[T], what: str) -> list[R]:
         return list(track(pool.map(check, items), len(items), what))
 
 
-def _other_sizes(frames: list[Frame], headers: dict[Path, Header], sizes: Counter[tuple[int, int]]) -> list[Fault]:
+def _other_sizes(
+    frames: list[Frame], headers: dict[Path, Header], sizes: Counter[tuple[int, int]]
+) -> list[Fault]:
     if len(sizes) <= 1:
         return []
     usual = sizes.most_common(1)[0][0]
@@ -255,10 +267,16 @@ def _other_sizes(frames: list[Frame], headers: dict[Path, Header], sizes: Counte
     return faults
 
 
-def _count_fault(root: Path, split: Split, wanted: int, dataset: DatasetDescriptor, *, official: bool) -> Fault:
+def _count_fault(
+    root: Path, split: Split, wanted: int, dataset: DatasetDescriptor, *, official: bool
+) -> Fault:
     key = f"expected_{split.name}_images"
     expectation = f"that of {dataset.title} has" if official else f"{key} is"
-    remedy = "Unpack the missing ones" if official else f"Unpack the missing ones, or set {key} to null to use a part"
+    remedy = (
+        "Unpack the missing ones"
+        if official
+        else f"Unpack the missing ones, or set {key} to null to use a part"
+    )
     return Fault(
         kind="number of images",
         file=root / dataset.images.folder / split.name,

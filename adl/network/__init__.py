@@ -16,7 +16,9 @@ from adl.parallel.world import ALONE, World
 class AutoDeepLab(nn.Cell):
     """Encoder, ASPP, decoder."""
 
-    def __init__(self, architecture: Architecture, *, encoder: Encoder, aspp: ASPP, decoder: Decoder) -> None:
+    def __init__(
+        self, architecture: Architecture, *, encoder: Encoder, aspp: ASPP, decoder: Decoder
+    ) -> None:
         super().__init__()
         self.architecture = architecture
         self.encoder = encoder
@@ -24,7 +26,9 @@ class AutoDeepLab(nn.Cell):
         self.decoder = decoder
         self.resize = Resize()
 
-    def construct(self, images: Tensor, keys: Tensor | None = None, survivors: Tensor | None = None) -> Tensor:
+    def construct(
+        self, images: Tensor, keys: Tensor | None = None, survivors: Tensor | None = None
+    ) -> Tensor:
         """images: (N, 3, H, W) float32, BGR, normalised; H, W ≥ 33, odd or even.
 
         keys: (2, N) int32, dropout's keys; None for no dropout (evaluation).

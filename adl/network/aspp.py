@@ -21,10 +21,15 @@ class ASPP(nn.Cell):
         self.channels = channels
         self.branches = nn.CellList(
             [ConvNormAct(conv(in_channels, channels, 1), norm(channels))]
-            + [ConvNormAct(conv(in_channels, channels, 3, dilation=d), norm(channels)) for d in DILATIONS]
+            + [
+                ConvNormAct(conv(in_channels, channels, 3, dilation=d), norm(channels))
+                for d in DILATIONS
+            ]
         )
         self.pooled = ConvNormAct(conv(in_channels, channels, 1), norm(channels))
-        self.projection = ConvNormAct(conv((len(DILATIONS) + 2) * channels, channels, 1), norm(channels))
+        self.projection = ConvNormAct(
+            conv((len(DILATIONS) + 2) * channels, channels, 1), norm(channels)
+        )
 
     def construct(self, x: Tensor) -> Tensor:
         n, _, h, w = x.shape

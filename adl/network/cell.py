@@ -11,7 +11,9 @@ from adl.network.operations import LeakyReLU, Resize, conv, primitive, small_nor
 class Preprocess(nn.Cell):
     """Bring an earlier output to this cell's size and width: bilinear resize and 1×1 convolution."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, norm: Norm, affine: bool, use_abn: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, norm: Norm, affine: bool, use_abn: bool
+    ) -> None:
         super().__init__()
         self.conv = conv(in_channels, out_channels, 1, init=small_normal())
         self.norm = norm(out_channels, True if use_abn else affine)
@@ -50,11 +52,16 @@ class Cell(nn.Cell):
         self.older = Preprocess(older, channels, norm=norm, affine=affine, use_abn=use_abn)
         self.previous = Preprocess(previous, channels, norm=norm, affine=affine, use_abn=use_abn)
         self.operations = nn.CellList(
-            [primitive(op, channels=channels, norm=norm, affine=affine, use_abn=use_abn) for _, op in genotype]
+            [
+                primitive(op, channels=channels, norm=norm, affine=affine, use_abn=use_abn)
+                for _, op in genotype
+            ]
         )
         self.sources = tuple(state for state, _ in genotype)
 
-    def construct(self, older: Tensor, previous: Tensor, size: tuple[int, int], survivors: Tensor | None) -> Tensor:
+    def construct(
+        self, older: Tensor, previous: Tensor, size: tuple[int, int], survivors: Tensor | None
+    ) -> Tensor:
         """size: (H, W) of this cell. survivors: drop path's factors (operations, N), or None.
 
         Returns (N, blocks·channels, H, W).

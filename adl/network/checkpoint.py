@@ -35,7 +35,11 @@ class Loaded:
 
     def __str__(self) -> str:
         text = f"{self.parameters} parameters, {self.names} names"
-        return f"{text}; {len(self.left_out)} entries left out that are not weights" if self.left_out else text
+        return (
+            f"{text}; {len(self.left_out)} entries left out that are not weights"
+            if self.left_out
+            else text
+        )
 
 
 def native(network: nn.Cell) -> dict[str, ms.Parameter]:
@@ -80,8 +84,12 @@ def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None
     wanted = {name_in_file[name]: parameter for name, parameter in parameters.items()}
     left_out: tuple[str, ...] = ()
     if from_2021:
-        left_out = tuple(name for name in stored if name not in wanted and names_2021.is_no_weight(name))
-    _check_match(path, wanted, {name: entry for name, entry in stored.items() if name not in left_out})
+        left_out = tuple(
+            name for name in stored if name not in wanted and names_2021.is_no_weight(name)
+        )
+    _check_match(
+        path, wanted, {name: entry for name, entry in stored.items() if name not in left_out}
+    )
     for name, parameter in wanted.items():
         parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
     return Loaded("2021" if from_2021 else "native", len(wanted), left_out)
@@ -98,15 +106,24 @@ def _read(path: Path) -> dict[str, ms.Parameter]:
         raise AdlError(f"{path}: not a readable MindSpore checkpoint ({reason})") from None
 
 
-def _check_match(path: Path, wanted: Mapping[str, ms.Parameter], stored: Mapping[str, ms.Parameter]) -> None:
+def _check_match(
+    path: Path, wanted: Mapping[str, ms.Parameter], stored: Mapping[str, ms.Parameter]
+) -> None:
     """Raises AdlError if the names or the shapes differ."""
     unexpected = [name for name in stored if name not in wanted]
     missing = [name for name in wanted if name not in stored]
-    shapes = {name: (tuple(stored[name].shape), tuple(wanted[name].shape)) for name in wanted if name in stored}
+    shapes = {
+        name: (tuple(stored[name].shape), tuple(wanted[name].shape))
+        for name in wanted
+        if name in stored
+    }
     misshaped = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
     if not (missing or unexpected or misshaped):
         return
-    shaped = [f"{name}: shape {pair[0]} in the file, {pair[1]} in the network" for name, pair in misshaped.items()]
+    shaped = [
+        f"{name}: shape {pair[0]} in the file, {pair[1]} in the network"
+        for name, pair in misshaped.items()
+    ]
     raise AdlError(
         f"{path} does not fit this network: {len(missing)} parameters are missing, {len(unexpected)} unexpected, "
         f"{len(misshaped)} of another shape."
@@ -137,7 +154,10 @@ def architecture_of(path: Path, params: Params | None, dataset: DatasetDescripto
     if beside.exists() or params is None:
         source, architecture = str(beside), Architecture.from_sidecar(beside)
     else:
-        print(f"{path} has no sidecar {beside.name}: taking the architecture from the parameters", flush=True)
+        print(
+            f"{path} has no sidecar {beside.name}: taking the architecture from the parameters",
+            flush=True,
+        )
         source, architecture = "num_classes", Architecture.from_params(params)
     if architecture.num_classes != len(dataset.classes):
         raise AdlError(
@@ -155,7 +175,12 @@ def epoch_of(path: Path) -> int | None:
 
 
 def restore(
-    path: Path, architecture: Architecture, *, device_target: str, graph: bool = True, world: World = ALONE
+    path: Path,
+    architecture: Architecture,
+    *,
+    device_target: str,
+    graph: bool = True,
+    world: World = ALONE,
 ) -> AutoDeepLab:
     """Start the device, build the network and load the checkpoint into it. graph: as `runtime.start`.
 

@@ -19,11 +19,15 @@ class Decoder(nn.Cell):
     def __init__(self, low_level_channels: int, channels: int, classes: int, norm: Norm) -> None:
         super().__init__()
         self.low_level = ConvNormAct(
-            conv(low_level_channels, LOW_LEVEL_CHANNELS, 1, init=small_normal()), norm(LOW_LEVEL_CHANNELS), nn.ReLU()
+            conv(low_level_channels, LOW_LEVEL_CHANNELS, 1, init=small_normal()),
+            norm(LOW_LEVEL_CHANNELS),
+            nn.ReLU(),
         )
         self.refine = nn.CellList(
             [
-                ConvNormAct(conv(channels + LOW_LEVEL_CHANNELS, channels, 3), norm(channels), nn.ReLU()),
+                ConvNormAct(
+                    conv(channels + LOW_LEVEL_CHANNELS, channels, 3), norm(channels), nn.ReLU()
+                ),
                 ConvNormAct(conv(channels, channels, 3), norm(channels), nn.ReLU()),
             ]
         )
@@ -34,7 +38,9 @@ class Decoder(nn.Cell):
     def construct(self, low_level: Tensor, context: Tensor, keys: Tensor | None) -> Tensor:
         """keys: dropout's (2, N) int32, or None for no dropout. Returns (N, classes, h, w), sized as low_level."""
         low_level = self.low_level(low_level)
-        x = ops.cat([self.resize(context, (low_level.shape[2], low_level.shape[3])), low_level], axis=1)
+        x = ops.cat(
+            [self.resize(context, (low_level.shape[2], low_level.shape[3])), low_level], axis=1
+        )
         for i in range(2):
             x = self.refine[i](x)
             if keys is not None:

@@ -35,19 +35,28 @@ def keep_probability(*, cell: int, cells: int, step: int, steps: int, final: flo
 def survivors(draws: np.ndarray, *, step: int, steps: int, final: float) -> np.ndarray:
     """Turn uniform draws (cells, operations, N) into factors: 0 for a dropped path, 1 / keep for a survivor."""
     cells = len(draws)
-    keep = np.array([keep_probability(cell=c, cells=cells, step=step, steps=steps, final=final) for c in range(cells)])
+    keep = np.array(
+        [
+            keep_probability(cell=c, cells=cells, step=step, steps=steps, final=final)
+            for c in range(cells)
+        ]
+    )
     keep = keep[:, None, None]
     return np.where(draws < keep, 1 / keep, 0).astype(np.float32)
 
 
-def draw(*, seed: int, position: int, places: range, cells: int, operations: int) -> tuple[np.ndarray, np.ndarray]:
+def draw(
+    *, seed: int, position: int, places: range, cells: int, operations: int
+) -> tuple[np.ndarray, np.ndarray]:
     """What the masks of one batch follow from.
 
     places: the samples' places in the global batch.
     Returns dropout keys (2, N) int32 and uniform draws for drop path (cells, operations, N) float64.
     """
     generators = [np.random.default_rng([seed, position, place, _STREAM]) for place in places]
-    keys = [generator.integers(0, 2**31, DROPOUT_LAYERS, dtype=np.int32) for generator in generators]
+    keys = [
+        generator.integers(0, 2**31, DROPOUT_LAYERS, dtype=np.int32) for generator in generators
+    ]
     draws = [generator.random((cells, operations)) for generator in generators]
     return np.stack(keys, axis=-1), np.stack(draws, axis=-1)
 

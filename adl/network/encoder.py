@@ -44,7 +44,10 @@ class Encoder(nn.Cell):
         previous = self.stem[2](older)
         low_level = previous
         for i in range(len(self.moves)):
-            size = (moved(previous.shape[2], self.moves[i]), moved(previous.shape[3], self.moves[i]))
+            size = (
+                moved(previous.shape[2], self.moves[i]),
+                moved(previous.shape[3], self.moves[i]),
+            )
             of_cell = None if survivors is None else survivors[i]
             output = self.nas_cells[i](older, previous, size, of_cell)
             older, previous = previous, output

@@ -57,7 +57,9 @@ def in_2021(name: str, *, use_abn: bool) -> str:
         name = re.sub(pattern, replacement, name)
     # ASPP's branches count from 1 there.
     name = re.sub(r"aspp\.branches\.(\d)\.conv\.", lambda m: f"aspp.aspp{int(m[1]) + 1}.", name)
-    return re.sub(r"aspp\.branches\.(\d)\.norm\.", lambda m: f"aspp.aspp{int(m[1]) + 1}_bn.op.0.op.", name)
+    return re.sub(
+        r"aspp\.branches\.(\d)\.norm\.", lambda m: f"aspp.aspp{int(m[1]) + 1}_bn.op.0.op.", name
+    )
 
 
 def recognised(names: Iterable[str]) -> bool:

@@ -55,7 +55,11 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         centred = x - mean.reshape(1, -1, 1, 1)
         variance = self.over_ranks((centred * centred).sum(axis=(0, 2, 3))) / count
         unbiased = ops.stop_gradient(variance) * (count / (count - 1))
-        ops.assign(self.moving_mean, self.old * self.moving_mean + (1 - self.old) * ops.stop_gradient(mean))
-        ops.assign(self.moving_variance, self.old * self.moving_variance + (1 - self.old) * unbiased)
+        ops.assign(
+            self.moving_mean, self.old * self.moving_mean + (1 - self.old) * ops.stop_gradient(mean)
+        )
+        ops.assign(
+            self.moving_variance, self.old * self.moving_variance + (1 - self.old) * unbiased
+        )
         factor = self.gamma * ops.rsqrt(variance + self.epsilon)
         return centred * factor.reshape(1, -1, 1, 1) + self.beta.reshape(1, -1, 1, 1)

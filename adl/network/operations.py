@@ -118,7 +118,9 @@ class SeparableConv(nn.Cell):
 class DilatedConv(nn.Cell):
     """A full dilated convolution, then 1×1, batch norm; LeakyReLU after them, or ReLU before them."""
 
-    def __init__(self, conv: nn.Conv2d, pointwise: nn.Conv2d, norm: nn.Cell, *, use_abn: bool) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, pointwise: nn.Conv2d, norm: nn.Cell, *, use_abn: bool
+    ) -> None:
         super().__init__()
         self.conv = conv
         self.pointwise = pointwise
@@ -172,7 +174,9 @@ class Resize(nn.Cell):
     def construct(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         return resize(x, size)
 
-    def bprop(self, x: Tensor, size: tuple[int, int], out: Tensor, gradient: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def bprop(
+        self, x: Tensor, size: tuple[int, int], out: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, tuple[int, int]]:
         if x.shape[2] == size[0] and x.shape[3] == size[1]:
             return gradient, size
         rows = _interpolation(x.shape[2], size[0]).astype(gradient.dtype)
@@ -184,4 +188,6 @@ class Resize(nn.Cell):
 def _interpolation(before: int, after: int) -> Tensor:
     """(after, before) float32: how much of each pixel along one side goes into each of the resized ones."""
     positions = np.arange(after) * ((before - 1) / max(after - 1, 1))
-    return Tensor(np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(before))).astype(np.float32))
+    return Tensor(
+        np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(before))).astype(np.float32)
+    )

@@ -31,5 +31,9 @@ ALONE = World()
 
 def from_environment() -> World:
     """What the launcher says this process is; one alone where no launcher started it."""
-    rank, size, device = os.environ.get(RANK, 0), os.environ.get(WORLD_SIZE, 1), os.environ.get(DEVICE, 0)
+    rank, size, device = (
+        os.environ.get(RANK, 0),
+        os.environ.get(WORLD_SIZE, 1),
+        os.environ.get(DEVICE, 0),
+    )
     return World(rank=int(rank), size=int(size), device=int(device))

@@ -53,7 +53,9 @@ class Launcher:
             workers = {}
             for rank in chosen.ranks:
                 shown = rank == chosen.ranks[0]
-                workers[rank] = self._start(command, chosen.worker(rank), f"rank_{rank}", shown=shown)
+                workers[rank] = self._start(
+                    command, chosen.worker(rank), f"rank_{rank}", shown=shown
+                )
             return self._watch(workers)
         finally:
             self._end_all()
@@ -67,14 +69,21 @@ class Launcher:
         """Start it and wait until it is ready. False if it ended instead."""
         scheduler = self._start(topology.scheduler_command(), variables, "scheduler")
         log = self.logs / "scheduler.log"
-        topology.wait_for_scheduler(log, lambda: self.signal is not None or scheduler.poll() is not None)
+        topology.wait_for_scheduler(
+            log, lambda: self.signal is not None or scheduler.poll() is not None
+        )
         if scheduler.poll() is None:
             return True
         self._show_log("scheduler", "the scheduler ended")
         return False
 
     def _start(
-        self, command: Sequence[str], variables: Mapping[str, str], name: str, *, shown: bool = False
+        self,
+        command: Sequence[str],
+        variables: Mapping[str, str],
+        name: str,
+        *,
+        shown: bool = False,
     ) -> subprocess.Popen:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = (self.logs / f"{name}.log").open("wb")
@@ -98,15 +107,23 @@ class Launcher:
         while True:
             codes = {rank: worker.poll() for rank, worker in workers.items()}
             running = None in codes.values()
-            failed = next((rank for rank, code in codes.items() if code not in (None, 0, STOPPED)), None)
+            failed = next(
+                (rank for rank, code in codes.items() if code not in (None, 0, STOPPED)), None
+            )
             if self.signal is not None:
                 if asked_at is None:
                     asked_at = time.monotonic()
-                    print(f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr, flush=True)
+                    print(
+                        f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr, flush=True
+                    )
                     _signal_all(workers.values(), signal.SIGTERM)
                 late = running and time.monotonic() - asked_at > GRACE
                 if late:
-                    print("ended before it could save; what was saved earlier stays", file=sys.stderr, flush=True)
+                    print(
+                        "ended before it could save; what was saved earlier stays",
+                        file=sys.stderr,
+                        flush=True,
+                    )
                 if late or not running:
                     return 128 + self.signal
             elif failed is not None:

@@ -70,10 +70,14 @@ class TrainingRun:
         print("waiting for node 0", flush=True)
         while not self.job.is_published(state.job):
             if state.finished and state.damaged_result() is None:
-                print(f"this run was finished before: {state.folder}. `dvc repro` on node 0 restores its results.")
+                print(
+                    f"this run was finished before: {state.folder}. `dvc repro` on node 0 restores its results."
+                )
                 return
             if time.monotonic() > deadline:
-                raise AdlError(f"node 0 did not begin this run, or sees other parameters: {state.job} is not this one.")
+                raise AdlError(
+                    f"node 0 did not begin this run, or sees other parameters: {state.job} is not this one."
+                )
             time.sleep(_POLL)
         sys.exit(self._launch(nodes))
 

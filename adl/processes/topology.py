@@ -100,7 +100,11 @@ class Cluster:
         return {"MS_ROLE": "MS_SCHED", **self._address(), "GLOG_v": "2"}
 
     def _address(self) -> dict[str, str]:
-        return {"MS_SCHED_HOST": self.host, "MS_SCHED_PORT": str(self.port), "MS_WORKER_NUM": str(self.size)}
+        return {
+            "MS_SCHED_HOST": self.host,
+            "MS_SCHED_PORT": str(self.port),
+            "MS_WORKER_NUM": str(self.size),
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +123,9 @@ class RankTable:
         """Raises AdlError if the file is no rank table, or names other than `size` devices."""
         try:
             servers = json.loads(path.read_text(encoding="utf-8"))["server_list"]
-            ranks = sorted(int(device["rank_id"]) for server in servers for device in server["device"])
+            ranks = sorted(
+                int(device["rank_id"]) for server in servers for device in server["device"]
+            )
             here = servers[node_rank]["device"]
             device_of = {int(device["rank_id"]): str(int(device["device_id"])) for device in here}
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -128,7 +134,9 @@ class RankTable:
                 "that Huawei's hccl_tools.py writes."
             ) from None
         if ranks != list(range(size)):
-            raise AdlError(f"{path}: names the ranks {ranks}, but device_num is {size}. Make them equal.")
+            raise AdlError(
+                f"{path}: names the ranks {ranks}, but device_num is {size}. Make them equal."
+            )
         return cls(path, size, device_of)
 
     @property
@@ -169,13 +177,17 @@ def topology(
     Raises AdlError if the values do not fit together.
     """
     host, _, port = (master or "").rpartition(":")
+    _check_nodes(device_num, nodes, node_rank, has_address=bool(master or rank_table))
     check(
-        (device_num % nodes == 0, f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}."),
-        (0 <= node_rank < nodes, f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}."),
-        (nodes == 1 or master or rank_table, f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file."),
         (master is None or (host and port.isdecimal()), f"--master: {master} is not HOST:PORT."),
-        (master is None or rank_table is None, "--master and --rank-table-file: give one of the two."),
-        (rank_table is None or device_target == "Ascend", "--rank-table-file needs device_target Ascend."),
+        (
+            master is None or rank_table is None,
+            "--master and --rank-table-file: give one of the two.",
+        ),
+        (
+            rank_table is None or device_target == "Ascend",
+            "--rank-table-file needs device_target Ascend.",
+        ),
         (first_device == 0 or rank_table is None, "--device-id: the rank table names the devices."),
     )
     check_first_device(first_device, device_target)
@@ -193,6 +205,23 @@ def topology(
     )
 
 
+def _check_nodes(device_num: int, nodes: int, node_rank: int, *, has_address: bool) -> None:
+    check(
+        (
+            device_num % nodes == 0,
+            f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}.",
+        ),
+        (
+            0 <= node_rank < nodes,
+            f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}.",
+        ),
+        (
+            nodes == 1 or has_address,
+            f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.",
+        ),
+    )
+
+
 def check_first_device(first_device: int, device_target: str) -> None:
     """Raises AdlError if --device-id counts devices of a kind of which there is one."""
     if first_device > 0 and device_target != "Ascend":
@@ -204,20 +233,30 @@ def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> d
 
     shown: the process's output goes to our terminal.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_CLUSTER_VARIABLES)}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(_CLUSTER_VARIABLES)
+    }
     if shown and on_terminal():
         environment |= {TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
     return environment | dict(variables)
 
 
 def scheduler_command() -> list[str]:
-    return [sys.executable, "-c", "import mindspore as ms; ms.set_device('CPU'); ms.communication.init()"]
+    return [
+        sys.executable,
+        "-c",
+        "import mindspore as ms; ms.set_device('CPU'); ms.communication.init()",
+    ]
 
 
 def wait_for_scheduler(log: Path, cancelled: Callable[[], bool], seconds: float = 60) -> None:
     """Workers that start before the scheduler is ready need up to a minute longer to find it."""
     deadline = time.monotonic() + seconds
-    while not cancelled() and time.monotonic() < deadline and _SCHEDULER_IS_READY not in log.read_bytes():
+    while (
+        not cancelled()
+        and time.monotonic() < deadline
+        and _SCHEDULER_IS_READY not in log.read_bytes()
+    ):
         time.sleep(0.05)
 
 
@@ -242,7 +281,11 @@ def _place(*, rank: int, size: int, device: int) -> dict[str, str]:
 
 def _patience() -> dict[str, str]:
     """How many seconds a rank waits for the others, which drift apart while one compiles, saves or evaluates."""
-    wait = {"MS_CPU_COMM_OP_TIMEOUT": "600", "HCCL_CONNECT_TIMEOUT": "1800", "HCCL_EXEC_TIMEOUT": "1800"}
+    wait = {
+        "MS_CPU_COMM_OP_TIMEOUT": "600",
+        "HCCL_CONNECT_TIMEOUT": "1800",
+        "HCCL_EXEC_TIMEOUT": "1800",
+    }
     return {name: os.environ.get(name, seconds) for name, seconds in wait.items()}
 
 

@@ -80,7 +80,11 @@ def lookup(by_run: Mapping[str, str]) -> Column:
 
 def images(row: Row) -> str:
     scored = row.score["images"]
-    return f"{scored} of {row.val_images} (partial)" if scored < (row.val_images or 0) else str(row.val_images)
+    return (
+        f"{scored} of {row.val_images} (partial)"
+        if scored < (row.val_images or 0)
+        else str(row.val_images)
+    )
 
 
 def miou(row: Row) -> str:

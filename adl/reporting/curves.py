@@ -20,10 +20,16 @@ class Curves:
         self.rows: list[dict[str, float]] = []
 
     def __enter__(self) -> Curves:
-        self.live = Live(str(self.folder), dvcyaml=None, save_dvc_exp=False, report=None) if self.folder else None
+        self.live = (
+            Live(str(self.folder), dvcyaml=None, save_dvc_exp=False, report=None)
+            if self.folder
+            else None
+        )
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live is not None:
             self.live.end()
 
@@ -46,7 +52,9 @@ class Curves:
 
 
 def _finite(row: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if value is not None and math.isfinite(value)}
+    return {
+        name: value for name, value in row.items() if value is not None and math.isfinite(value)
+    }
 
 
 def _curves(row: Mapping[str, float]) -> dict[str, float]:

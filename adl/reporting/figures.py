@@ -41,7 +41,9 @@ def preview(picture: Path, target: Path, *, most_bytes: int = 500_000) -> None:
     write_bytes(target, content)
 
 
-def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+def errors(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: int
+) -> np.ndarray:
     """The image in pale grey with wrong pixels vermilion, pixels that are not scored yellow.
 
     image: (H, W, 3) uint8. truth, prediction: (H, W) uint8 train ids, of which `classes` are scored. Returns
@@ -56,7 +58,12 @@ def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes
 
 
 def overlay(
-    image: np.ndarray, *, truth: np.ndarray, prediction: np.ndarray, dataset: DatasetDescriptor, title: str
+    image: np.ndarray,
+    *,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    dataset: DatasetDescriptor,
+    title: str,
 ) -> Figure:
     """Image | truth | prediction | errors, with the legend of the classes.
 
@@ -74,12 +81,16 @@ def overlay(
         axis.set_title(name, fontsize=11)
         axis.set_axis_off()
     figure.suptitle(title, fontsize=12)
-    figure.legend(handles=_legend(dataset), loc="outside lower center", ncols=8, fontsize=9, frameon=False)
+    figure.legend(
+        handles=_legend(dataset), loc="outside lower center", ncols=8, fontsize=9, frameon=False
+    )
     return figure
 
 
 def _legend(dataset: DatasetDescriptor) -> list[Patch]:
-    entries: list[tuple[str, Sequence[int] | np.ndarray]] = [(label.name, label.colour) for label in dataset.classes]
+    entries: list[tuple[str, Sequence[int] | np.ndarray]] = [
+        (label.name, label.colour) for label in dataset.classes
+    ]
     entries += [("void (other)", (0, 0, 0)), ("wrong", ERROR), ("not scored", NOT_SCORED)]
     patches = []
     for name, rgb in entries:
@@ -106,7 +117,13 @@ def class_bars(class_iou: dict[str, float | None], baselines: dict[str, float]) 
     axis.axvline(mean, color="black", linestyle="--", zorder=0, label=f"mean {mean:.1f}")
     if baselines:
         name, best = max(baselines.items(), key=lambda item: item[1])
-        axis.axvline(best, color=BASELINE, linestyle=":", zorder=0, label=f"best baseline ({name}) {best:.1f}")
+        axis.axvline(
+            best,
+            color=BASELINE,
+            linestyle=":",
+            zorder=0,
+            label=f"best baseline ({name}) {best:.1f}",
+        )
     axis.set(xlabel="IoU (%)", xlim=(0, 105), title="Intersection over union of each class")
     axis.legend(loc="lower right")
     return figure
@@ -123,11 +140,17 @@ def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | N
     left, right = figure.subplots(1, 2, sharey=True)
     shares = [100 * pixels[name] / total for name in names]
     left.barh(names, shares, color=BASELINE)
-    left.set(xscale="log", xlabel="share of the training pixels (%, logarithmic)", title="How often it occurs")
+    left.set(
+        xscale="log",
+        xlabel="share of the training pixels (%, logarithmic)",
+        title="How often it occurs",
+    )
     left.xaxis.set_major_formatter("{x:g}")
     left.invert_xaxis()
     bars = right.barh(names, [class_iou.get(name) or 0 for name in names], color=BAR)
-    right.bar_label(bars, [percentage(class_iou.get(name), 1) for name in names], padding=3, fontsize=9)
+    right.bar_label(
+        bars, [percentage(class_iou.get(name), 1) for name in names], padding=3, fontsize=9
+    )
     right.set(xlabel="IoU (%)", xlim=(0, 108), title="How well it is found")
     return figure
 
@@ -159,7 +182,9 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     for (row, column), value in np.ndenumerate(shares):
         if value >= 0.5:
             colour = "white" if value > 55 else "black"
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+            axis.text(
+                column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour
+            )
     axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=9)
     axis.set_yticks(range(len(names)), names, fontsize=9)
     title = "Where the pixels of each class went (%, rows sum to 100)"
@@ -172,7 +197,9 @@ def learning_curves(history: list[dict[str, float]]) -> Figure:
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     epochs = [row["epoch"] for row in history]
-    top.plot(epochs, [row.get("loss", math.nan) for row in history], marker="o", markersize=3, color=BAR)
+    top.plot(
+        epochs, [row.get("loss", math.nan) for row in history], marker="o", markersize=3, color=BAR
+    )
     top.set(ylabel="mean loss", title="Learning curves")
     validated = [row for row in history if "val_mIOU" in row]
     if validated:
@@ -180,7 +207,9 @@ def learning_curves(history: list[dict[str, float]]) -> Figure:
         at = [row["epoch"] for row in validated]
         scores.plot(at, [row["val_mIOU"] for row in validated], "s--", markersize=4, color=SCORE)
         scores.set_ylabel("val mIOU (%)", color=SCORE)
-    bottom.plot(epochs, [row["learning_rate"] for row in history], marker="o", markersize=3, color="#009E73")
+    bottom.plot(
+        epochs, [row["learning_rate"] for row in history], marker="o", markersize=3, color="#009E73"
+    )
     bottom.set(xlabel="epoch", ylabel="learning rate at its end")
     for axis in (top, bottom):
         axis.grid(alpha=0.3)

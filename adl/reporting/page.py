@@ -32,7 +32,9 @@ def web_page(content: Sequence[Block]) -> str:
     render = MarkdownIt("commonmark", {"html": False}).enable("table").render
     body = "\n".join(_figure(b) if isinstance(b, Picture) else render(b) for b in content)
     # Wide tables scroll in themselves, not the page; headings can be linked to.
-    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    body = body.replace("<table>", '<div class="wide"><table>').replace(
+        "</table>", "</table></div>"
+    )
     titles = re.findall(r"<h2>(.*?)</h2>", body)
     for title in titles:
         body = body.replace(f"<h2>{title}</h2>", f'<h2 id="{_anchor(title)}">{title}</h2>')

@@ -12,12 +12,11 @@ from tabulate import tabulate
 
 from adl import params as schema
 from adl.architecture import Architecture
-from adl.console.text import MISSING, counted, duration, percentage
-from adl.reporting import columns, quoted
+from adl.console.text import percentage
+from adl.reporting import columns, performance, quoted
 from adl.reporting.columns import NOTHING, Row
 from adl.reporting.page import Block, Picture
 from adl.reporting.results import Results
-from adl.training import choices
 
 EVALUATION = ("ms_infer", "eval_flip", "eval_images")
 
@@ -33,24 +32,21 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         _about_the_figures(results),
         _scores(results),
         "## Training performance",
-        _side_by_side(quoted.training(results.dataset.name), _training(results)),
+        _side_by_side(quoted.training(results.dataset.name), performance.training(results)),
         "## Inference performance",
-        _side_by_side(quoted.inference(results.dataset.name), _inference(results)),
+        _side_by_side(quoted.inference(results.dataset.name), performance.inference(results)),
         f"Quoted: {quoted.MODEL_ZOO}.",
         "## Against predictors without a network",
         _baselines(results.metrics["evaluate"]),
         "Each baseline is the majority in the training split: of all pixels, of each quantised colour (5 bits per "
         "channel), of each pixel position.",
-        "## Classes",
-        _classes(results.metrics["evaluate"], "class", results.dataset.class_names),
-        Picture(evaluate / "classes.png", "IoU of each class, sorted; the mean and the best baseline as lines"),
-        Picture(evaluate / "frequency.png", "How often each class occurs in training, and how well it is found"),
-        Picture(evaluate / "confusion.png", "Where the pixels of each class went, in percent of the class"),
-        _classes(results.metrics["evaluate"], "category", results.dataset.categories),
-        "“–”: occurs in neither ground truth nor prediction; left out of the mean, as the official script does.",
+        *_class_section(results, evaluate),
         "## Learning curves",
         "In `reports/train`, and in `dvc plots show`.",
-        Picture(pictures / "train" / "curves.png", "Loss, validation mIOU and learning rate over the epochs"),
+        Picture(
+            pictures / "train" / "curves.png",
+            "Loss, validation mIOU and learning rate over the epochs",
+        ),
         "## Where it fails",
         "`reports/evaluate/images.csv` ranks all images; `reports/evaluate/overlays` has the worst ones.",
         *_worst(evaluate),
@@ -60,6 +56,27 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         _architecture(results),
         "## Parameters",
         *_parameters(results),
+    ]
+
+
+def _class_section(results: Results, evaluate: Path) -> list[Block]:
+    return [
+        "## Classes",
+        _classes(results.metrics["evaluate"], "class", results.dataset.class_names),
+        Picture(
+            evaluate / "classes.png",
+            "IoU of each class, sorted; the mean and the best baseline as lines",
+        ),
+        Picture(
+            evaluate / "frequency.png",
+            "How often each class occurs in training, and how well it is found",
+        ),
+        Picture(
+            evaluate / "confusion.png",
+            "Where the pixels of each class went, in percent of the class",
+        ),
+        _classes(results.metrics["evaluate"], "category", results.dataset.categories),
+        "“–”: occurs in neither ground truth nor prediction; left out of the mean, as the official script does.",
     ]
 
 
@@ -81,7 +98,10 @@ def _about_the_figures(results: Results) -> str:
 
 def _worst(evaluate: Path) -> list[Block]:
     pictures = sorted((evaluate / "overlays").glob("worst_*.png"))
-    return [Picture(path, f"Number {int(path.stem.removeprefix('worst_'))} from the bottom") for path in pictures]
+    return [
+        Picture(path, f"Number {int(path.stem.removeprefix('worst_'))} from the bottom")
+        for path in pictures
+    ]
 
 
 def _what_this_is(results: Results) -> list[str]:
@@ -100,7 +120,9 @@ def _what_this_is(results: Results) -> list[str]:
     if scored < in_record:
         lines.append(f"**Partial: {scored} of {in_record} val images were evaluated.**")
     elif not results.is_embedded and in_record != complete:
-        lines.append(f"**Partial: the val record holds {in_record} images, {results.dataset.title} has {complete}.**")
+        lines.append(
+            f"**Partial: the val record holds {in_record} images, {results.dataset.title} has {complete}.**"
+        )
     lines.append(
         f"Evaluated: {scored} val images, mode `{results.mode}`, counted as the official script counts; "
         f"{_which_checkpoint(results)}, not chosen by its score on val."
@@ -140,7 +162,10 @@ def _accuracy(results: Results) -> str:
 
 def _scores(results: Results) -> str:
     """What else the same counts say."""
-    names = {f"mIOU_{mode}": f"mIOU, mode `{mode}`" for mode in ("single", "flip", "multiscale", "multiscale_flip")}
+    names = {
+        f"mIOU_{mode}": f"mIOU, mode `{mode}`"
+        for mode in ("single", "flip", "multiscale", "multiscale_flip")
+    }
     names |= {
         "mIOU_category": f"mIOU of the {len(results.dataset.categories)} categories",
         "pixel_accuracy": "pixel accuracy",
@@ -150,68 +175,6 @@ def _scores(results: Results) -> str:
     score = results.metrics["evaluate"]
     rows = [(words, percentage(score[name])) for name, words in names.items() if name in score]
     return _table(rows or [("", NOTHING)], ("measure", "%"))
-
-
-def _training(results: Results) -> dict[str, str]:
-    speed, trained, params = results.speed["train"], results.metrics["train"], results.params
-    if not trained:
-        return {}
-    shown = ("epochs", "batch_size", "base_lr", "bn_momentum")
-    size = results.checkpoint_bytes
-    return {
-        "Resource": _resource(speed),
-        "MindSpore": speed.get("mindspore", NOTHING),
-        "Dataset": f"{results.data} (cropped {params['crop_size']}×{params['crop_size']}), {trained['images']} images",
-        "Training parameters": ", ".join(f"{name} {params[name]}" for name in shown),
-        "Optimizer": choices.OPTIMIZERS[params.get("optimizer", "momentum")].words,
-        "Loss": choices.LOSSES[params["criterion"]].words,
-        "Outputs": "probability",
-        "Speed": f"{speed['ms_per_step']} ms/step, {speed['samples_per_second']} images/s" if speed else NOTHING,
-        "Total time": _time(speed.get("total_seconds")),
-        "Compilation": _compilation(speed),
-        "Peak memory": f"{speed['peak_memory_mb']:,} MB" if speed else NOTHING,
-        "Checkpoint": f"{size / 1e6:.2f} MB" if size else NOTHING,
-    }
-
-
-def _compilation(speed: Mapping[str, Any]) -> str:
-    """How much longer the first step took than the others, if there were any."""
-    seconds = speed.get("compile_seconds")
-    return f"{MISSING}, for there was one step" if speed and seconds is None else _time(seconds)
-
-
-def _inference(results: Results) -> dict[str, str]:
-    file, scored = results.speed["infer"], results.speed["evaluate"]
-    if not file and not scored:
-        return {}
-    return {
-        "Resource": _resource(file or scored),
-        "MindSpore": (file or scored).get("mindspore", NOTHING),
-        "Dataset": f"{results.data}, val",
-        "Speed": _exported_speed(file, mirrored=results.params["eval_flip"]) if file else NOTHING,
-        "Speed of `evaluate`": _evaluation_speed(scored) if scored else NOTHING,
-    }
-
-
-def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
-    if speed["ms_per_image"] is None:
-        return f"{MISSING}, for there was one image"
-    mirror = " with its mirror image" if mirrored else ""
-    return f"{speed['ms_per_image']} ms/image{mirror}, exported file"
-
-
-def _evaluation_speed(speed: Mapping[str, Any]) -> str:
-    processes = counted(speed["processes"], "process", "processes")
-    if speed["ms_per_image"] is None:
-        return f"{MISSING}, {processes}: every image waited for a compilation"
-    return f"{speed['ms_per_image']} ms/image, {speed['network_ms_per_image']} in the network, {processes}"
-
-
-def _resource(speed: Mapping[str, Any]) -> str:
-    if not speed:
-        return NOTHING
-    devices = f" × {speed['devices']}" if speed.get("devices", 1) > 1 else ""
-    return f"{speed['device']}{devices}: {speed.get('processor', 'unknown')}, {speed['cores']} cores"
 
 
 def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> str:
@@ -226,7 +189,11 @@ def _baselines(score: Mapping[str, Any]) -> str:
     if not score:
         return NOTHING
     rows = [("**this network**", f"**{score['mIOU']:.2f}**")]
-    names = {"constant": "one class everywhere", "colour": "colour look-up", "position": "position prior"}
+    names = {
+        "constant": "one class everywhere",
+        "colour": "colour look-up",
+        "position": "position prior",
+    }
     for name, value in score.get("baseline", {}).items():
         rows.append((names[name], percentage(value)))
     return _table(rows, ("predictor", "mIOU %"))
@@ -247,7 +214,10 @@ def _exported(metrics: Mapping[str, dict[str, Any]]) -> str:
     rows = []
     if export:
         rows += [
-            ("largest difference of a probability from the checkpoint", f"{export['largest_difference']:g}"),
+            (
+                "largest difference of a probability from the checkpoint",
+                f"{export['largest_difference']:g}",
+            ),
             (f"equal labels on {export['images']} images", f"{export['agreement']:.4f} %"),
         ]
     if infer:
@@ -271,7 +241,11 @@ def _parameters(results: Results) -> list[str]:
     if not results.metrics["train"] and results.sidecar is None:
         return [NOTHING]
     names = (*schema.of_stage("train"), *EVALUATION)
-    rows = [(f"`{name}`", f"`{json.dumps(results.params[name])}`") for name in names if name in results.params]
+    rows = [
+        (f"`{name}`", f"`{json.dumps(results.params[name])}`")
+        for name in names
+        if name in results.params
+    ]
     sidecar = results.sidecar or {"data": {"digest": None}, "digest": None}
     digests = {
         "training data": sidecar["data"]["digest"],
@@ -282,10 +256,6 @@ def _parameters(results: Results) -> list[str]:
     for name, digest in digests.items():
         described.append(f"{name} `{digest[:16]}`" if digest else f"{name} {NOTHING}")
     return [_table(rows, ("parameter", "value")), f"SHA-256: {', '.join(described)}."]
-
-
-def _time(seconds: float | None) -> str:
-    return NOTHING if seconds is None else duration(seconds)
 
 
 def _table(rows: Sequence[Sequence[str]], headers: Iterable[str]) -> str:

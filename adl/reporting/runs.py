@@ -113,7 +113,9 @@ def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> 
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
     except (OSError, KeyError, TypeError, ValueError, YAMLError) as error:
-        raise AdlError(f"{name}: holds no finished run ({type(error).__name__}: {error}).") from None
+        raise AdlError(
+            f"{name}: holds no finished run ({type(error).__name__}: {error})."
+        ) from None
     except (SCMError, DvcException) as error:
         raise AdlError(f"{name}: no such branch, tag, commit or experiment ({error}).") from None
 
@@ -126,21 +128,29 @@ def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     outs = {out["path"]: out["md5"] for out in [*train["outs"], *evaluate["outs"]]}
     metrics = files.read_bytes(_METRICS)
     if outs[_METRICS] != hashlib.md5(metrics).hexdigest() or outs[_MODEL] != deps[_MODEL]:
-        raise AdlError(f"{name}: its metrics are not those of its dvc.lock; `dvc repro` makes them.")
+        raise AdlError(
+            f"{name}: its metrics are not those of its dvc.lock; `dvc repro` makes them."
+        )
     images = {}
     for split in dataset.labelled_splits:
         images[split] = json.loads(files.read_text(f"metrics/mindrecord_{split}.json"))["images"]
     params = train["params"]["params.yaml"] | evaluate["params"]["params.yaml"]
     params["data_path"] = _data_path(stages["mindrecord@val"], dataset)
     if Path(params["data_path"]) == workspace.SYNTHETIC:
-        drawn = YAML(typ="safe").load(files.read_text("pipeline/synthetic/dvc.lock"))["stages"]["synthesize"]
+        drawn = YAML(typ="safe").load(files.read_text("pipeline/synthetic/dvc.lock"))["stages"][
+            "synthesize"
+        ]
         params |= drawn["params"]["params.yaml"]
     return Run(
         name=name,
         revision=revision,
         dataset=dataset,
         params=params,
-        inputs={path: md5 for path, md5 in deps.items() if path not in outs and path != str(workspace.CHECKED)},
+        inputs={
+            path: md5
+            for path, md5 in deps.items()
+            if path not in outs and path != str(workspace.CHECKED)
+        },
         score=json.loads(metrics),
         steps=json.loads(files.read_text("metrics/train.json"))["steps"],
         images=images["train"],
@@ -151,7 +161,9 @@ def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
 def _data_path(conversion: dict[str, Any], dataset: DatasetDescriptor) -> str:
     """The folder that a stage `mindrecord` converted, from its entry in dvc.lock."""
     end = f"/{dataset.images.folder}/val"
-    return next((d["path"].removesuffix(end) for d in conversion["deps"] if d["path"].endswith(end)), "")
+    return next(
+        (d["path"].removesuffix(end) for d in conversion["deps"] if d["path"].endswith(end)), ""
+    )
 
 
 def revisions() -> list[tuple[str, str]]:
@@ -194,7 +206,11 @@ def over_seeds(run: Run, others: Sequence[Run]) -> tuple[float, float, int]:
     """(mean mIOU, sample standard deviation, n) over the seeds of a run's group, in percent; NaN for n = 1."""
     scores = {r.params["seed"]: r.score["mIOU"] for r in [*others, run] if r.group == run.group}
     values = np.array(list(scores.values()), np.float64)
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan"), len(values)
+    return (
+        float(values.mean()),
+        float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        len(values),
+    )
 
 
 def spread(run: Run, others: Sequence[Run]) -> str:
@@ -220,11 +236,21 @@ def counts(run: Run) -> tuple[list[str], np.ndarray]:
     try:
         with DVCFileSystem(rev=run.revision).open(_IMAGES, "rb") as file, np.load(file) as stored:
             names, per_image = stored["names"].tolist(), stored["counts"].astype(np.int64)
-    except (OSError, DvcException, DataIndexDirError, KeyError, ValueError, EOFError, BadZipFile) as error:
+    except (
+        OSError,
+        DvcException,
+        DataIndexDirError,
+        KeyError,
+        ValueError,
+        EOFError,
+        BadZipFile,
+    ) as error:
         raise AdlError(
             f"{run.name}: {_IMAGES}, from which images are resampled, is not here ({error}). `dvc pull` or `dvc repro` "
             "brings it."
         ) from None
     if percent(Confusion(run.dataset, per_image.sum(axis=0)).mean_iou()) != run.score["mIOU"]:
-        raise AdlError(f"{run.name}: {_IMAGES} is of another run. `dvc checkout` brings the right one.")
+        raise AdlError(
+            f"{run.name}: {_IMAGES} is of another run. `dvc checkout` brings the right one."
+        )
     return names, per_image

@@ -60,7 +60,9 @@ class Baselines:
     def __init__(self, tally: Tally) -> None:
         self.constant = int(tally.by_colour.sum(axis=1).argmax())
         self.of_colour = _majority(tally.by_colour, self.constant)
-        self.of_position = {shape: _majority(counts, self.constant) for shape, counts in tally.by_position.items()}
+        self.of_position = {
+            shape: _majority(counts, self.constant) for shape, counts in tally.by_position.items()
+        }
 
     def predict(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Baseline → (H, W) uint8 train ids; the position prior only for an image size that was trained on."""
@@ -72,9 +74,14 @@ class Baselines:
             predictions["position"] = self.of_position[image.shape[:2]]
         return predictions
 
-    def count(self, dataset: DatasetDescriptor, image: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+    def count(
+        self, dataset: DatasetDescriptor, image: np.ndarray, label: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """Baseline → (C, C + 1) counts of one image; arguments as `Tally.add`."""
-        return {name: count_image(dataset, label, predicted) for name, predicted in self.predict(image).items()}
+        return {
+            name: count_image(dataset, label, predicted)
+            for name, predicted in self.predict(image).items()
+        }
 
 
 @dataclasses.dataclass
@@ -92,7 +99,10 @@ class Scores:
         images = dict(sorted(counted))
         baselines = dict.fromkeys(name for counts in images.values() for name in counts)
         nothing = blank(dataset).astype(np.uint32)
-        stacked = {name: np.array([counts.get(name, nothing) for counts in images.values()]) for name in baselines}
+        stacked = {
+            name: np.array([counts.get(name, nothing) for counts in images.values()])
+            for name in baselines
+        }
         return cls(list(images), stacked)
 
     def save(self, path: Path) -> None:
@@ -107,7 +117,9 @@ class Scores:
                 stored = {name: file[name] for name in file.files}
             return cls(stored.pop("names").tolist(), stored)
         except Exception as error:  # a damaged file raises whatever its parser meets
-            raise AdlError(f"{path}: cannot be read ({error}). `dvc repro baselines` makes it.") from None
+            raise AdlError(
+                f"{path}: cannot be read ({error}). `dvc repro baselines` makes it."
+            ) from None
 
     def metrics(self, dataset: DatasetDescriptor) -> dict[str, Any]:
         confusions = self.confusions(dataset, self.names)
@@ -124,8 +136,15 @@ class Scores:
                 "them again."
             )
         chosen = [places[name] for name in names]
-        confusions = {name: Confusion(dataset, counts[chosen].sum(axis=0)) for name, counts in self.counts.items()}
-        return {name: confusion for name, confusion in confusions.items() if confusion.mean_iou() is not None}
+        confusions = {
+            name: Confusion(dataset, counts[chosen].sum(axis=0))
+            for name, counts in self.counts.items()
+        }
+        return {
+            name: confusion
+            for name, confusion in confusions.items()
+            if confusion.mean_iou() is not None
+        }
 
 
 def _colour(image: np.ndarray) -> np.ndarray:

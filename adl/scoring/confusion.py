@@ -33,11 +33,16 @@ class Confusion:
 
     def class_iou(self) -> dict[str, float | None]:
         """IoU of each class, 0-1; None for one that occurs in neither truth nor prediction."""
-        return {name: self._iou((train_id,)) for train_id, name in enumerate(self.dataset.class_names)}
+        return {
+            name: self._iou((train_id,)) for train_id, name in enumerate(self.dataset.class_names)
+        }
 
     def category_iou(self) -> dict[str, float | None]:
         """IoU of each category; confusion inside a category counts as correct."""
-        return {category: self._iou(train_ids) for category, train_ids in self.dataset.categories.items()}
+        return {
+            category: self._iou(train_ids)
+            for category, train_ids in self.dataset.categories.items()
+        }
 
     def _iou(self, train_ids: tuple[int, ...]) -> float | None:
         ids = list(train_ids)
@@ -61,7 +66,9 @@ class Confusion:
     def frequency_weighted_iou(self) -> float | None:
         """Mean of the class IoU, each weighted with its class's share of the pixels."""
         true = self.counts.sum(axis=1)
-        weighted = [n * (iou or 0.0) for n, iou in zip(true, self.class_iou().values(), strict=True)]
+        weighted = [
+            n * (iou or 0.0) for n, iou in zip(true, self.class_iou().values(), strict=True)
+        ]
         return float(sum(weighted) / true.sum()) if true.any() else None
 
 
@@ -71,7 +78,9 @@ def blank(dataset: DatasetDescriptor) -> np.ndarray:
     return np.zeros((classes, classes + 1), np.int64)
 
 
-def count_image(dataset: DatasetDescriptor, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def count_image(
+    dataset: DatasetDescriptor, truth: np.ndarray, prediction: np.ndarray
+) -> np.ndarray:
     """(C, C + 1) uint32 counts of one image; arguments as `Confusion.add`."""
     confusion = Confusion(dataset)
     confusion.add(truth, prediction)

@@ -16,7 +16,11 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.parallel.pool import process_pool
 from adl.synthetic import street
 
-CITIES = {"train": ("aldorf", "brenhaven", "carlsund", "dunmere"), "val": ("elmstad", "fjordby"), "test": ("grenholm",)}
+CITIES = {
+    "train": ("aldorf", "brenhaven", "carlsund", "dunmere"),
+    "val": ("elmstad", "fjordby"),
+    "test": ("grenholm",),
+}
 COUNTABLE = range(24, 34)
 """Label ids of what the official table counts one by one: persons and vehicles."""
 
@@ -33,7 +37,13 @@ class Task(NamedTuple):
 
 
 def write(
-    root: Path, dataset: DatasetDescriptor, *, images: dict[str, int], height: int, seed: int, workers: int
+    root: Path,
+    dataset: DatasetDescriptor,
+    *,
+    images: dict[str, int],
+    height: int,
+    seed: int,
+    workers: int,
 ) -> None:
     """Draw `images[split]` scenes per split, height × 2·height, with labels, in place of the folder `root`."""
     with replacing_folder(root) as folder, process_pool(workers) as pool:

@@ -22,7 +22,9 @@ def tile(name: str) -> np.ndarray:
     """A texture that repeats: (256, 256) float32 of mean 0 and standard deviation 1, one for each kind of surface."""
     if name in ("ribs", "slats"):
         wave = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_TILE) / (_TILE / 8))
-        return np.broadcast_to(wave[None, :] if name == "ribs" else wave[:, None], (_TILE, _TILE)).astype(np.float32)
+        return np.broadcast_to(
+            wave[None, :] if name == "ribs" else wave[:, None], (_TILE, _TILE)
+        ).astype(np.float32)
     roughness, stretch = {
         "fine": (0.3, 1.0),
         "asphalt": (0.6, 1.0),
@@ -53,7 +55,9 @@ class Canvas:
     horizon: row of the horizon. eye: height of the camera in metres. focal: focal length in pixels.
     """
 
-    def __init__(self, height: int, width: int, *, horizon: float, eye: float, focal: float) -> None:
+    def __init__(
+        self, height: int, width: int, *, horizon: float, eye: float, focal: float
+    ) -> None:
         self.height, self.width = height, width
         self.horizon, self.eye, self.focal = horizon, eye, focal
         self.image = np.zeros((height, width, 3), np.float32)  # RGB, 0-1
@@ -65,7 +69,13 @@ class Canvas:
         return self.width / 2 + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z
 
     def paint(
-        self, top: int, left: int, mask: np.ndarray, colour: np.ndarray, label: int, z: np.ndarray | float
+        self,
+        top: int,
+        left: int,
+        mask: np.ndarray,
+        colour: np.ndarray,
+        label: int,
+        z: np.ndarray | float,
     ) -> None:
         """Colour the pixels of a mask (h, w) whose corner is at (top, left). colour: (3,) or (h, w, 3)."""
         area = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
@@ -104,7 +114,9 @@ class Canvas:
         mask = np.zeros((bottom - top, right - left), np.uint8)
         cv2.fillPoly(mask, [(shape - (left, top)).astype(np.int32)], (1,))
         metre = self.focal / z
-        v, u = np.meshgrid(np.arange(top, bottom) / metre, np.arange(left, right) / metre, indexing="ij")
+        v, u = np.meshgrid(
+            np.arange(top, bottom) / metre, np.arange(left, right) / metre, indexing="ij"
+        )
         shade = 1 + contrast * sample(texture, u, v)
         self.paint(top, left, mask > 0, np.asarray(colour, np.float32) * shade[..., None], label, z)
 
@@ -115,7 +127,10 @@ class Canvas:
         """A vertical wall between the ground points near and far, (x, z) in metres, with a pattern in perspective."""
         (x0, z0), (x1, z1) = near, far
         column0, column1 = (self.project(x, 0, z)[0] for x, z in (near, far))
-        first, last = int(max(min(column0, column1), 0)), int(min(max(column0, column1), self.width - 1)) + 1
+        first, last = (
+            int(max(min(column0, column1), 0)),
+            int(min(max(column0, column1), self.width - 1)) + 1,
+        )
         if last <= first or abs(column1 - column0) < 1:
             return
         t = ((np.arange(first, last) - column0) / (column1 - column0)).clip(0, 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from adl.synthetic.canvas import Canvas, Pattern, Point
+from adl.synthetic.canvas import Canvas, Colour, Pattern, Point
 from adl.synthetic.plan import (
     BRIDGE,
     BUILDING,
@@ -21,7 +23,13 @@ from adl.synthetic.shapes import Rng
 
 RAILINGS = ((0.42, 0.3, 0.18), (0.3, 0.33, 0.31), (0.52, 0.52, 0.54))
 STONES = ((0.55, 0.3, 0.24), (0.5, 0.5, 0.48), (0.68, 0.62, 0.5))
-FACADES = ((0.75, 0.62, 0.45), (0.66, 0.44, 0.36), (0.76, 0.74, 0.68), (0.56, 0.56, 0.6), (0.82, 0.72, 0.5))
+FACADES = (
+    (0.75, 0.62, 0.45),
+    (0.66, 0.44, 0.36),
+    (0.76, 0.74, 0.68),
+    (0.56, 0.56, 0.6),
+    (0.82, 0.72, 0.5),
+)
 
 
 def windows(rng: Rng) -> Pattern:
@@ -30,7 +38,9 @@ def windows(rng: Rng) -> Pattern:
     share_u, share_v, dark = rng.uniform(0.4, 0.6), rng.uniform(0.45, 0.65), rng.uniform(0.2, 0.45)
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        window = (np.abs(u / wide % 1 - 0.5) < share_u / 2) & (np.abs(v / high % 1 - 0.55) < share_v / 2)
+        window = (np.abs(u / wide % 1 - 0.5) < share_u / 2) & (
+            np.abs(v / high % 1 - 0.55) < share_v / 2
+        )
         return np.where(window, dark, 1.0) - 0.12 * (v / high % 1 < 0.05)
 
     return pattern
@@ -64,36 +74,44 @@ def line_street(canvas: Canvas, layout: Layout, rng: Rng) -> None:
         while z < FAR * 0.8:
             following = z + rng.uniform(5, 22)
             setback = np.sign(edge) * rng.uniform(0, 2)
-            pieces.append(
-                ((edge + setback + layout.middle(z), z), (edge + setback + layout.middle(following), following))
-            )
+            near = edge + setback + layout.middle(z), z
+            far = edge + setback + layout.middle(following), following
+            pieces.append((near, far))
             z = following + (rng.uniform(1, 9) if rng.random() < 0.35 else 0)
     for near, far in sorted(pieces, key=lambda piece: -piece[1][1]):
         if layout.crossing and near[1] < layout.crossing[1] and far[1] > layout.crossing[0]:
             continue
-        kind = rng.choice([BUILDING, WALL, FENCE, VEGETATION, GUARD_RAIL, -1], p=[0.26, 0.27, 0.27, 0.10, 0.04, 0.06])
-        if kind == BUILDING:
-            facade = rng.choice(FACADES) if rng.random() < 0.6 else rng.uniform(0.25, 0.85, 3)
-            colour = tinted(rng, tuple(facade.tolist()), 0.25)
-            canvas.upright(
-                near, far, rng.uniform(5, 18), label=BUILDING, colour=colour, pattern=windows(rng), texture="plaster",
-                contrast=0.06,
-            )  # fmt: skip
-        elif kind == WALL:
-            colour = tinted(rng, tuple(rng.choice(STONES).tolist()), 0.3)
-            canvas.upright(near, far, rng.uniform(2.2, 4.5), label=WALL, colour=colour, pattern=_bricks, texture="fine")
-        elif kind == FENCE:
-            colour = tinted(rng, tuple(rng.choice(RAILINGS).tolist()), 0.3)
-            canvas.upright(
-                near, far, rng.uniform(1.4, 3.0), label=FENCE, colour=colour, pattern=_pickets, texture="fine"
-            )
-        elif kind == VEGETATION:
-            canvas.upright(
-                near, far, rng.uniform(1.2, 5), label=VEGETATION, colour=tinted(rng, (0.24, 0.36, 0.16), 0.3),
-                pattern=_plain, texture="leaves", contrast=0.3,
-            )  # fmt: skip
-        elif kind == GUARD_RAIL:
-            canvas.upright(near, far, 0.8, label=GUARD_RAIL, colour=(0.6, 0.6, 0.6), pattern=_rails, texture="metal")
+        kinds = [BUILDING, WALL, FENCE, VEGETATION, GUARD_RAIL, -1]
+        _piece(canvas, near, far, rng.choice(kinds, p=[0.26, 0.27, 0.27, 0.10, 0.04, 0.06]), rng)
+
+
+def _piece(canvas: Canvas, near: Point, far: Point, kind: int, rng: Rng) -> None:
+    """Paint what stands between two points on the ground. kind: a label id; -1: a gap."""
+    style: dict[str, Any]
+    colour: Colour
+    if kind == BUILDING:
+        facade = rng.choice(FACADES) if rng.random() < 0.6 else rng.uniform(0.25, 0.85, 3)
+        colour, height = tinted(rng, tuple(facade.tolist()), 0.25), rng.uniform(5, 18)
+        style = {"pattern": windows(rng), "texture": "plaster", "contrast": 0.06}
+    elif kind == WALL:
+        colour, height = tinted(rng, tuple(rng.choice(STONES).tolist()), 0.3), rng.uniform(2.2, 4.5)
+        style = {"pattern": _bricks, "texture": "fine"}
+    elif kind == FENCE:
+        colour, height = (
+            tinted(rng, tuple(rng.choice(RAILINGS).tolist()), 0.3),
+            rng.uniform(1.4, 3.0),
+        )
+        style = {"pattern": _pickets, "texture": "fine"}
+    elif kind == VEGETATION:
+        height = rng.uniform(1.2, 5)
+        colour = tinted(rng, (0.24, 0.36, 0.16), 0.3)
+        style = {"pattern": _plain, "texture": "leaves", "contrast": 0.3}
+    elif kind == GUARD_RAIL:
+        colour, height = (0.6, 0.6, 0.6), 0.8
+        style = {"pattern": _rails, "texture": "metal"}
+    else:
+        return
+    canvas.upright(near, far, height, label=int(kind), colour=colour, **style)
 
 
 def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
@@ -102,12 +120,25 @@ def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     colour = tinted(rng, (0.5, 0.49, 0.47), 0.25)
     if rng.random() < 0.6:
         canvas.upright(
-            (left, z), (right, z), 2.5, label=BRIDGE, colour=colour, pattern=_plain, texture="plaster", base=5
+            (left, z),
+            (right, z),
+            2.5,
+            label=BRIDGE,
+            colour=colour,
+            pattern=_plain,
+            texture="plaster",
+            base=5,
         )
         return
-    canvas.upright((left, z), (right, z), 9, label=BUILDING, colour=colour, pattern=_bricks, texture="plaster")
+    canvas.upright(
+        (left, z), (right, z), 9, label=BUILDING, colour=colour, pattern=_bricks, texture="plaster"
+    )
     arch = [
-        canvas.project(layout.middle(z) + 4.5 * np.cos(a), 1.5 + 3.8 * np.sin(a), z) for a in np.linspace(0, np.pi, 15)
+        canvas.project(layout.middle(z) + 4.5 * np.cos(a), 1.5 + 3.8 * np.sin(a), z)
+        for a in np.linspace(0, np.pi, 15)
     ]
-    arch += [canvas.project(layout.middle(z) - 4.5, 0, z), canvas.project(layout.middle(z) + 4.5, 0, z)]
+    arch += [
+        canvas.project(layout.middle(z) - 4.5, 0, z),
+        canvas.project(layout.middle(z) + 4.5, 0, z),
+    ]
     canvas.polygon(arch, label=TUNNEL, colour=(0.08, 0.08, 0.09), z=z)

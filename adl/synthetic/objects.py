@@ -9,7 +9,17 @@ import numpy as np
 
 from adl.synthetic.canvas import Canvas
 from adl.synthetic.shapes import METAL, TYRE, Part, Rng, bar, box, disc, livery, paint
-from adl.synthetic.vehicles import bicycle, bus, car, caravan, motorcycle, ridden, trailer, train, truck
+from adl.synthetic.vehicles import (
+    bicycle,
+    bus,
+    car,
+    caravan,
+    motorcycle,
+    ridden,
+    trailer,
+    train,
+    truck,
+)
 
 
 def person(rng: Rng) -> list[Part]:
@@ -27,7 +37,11 @@ def person(rng: Rng) -> list[Part]:
 
 
 def _post(rng: Rng) -> Part:
-    return Part(box(0.36, 0.06, 0.64, 1), tuple((np.array(METAL) * rng.uniform(0.5, 1.4)).tolist()), label=17)
+    return Part(
+        box(0.36, 0.06, 0.64, 1),
+        tuple((np.array(METAL) * rng.uniform(0.5, 1.4)).tolist()),
+        label=17,
+    )
 
 
 def pole(rng: Rng) -> list[Part]:
@@ -47,14 +61,20 @@ def traffic_light(rng: Rng) -> list[Part]:
     lit = rng.integers(3)
     lamps = ((0.95, 0.12, 0.08), (0.98, 0.75, 0.1), (0.15, 0.9, 0.35))
     lights = [
-        Part(disc(0.5, 0.055 + 0.1 * i, 0.26, 0.04), lamps[i] if i == lit else (0.05, 0.05, 0.05)) for i in range(3)
+        Part(disc(0.5, 0.055 + 0.1 * i, 0.26, 0.04), lamps[i] if i == lit else (0.05, 0.05, 0.05))
+        for i in range(3)
     ]
     return [_post(rng), Part(box(0.1, 0, 0.9, 0.31), case, contrast=0.02), *lights]
 
 
 def traffic_sign(rng: Rng) -> list[Part]:
     kind = rng.integers(4)
-    red, white, blue, yellow = (0.78, 0.08, 0.08), (0.92, 0.92, 0.9), (0.08, 0.22, 0.65), (0.95, 0.8, 0.1)
+    red, white, blue, yellow = (
+        (0.78, 0.08, 0.08),
+        (0.92, 0.92, 0.9),
+        (0.08, 0.22, 0.65),
+        (0.95, 0.8, 0.1),
+    )
     if kind == 0:
         board = [Part(disc(0.5, 0.16, 0.5, 0.16), red), Part(disc(0.5, 0.16, 0.34, 0.11), white)]
     elif kind == 1:
@@ -65,7 +85,10 @@ def traffic_sign(rng: Rng) -> list[Part]:
     elif kind == 2:
         board = [Part(box(0, 0, 1, 0.32), blue), Part([(0.5, 0.04), (0.8, 0.2), (0.2, 0.2)], white)]
     else:
-        board = [Part([(0.5, 0), (1, 0.16), (0.5, 0.32), (0, 0.16)], white), Part(disc(0.5, 0.16, 0.3, 0.1), yellow)]
+        board = [
+            Part([(0.5, 0), (1, 0.16), (0.5, 0.32), (0, 0.16)], white),
+            Part(disc(0.5, 0.16, 0.3, 0.1), yellow),
+        ]
     return [_post(rng), *board]
 
 
@@ -75,13 +98,18 @@ def tree(rng: Rng) -> list[Part]:
     for _ in range(9):
         x, y = 0.5 + rng.uniform(-0.26, 0.26), 0.36 + rng.uniform(-0.18, 0.2)
         leaf = tuple((np.array(green) * rng.uniform(0.7, 1.25)).tolist())
-        crown.append(Part(disc(x, y, rng.uniform(0.2, 0.3), rng.uniform(0.13, 0.2)), leaf, "leaves", 0.45))
+        crown.append(
+            Part(disc(x, y, rng.uniform(0.2, 0.3), rng.uniform(0.13, 0.2)), leaf, "leaves", 0.45)
+        )
     return [Part(box(0.45, 0.4, 0.55, 1), (0.27, 0.2, 0.14), "grass", 0.3), *crown]
 
 
 def bush(rng: Rng) -> list[Part]:
     green = (rng.uniform(0.12, 0.4), rng.uniform(0.25, 0.5), rng.uniform(0.05, 0.25))
-    return [Part(disc(x, 0.6, 0.26, rng.uniform(0.3, 0.5)), green, "leaves", 0.45) for x in (0.25, 0.5, 0.75)]
+    return [
+        Part(disc(x, 0.6, 0.26, rng.uniform(0.3, 0.5)), green, "leaves", 0.45)
+        for x in (0.25, 0.5, 0.75)
+    ]
 
 
 def bin_(rng: Rng) -> list[Part]:
@@ -144,7 +172,10 @@ def place(canvas: Canvas, kind: Kind, x: float, z: float, rng: Rng) -> None:
     mirrored = rng.random() < 0.5
     for part in kind.draw(rng):
         points = [
-            (column + (0.5 - u if mirrored else u - 0.5) * width * metre, row + (v - 1) * height * metre)
+            (
+                column + (0.5 - u if mirrored else u - 0.5) * width * metre,
+                row + (v - 1) * height * metre,
+            )
             for u, v in part.points
         ]
         canvas.polygon(

@@ -14,7 +14,17 @@ Metres = TypeVar("Metres", float, np.ndarray)
 
 # Label ids of the official table that the ground, the walls and the camera's frame need.
 EGO, BORDER, OUT_OF_ROI, GROUND, ROAD, SIDEWALK, PARKING, RAIL = 1, 2, 3, 6, 7, 8, 9, 10
-BUILDING, WALL, FENCE, GUARD_RAIL, BRIDGE, TUNNEL, VEGETATION, TERRAIN, SKY = 11, 12, 13, 14, 15, 16, 21, 22, 23
+BUILDING, WALL, FENCE, GUARD_RAIL, BRIDGE, TUNNEL, VEGETATION, TERRAIN, SKY = (
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    21,
+    22,
+    23,
+)
 UNLABELED = 0
 FAR = 120.0
 """Metres to the end of what is drawn."""
@@ -43,10 +53,16 @@ def lay_out(rng: Rng) -> Layout:
     edges: list[float] = [left, right]
     labels: list[int] = [ROAD]
     for side in (-1, 1):
-        strips = [(int(rng.choice([PARKING, RAIL, TERRAIN])), rng.uniform(1.5, 3))] if rng.random() < 0.3 else []
+        strips = (
+            [(int(rng.choice([PARKING, RAIL, TERRAIN])), rng.uniform(1.5, 3))]
+            if rng.random() < 0.3
+            else []
+        )
         strips.append((SIDEWALK, rng.uniform(1.5, 3.5)))
         if rng.random() < 0.3:
-            strips.append((int(rng.choice([TERRAIN, TERRAIN, RAIL, GROUND, PARKING])), rng.uniform(2, 5)))
+            strips.append(
+                (int(rng.choice([TERRAIN, TERRAIN, RAIL, GROUND, PARKING])), rng.uniform(2, 5))
+            )
         for label, size in strips:
             if side < 0:
                 edges.insert(0, edges[0] - size)

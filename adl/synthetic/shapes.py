@@ -30,14 +30,18 @@ def box(left: float, top: float, right: float, bottom: float) -> list[Point]:
 
 def disc(x: float, y: float, rx: float, ry: float) -> list[Point]:
     angles = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-    return list(zip((x + rx * np.cos(angles)).tolist(), (y + ry * np.sin(angles)).tolist(), strict=True))
+    return list(
+        zip((x + rx * np.cos(angles)).tolist(), (y + ry * np.sin(angles)).tolist(), strict=True)
+    )
 
 
 def ring(x: float, y: float, rx: float, ry: float, width: float) -> list[Point]:
     """A closed band, as one polygon with a seam."""
     angles = np.linspace(0, 2 * np.pi, 25)
     outer = [(x + rx * np.cos(a), y + ry * np.sin(a)) for a in angles]
-    inner = [(x + rx * (1 - width) * np.cos(a), y + ry * (1 - width) * np.sin(a)) for a in angles[::-1]]
+    inner = [
+        (x + rx * (1 - width) * np.cos(a), y + ry * (1 - width) * np.sin(a)) for a in angles[::-1]
+    ]
     return outer + inner
 
 

@@ -57,8 +57,12 @@ def draw(height: int, width: int, rng: Rng) -> Canvas:
 def _sky(canvas: Canvas, rng: Rng) -> None:
     rows, columns = canvas.height, canvas.width
     v, u = np.meshgrid(np.linspace(0, 3, rows), np.linspace(0, 6, columns), indexing="ij")
-    clouds = sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4))[..., None] * rng.uniform(0.02, 0.1)
-    zenith = np.array(rng.choice([(0.45, 0.65, 0.92), (0.74, 0.78, 0.84), (0.6, 0.7, 0.85), (0.85, 0.74, 0.7)]))
+    clouds = sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4))[..., None] * rng.uniform(
+        0.02, 0.1
+    )
+    zenith = np.array(
+        rng.choice([(0.45, 0.65, 0.92), (0.74, 0.78, 0.84), (0.6, 0.7, 0.85), (0.85, 0.74, 0.7)])
+    )
     haze = np.array((0.85, 0.87, 0.88)) * rng.uniform(0.85, 1.05)
     share = (np.arange(rows) / max(canvas.horizon, 1)).clip(0, 1)[:, None, None]
     canvas.image[:] = (1 - share) * zenith + share * haze + clouds
@@ -78,9 +82,18 @@ def _skyline(canvas: Canvas, rng: Rng) -> None:
                 label=BUILDING, colour=colour, pattern=windows(rng), texture="plaster",
             )  # fmt: skip
         elif kind == 2:
-            points = [canvas.project(x + size * t, rng.uniform(6, 14), FAR) for t in np.linspace(0, 1, 9)]
+            points = [
+                canvas.project(x + size * t, rng.uniform(6, 14), FAR) for t in np.linspace(0, 1, 9)
+            ]
             points += [canvas.project(x + size, 0, FAR), canvas.project(x, 0, FAR)]
-            canvas.polygon(points, label=VEGETATION, colour=(0.22, 0.34, 0.2), z=FAR, texture="leaves", contrast=0.3)
+            canvas.polygon(
+                points,
+                label=VEGETATION,
+                colour=(0.22, 0.34, 0.2),
+                z=FAR,
+                texture="leaves",
+                contrast=0.3,
+            )
         x += size * rng.uniform(0.8, 1.3)
 
 
@@ -149,7 +162,11 @@ def _stand(kind: objects.Kind, layout: Layout, rng: Rng) -> float:
     left, right = layout.road
     half = min(kind.size[0] / 2, 2.5)
     if kind.zone == "lane":
-        return rng.uniform(left + half, right - half) if right - left > 2 * half else (left + right) / 2
+        return (
+            rng.uniform(left + half, right - half)
+            if right - left > 2 * half
+            else (left + right) / 2
+        )
     side = rng.choice([0, 1])
     kerb, wall = layout.road[side], layout.walls[side]
     if kind.zone == "kerb":
@@ -165,17 +182,30 @@ def _unlabeled_patch(canvas: Canvas, rng: Rng) -> None:
         x, z = rng.uniform(-8, 8), rng.uniform(15, 40)
         column, row = canvas.project(x, 0, z)
         size = canvas.focal / z
-        points = [(column + size * px, row + size * (py - 1)) for px, py in disc(0.5, 0.5, 0.6, 0.5)]
-        canvas.polygon(points, label=UNLABELED, colour=paint(rng), z=z, texture="leaves", contrast=0.4)
+        points = [
+            (column + size * px, row + size * (py - 1)) for px, py in disc(0.5, 0.5, 0.6, 0.5)
+        ]
+        canvas.polygon(
+            points, label=UNLABELED, colour=paint(rng), z=z, texture="leaves", contrast=0.4
+        )
 
 
 def _light(canvas: Canvas, rng: Rng) -> None:
     """Haze with distance, shadows, and the colour of the light."""
     haze = np.array((0.75, 0.78, 0.8)) * rng.uniform(0.7, 1.1)
-    share = 1 - np.exp(-np.where(np.isfinite(canvas.depth), canvas.depth, 0) / rng.uniform(150, 600))[..., None]
+    share = (
+        1
+        - np.exp(-np.where(np.isfinite(canvas.depth), canvas.depth, 0) / rng.uniform(150, 600))[
+            ..., None
+        ]
+    )
     image = canvas.image * (1 - share) + haze * share
-    v, u = np.meshgrid(np.linspace(0, 1.5, canvas.height), np.linspace(0, 3, canvas.width), indexing="ij")
-    shadow = cv2.GaussianBlur(sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4)), (0, 0), canvas.width / 60)
+    v, u = np.meshgrid(
+        np.linspace(0, 1.5, canvas.height), np.linspace(0, 3, canvas.width), indexing="ij"
+    )
+    shadow = cv2.GaussianBlur(
+        sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4)), (0, 0), canvas.width / 60
+    )
     image *= 1 + rng.uniform(0.05, 0.22) * shadow[..., None].clip(-1.5, 1.5)
     image *= rng.uniform(0.62, 1.2) * rng.uniform(0.92, 1.08, 3)
     canvas.image = image.astype(np.float32)
@@ -186,9 +216,18 @@ def _frame(canvas: Canvas, rng: Rng) -> None:
     height, width = canvas.height, canvas.width
     if rng.random() < 0.7:
         top = height * rng.uniform(0.9, 0.96)
-        points = [(width * t, height - (height - top) * np.sin(np.pi * t) ** 0.4) for t in np.linspace(0.04, 0.96, 25)]
+        points = [
+            (width * t, height - (height - top) * np.sin(np.pi * t) ** 0.4)
+            for t in np.linspace(0.04, 0.96, 25)
+        ]
         points += [(width * 0.96, height), (width * 0.04, height)]
-        canvas.polygon(points, label=EGO, colour=tuple(rng.uniform(0.02, 0.3, 3).tolist()), z=2, texture="metal")
+        canvas.polygon(
+            points,
+            label=EGO,
+            colour=tuple(rng.uniform(0.02, 0.3, 3).tolist()),
+            z=2,
+            texture="metal",
+        )
     border = max(1, width // 256)
     canvas.image[:, :border] = canvas.image[:, -border:] = 0
     canvas.labels[:, :border] = canvas.labels[:, -border:] = BORDER

@@ -19,13 +19,37 @@ def car(rng: Rng) -> list[Part]:
         return [
             Part(box(0.06, 0.78, 0.24, 1), TYRE),
             Part(box(0.76, 0.78, 0.94, 1), TYRE),
-            Part([(0.2, 0.02), (0.8, 0.02), (0.94, 0.42), (1, 0.5), (1, 0.9), (0, 0.9), (0, 0.5), (0.06, 0.42)], body),
+            Part(
+                [
+                    (0.2, 0.02),
+                    (0.8, 0.02),
+                    (0.94, 0.42),
+                    (1, 0.5),
+                    (1, 0.9),
+                    (0, 0.9),
+                    (0, 0.5),
+                    (0.06, 0.42),
+                ],
+                body,
+            ),
             Part([(0.24, 0.08), (0.76, 0.08), (0.87, 0.4), (0.13, 0.4)], GLASS),
             Part(box(0.03, 0.5, 0.17, 0.62), (0.7, 0.08, 0.06)),
             Part(box(0.83, 0.5, 0.97, 0.62), (0.7, 0.08, 0.06)),
         ]
     return [
-        Part([(0, 0.52), (0.16, 0.45), (0.3, 0.04), (0.7, 0.04), (0.86, 0.45), (1, 0.55), (1, 0.86), (0, 0.86)], body),
+        Part(
+            [
+                (0, 0.52),
+                (0.16, 0.45),
+                (0.3, 0.04),
+                (0.7, 0.04),
+                (0.86, 0.45),
+                (1, 0.55),
+                (1, 0.86),
+                (0, 0.86),
+            ],
+            body,
+        ),
         Part([(0.22, 0.42), (0.33, 0.12), (0.48, 0.12), (0.48, 0.42)], GLASS),
         Part([(0.52, 0.42), (0.52, 0.12), (0.67, 0.12), (0.79, 0.42)], GLASS),
         Part(disc(0.21, 0.83, 0.085, 0.2), TYRE),
@@ -64,7 +88,12 @@ def train(rng: Rng) -> list[Part]:
     return [
         Part(box(0.45, -0.12, 0.46, 0.05), METAL),
         Part(box(0.55, -0.12, 0.56, 0.05), METAL),
-        Part([(0.04, 0.05), (0.96, 0.05), (1, 0.45), (1, 0.95), (0, 0.95), (0, 0.45)], body, "slats", 0.25),
+        Part(
+            [(0.04, 0.05), (0.96, 0.05), (1, 0.45), (1, 0.95), (0, 0.95), (0, 0.45)],
+            body,
+            "slats",
+            0.25,
+        ),
         Part(box(0.03, 0.2, 0.97, 0.48), GLASS),
         *doors,
         Part(box(0, 0.82, 1, 0.88), (0.15, 0.15, 0.16)),
@@ -96,7 +125,10 @@ def bicycle(rng: Rng) -> list[Part]:
         # Wheels are filled: annotators label through the spokes.
         *(Part(disc(x, 0.68, 0.22, 0.32), (0.5, 0.5, 0.5), "ribs", 0.3) for x in (0.22, 0.78)),
         *(Part(ring(x, 0.68, 0.22, 0.32, 0.25), TYRE) for x in (0.22, 0.78)),
-        *(Part(bar(joints[a], joints[b], 0.08), frame) for a, b in ((0, 1), (1, 2), (2, 3), (3, 0), (1, 3))),
+        *(
+            Part(bar(joints[a], joints[b], 0.08), frame)
+            for a, b in ((0, 1), (1, 2), (2, 3), (3, 0), (1, 3))
+        ),
         Part(bar((0.72, 0.3), (0.78, 0.68), 0.05), frame),
         Part(bar((0.7, 0.12), (0.74, 0.32), 0.05), METAL),
         Part(box(0.62, 0.1, 0.78, 0.15), TYRE),
@@ -111,7 +143,9 @@ def motorcycle(rng: Rng) -> list[Part]:
         Part(disc(0.8, 0.7, 0.19, 0.3), TYRE),
         Part(disc(0.2, 0.7, 0.07, 0.12), METAL),
         Part(disc(0.8, 0.7, 0.07, 0.12), METAL),
-        Part([(0.1, 0.35), (0.45, 0.32), (0.66, 0.2), (0.82, 0.34), (0.72, 0.72), (0.34, 0.76)], body),
+        Part(
+            [(0.1, 0.35), (0.45, 0.32), (0.66, 0.2), (0.82, 0.34), (0.72, 0.72), (0.34, 0.76)], body
+        ),
         Part(box(0.12, 0.28, 0.48, 0.38), TYRE),
         Part(bar((0.66, 0.06), (0.76, 0.4), 0.06), METAL),
     ]
@@ -121,9 +155,14 @@ def ridden(vehicle: Callable[[Rng], list[Part]], label: int) -> Callable[[Rng], 
     """A rider (the object's own label) who sits on a vehicle (of another label)."""
 
     def draw(rng: Rng) -> list[Part]:
-        coat, trousers = livery(rng, (0.75, 0.85, 0.1), (0.95, 0.45, 0.1), (0.3, 0.3, 0.4)), paint(rng)
+        coat, trousers = (
+            livery(rng, (0.75, 0.85, 0.1), (0.95, 0.45, 0.1), (0.3, 0.3, 0.4)),
+            paint(rng),
+        )
         lower = [
-            dataclasses.replace(part, points=[(x, 0.45 + 0.55 * y) for x, y in part.points], label=label)
+            dataclasses.replace(
+                part, points=[(x, 0.45 + 0.55 * y) for x, y in part.points], label=label
+            )
             for part in vehicle(rng)
         ]
         return [

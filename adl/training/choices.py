@@ -37,7 +37,9 @@ def _ohem(*, ignore_label: int, world: World, pixels: int, hard_threshold: float
     from adl.training.loss import OhemCrossEntropy
 
     # A sixteenth of the pixels on this device, as published.
-    return OhemCrossEntropy(threshold=hard_threshold, min_kept=pixels // 16, ignore_label=ignore_label, world=world)
+    return OhemCrossEntropy(
+        threshold=hard_threshold, min_kept=pixels // 16, ignore_label=ignore_label, world=world
+    )
 
 
 def _momentum(network: nn.Cell, *, weight_decay: float) -> nn.Cell:
@@ -58,17 +60,23 @@ OPTIMIZERS = {
 }
 
 
-def loss(name: str, *, ignore_label: int, pixels: int, hard_threshold: float = 0.7, world: World = ALONE) -> nn.Cell:
+def loss(
+    name: str, *, ignore_label: int, pixels: int, hard_threshold: float = 0.7, world: World = ALONE
+) -> nn.Cell:
     """The cell of (logits (N, C, H, W), labels (N, H, W)) that `criterion` names. Raises AdlError if it is unknown.
 
     pixels: of a batch on this device. hard_threshold: probability up to which a pixel is hard. On several ranks the
     cell gives this rank's share: the shares add up to the loss.
     """
     build = _chosen(LOSSES, "criterion", name).build
-    return build(ignore_label=ignore_label, pixels=pixels, hard_threshold=hard_threshold, world=world)
+    return build(
+        ignore_label=ignore_label, pixels=pixels, hard_threshold=hard_threshold, world=world
+    )
 
 
-def learning_rates(name: str, *, start: float, base: float, minimum: float, warmup: int, steps: int) -> np.ndarray:
+def learning_rates(
+    name: str, *, start: float, base: float, minimum: float, warmup: int, steps: int
+) -> np.ndarray:
     """(steps,) float64: the rate of the update after i applied updates. Raises AdlError if `schedule` is unknown."""
     build = _chosen(SCHEDULES, "schedule", name).build
     return build(start=start, base=base, minimum=minimum, warmup=warmup, steps=steps)

@@ -90,7 +90,11 @@ class Counters:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Counters:
         """The inverse of `to_json`; what was not finite comes back from JSON as None."""
-        values = {field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content}
+        values = {
+            field.name: content[field.name]
+            for field in dataclasses.fields(cls)
+            if field.name in content
+        }
         values["losses"] = [math.nan if loss is None else loss for loss in values["losses"]]
         values["history"] = list(values["history"])
         values["loss_scale"] = LossScale(**values["loss_scale"])

@@ -23,7 +23,9 @@ FORMAT = 3
 """Of what a state holds; another one is another key."""
 
 
-def key_of(params: Params, dataset: DatasetDescriptor, record: Path, val_record: Path) -> dict[str, Any]:
+def key_of(
+    params: Params, dataset: DatasetDescriptor, record: Path, val_record: Path
+) -> dict[str, Any]:
     """All that changes the result of a training run."""
     architecture = Architecture.from_params(params)
     return {
@@ -31,7 +33,9 @@ def key_of(params: Params, dataset: DatasetDescriptor, record: Path, val_record:
         "params": params.model_dump(include=set(schema.of_stage("train"))),
         "contents": {
             "net_arch": " ".join(map(str, architecture.net)),
-            "cell_arch": " ".join(f"({before}, {operation})" for before, operation in architecture.cell),
+            "cell_arch": " ".join(
+                f"({before}, {operation})" for before, operation in architecture.cell
+            ),
             "ckpt_name": workspace.START_WEIGHTS.read_text(encoding="utf-8").strip(),
             # The val data changes no weights, but the curves that belong to the result.
             **{path.stem: read_manifest(path, dataset)["digest"] for path in (record, val_record)},
@@ -54,7 +58,9 @@ def parts(key: Mapping[str, Any]) -> dict[str, Any]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What two keys differ in, with both values. A file's content counts if both name the same file."""
     before, now = parts(old), parts(new)
-    differing = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+    differing = [
+        name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)
+    ]
     return [
         f"{name}: {before.get(name)} there, {now.get(name)} now"
         for name in differing

@@ -25,13 +25,17 @@ class Stopped(Exception):  # noqa: N818 (no error)
 
     @classmethod
     def at(cls, counters: Counters, plan: Plan, while_doing: str = "") -> Stopped:
-        return cls(f"stopped at step {counters.position:,} of {plan.steps:,}{while_doing}; the state is saved")
+        return cls(
+            f"stopped at step {counters.position:,} of {plan.steps:,}{while_doing}; the state is saved"
+        )
 
 
 class Step(Protocol):
     """Takes one step on a batch. stop: this rank was asked to stop."""
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray, counters: Counters, *, stop: bool) -> StepResult: ...
+    def __call__(
+        self, images: np.ndarray, labels: np.ndarray, counters: Counters, *, stop: bool
+    ) -> StepResult: ...
 
 
 Batches = Callable[[int, int], Iterator[tuple[np.ndarray, np.ndarray]]]
@@ -59,7 +63,12 @@ class Loop:
         world: World = ALONE,
     ) -> None:
         self.plan, self.counters, self.step, self.batches = plan, counters, step, batches
-        self.weights, self.saver, self.stopwatch, self.reporter = weights, saver, stopwatch, reporter
+        self.weights, self.saver, self.stopwatch, self.reporter = (
+            weights,
+            saver,
+            stopwatch,
+            reporter,
+        )
         self.stopping, self.world = stopping, world
 
     @property
@@ -115,7 +124,9 @@ class Loop:
         """Raises AdlError if the ranks have parted: then what they sum is no network's gradient any more."""
         of_ranks = of_all_ranks([self.counters.step, self.weights.checksum()], self.world)
         if any(other != of_ranks[0] for other in of_ranks):
-            found = "; ".join(f"rank {rank}: step {step}, {crc:08x}" for rank, (step, crc) in enumerate(of_ranks))
+            found = "; ".join(
+                f"rank {rank}: step {step}, {crc:08x}" for rank, (step, crc) in enumerate(of_ranks)
+            )
             raise AdlError(
                 f"the ranks no longer have the same weights ({found}); this state is not saved. `dvc repro` resumes "
                 "from the last one. If it happens again, one device computes wrongly: find it by leaving one out."

@@ -12,7 +12,11 @@ _apply_momentum = ops.ApplyMomentum()
 
 @_update.register("Tensor", "Number", "Tensor", "Tensor", "Tensor")
 def _update_one(
-    learning_rate: Tensor, weight_decay: float, parameter: Parameter, moment: Parameter, gradient: Tensor
+    learning_rate: Tensor,
+    weight_decay: float,
+    parameter: Parameter,
+    moment: Parameter,
+    gradient: Tensor,
 ) -> Tensor:
     if weight_decay > 0:
         gradient = gradient + weight_decay * parameter
@@ -30,7 +34,9 @@ class Momentum(nn.Cell):
         super().__init__()
         self.parameters = ParameterTuple(network.trainable_params())
         self.moments = self.parameters.clone(prefix="moments", init="zeros")
-        self.decays = tuple(0.0 if p.name.endswith((".gamma", ".beta")) else weight_decay for p in self.parameters)
+        self.decays = tuple(
+            0.0 if p.name.endswith((".gamma", ".beta")) else weight_decay for p in self.parameters
+        )
         self.each = ops.HyperMap()
 
     @property
@@ -39,4 +45,10 @@ class Momentum(nn.Cell):
 
     def construct(self, gradients: tuple[Tensor, ...], learning_rate: Tensor) -> tuple[Tensor, ...]:
         """gradients: one per parameter. learning_rate: () float32. Changes parameters and moments in place."""
-        return self.each(ops.partial(_update, learning_rate), self.decays, self.parameters, self.moments, gradients)
+        return self.each(
+            ops.partial(_update, learning_rate),
+            self.decays,
+            self.parameters,
+            self.moments,
+            gradients,
+        )

@@ -61,7 +61,9 @@ class Saver:
         saved = self.state.latest()
         batches = saved.position + 1 if saved else 0
         if any(of_rank != [batches] for of_rank in of_all_ranks([batches], self.world)):
-            raise AdlError(f"the ranks read different states from {self.state.folder}; is it the same on all nodes?")
+            raise AdlError(
+                f"the ranks read different states from {self.state.folder}; is it the same on all nodes?"
+            )
         if saved is None:
             return None
         if not self.weights.fit(saved.arrays):
@@ -94,7 +96,11 @@ class Saver:
     def save(self, counters: Counters) -> None:
         if self.world.rank == 0:
             self.check_finite(counters)
-            meta = {**counters.to_json(), "seconds": self.stopwatch.total_seconds(), "speed": self.speed()}
+            meta = {
+                **counters.to_json(),
+                "seconds": self.stopwatch.total_seconds(),
+                "speed": self.speed(),
+            }
             self.state.save(Saved(self.weights.arrays(), meta))
         self.saved_at, self.is_due = time.monotonic(), False
 

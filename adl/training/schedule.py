@@ -19,7 +19,9 @@ def check_warmup(warmup: int, epochs: int, steps_per_epoch: int) -> None:
         )
 
 
-def warmup_poly(*, start: float, base: float, minimum: float, warmup: int, steps: int) -> np.ndarray:
+def warmup_poly(
+    *, start: float, base: float, minimum: float, warmup: int, steps: int
+) -> np.ndarray:
     """Exponential warm-up from `start` to `base`, then polynomial decay to 0 with power 0.9.
 
     Returns (steps,) float64: the rate of the update after i applied updates; never below `minimum`.

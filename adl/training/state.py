@@ -116,7 +116,11 @@ class State:
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
-            kept = f"the last good one is {self.positions()[-1]}" if self.positions() else "none was saved before"
+            kept = (
+                f"the last good one is {self.positions()[-1]}"
+                if self.positions()
+                else "none was saved before"
+            )
             raise AdlError(
                 f"{path}: the state cannot be saved ({error.strerror}); {kept}. Make room (`adl state prune` removes "
                 "what is not needed), and `dvc repro` resumes from there."
@@ -133,7 +137,10 @@ class State:
             try:
                 fault = archive.damage(path)
                 if fault:
-                    print(f"warning: {path} is damaged ({fault}); falling back to the one before", flush=True)
+                    print(
+                        f"warning: {path} is damaged ({fault}); falling back to the one before",
+                        flush=True,
+                    )
                     path.rename(path.with_name(f"damaged_{path.name}"))
                     continue
                 with np.load(path, allow_pickle=False) as file:
@@ -142,7 +149,9 @@ class State:
             except FileNotFoundError:  # another rank was faster to set it aside
                 continue
             except OSError as error:
-                raise AdlError(f"{path}: cannot be read ({error.strerror}); it is left as it is. Try again.") from None
+                raise AdlError(
+                    f"{path}: cannot be read ({error.strerror}); it is left as it is. Try again."
+                ) from None
         damaged = ", ".join(path.name for path in self.damaged_positions())
         if damaged:
             raise AdlError(

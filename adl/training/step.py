@@ -30,7 +30,9 @@ class TrainStep(nn.Cell):
     The criterion gives this rank's share of the loss: the shares of all ranks add up to it, and so do the gradients.
     """
 
-    def __init__(self, network: nn.Cell, criterion: nn.Cell, optimizer: Optimizer, world: World = ALONE) -> None:
+    def __init__(
+        self, network: nn.Cell, criterion: nn.Cell, optimizer: Optimizer, world: World = ALONE
+    ) -> None:
         super().__init__()
         self.network = network
         self.criterion = criterion
@@ -41,7 +43,12 @@ class TrainStep(nn.Cell):
         self.each = ops.HyperMap()
 
     def scaled_loss(
-        self, images: Tensor, labels: Tensor, keys: Tensor | None, survivors: Tensor | None, scale: Tensor
+        self,
+        images: Tensor,
+        labels: Tensor,
+        keys: Tensor | None,
+        survivors: Tensor | None,
+        scale: Tensor,
     ) -> Tensor:
         return self.criterion(self.network(images, keys, survivors), labels) * scale
 
@@ -96,12 +103,18 @@ class HostStep:
     drop_path_keep_prob: float
     world: World = ALONE
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray, counters: Counters, *, stop: bool) -> StepResult:
+    def __call__(
+        self, images: np.ndarray, labels: np.ndarray, counters: Counters, *, stop: bool
+    ) -> StepResult:
         """images: (N, 3, H, W) float32. labels: (N, H, W) int32. counters: before the step; notes the learning rate."""
         counters.learning_rate = float(self.learning_rates[counters.step])
         keys, survivors = self._masks(counters)
-        scalars = [Tensor(np.float32(x)) for x in (counters.learning_rate, counters.loss_scale.value, stop)]
-        loss, applied, stopped = self.graph(Tensor(images), Tensor(labels), keys, survivors, *scalars)
+        scalars = [
+            Tensor(np.float32(x)) for x in (counters.learning_rate, counters.loss_scale.value, stop)
+        ]
+        loss, applied, stopped = self.graph(
+            Tensor(images), Tensor(labels), keys, survivors, *scalars
+        )
         return StepResult(loss=float(loss), applied=bool(applied), stop=float(stopped) > 0)
 
     def _masks(self, counters: Counters) -> tuple[Tensor, Tensor | None]:
@@ -115,6 +128,9 @@ class HostStep:
         if self.drop_path_keep_prob == 1:
             return Tensor(keys), None
         survivors = drop_path.survivors(
-            draws, step=counters.step, steps=len(self.learning_rates), final=self.drop_path_keep_prob
+            draws,
+            step=counters.step,
+            steps=len(self.learning_rates),
+            final=self.drop_path_keep_prob,
         )
         return Tensor(keys), Tensor(survivors)

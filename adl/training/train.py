@@ -60,19 +60,18 @@ def train(
     runtime.start(params.device_target, seed=params.seed, world=world)
     drop_path.check_hash()
     net = network.build(architecture, world=world if params.parallel else ALONE)
-    is_first = world.rank == 0
-    if is_first:
+    if world.rank == 0:
         _describe(architecture, params, plan, world)
-    _load_start_weights(net, params, pretrained, is_first=is_first)
-
+    _load_start_weights(net, params, pretrained, world)
     validation = None
     if val_record and params.eval_epochs:
+        every = params.eval_epochs
         validation = Validation(
-            architecture, val_record, dataset, every=params.eval_epochs, world=world, stopping=stopping
+            architecture, val_record, dataset, every=every, world=world, stopping=stopping
         )
     description = Description(architecture, manifest, params)
     loop = assemble(
-        net, params, plan, dataset, record=record, state=state, description=description, world=world, stopping=stopping
+        net, description, plan, dataset, record=record, state=state, world=world, stopping=stopping
     )
     _resume(loop)
     _validate(validation, loop)
@@ -81,7 +80,7 @@ def train(
         loop.run_epoch()
         _validate(validation, loop)
         log_epochs(loop.counters.history[-1:])
-    if is_first:
+    if world.rank == 0:
         write_result(loop.saver, loop.counters, description)
 
 
@@ -105,24 +104,26 @@ def _resume(loop: Loop) -> None:
 
 def assemble(
     net: AutoDeepLab,
-    params: Params,
+    description: Description,
     plan: Plan,
     dataset: DatasetDescriptor,
     *,
     record: Path,
     state: State,
-    description: Description,
     world: World = ALONE,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Loop:
-    """The loop that trains a network as the parameters say, at its first step."""
+    """The loop that trains a network as its description says, at its first step."""
+    params = description.params
     optimizer = choices.optimizer(params.optimizer, net, weight_decay=params.weight_decay)
     # Before mixed precision moves the parameters.
     weights = Weights(checkpoint.native(net), optimizer)
     stopwatch = Stopwatch()
 
     def speed() -> dict[str, Any]:
-        return stopwatch.speed(batch_size=params.batch_size, devices=world.size, device_target=params.device_target)
+        return stopwatch.speed(
+            batch_size=params.batch_size, devices=world.size, device_target=params.device_target
+        )
 
     saver = Saver(
         state=state,
@@ -134,18 +135,7 @@ def assemble(
         describe=description.write,
         world=world,
     )
-    batches = Batches(
-        record=record,
-        images=plan.images,
-        seed=params.seed,
-        batch_size=params.batch_size,
-        crop_size=params.crop_size,
-        ignore_label=params.ignore_label,
-        workers=runtime.workers(params.workers),
-        normalise=Normalise(mean=dataset.mean, std=dataset.std),
-        scales=(params.min_scale, params.max_scale),
-        world=world,
-    )
+    batches = _batches(params, plan, dataset, record=record, world=world)
     return Loop(
         plan=plan,
         counters=Counters(position=plan.first_step, step=plan.first_step),
@@ -160,7 +150,26 @@ def assemble(
     )
 
 
-def _step(net: AutoDeepLab, optimizer: Optimizer, params: Params, plan: Plan, world: World) -> HostStep:
+def _batches(
+    params: Params, plan: Plan, dataset: DatasetDescriptor, *, record: Path, world: World
+) -> Batches:
+    return Batches(
+        record=record,
+        images=plan.images,
+        seed=params.seed,
+        batch_size=params.batch_size,
+        crop_size=params.crop_size,
+        ignore_label=params.ignore_label,
+        workers=runtime.workers(params.workers),
+        normalise=Normalise(mean=dataset.mean, std=dataset.std),
+        scales=(params.min_scale, params.max_scale),
+        world=world,
+    )
+
+
+def _step(
+    net: AutoDeepLab, optimizer: Optimizer, params: Params, plan: Plan, world: World
+) -> HostStep:
     criterion = choices.loss(
         params.criterion,
         ignore_label=params.ignore_label,
@@ -212,12 +221,12 @@ def _describe(architecture: Architecture, params: Params, plan: Plan, world: Wor
     print("\n".join(lines), flush=True)
 
 
-def _load_start_weights(net: AutoDeepLab, params: Params, pretrained: Path, *, is_first: bool) -> None:
+def _load_start_weights(net: AutoDeepLab, params: Params, pretrained: Path, world: World) -> None:
     if params.ckpt_name is None:
         return
     leave_out = None if params.ckpt_classifier else CLASSIFIER
     loaded = checkpoint.load(net, pretrained / params.ckpt_name, leave_out=leave_out)
-    if is_first:
+    if world.rank == 0:
         without = f", without {leave_out}" if leave_out else ""
         print(f"weights from {params.ckpt_name}: {loaded}{without}")
 

@@ -50,7 +50,9 @@ class Validation:
         self.passes = inference.passes(self.network, dataset, self.mode)
         self.over_ranks = AllSum(world)
 
-    def add_to_history(self, trained: Mapping[str, Parameter], counters: Counters, plan: Plan) -> None:
+    def add_to_history(
+        self, trained: Mapping[str, Parameter], counters: Counters, plan: Plan
+    ) -> None:
         """Add the val mIOU to the history's last row, if it is due and not there yet. Raises as `miou`."""
         epoch = counters.position // plan.steps_per_epoch
         is_due = plan.ends_epoch(counters.position) and epoch % self.every == 0

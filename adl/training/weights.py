@@ -59,4 +59,6 @@ class Weights:
 
     def checksum(self) -> int:
         """CRC-32 of the trained parameters."""
-        return functools.reduce(lambda crc, parameter: zlib.crc32(parameter.asnumpy(), crc), self.trained, 0)
+        return functools.reduce(
+            lambda crc, parameter: zlib.crc32(parameter.asnumpy(), crc), self.trained, 0
+        )

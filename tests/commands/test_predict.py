@@ -39,14 +39,23 @@ def test_small_and_odd_sizes_are_labelled_at_their_size(models, photograph, tmp_
     assert set(np.unique(labels)) <= set(CITYSCAPES.label_names)
     assert read(tmp_path / "out", "p", "color").shape == (*size, 3)
     np.testing.assert_array_equal(
-        read(tmp_path / "out", "p", "color")[..., ::-1], CITYSCAPES.palette[CITYSCAPES.train_ids[labels]]
+        read(tmp_path / "out", "p", "color")[..., ::-1],
+        CITYSCAPES.palette[CITYSCAPES.train_ids[labels]],
     )
 
 
 @pytest.mark.slow
 def test_photograph_of_48_megapixels_is_labelled_at_its_size(models, photograph, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "large.jpg"), photograph(6000, 8000))
-    predict(tmp_path / "large.jpg", "--model", models / "m.ckpt", "--output", tmp_path / "out", "--longest-side", 512)
+    predict(
+        tmp_path / "large.jpg",
+        "--model",
+        models / "m.ckpt",
+        "--output",
+        tmp_path / "out",
+        "--longest-side",
+        512,
+    )
     assert read(tmp_path / "out", "large", "labelIds").shape == (6000, 8000)
     assert "8000×6000, " in capsys.readouterr().out
 
@@ -77,10 +86,16 @@ def test_options_do_what_they_say(models, photograph, tmp_path):
     }
     assert len({labels.tobytes() for labels in expected.values()}) == 3
     for options, labels in expected.items():
-        predict(tmp_path / "p.png", "--model", models / "m.ckpt", "--output", tmp_path / "out", *options)
-        np.testing.assert_array_equal(read(tmp_path / "out", "p", "labelIds"), CITYSCAPES.label_ids[labels])
+        predict(
+            tmp_path / "p.png", "--model", models / "m.ckpt", "--output", tmp_path / "out", *options
+        )
+        np.testing.assert_array_equal(
+            read(tmp_path / "out", "p", "labelIds"), CITYSCAPES.label_ids[labels]
+        )
         overlay = read(tmp_path / "out", "p", "overlay")
-        np.testing.assert_array_equal(overlay, image // 2 + CITYSCAPES.palette[labels][..., ::-1] // 2)
+        np.testing.assert_array_equal(
+            overlay, image // 2 + CITYSCAPES.palette[labels][..., ::-1] // 2
+        )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +112,10 @@ def test_options_do_what_they_say(models, photograph, tmp_path):
             "leave out --no-flip, --mult",
         ),
         (("submission", ".", "--output", "s.tar"), "--output s.tar: must end with .zip"),
-        (("submission", ".", "--output", "folder.zip"), "--output folder.zip: is a folder; name a file"),
+        (
+            ("submission", ".", "--output", "folder.zip"),
+            "--output folder.zip: is a folder; name a file",
+        ),
         (("recipe", "--all"), "--dry-run, --all and --data-path are for a recipe"),
         (("recipe", "--dry-run"), "--dry-run, --all and --data-path are for a recipe"),
         (("recipe", "synthetic", "--data-path", ""), "--data-path: is empty"),
@@ -124,13 +142,17 @@ def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
     (tmp_path / "in" / "notes.txt").write_text("no image")
     predict(tmp_path / "in", "--model", models / "m.ckpt", "--output", tmp_path / "out")
     assert photographs.find([tmp_path]).images == [tmp_path / "in/b.png", tmp_path / "in/sub/a.JPG"]
-    assert {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_labelIds.png")} == {
+    assert {
+        str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_labelIds.png")
+    } == {
         "b_labelIds.png",
         "sub/a_labelIds.png",
     }
 
 
-def test_several_images_a_folder_and_a_video_are_labelled_at_once(models, photograph, tmp_path, monkeypatch, capsys):
+def test_several_images_a_folder_and_a_video_are_labelled_at_once(
+    models, photograph, tmp_path, monkeypatch, capsys
+):
     odd = os.fsdecode(b"Stra\xdfe.png")
     cv2.imwrite(str(tmp_path / "a.png"), photograph(40, 40))
     (tmp_path / "in").mkdir()
@@ -162,26 +184,43 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(models, photog
         (None, None, "no such image or folder"),
     ],
 )
-def test_what_is_no_image_is_refused_before_the_model_is_loaded(models, tmp_path, capsys, name, content, message):
+def test_what_is_no_image_is_refused_before_the_model_is_loaded(
+    models, tmp_path, capsys, name, content, message
+):
     if name and content == "truncated":
-        whole = cv2.imencode(name[3:], np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8))[1]
+        whole = cv2.imencode(
+            name[3:], np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+        )[1]
         content = whole.tobytes()[: len(whole) // 2]
     if name:
         (tmp_path / name).write_bytes(content)
-        cv2.imwrite(str(tmp_path / "good.png"), np.zeros((40, 40, 3), np.uint8))  # a whole folder is checked first
+        cv2.imwrite(
+            str(tmp_path / "good.png"), np.zeros((40, 40, 3), np.uint8)
+        )  # a whole folder is checked first
     with pytest.raises(SystemExit, match="2"):
-        predict(tmp_path if name else tmp_path / "lost.png", "--model", models / "m.ckpt", "--output", tmp_path / "out")
+        predict(
+            tmp_path if name else tmp_path / "lost.png",
+            "--model",
+            models / "m.ckpt",
+            "--output",
+            tmp_path / "out",
+        )
     printed = capsys.readouterr()
     assert message in printed.err
     assert "cells at levels" not in printed.out
     assert not (tmp_path / "out").exists()
 
 
-def test_folder_without_images_missing_model_and_shared_names_are_refused(models, photograph, tmp_path, capsys):
+def test_folder_without_images_missing_model_and_shared_names_are_refused(
+    models, photograph, tmp_path, capsys
+):
     (tmp_path / "in").mkdir()
     for arguments, message in (
         ((tmp_path / "in",), "holds no image"),
-        ((tmp_path / "in" / "a.png", "--model", tmp_path / "none.ckpt"), "none.ckpt: no such model"),
+        (
+            (tmp_path / "in" / "a.png", "--model", tmp_path / "none.ckpt"),
+            "none.ckpt: no such model",
+        ),
         ((tmp_path / "in",), "would write the same files; rename one"),
     ):
         with pytest.raises(SystemExit, match="2"):

@@ -53,10 +53,14 @@ def test_zip_passes_the_official_file_matching(submit, scenes, tmp_path, capsys)
     assert len(list((tmp_path / "unpacked").rglob("*.png"))) == 3
 
 
-def test_submission_over_several_scales_averages_them(submit, models, scenes, tmp_path, monkeypatch):
+def test_submission_over_several_scales_averages_them(
+    submit, models, scenes, tmp_path, monkeypatch
+):
     monkeypatch.setattr(inference, "MULTISCALE", (0.5, 1.0))  # a graph each
     submit("--partial", "--multiscale", "--output", tmp_path / "s.zip")
-    predictor = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True, multiscale=True)
+    predictor = Predictor.load(
+        models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True, multiscale=True
+    )
     single = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)
     path = min((scenes / "leftImg8bit/test").rglob("*.png"))
     [written] = (tmp_path / "data/predictions/test").rglob(path.name.replace("_leftImg8bit", ""))
@@ -67,7 +71,9 @@ def test_submission_over_several_scales_averages_them(submit, models, scenes, tm
     assert (labels == CITYSCAPES.label_ids[single(image)]).mean() < 0.999
 
 
-def test_interrupted_submission_goes_on_and_gives_the_same_zip(submit, tmp_path, monkeypatch, capsys):
+def test_interrupted_submission_goes_on_and_gives_the_same_zip(
+    submit, tmp_path, monkeypatch, capsys
+):
     submit("--partial", "--output", tmp_path / "one.zip")
     maps = sorted((tmp_path / "data/predictions/test").rglob("*.png"))
     maps[1].unlink()
@@ -93,7 +99,8 @@ def test_maps_of_a_2021_file_belong_to_the_parameters_that_stand_for_its_sidecar
     frames = layout.unlabelled(scenes, "test", CITYSCAPES).frames
     p = params.load(ROOT / "params.yaml")
     keys = [
-        submission_command.key_of(models / "m.ckpt", p.model_copy(update={"bn_eps": e}), frames) for e in (1e-5, 1e-3)
+        submission_command.key_of(models / "m.ckpt", p.model_copy(update={"bn_eps": e}), frames)
+        for e in (1e-5, 1e-3)
     ]
     assert keys[0] != keys[1]
     assert submission_command.key_of(models / "m.ckpt", None, frames) not in keys
@@ -102,12 +109,17 @@ def test_maps_of_a_2021_file_belong_to_the_parameters_that_stand_for_its_sidecar
 def test_incomplete_test_split_is_refused_with_both_numbers(submit, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         submit()
-    assert "the test split has 3 images here; the server scores only a complete set of 1525" in capsys.readouterr().err
+    assert (
+        "the test split has 3 images here; the server scores only a complete set of 1525"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "submission.zip").exists()
     assert not (tmp_path / "data").exists()
 
 
-def test_damaged_image_is_refused_before_anything_is_predicted(models, scenes, tmp_path, monkeypatch, capsys):
+def test_damaged_image_is_refused_before_anything_is_predicted(
+    models, scenes, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(scenes / "leftImg8bit", tmp_path / "cityscapes/leftImg8bit")
     image = sorted((tmp_path / "cityscapes").rglob("*.png"))[-1]
@@ -169,7 +181,9 @@ def train_ids(path):
 )
 def test_faulty_set_is_refused_with_the_list(submit, scenes, tmp_path, capsys, damage, message):
     for truth in (scenes / "gtFine/test").rglob("*_labelIds.png"):
-        place = CITYSCAPES.prediction_path(tmp_path / "maps", truth.name.removesuffix("_gtFine_labelIds.png"))
+        place = CITYSCAPES.prediction_path(
+            tmp_path / "maps", truth.name.removesuffix("_gtFine_labelIds.png")
+        )
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(truth.read_bytes())
     submit("--partial", "--predictions", tmp_path / "maps", "--output", tmp_path / "good.zip")

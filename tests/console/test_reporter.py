@@ -9,7 +9,9 @@ def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkey
     monkeypatch.setattr(reporter, "LINE_EVERY", 0)
     progress = reporter.Reporter(1000)
     seconds = [30.0]
-    progress.step(epoch=1, position=901, loss=1.0, learning_rate=0.1, seconds=seconds)  # resumed at 900
+    progress.step(
+        epoch=1, position=901, loss=1.0, learning_rate=0.1, seconds=seconds
+    )  # resumed at 900
     for position in range(902, 922):
         seconds.append(2.0)
         progress.step(epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=seconds)
@@ -23,7 +25,9 @@ def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkey
 def test_time_left_follows_from_the_last_50_steps(capsys, monkeypatch):
     monkeypatch.setattr(reporter, "LINE_EVERY", 0)
     progress = reporter.Reporter(1000)
-    progress.step(epoch=1, position=900, loss=1.0, learning_rate=0.1, seconds=[30.0] + 10 * [9.0] + 50 * [2.0])
+    progress.step(
+        epoch=1, position=900, loss=1.0, learning_rate=0.1, seconds=[30.0] + 10 * [9.0] + 50 * [2.0]
+    )
     assert "2.00 s/step, 3 min 20 s left" in capsys.readouterr().err
 
 
@@ -31,7 +35,9 @@ def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
     monkeypatch.setattr(reporter, "on_terminal", lambda: True)
     progress = reporter.Reporter(3)
     for position in (1, 2):
-        progress.step(epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=[1.0] * position)
+        progress.step(
+            epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=[1.0] * position
+        )
     assert not progress.bar.disable
     progress.step(epoch=1, position=3, loss=1.0, learning_rate=0.1, seconds=[1.0] * 3)
     assert progress.bar.disable

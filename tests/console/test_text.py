@@ -40,7 +40,8 @@ def test_estimates_are_in_one_unit(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (2_500_000, "2 MB"), (11_000_000_000, "11.0 GB")]
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (2_500_000, "2 MB"), (11_000_000_000, "11.0 GB")],
 )
 def test_sizes_of_files_have_their_unit(count, text):
     assert texts.byte_size(count) == text

@@ -22,9 +22,19 @@ def test_image_and_label_are_moved_alike(rng):
 
 
 def test_scaled_sample_is_the_image_resized_with_its_aspect_ratio(rng):
-    image, label = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8), rng.integers(0, 19, (20, 30), dtype=np.uint8)
+    image, label = (
+        rng.integers(0, 256, (20, 30, 3), dtype=np.uint8),
+        rng.integers(0, 19, (20, 30), dtype=np.uint8),
+    )
     for seed in range(4):
-        x, y = augment(image, label, np.random.default_rng(seed), crop_size=64, ignore_label=255, scales=(1.5, 1.5))
+        x, y = augment(
+            image,
+            label,
+            np.random.default_rng(seed),
+            crop_size=64,
+            ignore_label=255,
+            scales=(1.5, 1.5),
+        )
         mirror = -1 if np.random.default_rng(seed).random() < 0.5 else 1
         expected = cv2.resize(image[:, ::mirror], (45, 30), interpolation=cv2.INTER_CUBIC)
         np.testing.assert_array_equal(x[:30, :45], expected)
@@ -46,14 +56,19 @@ def test_normalisation_takes_the_constants_in_channel_order():
     pixel = np.array([[[0, 128, 255]]], np.uint8)
     # As published: statistics of RGB, on blue, green and red.
     expected = [(0 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
-    np.testing.assert_allclose(Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)(pixel)[0, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)(pixel)[0, 0], expected, rtol=1e-5
+    )
 
 
 def test_scales_and_mirrors_vary():
     image = np.zeros((40, 80, 3), np.uint8)
     image[:, :40] = 200
     label = (image[..., 0] > 0).astype(np.uint8)
-    shares = [augment(image, label, np.random.default_rng(s), crop_size=40, ignore_label=255)[1] for s in range(60)]
+    shares = [
+        augment(image, label, np.random.default_rng(s), crop_size=40, ignore_label=255)[1]
+        for s in range(60)
+    ]
     assert sum(s[0, 0] == 1 and 0 in s[0] for s in shares) > 3, "upright"
     assert sum(s[0, 0] == 0 and 1 in s[0] for s in shares) > 3, "mirrored"
     assert sum((s == 255).any() for s in shares) > 5, "smaller than the crop"

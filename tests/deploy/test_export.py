@@ -31,16 +31,30 @@ def test_file_that_differs_is_not_kept(
     else:
         with pytest.raises(AdlError, match="No file was kept"):
             export.mindir(net, path, CITYSCAPES, height=64, width=128, record=record)
-    assert f"exporting to {path} and comparing 3 images with the checkpoint" in capsys.readouterr().out
+    assert (
+        f"exporting to {path} and comparing 3 images with the checkpoint" in capsys.readouterr().out
+    )
     assert path.exists() == kept
     assert len(list(tmp_path.glob("*m.mindir*"))) == kept
 
 
-def test_full_disk_in_export_is_one_message_and_no_file_is_kept(net, evaluation_data, tmp_path, capsys):
+def test_full_disk_in_export_is_one_message_and_no_file_is_kept(
+    net, evaluation_data, tmp_path, capsys
+):
     path = tmp_path / "m.mindir"
     with largest_file(2000), pytest.raises(SystemExit, match="2"), reported():
-        export.mindir(net, path, CITYSCAPES, height=64, width=128, record=evaluation_data / "cityscapes_val.mindrecord")
-    assert capsys.readouterr().err.splitlines()[-1] == f"error: {path} cannot be written (File too large). Make room."
+        export.mindir(
+            net,
+            path,
+            CITYSCAPES,
+            height=64,
+            width=128,
+            record=evaluation_data / "cityscapes_val.mindrecord",
+        )
+    assert (
+        capsys.readouterr().err.splitlines()[-1]
+        == f"error: {path} cannot be written (File too large). Make room."
+    )
     assert not list(tmp_path.glob("*m.mindir*"))
 
 
@@ -56,7 +70,9 @@ def test_comparison_sees_a_difference(rng):
 
 @pytest.mark.parametrize("what", [np.nan, np.inf])
 @pytest.mark.parametrize("side", ["file", "checkpoint", "both"])
-def test_output_that_is_no_number_is_no_agreement(net, evaluation_data, tmp_path, monkeypatch, what, side):
+def test_output_that_is_no_number_is_no_agreement(
+    net, evaluation_data, tmp_path, monkeypatch, what, side
+):
     sound = np.full((1, 19, 64, 128), 1 / 19, np.float32)
     faulty = sound.copy()
     faulty[0, 3, 5, 7] = what

@@ -23,11 +23,21 @@ pytestmark = pytest.mark.usefixtures("graph")
 def mindir(net, tiny, evaluation_data, tmp_path):
     path = tmp_path / "m.mindir"
     proof = export.mindir(
-        net, path, CITYSCAPES, height=64, width=128, record=evaluation_data / "cityscapes_val.mindrecord"
+        net,
+        path,
+        CITYSCAPES,
+        height=64,
+        width=128,
+        record=evaluation_data / "cityscapes_val.mindrecord",
     )
     (tmp_path / "m.ckpt").write_bytes(b"weights")
     exported.write_sidecar(
-        path, source=tmp_path / "m.ckpt", architecture=tiny, dataset=CITYSCAPES, height=64, width=128
+        path,
+        source=tmp_path / "m.ckpt",
+        architecture=tiny,
+        dataset=CITYSCAPES,
+        height=64,
+        width=128,
     )
     return path, proof
 
@@ -56,7 +66,9 @@ def test_exported_file_gives_the_checkpoints_results(mindir, score, evaluation_s
 def test_image_of_another_size_is_refused_by_name(mindir, evaluation_scenes, tmp_path):
     path, _ = mindir
     other = write_scenes(tmp_path / "other", height=70, train=1, val=1)
-    with pytest.raises(AdlError, match=r"elmstad_000000_000019_leftImg8bit\.png: is 140×70 pixels.*takes 128×64"):
+    with pytest.raises(
+        AdlError, match=r"elmstad_000000_000019_leftImg8bit\.png: is 140×70 pixels.*takes 128×64"
+    ):
         infer.infer(
             path, layout.frames(other, "val", CITYSCAPES), CITYSCAPES, device_target="CPU", flip=False,
             reference=tmp_path, predictions=tmp_path / "infer",
@@ -64,7 +76,9 @@ def test_image_of_another_size_is_refused_by_name(mindir, evaluation_scenes, tmp
     assert not (tmp_path / "infer").exists()
 
 
-def test_one_image_alone_has_no_usual_time(mindir_sidecar, evaluation_scenes, tmp_path, monkeypatch):
+def test_one_image_alone_has_no_usual_time(
+    mindir_sidecar, evaluation_scenes, tmp_path, monkeypatch
+):
     blank = np.zeros((1, 64, 128), np.uint8)
     monkeypatch.setattr(exported, "load", lambda path: None)
     monkeypatch.setattr(infer.inference, "label_maps", lambda *_: {"single": blank})
@@ -72,7 +86,9 @@ def test_one_image_alone_has_no_usual_time(mindir_sidecar, evaluation_scenes, tm
     ticks, started = itertools.count(), []
     start = runtime.start
     monkeypatch.setattr(
-        runtime, "start", lambda *device, **settings: (started.append(device), start(*device, **settings))
+        runtime,
+        "start",
+        lambda *device, **settings: (started.append(device), start(*device, **settings)),
     )
     monkeypatch.setattr(infer.time, "perf_counter", lambda: next(ticks) ** 2 / 100)
     speeds = [

@@ -33,8 +33,12 @@ def test_scaling_down_and_up_keeps_what_lies_where(takes):
 
 def test_prediction_equals_that_of_the_stages(models, photograph):
     image = photograph(64, 128)
-    of_checkpoint = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)(image)
-    of_mindir = Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)(image)
+    of_checkpoint = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)(
+        image
+    )
+    of_mindir = Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)(
+        image
+    )
     passes = {1.0: exported.load(models / "m.mindir")}
     stage = inference.label_maps(passes, image[None], Mode(mirror=True))["flip"][0]
     np.testing.assert_array_equal(of_mindir, stage)
@@ -57,4 +61,6 @@ def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, m
 
 def test_mindir_does_several_scales_only_as_a_checkpoint(models):
     with pytest.raises(AdlError, match="takes one size"):
-        Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True, multiscale=True)
+        Predictor.load(
+            models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True, multiscale=True
+        )

@@ -11,7 +11,9 @@ def test_merged_counts_keep_what_belongs_to_an_image_together():
     def of(*names: str) -> Counts:
         numbers = [float(ord(name)) for name in names]
         matrices = np.array([np.full((19, 20), number) for number in numbers])
-        return Counts(list(names), {"single": matrices}, numbers, [number / 2 for number in numbers])
+        return Counts(
+            list(names), {"single": matrices}, numbers, [number / 2 for number in numbers]
+        )
 
     merged = Counts.merged([of("d", "a"), of(), of("c", "b")])
     assert merged.names == ["a", "b", "c", "d"]

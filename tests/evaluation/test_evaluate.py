@@ -36,7 +36,9 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
     pairs = []
     for frame in frames:
         found = list((tmp_path / "predictions").rglob(f"{frame.name}*"))
-        assert found == [tmp_path / "predictions" / frame.image.parent.name / f"{frame.name}.png"], "one file per image"
+        assert found == [
+            tmp_path / "predictions" / frame.image.parent.name / f"{frame.name}.png"
+        ], "one file per image"
         prediction = cv2.imread(str(found[0]), cv2.IMREAD_UNCHANGED)
         assert prediction.ndim == 2
         assert set(np.unique(prediction)) <= set(CITYSCAPES.label_ids[:19])
@@ -45,7 +47,9 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
     ours = result.confusion("flip")
     for name, value in ours.class_iou().items():
         assert (
-            np.isnan(theirs["classScores"][name]) if value is None else abs(value - theirs["classScores"][name]) < 1e-9
+            np.isnan(theirs["classScores"][name])
+            if value is None
+            else abs(value - theirs["classScores"][name]) < 1e-9
         )
     for name, value in ours.category_iou().items():
         assert abs(value - theirs["categoryScores"][name]) < 1e-9
@@ -71,7 +75,13 @@ def score_here(net, evaluation_data):
     def run(predictions, **changes):
         settings = {"multiscale": False, "flip": True, "limit": None, "batch_size": 1}
         record = str(evaluation_data / "cityscapes_val.mindrecord")
-        job = EvaluationJob(checkpoint="", architecture={}, record=record, device_target="CPU", **(settings | changes))
+        job = EvaluationJob(
+            checkpoint="",
+            architecture={},
+            record=record,
+            device_target="CPU",
+            **(settings | changes),
+        )
         return evaluate(job, predictions, CITYSCAPES, processes=1, launch=in_this_process(net, job))
 
     return run
@@ -79,12 +89,20 @@ def score_here(net, evaluation_data):
 
 def test_metrics_hold_what_was_promised(score_here, tmp_path):
     result = score_here(tmp_path / "p", limit=3, multiscale=True)
-    result.baselines = {name: Confusion(CITYSCAPES, np.eye(19, 20)) for name in ("constant", "colour")}
+    result.baselines = {
+        name: Confusion(CITYSCAPES, np.eye(19, 20)) for name in ("constant", "colour")
+    }
     metrics = result.metrics()
     assert metrics["images"] == 3
     assert metrics["mIOU"] == metrics["mIOU_multiscale_flip"]
     assert metrics["mIOU_low"] <= metrics["mIOU"] <= metrics["mIOU_high"]
-    assert {"mIOU_single", "mIOU_flip", "mIOU_multiscale", "mIOU_category", "pixel_accuracy"} <= metrics.keys()
+    assert {
+        "mIOU_single",
+        "mIOU_flip",
+        "mIOU_multiscale",
+        "mIOU_category",
+        "pixel_accuracy",
+    } <= metrics.keys()
     assert {"mean_accuracy", "frequency_weighted_IOU"} <= metrics.keys()
     assert metrics["class_IOU"].keys() == set(CITYSCAPES.class_names)
     assert metrics["category_IOU"].keys() == set(CITYSCAPES.categories)
@@ -106,9 +124,15 @@ def test_metrics_hold_what_was_promised(score_here, tmp_path):
 
 
 def test_speed_is_the_usual_image_without_those_that_waited_for_a_compilation():
-    counts = Counts(list("abcd"), {}, [float("nan"), 0.1, 0.5, 0.3], [float("nan"), 0.02, 0.1, 0.04])
+    counts = Counts(
+        list("abcd"), {}, [float("nan"), 0.1, 0.5, 0.3], [float("nan"), 0.02, 0.1, 0.04]
+    )
     speed = Evaluation(CITYSCAPES, "single", counts, "CPU", processes=2).speed()
-    assert (speed["ms_per_image"], speed["network_ms_per_image"], speed["processes"]) == (300.0, 40.0, 2)
+    assert (speed["ms_per_image"], speed["network_ms_per_image"], speed["processes"]) == (
+        300.0,
+        40.0,
+        2,
+    )
     alone = Counts(["a"], {}, [float("nan")], [float("nan")])
     assert Evaluation(CITYSCAPES, "single", alone, "CPU").speed()["ms_per_image"] is None
 
@@ -121,11 +145,18 @@ def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
     evaluation = Evaluation(CITYSCAPES, "single", Counts(names, {"single": counts}, [], []), "CPU")
     ranked = sorted(names, key=lambda name: counts[names.index(name), 0, 0])
     chosen = {pick: name for name, picks in evaluation.overlays().items() for pick in picks}
-    assert chosen == {f"worst_{i + 1:02d}": ranked[i] for i in range(10)} | {"median": ranked[6], "best": ranked[12]}
+    assert chosen == {f"worst_{i + 1:02d}": ranked[i] for i in range(10)} | {
+        "median": ranked[6],
+        "best": ranked[12],
+    }
 
 
-@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b", "c", "c"], ["a", "b", "c", "d", "e"]])
-def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(evaluation_data, tmp_path, names):
+@pytest.mark.parametrize(
+    "names", [["a", "b", "c"], ["a", "b", "c", "c"], ["a", "b", "c", "d", "e"]]
+)
+def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(
+    evaluation_data, tmp_path, names
+):
     def launch(command, processes):
         counts = {"single": np.ones((len(names), 19, 20), np.int64)}
         times = [1.0] * len(names)
@@ -133,7 +164,9 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(evaluation_
         return 0
 
     record = str(evaluation_data / "cityscapes_val.mindrecord")
-    job = EvaluationJob("", {}, record, "CPU", multiscale=False, flip=True, limit=None, batch_size=1)
+    job = EvaluationJob(
+        "", {}, record, "CPU", multiscale=False, flip=True, limit=None, batch_size=1
+    )
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
         evaluate(job, tmp_path / "p", CITYSCAPES, processes=1, launch=launch)
     assert not (tmp_path / "p").exists()
@@ -141,15 +174,27 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(evaluation_
 
 def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_path, monkeypatch):
     drawn, draw = [], figures.frequency_against_iou
-    monkeypatch.setattr(figures, "frequency_against_iou", lambda *values: drawn.append(values) or draw(*values))
+    monkeypatch.setattr(
+        figures, "frequency_against_iou", lambda *values: drawn.append(values) or draw(*values)
+    )
     first = score_here(tmp_path / "p")
     pixels = dict.fromkeys(CITYSCAPES.class_names, 5)
     tables.write_report(
-        first, evaluation_data / "cityscapes_val.mindrecord", tmp_path / "report", trained_pixels=pixels
+        first,
+        evaluation_data / "cityscapes_val.mindrecord",
+        tmp_path / "report",
+        trained_pixels=pixels,
     )
     assert drawn == [(pixels, first.metrics()["class_IOU"])]
     pictures = {p.name for p in (tmp_path / "report").rglob("*.png")}
-    assert {"classes.png", "frequency.png", "confusion.png", "worst_01.png", "median.png", "best.png"} <= pictures
+    assert {
+        "classes.png",
+        "frequency.png",
+        "confusion.png",
+        "worst_01.png",
+        "median.png",
+        "best.png",
+    } <= pictures
     assert all(cv2.imread(str(p)) is not None for p in (tmp_path / "report").rglob("*.png"))
     cells = pd.read_csv(tmp_path / "report/confusion.csv")
     assert len(cells) == 19 * 20
@@ -175,7 +220,9 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
 
     monkeypatch.setattr(inference, "passes", lambda *_: {})
     monkeypatch.setattr(inference, "label_maps", label_maps)
-    result = evaluate(job, tmp_path / "p", CITYSCAPES, processes=1, launch=in_this_process(None, job))
+    result = evaluate(
+        job, tmp_path / "p", CITYSCAPES, processes=1, launch=in_this_process(None, job)
+    )
     drawn = {}
 
     def overlay(image, *, truth, prediction, dataset, title):
@@ -183,18 +230,24 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
         return Figure(figsize=(1, 1))
 
     monkeypatch.setattr(figures, "overlay", overlay)
-    tables.write_report(result, record, tmp_path / "report", trained_pixels=dict.fromkeys(CITYSCAPES.class_names, 5))
+    tables.write_report(
+        result, record, tmp_path / "report", trained_pixels=dict.fromkeys(CITYSCAPES.class_names, 5)
+    )
     at_scale_1 = result.counts.counts["flip"]
     differ = 0
     for place, frame in enumerate(layout.frames(evaluation_scenes, "val", CITYSCAPES)):
         image, truth, shown, title = drawn[frame.name]
-        np.testing.assert_array_equal(image, cv2.cvtColor(cv2.imread(str(frame.image)), cv2.COLOR_BGR2RGB))
+        np.testing.assert_array_equal(
+            image, cv2.cvtColor(cv2.imread(str(frame.image)), cv2.COLOR_BGR2RGB)
+        )
         of_title, at_1 = Confusion(CITYSCAPES), Confusion(CITYSCAPES)
         of_title.add(truth, shown)
         np.testing.assert_array_equal(of_title.counts, result.counts.counts[result.selected][place])
         assert f"{100 * of_title.mean_iou():.1f} % ({result.selected})" in title
         # What `infer` is compared with stays at scale 1.
-        written = cv2.imread(str(CITYSCAPES.prediction_path(tmp_path / "p", frame.name)), cv2.IMREAD_UNCHANGED)
+        written = cv2.imread(
+            str(CITYSCAPES.prediction_path(tmp_path / "p", frame.name)), cv2.IMREAD_UNCHANGED
+        )
         at_1.add(truth, CITYSCAPES.train_ids[written])
         np.testing.assert_array_equal(at_1.counts, at_scale_1[place])
         differ += (shown != CITYSCAPES.train_ids[written]).any()
@@ -217,7 +270,8 @@ def test_two_and_three_processes_count_what_one_counts_each_image_once(
         for mode, matrices in result.counts.counts.items():
             np.testing.assert_array_equal(matrices, results[0].counts.counts[mode])
     one, *others = (
-        sorted(p.relative_to(tmp_path / str(n)) for p in (tmp_path / str(n)).rglob("*.png")) for n in (1, 2, 3)
+        sorted(p.relative_to(tmp_path / str(n)) for p in (tmp_path / str(n)).rglob("*.png"))
+        for n in (1, 2, 3)
     )
     assert all(paths == one for paths in others)
     assert all((tmp_path / "3" / p).read_bytes() == (tmp_path / "1" / p).read_bytes() for p in one)
@@ -256,7 +310,9 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
     np.testing.assert_array_equal(merged.counts["single"], one.counts["single"])
 
 
-def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(score, tmp_path, capfd):
+def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(
+    score, tmp_path, capfd
+):
     with replacing_folder(tmp_path / "p") as earlier:
         (earlier / "old.png").touch()
     with pytest.raises(SystemExit, match="2"):

@@ -9,7 +9,10 @@ from adl.intake import faults
 
 
 def test_five_faults_of_a_kind_are_listed():
-    five = [faults.Fault("empty", Path(str(number)), "problem", "cause", "remedy") for number in range(5)]
+    five = [
+        faults.Fault("empty", Path(str(number)), "problem", "cause", "remedy")
+        for number in range(5)
+    ]
     other = faults.Fault("cut", Path("x"), "problem", "cause", "remedy")
     assert faults.listing([*five, other]).splitlines() == [str(fault) for fault in (*five, other)]
     lines = faults.listing([*five, other, *five[:2]]).splitlines()
@@ -17,7 +20,9 @@ def test_five_faults_of_a_kind_are_listed():
 
 
 def test_file_that_cannot_be_read_has_the_cause_of_its_error():
-    of_others = faults.unreadable(Path("a"), PermissionError(errno.EACCES, "Permission denied"), "listed")
+    of_others = faults.unreadable(
+        Path("a"), PermissionError(errno.EACCES, "Permission denied"), "listed"
+    )
     assert str(of_others).startswith(
         "a: cannot be listed (Permission denied). Likely cause: it belongs to another user"
     )

@@ -56,13 +56,18 @@ def test_names_do_not_depend_on_what_the_network_is_part_of(tiny, file, tmp_path
 
     Training().update_parameters_name("training.")
     checkpoint.save(net, tmp_path / "b.ckpt")
-    assert ms.load_checkpoint(str(tmp_path / "b.ckpt")).keys() == ms.load_checkpoint(str(file)).keys()
+    assert (
+        ms.load_checkpoint(str(tmp_path / "b.ckpt")).keys() == ms.load_checkpoint(str(file)).keys()
+    )
     checkpoint.load(net, file)
 
 
 def test_2021_file_with_optimizer_entries_loads_and_reports_them(tiny, tmp_path):
     net = network.build(tiny)
-    entries = [{"name": names_2021.in_2021(n, use_abn=True), "data": p} for n, p in net.parameters_and_names()]
+    entries = [
+        {"name": names_2021.in_2021(n, use_abn=True), "data": p}
+        for n, p in net.parameters_and_names()
+    ]
     others = ["moments.x", "learning_rate", "momentum", "global_step", "encoder.NASCells.0.operations.0.1.global_step",
               "loss_scale", "current_iterator_step"]  # fmt: skip
     entries += [{"name": n, "data": Tensor(np.zeros(1, np.float32))} for n in others]
@@ -91,7 +96,9 @@ def test_missing_unexpected_and_misshaped_are_listed_with_the_nearest_name(tiny,
 
 
 def test_only_the_first_of_many_faults_are_listed(tiny, file):
-    rewrite(file, lambda stored: stored.update({f"extra{i}": np.ones(1, np.float32) for i in range(60)}))
+    rewrite(
+        file, lambda stored: stored.update({f"extra{i}": np.ones(1, np.float32) for i in range(60)})
+    )
     with pytest.raises(AdlError) as error:
         checkpoint.load(network.build(tiny), file)
     lines = str(error.value).splitlines()
@@ -147,7 +154,10 @@ def test_missing_file_is_named(tiny, tmp_path):
 
 def test_sidecar_beats_the_parameters(tiny, file):
     published = ROOT / "architectures/published"
-    files = {"net_arch": str(published / "net_arch.npy"), "cell_arch": str(published / "cell_arch.npy")}
+    files = {
+        "net_arch": str(published / "net_arch.npy"),
+        "cell_arch": str(published / "cell_arch.npy"),
+    }
     p = params.load(ROOT / "params.yaml", **files, block_multiplier=5)
     assert len(checkpoint.architecture_of(file, p, CITYSCAPES).net) == 12
     write_json(sidecar(file), {"architecture": tiny.to_json()})
@@ -157,8 +167,12 @@ def test_sidecar_beats_the_parameters(tiny, file):
 @pytest.mark.parametrize("classes", [5, 30])
 def test_other_number_of_classes_cannot_be_scored(tiny, file, classes, monkeypatch):
     monkeypatch.chdir(ROOT)
-    write_json(sidecar(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()})
-    with pytest.raises(AdlError, match=rf"a\.ckpt: has {classes} classes by .*a\.ckpt\.json, but Cityscapes has 19"):
+    write_json(
+        sidecar(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()}
+    )
+    with pytest.raises(
+        AdlError, match=rf"a\.ckpt: has {classes} classes by .*a\.ckpt\.json, but Cityscapes has 19"
+    ):
         checkpoint.architecture_of(file, None, CITYSCAPES)
     sidecar(file).unlink()
     p = params.load(ROOT / "params.yaml").model_copy(update={"num_classes": classes})

@@ -25,7 +25,11 @@ pytestmark = pytest.mark.usefixtures("pynative")
 def names_and_shapes(file: str) -> list[tuple[str, tuple[int, ...], bool]]:
     with (PARITY / file).open() as rows:
         return [
-            (r["name"], () if r["shape"] == "scalar" else tuple(map(int, r["shape"].split("x"))), r["trainable"] == "1")
+            (
+                r["name"],
+                () if r["shape"] == "scalar" else tuple(map(int, r["shape"].split("x"))),
+                r["trainable"] == "1",
+            )
             for r in csv.DictReader(rows)
         ]
 
@@ -67,8 +71,13 @@ def agree(ours: np.ndarray, golden: np.ndarray) -> None:
 def test_published_network_has_the_names_and_shapes_of_2021():
     net = network.build(Architecture())
     assert sum(p.size for p in net.trainable_params()) == 10_395_808
-    ours = {names_2021.in_2021(p.name, use_abn=True): (tuple(p.shape), p.requires_grad) for p in net.get_parameters()}
-    theirs = {n: (s, t) for n, s, t in names_and_shapes("parameters.csv") if not n.endswith("global_step")}
+    ours = {
+        names_2021.in_2021(p.name, use_abn=True): (tuple(p.shape), p.requires_grad)
+        for p in net.get_parameters()
+    }
+    theirs = {
+        n: (s, t) for n, s, t in names_and_shapes("parameters.csv") if not n.endswith("global_step")
+    }
     assert ours == theirs
 
 
@@ -91,8 +100,15 @@ def without_abn(golden) -> Architecture:
 def test_network_without_abn_has_the_names_and_logits_of_2021(tmp_path):
     golden = np.load(PARITY / "golden_noabn.npz")
     net = salted_network(without_abn(golden), "noabn", tmp_path)
-    ours = {names_2021.in_2021(p.name, use_abn=False): (tuple(p.shape), p.requires_grad) for p in net.get_parameters()}
-    theirs = {n: (s, t) for n, s, t in names_and_shapes("parameters_noabn.csv") if not n.endswith("global_step")}
+    ours = {
+        names_2021.in_2021(p.name, use_abn=False): (tuple(p.shape), p.requires_grad)
+        for p in net.get_parameters()
+    }
+    theirs = {
+        n: (s, t)
+        for n, s, t in names_and_shapes("parameters_noabn.csv")
+        if not n.endswith("global_step")
+    }
     assert ours == theirs
     agree(net(image(49, 66)).asnumpy(), golden["logits_49x66"])
 
@@ -101,7 +117,9 @@ def test_network_without_abn_has_the_names_and_logits_of_2021(tmp_path):
 def test_all_primitives_give_the_logits_of_2021(tmp_path, size):
     golden = np.load(PARITY / "golden_primitives.npz")
     architecture = dataclasses.replace(without_abn(golden), use_abn=True)
-    assert {op for _, op in architecture.cell} == set(range(8)), "the golden cell holds every primitive"
+    assert {op for _, op in architecture.cell} == set(range(8)), (
+        "the golden cell holds every primitive"
+    )
     net = salted_network(architecture, "primitives", tmp_path)
     agree(net(image(*size)).asnumpy(), golden[f"logits_{size[0]}x{size[1]}"])
 
@@ -115,7 +133,9 @@ def golden_f8():
 def published_f8(tmp_path_factory):
     """The published genotype with few filters, in evaluation mode: no test changes it."""
     runtime.start("CPU", seed=0, graph=False)
-    return salted_network(Architecture(filter_multiplier=8), "shared", tmp_path_factory.mktemp("2021"))
+    return salted_network(
+        Architecture(filter_multiplier=8), "shared", tmp_path_factory.mktemp("2021")
+    )
 
 
 @pytest.mark.parametrize("size", [(65, 129), (64, 128)])
@@ -143,7 +163,9 @@ def test_losses_and_gradients_are_those_of_2021(published_f8, golden_f8, key, la
         criterion = OhemCrossEntropy(threshold=threshold, min_kept=PIXELS_KEPT, ignore_label=255)
     labels = ms.Tensor(golden_f8[label].astype(np.int32))
     weights = {names_2021.in_2021(p.name, use_abn=True): p for p in published_f8.trainable_params()}
-    order = [weights[name] for name, _, trainable in names_and_shapes("parameters.csv") if trainable]
+    order = [
+        weights[name] for name, _, trainable in names_and_shapes("parameters.csv") if trainable
+    ]
 
     def loss_of(images):
         return criterion(published_f8(images), labels)

@@ -142,7 +142,12 @@ def told(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two-ranks")
     record = write_record(write_scenes(folder / "raw", train=4, val=1), "train", folder)
     (folder / "two_ranks.py").write_text(TWO_RANKS)
-    command = [sys.executable, str(folder / "two_ranks.py"), str(record), json.dumps(TINY.to_json())]
+    command = [
+        sys.executable,
+        str(folder / "two_ranks.py"),
+        str(record),
+        json.dumps(TINY.to_json()),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         assert Launcher(folder / "logs").run(command, topology(2, "CPU")) == 0
@@ -217,4 +222,6 @@ def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny
     assert max(differences(result(one), result(two))) < 1e-5
     runtime.start("CPU", seed=0, graph=False)
     start = {name: p.asnumpy() for name, p in checkpoint.native(network.build(tiny)).items()}
-    assert min(differences(result(one), start)) > 5e-5, "the training moves the weights by several times that"
+    assert min(differences(result(one), start)) > 5e-5, (
+        "the training moves the weights by several times that"
+    )

@@ -33,7 +33,11 @@ def test_worker_whose_launcher_is_gone_before_it_begins_does_nothing(tmp_path):
             "_write_scene",
             "write(Path('raw'), CITYSCAPES, images={'train': 9}, height=64, seed=0, workers=2)",
         ),
-        ("adl.evaluation.baselines", "_tally", "score(Path('train'), Path('val'), CITYSCAPES, processes=2)"),
+        (
+            "adl.evaluation.baselines",
+            "_tally",
+            "score(Path('train'), Path('val'), CITYSCAPES, processes=2)",
+        ),
     ],
 )
 def test_killed_stage_takes_the_processes_along_that_draw_or_count(tmp_path, module, task, work):

@@ -50,11 +50,20 @@ def refused(folder: Path, *command: str) -> str:
         ({"bn_momentum": 2}, "bn_momentum: 2 is out of range"),
         ({"net_arch": "architectures/none.npy"}, "architectures/none.npy: no such file"),
         ({"warmup_iters": 100}, "warmup_iters is 100, but the whole run has 2 steps"),
-        ({"export_width": 64}, "export_width × export_height is 64×64, but the val images are 128×64"),
+        (
+            {"export_width": 64},
+            "export_width × export_height is 64×64, but the val images are 128×64",
+        ),
         ({"data_path": "nowhere"}, "nowhere: does not exist"),
-        ({"expected_train_images": 2975}, "embedded scenes, of which 4 are drawn, but 2975 images are expected"),
+        (
+            {"expected_train_images": 2975},
+            "embedded scenes, of which 4 are drawn, but 2975 images are expected",
+        ),
         ({"modelArts": True}, "modelArts: true. This version does not copy"),
-        ({"ckpt_name": "lost.ckpt"}, "pretrained/lost.ckpt does not exist; pretrained/ holds no checkpoint"),
+        (
+            {"ckpt_name": "lost.ckpt"},
+            "pretrained/lost.ckpt does not exist; pretrained/ holds no checkpoint",
+        ),
     ],
 )
 def test_check_refuses_with_one_message_and_exit_2(workspace, values, message):
@@ -64,7 +73,9 @@ def test_check_refuses_with_one_message_and_exit_2(workspace, values, message):
 
 def test_check_says_how_to_get_a_complete_environment(workspace):
     # -S: an interpreter without any installed package.
-    assert "source .venv/bin/activate" in refused(workspace, sys.executable, "-S", "-m", "pipeline.check")
+    assert "source .venv/bin/activate" in refused(
+        workspace, sys.executable, "-S", "-m", "pipeline.check"
+    )
 
 
 def test_conversion_refuses_a_damaged_file_by_name(workspace):
@@ -76,7 +87,9 @@ def test_conversion_refuses_a_damaged_file_by_name(workspace):
 
 
 @pytest.mark.parametrize(
-    "command", [("mindrecord", "--split", "test"), ("evaluate", "--split", "test", "--output", "x")], ids=lambda c: c[0]
+    "command",
+    [("mindrecord", "--split", "test"), ("evaluate", "--split", "test", "--output", "x")],
+    ids=lambda c: c[0],
 )
 def test_asking_for_the_test_split_explains_that_its_labels_are_withheld(workspace, command):
     message = refused(workspace, "python", "-m", f"pipeline.{command[0]}", *command[1:])
@@ -86,7 +99,9 @@ def test_asking_for_the_test_split_explains_that_its_labels_are_withheld(workspa
 
 def test_killed_synthesis_leaves_no_process_and_no_half_written_data(workspace):
     set_params(workspace, synthetic_train_images=2000)
-    process = subprocess.Popen([sys.executable, "-m", "pipeline.synthesize"], cwd=workspace, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.synthesize"], cwd=workspace, stdout=subprocess.DEVNULL
+    )
     wait_for(lambda: list(workspace.rglob("*_leftImg8bit.png")))
     workers = psutil.Process(process.pid).children(recursive=True)
     assert workers
@@ -96,7 +111,9 @@ def test_killed_synthesis_leaves_no_process_and_no_half_written_data(workspace):
     assert not (workspace / "data/synthetic").exists()
     set_params(workspace, synthetic_train_images=4)
     succeeds(workspace, "python", "-m", "pipeline.synthesize")
-    assert len(list((workspace / "data").rglob("*_leftImg8bit.png"))) == 7, "what the killed run left is gone"
+    assert len(list((workspace / "data").rglob("*_leftImg8bit.png"))) == 7, (
+        "what the killed run left is gone"
+    )
 
 
 def test_other_checkpoint_needs_an_output_folder(workspace):
@@ -107,7 +124,15 @@ def test_other_checkpoint_needs_an_output_folder(workspace):
 @pytest.mark.slow
 def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_nothing(finished):
     assert ran((finished.parent / "repro.log").read_text()) == EVERY_STAGE
-    for stage in ("mindrecord_train", "mindrecord_val", "baselines", "train", "evaluate", "export", "infer"):
+    for stage in (
+        "mindrecord_train",
+        "mindrecord_val",
+        "baselines",
+        "train",
+        "evaluate",
+        "export",
+        "infer",
+    ):
         assert json.loads((finished / f"metrics/{stage}.json").read_text())
     assert (
         "This run trained a small network on the embedded synthetic street scenes"
@@ -137,10 +162,15 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
     assert digest(finished / "models/autodeeplab.ckpt") != model
     assert "mIOU" in succeeds(finished, "dvc", "metrics", "diff")
     compared = succeeds(finished, "adl", "compare", "HEAD")
-    assert re.search(r"workspace − HEAD: [+-]\d\.\d\d, 95 % interval .* over 1000 resamplings of 3 images", compared)
+    assert re.search(
+        r"workspace − HEAD: [+-]\d\.\d\d, 95 % interval .* over 1000 resamplings of 3 images",
+        compared,
+    )
     plots = json.loads(run(finished, "dvc", "plots", "show", "--json").stdout)["data"]
     values = {
-        name: plot[0]["content"]["data"]["values"] for name, plot in plots.items() if plot and plot[0]["type"] == "vega"
+        name: plot[0]["content"]["data"]["values"]
+        for name, plot in plots.items()
+        if plot and plot[0]["type"] == "vega"
     }
     assert values.keys() >= {"learning curve", "learning rate", "class IoU", "confusion"}
     assert float(values["learning curve"][0]["loss"]) > 0
@@ -149,7 +179,9 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
     assert {row["class"]: row["IoU"] for row in values["class IoU"]} == {
         n: v for n, v in scores.items() if v is not None
     }
-    assert "pixels" in json.dumps(plots["confusion"][0]["content"]["spec"]), "the weights of the cells"
+    assert "pixels" in json.dumps(plots["confusion"][0]["content"]["spec"]), (
+        "the weights of the cells"
+    )
     table = succeeds(finished, "adl", "table")
     assert f"{first['mIOU']:.2f}" in table
     assert "| 0.5 " in table
@@ -178,18 +210,41 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
 def test_other_files_and_splits_are_scored_outside_dvc(finished):
     first = json.loads((finished / "metrics/evaluate.json").read_text())
     # The same file gives the same numbers and leaves the pipeline's alone.
-    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "models/autodeeplab.ckpt", "--output", "elsewhere")
+    command = (
+        "python",
+        "-m",
+        "pipeline.evaluate",
+        "--checkpoint",
+        "models/autodeeplab.ckpt",
+        "--output",
+        "elsewhere",
+    )
     succeeds(finished, *command)
     assert json.loads((finished / "elsewhere/evaluate.json").read_text()) == first
-    assert first["baseline"] == json.loads((finished / "metrics/baselines.json").read_text())["mIOU"]
+    assert (
+        first["baseline"] == json.loads((finished / "metrics/baselines.json").read_text())["mIOU"]
+    )
 
     # A file with the names of 2021 and no sidecar takes its architecture from the parameters.
     stored = ms.load_checkpoint(str(finished / "models/autodeeplab.ckpt"))
-    old = [{"name": checkpoint.name_2021(name, use_abn=True), "data": value} for name, value in stored.items()]
+    old = [
+        {"name": checkpoint.name_2021(name, use_abn=True), "data": value}
+        for name, value in stored.items()
+    ]
     ms.save_checkpoint(old, str(finished / "pretrained/old.ckpt"))
-    command = ("python", "-m", "pipeline.evaluate", "--checkpoint", "pretrained/old.ckpt", "--output", "old")
+    command = (
+        "python",
+        "-m",
+        "pipeline.evaluate",
+        "--checkpoint",
+        "pretrained/old.ckpt",
+        "--output",
+        "old",
+    )
     assert "2021 names" in succeeds(finished, *command)
-    assert json.loads((finished / "old/evaluate.json").read_text()) == first | {"checkpoint_epoch": None}
+    assert json.loads((finished / "old/evaluate.json").read_text()) == first | {
+        "checkpoint_epoch": None
+    }
 
     options = ("--split", "train", "--eval-batch-size", "3", "--output", "on-train")
     succeeds(finished, "python", "-m", "pipeline.evaluate", *options)
@@ -215,7 +270,11 @@ def test_layout_faults_stop_dvc_repro_before_it_removes_anything(finished):
     # The records are of this tree, the model is still of the other: `dvc repro` would begin by removing it.
     set_params(finished, data_path="raw/cityscapes")
     succeeds(finished, "dvc", "repro", "mindrecord")
-    results = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
+    results = {
+        p: p.read_bytes()
+        for folder in ("data", "models", "metrics")
+        for p in files(finished / folder)
+    }
     parameters = (finished / "params.yaml").read_text()
     for break_layout, advice in damage.LAYOUT_FAULTS:
         shutil.rmtree(finished / "raw")
@@ -229,8 +288,15 @@ def test_layout_faults_stop_dvc_repro_before_it_removes_anything(finished):
         assert "Traceback" not in done.stdout + done.stderr, break_layout.__name__
         # What lies inside or above is named with its whole path, the rest as data_path does.
         told = done.stderr.replace(str(finished) + "/", "")
-        assert advice.format(root=root.relative_to(finished)) in told, (break_layout.__name__, done.stderr)
-        after = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
+        assert advice.format(root=root.relative_to(finished)) in told, (
+            break_layout.__name__,
+            done.stderr,
+        )
+        after = {
+            p: p.read_bytes()
+            for folder in ("data", "models", "metrics")
+            for p in files(finished / folder)
+        }
         assert after == results, break_layout.__name__
 
 

@@ -37,8 +37,14 @@ LONG = PLAIN | {"epochs": 500, "eval_epochs": 0}
 class Repro:
     """A running `dvc repro`, in a process group of its own."""
 
-    def __init__(self, folder: Path, *command: str, shell: str | None = "/bin/bash", **environment: str) -> None:
-        own = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | environment
+    def __init__(
+        self, folder: Path, *command: str, shell: str | None = "/bin/bash", **environment: str
+    ) -> None:
+        own = (
+            os.environ
+            | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+            | environment
+        )
         own.pop("SHELL", None)
         if shell:
             own["SHELL"] = shell
@@ -72,7 +78,11 @@ class Repro:
 
     def stage(self) -> psutil.Process:
         commands = {process: process.cmdline() for process in alive(self.processes())}
-        return next(p for p, command in commands.items() if "pipeline.train" in command and command[0] != "/bin/sh")
+        return next(
+            p
+            for p, command in commands.items()
+            if "pipeline.train" in command and command[0] != "/bin/sh"
+        )
 
     def ends(self) -> int:
         """The exit code; nothing of the run may be alive 15 seconds later."""
@@ -113,7 +123,9 @@ def kill(repro: Repro, target: str, number: signal.Signals) -> None:
         (2, "/bin/bash", [TO_STAGE[1], TO_GROUP[0], TO_DVC[2]]),
     ],
 )
-def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(converted, processes, shell, ways):
+def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(
+    converted, processes, shell, ways
+):
     set_params(converted, **LONG | {"device_num": processes})
     for turn, (target, number) in enumerate(ways):
         repro = Repro(converted, "dvc", "repro", "--single-item", "train", shell=shell)
@@ -138,7 +150,9 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     assert not (converted / "models/autodeeplab.ckpt").exists()
 
     # The state of an unfinished run is not for other code, unless someone says so.
-    (converted / "adl/training/loss.py").write_text((converted / "adl/training/loss.py").read_text() + "# edited\n")
+    (converted / "adl/training/loss.py").write_text(
+        (converted / "adl/training/loss.py").read_text() + "# edited\n"
+    )
     refused = run(converted, "dvc", "repro", "train")
     assert refused.returncode != 0
     assert "the code that it depends on has changed since" in refused.stderr
@@ -152,7 +166,9 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     curves = (converted / "reports/train/plots/metrics/loss.tsv").read_bytes()
 
     # Finished under other code: from step 0. DVC's commit fails after the training.
-    (converted / "adl/training/loss.py").write_text((converted / "adl/training/loss.py").read_text() + "# again\n")
+    (converted / "adl/training/loss.py").write_text(
+        (converted / "adl/training/loss.py").read_text() + "# again\n"
+    )
     blocked = converted / "blocked"
     blocked.mkdir()
     (blocked / "files").touch()  # a cache that cannot be written, for root too
@@ -166,7 +182,9 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     output = succeeds(converted, "dvc", "repro", "train")
     assert "this run was finished before" in output
     assert "first step" not in output
-    assert digest(converted / "models/autodeeplab.ckpt") == resumed, "straight through: the same weights"
+    assert digest(converted / "models/autodeeplab.ckpt") == resumed, (
+        "straight through: the same weights"
+    )
     assert (converted / "reports/train/plots/metrics/loss.tsv").read_bytes() == curves
 
 
@@ -189,7 +207,9 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tm
     train = ("python", "-m", "pipeline.train", "--dry-run", "--nodes", "2", "--node-rank", "1")
     set_params(converted, **PLAIN | {"device_num": 4, "batch_size": 4})
     lines = succeeds(converted, *train, "--master", "10.0.0.1:8118").splitlines()
-    assert [line.split(":")[0] for line in lines] == ["rank 2", "rank 3"], "the scheduler is node 0's"
+    assert [line.split(":")[0] for line in lines] == ["rank 2", "rank 3"], (
+        "the scheduler is node 0's"
+    )
     assert "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4" in lines[0]
     assert re.search(r"-m adl\.processes\.worker \.adl/state/\w+/job\.json$", lines[0])
     # Other start weights under the same name: another training.
@@ -207,7 +227,9 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tm
     assert not list(converted.glob(".adl/state/*"))
     refused = run(converted, *train[:3])
     assert refused.returncode == 2
-    assert "this machine has 0 such devices (/dev/davinci0 and so on), 4 are needed" in refused.stderr
+    assert (
+        "this machine has 0 such devices (/dev/davinci0 and so on), 4 are needed" in refused.stderr
+    )
 
 
 @pytest.fixture
@@ -217,7 +239,9 @@ def begun(monkeypatch):
     meanwhile: called in place of what these processes do.
     """
 
-    def begin(folder: Path, *arguments: str, meanwhile: Callable[[], object] = lambda: None) -> bool:
+    def begin(
+        folder: Path, *arguments: str, meanwhile: Callable[[], object] = lambda: None
+    ) -> bool:
         started: list[object] = []
 
         def run_nothing(*given: object) -> int:
@@ -242,7 +266,9 @@ def test_training_that_begins_anew_says_what_parts_it_from_one_that_waits(conver
     assert "begins at step 0" not in capsys.readouterr().out
     set_params(converted, eval_epochs=3)
     assert begun(converted)
-    assert len(states.found(converted / ".adl/state")) == 1, "how often a run is watched does not change its weights"
+    assert len(states.found(converted / ".adl/state")) == 1, (
+        "how often a run is watched does not change its weights"
+    )
     assert "begins at step 0" not in capsys.readouterr().out
     set_params(converted, device_num=2)
     assert begun(converted)
@@ -256,7 +282,9 @@ def test_training_that_begins_anew_says_what_parts_it_from_one_that_waits(conver
 
 def test_finished_training_says_how_to_train_anew(trained, begun, monkeypatch, capsys):
     assert not begun(trained)
-    name = re.search(r"`adl state drop (\w+)`, then `dvc repro -f -s train`", capsys.readouterr().out)[1]
+    name = re.search(
+        r"`adl state drop (\w+)`, then `dvc repro -f -s train`", capsys.readouterr().out
+    )[1]
     monkeypatch.chdir(trained)
     commands.main(["state", "drop", name])
     assert begun(trained)
@@ -268,20 +296,30 @@ def test_damaged_result_is_not_put_in_place(trained, begun, capsys):
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
     assert begun(trained)
-    assert f"{model.relative_to(trained)} is damaged; training starts over" in capsys.readouterr().out
+    assert (
+        f"{model.relative_to(trained)} is damaged; training starts over" in capsys.readouterr().out
+    )
 
 
-def test_second_node_does_what_the_first_decided_and_writes_nothing_before(converted, begun, monkeypatch, capsys):
+def test_second_node_does_what_the_first_decided_and_writes_nothing_before(
+    converted, begun, monkeypatch, capsys
+):
     set_params(converted, **PLAIN | {"device_num": 2})
-    first, second = (("--nodes", "2", "--master", "10.0.0.1:8118", "--node-rank", rank) for rank in "01")
+    first, second = (
+        ("--nodes", "2", "--master", "10.0.0.1:8118", "--node-rank", rank) for rank in "01"
+    )
     monkeypatch.setattr(nodes, "PATIENCE", 0.0)
-    undecided = pytest.raises(AdlError, match="node 0 did not begin this run, or sees other parameters")
+    undecided = pytest.raises(
+        AdlError, match="node 0 did not begin this run, or sees other parameters"
+    )
     with undecided:
         begun(converted, *second)
     assert not (converted / ".adl").exists()
 
     def together() -> bool:
-        return begun(converted, *first, meanwhile=lambda: followed.append(begun(converted, *second)))
+        return begun(
+            converted, *first, meanwhile=lambda: followed.append(begun(converted, *second))
+        )
 
     followed: list[bool] = []
     assert together()
@@ -333,7 +371,9 @@ if os.environ.get("ADL_RANK") == "1":
 
 
 @pytest.mark.slow
-def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_resumed_run_equals(converted, tmp_path):
+def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_resumed_run_equals(
+    converted, tmp_path
+):
     calm = {"base_lr": 5e-6, "device_num": 2}  # as in test_distributed.py
     set_params(converted, **PLAIN | IN_MID_EPOCH | calm)
     (tmp_path / "sitecustomize.py").write_text(BROKEN_RANK)
@@ -348,8 +388,13 @@ def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_resumed_run
 
     resumed, straight = resumed_and_straight(converted)
     for name, values in weights(resumed).items():
-        np.testing.assert_allclose(values, weights(straight)[name], atol=1e-5 * np.abs(values).max(initial=1))
-    losses = [pd.read_csv(io.BytesIO(r[CURVES[0]]), sep="\t")["loss"].to_numpy() for r in (resumed, straight)]
+        np.testing.assert_allclose(
+            values, weights(straight)[name], atol=1e-5 * np.abs(values).max(initial=1)
+        )
+    losses = [
+        pd.read_csv(io.BytesIO(r[CURVES[0]]), sep="\t")["loss"].to_numpy()
+        for r in (resumed, straight)
+    ]
     assert len(losses[0]) == 15
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
@@ -379,11 +424,16 @@ def resumed_and_straight(folder: Path) -> tuple[dict[str, bytes], dict[str, byte
     return resumed, results(folder)
 
 
-CURVES = [f"reports/train/plots/metrics/{name}.tsv" for name in ("loss", "val_mIOU", "learning_rate")]
+CURVES = [
+    f"reports/train/plots/metrics/{name}.tsv" for name in ("loss", "val_mIOU", "learning_rate")
+]
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in ("models/autodeeplab.ckpt", "metrics/train.json", *CURVES)}
+    return {
+        name: (folder / name).read_bytes()
+        for name in ("models/autodeeplab.ckpt", "metrics/train.json", *CURVES)
+    }
 
 
 def weights(of_run: dict[str, bytes]) -> dict[str, np.ndarray]:
@@ -395,7 +445,17 @@ def weights(of_run: dict[str, bytes]) -> dict[str, np.ndarray]:
 
 @pytest.mark.slow
 def test_experiment_in_a_copy_that_was_killed_resumes(finished, tmp_path):
-    command = ("dvc", "exp", "run", "--temp", "-S", "epochs=400", "-S", "save_minutes=0.001", "train")
+    command = (
+        "dvc",
+        "exp",
+        "run",
+        "--temp",
+        "-S",
+        "epochs=400",
+        "-S",
+        "save_minutes=0.001",
+        "train",
+    )
     repro = Repro(finished, *command, ADL_STATE_DIR=str(tmp_path / "state"))
     wait_for(lambda: list(tmp_path.glob("state/*/position_*.npz")), seconds=90)
     repro.processes()
@@ -430,11 +490,16 @@ def test_full_disk_and_a_truncated_state_cost_only_what_was_not_saved(converted)
     kill(repro, "stage", signal.SIGTERM)
     assert repro.ends() != 0
     before = {path: digest(path) for path in positions(converted)}
-    blocks = positions(converted)[-1].stat().st_size // 2048  # half of a state, in units of 1024 bytes
+    blocks = (
+        positions(converted)[-1].stat().st_size // 2048
+    )  # half of a state, in units of 1024 bytes
     limited = run(converted, "bash", "-c", f"ulimit -f {blocks}; exec python -m pipeline.train")
     assert limited.returncode == 2
     assert "the state cannot be saved" in limited.stdout + limited.stderr
-    assert f"the last good one is {positions(converted)[-1].relative_to(converted)}" in limited.stdout + limited.stderr
+    assert (
+        f"the last good one is {positions(converted)[-1].relative_to(converted)}"
+        in limited.stdout + limited.stderr
+    )
     assert {path: digest(path) for path in positions(converted)} == before
 
     older, newest = positions(converted)

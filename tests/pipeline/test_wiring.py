@@ -61,9 +61,15 @@ def test_mode_of_the_evaluation_is_that_of_the_parameters(job_of, ms_infer, eval
     assert (job.multiscale, job.flip) == (ms_infer, eval_flip)
 
 
-def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were_asked_for(job_of, monkeypatch):
+def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were_asked_for(
+    job_of, monkeypatch
+):
     started = []
-    monkeypatch.setattr(evaluate.Launcher, "run", lambda self, command, nodes: started.append((self.logs, nodes)) or 0)
+    monkeypatch.setattr(
+        evaluate.Launcher,
+        "run",
+        lambda self, command, nodes: started.append((self.logs, nodes)) or 0,
+    )
     (job, predictions, _), named = job_of(eval_images=7, device_num=2, parallel=True)
     assert (job.limit, named["processes"], job.batch_size) == (7, 2, 1)
     assert job.record == "data/mindrecord/cityscapes_val.mindrecord"
@@ -82,7 +88,15 @@ def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were
 def test_evaluation_has_no_more_processes_than_this_machine_has_devices(job_of, monkeypatch):
     monkeypatch.setattr(evaluate.runtime, "devices", lambda device_target: 3)
     for device, expected in (("0", 3), ("1", 2), ("7", 1)):
-        _, named = job_of("--output", "o", "--device-id", device, device_target="Ascend", device_num=4, batch_size=4)
+        _, named = job_of(
+            "--output",
+            "o",
+            "--device-id",
+            device,
+            device_target="Ascend",
+            device_num=4,
+            batch_size=4,
+        )
         assert named["processes"] == expected
 
 
@@ -96,7 +110,9 @@ def test_folder_of_somebody_else_is_refused_before_any_work(part, tmp_path, monk
 
 @pytest.mark.parametrize("eval_flip", [True, False])
 def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, eval_flip):
-    monkeypatch.setattr(infer.layout, "frames", lambda root, split, dataset: [(root, split, n) for n in range(9)])
+    monkeypatch.setattr(
+        infer.layout, "frames", lambda root, split, dataset: [(root, split, n) for n in range(9)]
+    )
     values = {"eval_flip": eval_flip, "eval_images": 2, "data_path": "somewhere"}
     (_, frames, _), named = stage_with(monkeypatch, infer, infer.infer, "infer", **values)
     assert frames == [("somewhere", "val", 0), ("somewhere", "val", 1)]
@@ -106,7 +122,9 @@ def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     p = load(ROOT / "params.yaml")
-    job = worker.TrainingJob(p, Path("r"), Path("v"), tmp_path / "state", Path("w"), tmp_path / "curves")
+    job = worker.TrainingJob(
+        p, Path("r"), Path("v"), tmp_path / "state", Path("w"), tmp_path / "curves"
+    )
     given = []
 
     def train(*positional, **named):
@@ -123,7 +141,11 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     [((params, record, state, dataset), named)] = given
     assert dataset is CITYSCAPES
     assert (params, record, state.folder) == (p, Path("r"), tmp_path / "state")
-    assert (named["val_record"], named["world"], named["pretrained"]) == (Path("v"), World(rank, 2), Path("w"))
+    assert (named["val_record"], named["world"], named["pretrained"]) == (
+        Path("v"),
+        World(rank, 2),
+        Path("w"),
+    )
     assert not named["stopping"]()
     assert bool(list(tmp_path.rglob("loss.tsv"))) == (rank == 0)
 

@@ -39,8 +39,17 @@ def program(tmp_path):
 
 def launch(tmp_path, program: str, size: int = 1, before: str = "") -> subprocess.Popen:
     """before: what the launcher's process does first."""
-    command = [sys.executable, "-c", f"{before}\n{LAUNCH}", str(tmp_path / "logs"), str(size), program]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-c",
+        f"{before}\n{LAUNCH}",
+        str(tmp_path / "logs"),
+        str(size),
+        program,
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.parametrize(("body", "code"), [("", 0), ("sys.exit(2)", 2), ("1/0", 1)])
@@ -120,7 +129,12 @@ def test_killed_launcher_takes_its_workers_along(tmp_path, program):
 def test_scheduler_that_ends_is_a_failure_with_its_log(tmp_path, monkeypatch, capfd):
     command = [sys.executable, "-c", "print('no such port'); raise SystemExit(0)"]
     monkeypatch.setattr(topology, "scheduler_command", lambda: command)
-    assert Launcher(tmp_path / "logs").run(["touch", str(tmp_path / "begun")], topology.topology(2, "CPU")) == 1
+    assert (
+        Launcher(tmp_path / "logs").run(
+            ["touch", str(tmp_path / "begun")], topology.topology(2, "CPU")
+        )
+        == 1
+    )
     assert "the scheduler ended; the end of its log:\nno such port\n" in capfd.readouterr().err
     assert not (tmp_path / "begun").exists()
 
@@ -144,7 +158,12 @@ AllSum(world)(Tensor(np.zeros(1, np.float32)))
 
 def test_failing_rank_ends_all_within_15_seconds_with_its_traceback(tmp_path, program, monkeypatch):
     # What another launcher left in the environment must not confuse ours.
-    for name, value in {"MS_ROLE": "MS_WORKER", "MS_SCHED_PORT": "1", "RANK_ID": "7", "MS_WORKER_NUM": "9"}.items():
+    for name, value in {
+        "MS_ROLE": "MS_WORKER",
+        "MS_SCHED_PORT": "1",
+        "RANK_ID": "7",
+        "MS_WORKER_NUM": "9",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     process = launch(tmp_path, program(COLLECTIVE), size=2)
@@ -165,7 +184,9 @@ def log(tmp_path, rank: int) -> str:
 
 def test_one_worker_sees_no_cluster(tmp_path, program, monkeypatch):
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")
-    names = program("print(sorted(n for n in os.environ if n.startswith(('MS_', 'RANK_'))), flush=True)")
+    names = program(
+        "print(sorted(n for n in os.environ if n.startswith(('MS_', 'RANK_'))), flush=True)"
+    )
     assert Launcher(tmp_path / "logs").run([sys.executable, names], Local()) == 0
     assert log(tmp_path, 0) == "[]\n"
     assert os.environ["MS_ROLE"] == "MS_WORKER"

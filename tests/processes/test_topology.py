@@ -15,7 +15,9 @@ PATIENCE = "MS_CPU_COMM_OP_TIMEOUT=600 HCCL_CONNECT_TIMEOUT=1800 HCCL_EXEC_TIMEO
 
 def test_person_decides_how_long_ranks_wait(monkeypatch):
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "7200")
-    assert "HCCL_CONNECT_TIMEOUT=7200 HCCL_EXEC_TIMEOUT=1800" in plan(["worker"], topology(2, "Ascend"))
+    assert "HCCL_CONNECT_TIMEOUT=7200 HCCL_EXEC_TIMEOUT=1800" in plan(
+        ["worker"], topology(2, "Ascend")
+    )
 
 
 @pytest.fixture
@@ -27,7 +29,9 @@ def undecided(monkeypatch):
 @pytest.mark.usefixtures("undecided")
 def test_each_of_two_nodes_starts_its_own_workers_and_the_first_the_scheduler():
     def of_node(rank: int) -> list[str]:
-        nodes = topology(4, "Ascend", nodes=2, node_rank=rank, master="10.0.0.1:8118", first_device=2)
+        nodes = topology(
+            4, "Ascend", nodes=2, node_rank=rank, master="10.0.0.1:8118", first_device=2
+        )
         return plan(["python", "-m", "adl.processes.worker", "job.json"], nodes).splitlines()
 
     address = "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4"
@@ -38,7 +42,12 @@ def test_each_of_two_nodes_starts_its_own_workers_and_the_first_the_scheduler():
         f"{PATIENCE} python -m adl.processes.worker job.json"
     )
     second = of_node(1)
-    assert [line.split(":")[0] for line in first + second] == ["rank 0", "rank 1", "rank 2", "rank 3"]
+    assert [line.split(":")[0] for line in first + second] == [
+        "rank 0",
+        "rank 1",
+        "rank 2",
+        "rank 3",
+    ]
     assert "ADL_DEVICE=2" in second[0]
 
 
@@ -51,7 +60,9 @@ def test_rank_table_names_each_workers_device(tmp_path):
         for device, rank in zip(server["device"], ranks, strict=True):
             device["rank_id"] = str(rank)
     path.write_text(json.dumps(table))
-    lines = plan(["worker"], topology(4, "Ascend", nodes=2, node_rank=1, rank_table=path)).splitlines()
+    lines = plan(
+        ["worker"], topology(4, "Ascend", nodes=2, node_rank=1, rank_table=path)
+    ).splitlines()
     assert lines == [
         f"rank {rank}: ADL_RANK={rank} ADL_WORLD_SIZE=4 ADL_DEVICE={device} RANK_TABLE_FILE={path} RANK_SIZE=4 "
         f"RANK_ID={rank} DEVICE_ID={device} {PATIENCE} worker"
@@ -63,12 +74,21 @@ def test_rank_table_names_each_workers_device(tmp_path):
     ("values", "message"),
     [
         ({"nodes": 3}, "device_num: 4 devices cannot be divided evenly among --nodes 3"),
-        ({"nodes": 2, "node_rank": 2, "master": "a:1"}, "--node-rank: 2 is not one of the nodes 0 to 1"),
+        (
+            {"nodes": 2, "node_rank": 2, "master": "a:1"},
+            "--node-rank: 2 is not one of the nodes 0 to 1",
+        ),
         ({"nodes": 2}, "--nodes 2 needs --master HOST:PORT, or --rank-table-file"),
         ({"master": "10.0.0.1"}, "--master: 10.0.0.1 is not HOST:PORT"),
-        ({"rank_table": "table.json", "device_target": "CPU"}, "--rank-table-file needs device_target Ascend"),
+        (
+            {"rank_table": "table.json", "device_target": "CPU"},
+            "--rank-table-file needs device_target Ascend",
+        ),
         ({"first_device": 1, "device_target": "CPU"}, "--device-id needs device_target Ascend"),
-        ({"rank_table": "table.json"}, r"table.json: names the ranks \[0, 1, 2\], but device_num is 4"),
+        (
+            {"rank_table": "table.json"},
+            r"table.json: names the ranks \[0, 1, 2\], but device_num is 4",
+        ),
         ({"rank_table": "none.json"}, "none.json: not a rank table with a node 0"),
         ({"rank_table": "broken.json"}, "broken.json: not a rank table with a node 0"),
     ],

@@ -32,10 +32,14 @@ def test_history_at_once_gives_the_files_of_rows_one_by_one(tmp_path, monkeypatc
     for at_once in range(len(ROWS) + 1):
         with Curves(tmp_path / str(at_once)) as curves:
             curves.log(ROWS[:at_once])
-            assert steps == [row["epoch"] for row in ROWS[:at_once][-1:]], "one step, however long the history"
+            assert steps == [row["epoch"] for row in ROWS[:at_once][-1:]], (
+                "one step, however long the history"
+            )
             for row in ROWS[at_once:]:
                 curves.log([row])
-        assert curves.rows == [{k: v for k, v in row.items() if v is not None and v < math.inf} for row in ROWS]
+        assert curves.rows == [
+            {k: v for k, v in row.items() if v is not None and v < math.inf} for row in ROWS
+        ]
         assert content(tmp_path / str(at_once)) == content(tmp_path / "singly")
         steps.clear()
 
@@ -58,7 +62,8 @@ def test_other_ranks_draw_nothing(tmp_path, monkeypatch):
 def test_curves_make_no_experiment_and_no_report_of_their_own(tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr(
-        "adl.reporting.curves.Live", lambda folder, **options: given.update(options) or Live(folder, **options)
+        "adl.reporting.curves.Live",
+        lambda folder, **options: given.update(options) or Live(folder, **options),
     )
     with Curves(tmp_path / "curves") as curves:
         curves.log(ROWS[:1])

@@ -31,9 +31,10 @@ RUN = {"epochs": 15, "bn_momentum": 0.995}
 @pytest.fixture
 def files(tmp_path, rng):
     """Metrics, speeds and a sidecar as the stages write them."""
-    iou = {name: round(float(v), 4) for name, v in zip(CITYSCAPES.class_names, rng.uniform(5, 90, 19), strict=True)} | {
-        "train": None
-    }
+    iou = {
+        name: round(float(v), 4)
+        for name, v in zip(CITYSCAPES.class_names, rng.uniform(5, 90, 19), strict=True)
+    } | {"train": None}
     metrics = {
         "mindrecord_train": {"images": 480}, "mindrecord_val": {"images": 60},
         "train": {"steps": 1200, "images": 480, "parameters": 2412432},
@@ -64,7 +65,9 @@ def files(tmp_path, rng):
 
 
 def results(files, **changes) -> Results:
-    params = load(ROOT / "params.yaml", **RUN).model_dump() | {"data_path": changes.pop("data_path", "data/synthetic")}
+    params = load(ROOT / "params.yaml", **RUN).model_dump() | {
+        "data_path": changes.pop("data_path", "data/synthetic")
+    }
     settings = {"params": params, "over_seeds": "47.10 ± 0.66 (n = 3)"} | changes
     places = {
         "metrics": files / "metrics", "speed": files / "reports/speed", "checkpoint": files / "models/m.ckpt",
@@ -83,7 +86,11 @@ def section(whole: str, title: str) -> str:
 
 def table(whole: str, title: str) -> list[list[str]]:
     """The cells of a section's tables, row by row, the headers of each first."""
-    lines = [line for line in section(whole, title).splitlines() if line.startswith("|") and "--" not in line]
+    lines = [
+        line
+        for line in section(whole, title).splitlines()
+        if line.startswith("|") and "--" not in line
+    ]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
@@ -138,11 +145,20 @@ def test_published_recipe_fills_its_own_row(files):
 
 
 def test_performance_tables_have_quoted_and_measured_apart(files):
-    training, inference = (section(text(files), f"{kind} performance") for kind in ("Training", "Inference"))
-    assert re.search(r"\| Speed +\| 589\.757 ms/step \(8 devices\) +\| 412\.5 ms/step, 14\.5 images/s +\|", training)
+    training, inference = (
+        section(text(files), f"{kind} performance") for kind in ("Training", "Inference")
+    )
+    assert re.search(
+        r"\| Speed +\| 589\.757 ms/step \(8 devices\) +\| 412\.5 ms/step, 14\.5 images/s +\|",
+        training,
+    )
     assert re.search(r"\| Checkpoint +\| 85\.37 MB +\| 12\.34 MB +\|", training)
-    assert re.search(r"\| Total time +\| \(42, 82, 125\) hours \(8 devices\) +\| 12 min 34 s", training)
-    assert re.search(r"\| Speed +\| 1677\.48 ms/image +\| 98\.7 ms/image with its mirror image", inference)
+    assert re.search(
+        r"\| Total time +\| \(42, 82, 125\) hours \(8 devices\) +\| 12 min 34 s", training
+    )
+    assert re.search(
+        r"\| Speed +\| 1677\.48 ms/image +\| 98\.7 ms/image with its mirror image", inference
+    )
     assert "98.7 ms/image, 87.6 in the network, 1 process" in inference
     assert "2021 (quoted)" in training
     assert "this run (measured)" in training
@@ -184,7 +200,9 @@ def test_time_that_nobody_could_measure_is_no_number(files):
     for stage, names in unknown.items():
         path = files / f"reports/speed/{stage}.json"
         path.write_text(json.dumps(SPEED | dict.fromkeys(names)))
-    training, inference = (section(text(files), f"{kind} performance") for kind in ("Training", "Inference"))
+    training, inference = (
+        section(text(files), f"{kind} performance") for kind in ("Training", "Inference")
+    )
     assert re.search(r"\| Speed +\| 1677\.48 ms/image +\| –, for there was one image", inference)
     assert "–, 1 process: every image waited for a compilation" in inference
     assert re.search(r"\| Compilation +\| +\| –, for there was one step", training)
@@ -192,7 +210,9 @@ def test_time_that_nobody_could_measure_is_no_number(files):
 
 
 def test_classes_are_sorted_and_an_absent_one_is_last(files):
-    rows = re.findall(r"^\| ([a-z ]+?) +\| ([\d.]+|–) +\|$", section(text(files), "Classes"), re.MULTILINE)[:19]
+    rows = re.findall(
+        r"^\| ([a-z ]+?) +\| ([\d.]+|–) +\|$", section(text(files), "Classes"), re.MULTILINE
+    )[:19]
     values = [float(value) for _, value in rows if value != "–"]
     assert values == sorted(values, reverse=True)
     assert rows[-1] == ("train", "–")
@@ -203,7 +223,8 @@ def test_parameters_architecture_and_digests_are_stated(files):
     whole = text(files)
     assert "2,412,432 trainable parameters" in whole
     assert all(
-        f"`{name}`" in section(whole, "Parameters") for name in (*schema.of_stage("train"), "ms_infer", "eval_flip")
+        f"`{name}`" in section(whole, "Parameters")
+        for name in (*schema.of_stage("train"), "ms_infer", "eval_flip")
     )
     for digest in ("d", "e", "c"):
         assert f"`{digest * 16}`" in whole
@@ -213,17 +234,27 @@ def test_parameters_architecture_and_digests_are_stated(files):
 def test_partial_evaluations_say_so(files):
     assert "Partial" not in text(files)
     score = json.loads((files / "metrics/evaluate.json").read_text())
-    (files / "metrics/evaluate.json").write_text(json.dumps(score | {"images": 20, "checkpoint_epoch": 10}))
+    (files / "metrics/evaluate.json").write_text(
+        json.dumps(score | {"images": 20, "checkpoint_epoch": 10})
+    )
     assert "**Partial: 20 of 60 val images were evaluated.**" in text(files)
     assert "an intermediate checkpoint (epoch 10 of 15)" in text(files)
     (files / "metrics/evaluate.json").write_text(json.dumps(score))
-    assert "**Partial: the val record holds 60 images, Cityscapes has 500.**" in text(files, data_path="/data/cs")
+    assert "**Partial: the val record holds 60 images, Cityscapes has 500.**" in text(
+        files, data_path="/data/cs"
+    )
     assert "embedded synthetic" not in text(files, data_path="/data/cs")
 
 
 MEASURED = {
     "train": ("1,200 steps", "2,412,432 trainable parameters", "412.5 ms/step", "12 min 34 s"),
-    "evaluate": ("**47.86**", "45.10 to 50.20", "| 61.50 |", "87.6 in the network", "colour look-up"),
+    "evaluate": (
+        "**47.86**",
+        "45.10 to 50.20",
+        "| 61.50 |",
+        "87.6 in the network",
+        "colour look-up",
+    ),
     "export": ("1e-07",),
     "infer": ("98.7 ms/image with its mirror image", "99.9999 %"),
 }
@@ -255,16 +286,25 @@ def web_page(files, rng):
     metrics = json.loads((files / "metrics/evaluate.json").read_text())
     counts = rng.integers(0, 10_000, (19, 20)) + 200_000 * np.eye(19, 20, dtype=int)
     folder = files / "reports/evaluate"
-    figures.save(figures.class_bars(metrics["class_IOU"], metrics["baseline"]), folder / "classes.png")
-    pixels = {name: int(n) for name, n in zip(CITYSCAPES.class_names, rng.integers(1e3, 1e7, 19), strict=True)}
-    figures.save(figures.frequency_against_iou(pixels, metrics["class_IOU"]), folder / "frequency.png")
+    figures.save(
+        figures.class_bars(metrics["class_IOU"], metrics["baseline"]), folder / "classes.png"
+    )
+    pixels = {
+        name: int(n)
+        for name, n in zip(CITYSCAPES.class_names, rng.integers(1e3, 1e7, 19), strict=True)
+    }
+    figures.save(
+        figures.frequency_against_iou(pixels, metrics["class_IOU"]), folder / "frequency.png"
+    )
     figures.save(figures.confusion_matrix(counts, CITYSCAPES.class_names), folder / "confusion.png")
     history = [{"epoch": i + 1, "loss": 3 / (i + 1), "learning_rate": 0.01} for i in range(10)]
     history[4]["val_mIOU"] = history[9]["val_mIOU"] = 30.0
     figures.save(figures.learning_curves(history), files / "reports/train/curves.png")
     image = rng.integers(0, 255, (64, 128, 3), dtype=np.uint8)
     truth = rng.integers(0, 19, (64, 128), dtype=np.uint8)
-    overlay = figures.overlay(image, truth=truth, prediction=truth[::-1], dataset=CITYSCAPES, title="x")
+    overlay = figures.overlay(
+        image, truth=truth, prediction=truth[::-1], dataset=CITYSCAPES, title="x"
+    )
     figures.save(overlay, folder / "overlays/worst_01.png")
     path = files / "index.html"
     path.write_text(page.web_page(report.blocks(results(files), files / "reports")))
@@ -278,7 +318,12 @@ def test_page_has_its_pictures_inside(web_page):
     assert "not drawn yet" not in text
     for anchor in re.findall(r'href="#([^"]+)"', text):
         assert f'id="{anchor}"' in text
-    assert page.web_page([Picture(web_page.parent / "none.png", "a < b")]).count("a &lt; b: not drawn yet") == 1
+    assert (
+        page.web_page([Picture(web_page.parent / "none.png", "a < b")]).count(
+            "a &lt; b: not drawn yet"
+        )
+        == 1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -324,8 +369,12 @@ def test_page_opens_from_disk_without_errors_requests_or_overlaps(browser, web_p
     browser.get(web_page.as_uri())
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requested = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    requested = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
     assert [url for url in requested if not url.startswith("data:")] == [web_page.as_uri()]
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    assert browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 100)")
+    assert browser.execute_script(
+        "return [...document.images].every(i => i.complete && i.naturalWidth > 100)"
+    )
     assert browser.execute_script(OVERLAPS) == []

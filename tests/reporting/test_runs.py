@@ -114,7 +114,15 @@ def make_repository(folder):
 
 
 def experiment(folder, name: str, *values: str) -> None:
-    succeeds(folder, "dvc", "exp", "run", "-n", name, *(part for value in values for part in ("-S", value)))
+    succeeds(
+        folder,
+        "dvc",
+        "exp",
+        "run",
+        "-n",
+        name,
+        *(part for value in values for part in ("-S", value)),
+    )
 
 
 def table(folder, *arguments: str) -> pd.DataFrame:
@@ -124,7 +132,13 @@ def table(folder, *arguments: str) -> pd.DataFrame:
 
 def test_every_experiment_and_commit_is_a_row_with_its_own_values(repository):
     found = table(repository)
-    assert set(found.index) == {"momentum", "longer", "seed-1", "seed-2", commit(repository, "HEAD~1")}
+    assert set(found.index) == {
+        "momentum",
+        "longer",
+        "seed-1",
+        "seed-2",
+        commit(repository, "HEAD~1"),
+    }
     assert found["epochs"].to_dict() | {} == {
         "momentum": "15", "longer": "40", "seed-1": "15", "seed-2": "15", commit(repository, "HEAD~1"): "15",
     }  # fmt: skip
@@ -205,11 +219,23 @@ def test_report_has_the_spread_over_the_seeds(repository, tmp_path, monkeypatch)
 
 def test_other_data_and_other_code_are_told_apart_and_absent_parameters_are_no_difference():
     def run_of(name, params, inputs):
-        return runs.Run(name, name, CITYSCAPES, {"seed": 0} | params, inputs, {"mIOU": 1.0, "images": 9}, 10, 9, 9)
+        return runs.Run(
+            name,
+            name,
+            CITYSCAPES,
+            {"seed": 0} | params,
+            inputs,
+            {"mIOU": 1.0, "images": 9},
+            10,
+            9,
+            9,
+        )
 
     inputs = {"data/mindrecord/a": "1", "adl/training": "1"}
     one = run_of("one", {"epochs": 1, "bn_momentum": 0.9}, inputs)
-    other_data = run_of("data", {"epochs": 1, "bn_momentum": 0.9, "newer": 3}, inputs | {"data/mindrecord/a": "2"})
+    other_data = run_of(
+        "data", {"epochs": 1, "bn_momentum": 0.9, "newer": 3}, inputs | {"data/mindrecord/a": "2"}
+    )
     other_code = run_of("code", {"epochs": 1, "bn_momentum": 0.9}, inputs | {"adl/training": "2"})
     columns = table_of([one, other_data], [one, other_data]).set_index("run")
     assert "code" not in columns
@@ -234,7 +260,9 @@ def test_other_formats(repository, tmp_path, options, headers, word):
     shown = succeeds(repository, "adl", "table", *options)
     assert headers in shown
     assert word in shown
-    told = succeeds(repository, "adl", "table", "momentum", "longer", *options, "--output", str(tmp_path / "t"))
+    told = succeeds(
+        repository, "adl", "table", "momentum", "longer", *options, "--output", str(tmp_path / "t")
+    )
     assert told == f"{tmp_path / 't'}: 2 runs\n"
     assert "longer" in (tmp_path / "t").read_text()
 
@@ -244,14 +272,23 @@ def test_numbers_of_the_table_keep_their_digits(monkeypatch, capsys):
     cells = pd.DataFrame({"run": ["a"], "mIOU %": ["47.80"], "base_lr": ["1e-05"]})
     monkeypatch.setattr(table_command, "table_of", lambda *_: cells)
     commands.main(["table"])
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["|", "a", "|", "47.80", "|", "1e-05", "|"]
+    assert capsys.readouterr().out.splitlines()[-1].split() == [
+        "|",
+        "a",
+        "|",
+        "47.80",
+        "|",
+        "1e-05",
+        "|",
+    ]
 
 
 def test_comparison_has_each_class_its_difference_and_a_paired_interval(repository, tmp_path):
     picture = tmp_path / "c.png"
     shown = succeeds(repository, "adl", "compare", "momentum", "longer", "--output", str(picture))
     one, other = (
-        json.loads(run(repository, "git", "show", f"{exp}:metrics/evaluate.json").stdout) for exp in refs(repository)
+        json.loads(run(repository, "git", "show", f"{exp}:metrics/evaluate.json").stdout)
+        for exp in refs(repository)
     )
     for name in CITYSCAPES.class_names:
         row = next(line for line in shown.splitlines() if line.startswith(f"| {name} "))
@@ -264,17 +301,25 @@ def test_comparison_has_each_class_its_difference_and_a_paired_interval(reposito
     ]
     (mean,) = [line for line in shown.splitlines() if line.startswith("| mIOU ")]
     assert f"{one['mIOU']:.2f}" in mean
-    assert shown.index("| class ") < shown.index("| mIOU ") < shown.index("| category "), "the mean of the classes"
+    assert shown.index("| class ") < shown.index("| mIOU ") < shown.index("| category "), (
+        "the mean of the classes"
+    )
     assert "longer − momentum: +3.4" in shown
-    assert "95 % interval +3.4" in shown, "the same noise in both: the pairs differ by the same on every image"
+    assert "95 % interval +3.4" in shown, (
+        "the same noise in both: the pairs differ by the same on every image"
+    )
     assert "more than the choice of images explains" in shown
     assert picture.stat().st_size > 10_000
     assert f"{picture}: the classes side by side" in shown
 
 
 def refs(folder) -> list[str]:
-    listed = run(folder, "git", "for-each-ref", "refs/exps", "--format", "%(refname)").stdout.split()
-    return [next(ref for ref in listed if ref.endswith(f"/{name}")) for name in ("momentum", "longer")]
+    listed = run(
+        folder, "git", "for-each-ref", "refs/exps", "--format", "%(refname)"
+    ).stdout.split()
+    return [
+        next(ref for ref in listed if ref.endswith(f"/{name}")) for name in ("momentum", "longer")
+    ]
 
 
 def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tmp_path):
@@ -294,7 +339,10 @@ def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tm
     empty.mkdir()
     refused = run(empty, "adl", "table")
     assert refused.returncode == 2
-    assert refused.stderr == "error: this folder is no DVC workspace: run this in the project's folder.\n"
+    assert (
+        refused.stderr
+        == "error: this folder is no DVC workspace: run this in the project's folder.\n"
+    )
 
 
 def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
@@ -302,7 +350,9 @@ def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
     p = recipes.load("cityscapes-1.0M", {}).model_dump()
 
     def run_of(values, *, images=2975, scored=500):
-        return runs.Run("x", "x", CITYSCAPES, values, {}, {"mIOU": 77.0, "images": scored}, 502_200, images, 500)
+        return runs.Run(
+            "x", "x", CITYSCAPES, values, {}, {"mIOU": 77.0, "images": scored}, 502_200, images, 500
+        )
 
     one = run_of(p | {"seed": 3})
     assert one.recipe == "cityscapes-1.0M"
@@ -325,7 +375,10 @@ def test_runs_on_other_images_have_no_interval(monkeypatch, what):
     others = counts.copy()
     if what == "truth":
         others[1, 1, 0] = 11
-    of_run = {"one": (["a", "b"], counts), "other": (["a", "c" if what == "names" else "b"], others)}
+    of_run = {
+        "one": (["a", "b"], counts),
+        "other": (["a", "c" if what == "names" else "b"], others),
+    }
     monkeypatch.setattr(runs, "counts", lambda run: of_run[run.name])
     one, other = (types.SimpleNamespace(name=name, score={"mIOU": 5.0}) for name in of_run)
     assert compare.interval_of_difference(one, other) == (
@@ -337,10 +390,30 @@ def test_runs_on_other_images_have_no_interval(monkeypatch, what):
 @pytest.mark.parametrize(
     ("right", "other_right", "interval", "verdict"),
     [
-        ((500, 500), (505, 505), "+0.50, 95 % interval +0.50 to +0.50", "more than the choice of images explains"),
-        ((505, 505), (500, 500), "-0.50, 95 % interval -0.50 to -0.50", "more than the choice of images explains"),
-        ((500, 500), (500, 500), "+0.00, 95 % interval +0.00 to +0.00", "the images cannot tell them apart"),
-        ((500, 500), (600, 400), "+0.00, 95 % interval -10.00 to +10.00", "the images cannot tell them apart"),
+        (
+            (500, 500),
+            (505, 505),
+            "+0.50, 95 % interval +0.50 to +0.50",
+            "more than the choice of images explains",
+        ),
+        (
+            (505, 505),
+            (500, 500),
+            "-0.50, 95 % interval -0.50 to -0.50",
+            "more than the choice of images explains",
+        ),
+        (
+            (500, 500),
+            (500, 500),
+            "+0.00, 95 % interval +0.00 to +0.00",
+            "the images cannot tell them apart",
+        ),
+        (
+            (500, 500),
+            (600, 400),
+            "+0.00, 95 % interval -10.00 to +10.00",
+            "the images cannot tell them apart",
+        ),
     ],
 )
 def test_verdict_follows_from_the_interval(monkeypatch, right, other_right, interval, verdict):

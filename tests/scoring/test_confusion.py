@@ -26,7 +26,9 @@ def test_class_and_category_iou_equal_the_official_script(tmp_path, monkeypatch,
     for size in ((1024, 2048), (40, 50)):
         truth = rng.integers(0, 34, size).astype(np.uint8)
         truth[np.isin(truth, absent)] = 7
-        prediction = np.where(rng.random(size) < 0.6, truth, rng.integers(0, 34, size)).astype(np.uint8)
+        prediction = np.where(rng.random(size) < 0.6, truth, rng.integers(0, 34, size)).astype(
+            np.uint8
+        )
         prediction[np.isin(prediction, absent[:2])] = 8
         pairs.append((truth, prediction))
     theirs = official_scores(pairs, tmp_path, monkeypatch)
@@ -93,7 +95,10 @@ def test_accuracies_have_their_known_answers():
 
 def test_class_that_is_only_predicted_counts_for_iou_and_not_for_accuracy():
     confusion = Confusion(CITYSCAPES)
-    confusion.add(np.array([[ROAD, ROAD, ROAD, ROAD]], np.uint8), np.array([[ROAD, ROAD, ROAD, SKY]], np.uint8))
+    confusion.add(
+        np.array([[ROAD, ROAD, ROAD, ROAD]], np.uint8),
+        np.array([[ROAD, ROAD, ROAD, SKY]], np.uint8),
+    )
     assert confusion.mean_accuracy() == 0.75, "sky has no pixels that could be right"
     assert confusion.mean_iou() == pytest.approx((0.75 + 0) / 2)
     assert confusion.frequency_weighted_iou() == 0.75

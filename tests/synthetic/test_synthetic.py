@@ -28,7 +28,9 @@ def test_every_class_and_void_label_is_drawn(scenes):
     missing = set(CITYSCAPES.label_names) - ids
     for number in range(60, 400):
         if missing:
-            missing -= set(np.unique(synthetic.scene("train", number, height=64, seed=0)[1]).tolist())
+            missing -= set(
+                np.unique(synthetic.scene("train", number, height=64, seed=0)[1]).tolist()
+            )
     assert not missing
 
 
@@ -71,7 +73,9 @@ def test_every_object_of_a_countable_class_has_an_id_of_its_own(scenes):
     objects = 0
     for _, drawn, instances in scenes:
         is_countable = np.isin(drawn, list(countable))
-        np.testing.assert_array_equal(np.where(instances >= 1000, instances // 1000, instances), drawn)
+        np.testing.assert_array_equal(
+            np.where(instances >= 1000, instances // 1000, instances), drawn
+        )
         np.testing.assert_array_equal(instances >= 1000, is_countable)
         objects += len(np.unique(instances[is_countable]))
     assert objects / len(scenes) > 2, "many scenes show several"

@@ -19,7 +19,11 @@ RATES = {"start": 0.01, "base": 0.1, "minimum": 0.0, "warmup": 2, "steps": 10}
 
 @pytest.mark.parametrize(
     ("parameter", "table"),
-    [("criterion", choices.LOSSES), ("schedule", choices.SCHEDULES), ("optimizer", choices.OPTIMIZERS)],
+    [
+        ("criterion", choices.LOSSES),
+        ("schedule", choices.SCHEDULES),
+        ("optimizer", choices.OPTIMIZERS),
+    ],
 )
 def test_table_has_the_names_that_the_parameter_takes(parameter, table):
     assert get_args(Params.model_fields[parameter].annotation) == tuple(table)

@@ -20,7 +20,14 @@ from adl.training.state import Saved, State, seal
 from tests.conftest import ROOT
 from tests.data import largest_file
 
-PARAMS = {"epochs": 1, "batch_size": 2, "bn_momentum": 0.9, "seed": 0, "device_num": 1, "net_arch": "a.npy"}
+PARAMS = {
+    "epochs": 1,
+    "batch_size": 2,
+    "bn_momentum": 0.9,
+    "seed": 0,
+    "device_num": 1,
+    "net_arch": "a.npy",
+}
 KEY = {"format": 3, "params": PARAMS, "contents": {"net_arch": "0 1", "data": "d"}}
 
 
@@ -30,7 +37,10 @@ def key_with(contents: dict | None = None, **params) -> dict:
 
 def saved(position: int) -> Saved:
     values = np.random.default_rng(position).normal(size=1000).astype(np.float32)
-    return Saved({"network/a.b": values, "moments/0000": values * 2}, {"position": position, "losses": [0.1, 1e-9]})
+    return Saved(
+        {"network/a.b": values, "moments/0000": values * 2},
+        {"position": position, "losses": [0.1, 1e-9]},
+    )
 
 
 @pytest.fixture
@@ -53,7 +63,11 @@ def test_what_is_read_is_what_was_saved_bit_for_bit(own):
 
 def test_state_is_on_the_disk_before_it_has_its_name(own, monkeypatch):
     synced, fsync = [], os.fsync
-    monkeypatch.setattr(os, "fsync", lambda number: (synced.append((os.fstat(number), own.positions())), fsync(number)))
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda number: (synced.append((os.fstat(number), own.positions())), fsync(number)),
+    )
     own.save(saved(3))
     [(file, named)] = [(file, named) for file, named in synced if stat.S_ISREG(file.st_mode)]
     [path] = own.positions()
@@ -76,7 +90,9 @@ def test_damaged_newest_state_falls_back_with_a_warning(own, capsys, damage):
     newest = own.positions()[-1]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 4
-    newest.write_bytes({"truncated": newest.read_bytes()[:-100], "a bit": bytes(content), "empty": b""}[damage])
+    newest.write_bytes(
+        {"truncated": newest.read_bytes()[:-100], "a bit": bytes(content), "empty": b""}[damage]
+    )
     assert own.latest().position == 1
     assert f"warning: {newest} is damaged" in capsys.readouterr().out
     # A run that goes on from the older one saves below the damaged one's position: that must not count as the newest.
@@ -92,7 +108,10 @@ def test_training_whose_every_state_is_damaged_does_not_begin_anew_by_itself(own
         own.save(saved(position))
         own.positions()[-1].write_bytes(b"")
     for _ in range(2):
-        with pytest.raises(AdlError, match=f"no state in .* can be read; .* Start over: `adl state drop {own.name}`"):
+        with pytest.raises(
+            AdlError,
+            match=f"no state in .* can be read; .* Start over: `adl state drop {own.name}`",
+        ):
             own.latest()
 
 
@@ -109,7 +128,11 @@ def test_damaged_states_alone_are_no_reason_to_begin_anew_under_other_code(own):
 def test_state_that_cannot_be_read_just_now_stays_where_it_is(own, monkeypatch):
     own.save(saved(1))
     with monkeypatch.context() as patch:
-        patch.setattr(archive.zipfile, "ZipFile", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+        patch.setattr(
+            archive.zipfile,
+            "ZipFile",
+            lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")),
+        )
         with pytest.raises(AdlError, match=r"cannot be read \(I/O error\); it is left as it is"):
             own.latest()
     assert own.latest().position == 1
@@ -171,7 +194,12 @@ def test_file_system_without_locks_is_refused_in_one_message(own, number, monkey
 
     monkeypatch.setenv("ADL_STATE_DIR", str(own.root))
     monkeypatch.setattr(lock.fcntl, "flock", no_locks)
-    with pytest.raises(AdlError, match=r"lock: its file system gives no locks \(.*Point ADL_STATE_DIR to"), own.held():
+    with (
+        pytest.raises(
+            AdlError, match=r"lock: its file system gives no locks \(.*Point ADL_STATE_DIR to"
+        ),
+        own.held(),
+    ):
         pass
     for command in (["state", "list"], ["stop"]):
         with pytest.raises(SystemExit, match="2"):
@@ -310,7 +338,9 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
     own.save(saved(1300))
     own.positions()[-1].write_bytes(b"")
     adl("prune")
-    assert [p.name for p in own.positions()] == ["position_000001200.npz"], "the newest that can be read"
+    assert [p.name for p in own.positions()] == ["position_000001200.npz"], (
+        "the newest that can be read"
+    )
     assert not own.damaged_positions()
     sound = own.positions()[-1].read_bytes()
     own.positions()[-1].write_bytes(b"")
@@ -325,7 +355,10 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
                 adl(action, own.name)
             assert "trains there. Stop it first" in capsys.readouterr().err
         adl("prune")
-        assert f"{own.name}: process {os.getpid()} trains there; left as it is" in capsys.readouterr().out
+        assert (
+            f"{own.name}: process {os.getpid()} trains there; left as it is"
+            in capsys.readouterr().out
+        )
     monkeypatch.chdir(ROOT)
     adl("adopt", own.name)
     assert own.about["code"] == key.code_digest()

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("pynative")
 @pytest.fixture
 def step(tiny):
     net = network.build(tiny)
-    return TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=0.5)).set_train()
+    return TrainStep(
+        net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=0.5)
+    ).set_train()
 
 
 @pytest.fixture
@@ -62,7 +64,9 @@ def test_update_is_that_of_the_plain_gradient(step, batch):
     gradient = ms.grad(loss, None, (weight,))()[0].asnumpy()
     before = weight.asnumpy().copy()
     assert take(step, *batch)
-    np.testing.assert_allclose(weight.asnumpy(), before - 0.1 * (gradient + 0.5 * before), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        weight.asnumpy(), before - 0.1 * (gradient + 0.5 * before), rtol=1e-4, atol=1e-6
+    )
     assert np.abs(gradient).max() > 0.01
 
 
@@ -70,15 +74,23 @@ def test_momentum_is_that_of_mindspore(pynative, rng):
     def parameters():
         return [Parameter(Tensor(values), name=name) for name, values in start.items()]
 
-    start = {"a.weight": rng.normal(size=(3, 4)).astype(np.float32), "a.gamma": rng.normal(size=4).astype(np.float32)}
+    start = {
+        "a.weight": rng.normal(size=(3, 4)).astype(np.float32),
+        "a.gamma": rng.normal(size=4).astype(np.float32),
+    }
     rates = [0.1, 0.05, 0.02]
     ours, theirs = nn.Cell(), parameters()
     ours.a, ours.b = parameters()
     own = Momentum(ours, weight_decay=0.01)
-    groups = [{"params": theirs[:1], "weight_decay": 0.01}, {"params": theirs[1:], "weight_decay": 0.0}]
+    groups = [
+        {"params": theirs[:1], "weight_decay": 0.01},
+        {"params": theirs[1:], "weight_decay": 0.0},
+    ]
     reference = nn.Momentum(groups, learning_rate=rates, momentum=0.9)
     for rate in rates:
-        gradients = tuple(Tensor(rng.normal(size=values.shape).astype(np.float32)) for values in start.values())
+        gradients = tuple(
+            Tensor(rng.normal(size=values.shape).astype(np.float32)) for values in start.values()
+        )
         own(gradients, Tensor(np.float32(rate)))
         reference(gradients)
     for mine, other in zip(own.parameters, theirs, strict=True):
@@ -89,7 +101,9 @@ def test_loss_scale_does_not_change_the_update(tiny, batch):
     def trained(scale):
         ms.set_seed(1)
         net = network.build(tiny)
-        step = TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-4)).set_train()
+        step = TrainStep(
+            net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-4)
+        ).set_train()
         assert take(step, *batch, scale=scale)
         return net.decoder.classifier.weight.asnumpy()
 

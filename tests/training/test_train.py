@@ -97,13 +97,15 @@ def run(settings, record, folder, *, stop_at=None, log_epochs=lambda rows: None,
         log_epochs=log_epochs,
         stopping=stopping,
     )
-    metrics, history = (json.loads((state.result / f"{name}.json").read_text()) for name in ("metrics", "history"))
+    metrics, history = (
+        json.loads((state.result / f"{name}.json").read_text()) for name in ("metrics", "history")
+    )
     return metrics, history
 
 
 def assembled(net, p, plan, folder) -> Loop:
     description = Description(net.architecture, {}, p)
-    return training.assemble(net, p, plan, CITYSCAPES, record=folder, state=State(folder), description=description)
+    return training.assemble(net, description, plan, CITYSCAPES, record=folder, state=State(folder))
 
 
 def weights(folder):
@@ -111,7 +113,9 @@ def weights(folder):
 
 
 @pytest.mark.compiled
-def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(settings, record, tmp_path, capsys):
+def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(
+    settings, record, tmp_path, capsys
+):
     changes = {"drop_path_keep_prob": 0.7, "save_epochs": 1}
     metrics, history = run(settings, record, tmp_path / "a", **changes)
     assert metrics["steps"] == 4
@@ -139,7 +143,10 @@ def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(s
 def test_resumed_run_equals_the_uninterrupted_one(settings, record, tmp_path, capsys):
     changes = {"drop_path_keep_prob": 0.7, "epochs": 4}
     straight = run(settings, record, tmp_path / "straight", **changes)
-    for stop_at in (3, 2):  # batches of this attempt: in the middle of an epoch, and after its last one
+    for stop_at in (
+        3,
+        2,
+    ):  # batches of this attempt: in the middle of an epoch, and after its last one
         with pytest.raises(Stopped, match="the state is saved"):
             run(settings, record, tmp_path / "resumed", stop_at=stop_at, **changes)
         assert not (tmp_path / "resumed/result").exists()
@@ -149,7 +156,9 @@ def test_resumed_run_equals_the_uninterrupted_one(settings, record, tmp_path, ca
     assert weights(tmp_path / "resumed") == weights(tmp_path / "straight")
 
 
-def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(settings, record, tmp_path, capsys):
+def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(
+    settings, record, tmp_path, capsys
+):
     told = []
 
     def log_epochs(rows):
@@ -168,9 +177,14 @@ def test_workers_beyond_the_cores_are_said(settings, record, tmp_path, capsys):
     told = {}
     for workers in (runtime.cores(), runtime.cores() + 1):
         run(settings, record, tmp_path / str(workers), epochs=1, warmup_iters=0, workers=workers)
-        told[workers] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("workers:")]
+        told[workers] = [
+            line for line in capsys.readouterr().out.splitlines() if line.startswith("workers:")
+        ]
     cores = runtime.cores()
-    assert told == {cores: [], cores + 1: [f"workers: {cores} instead of {cores + 1}, the number of cores"]}
+    assert told == {
+        cores: [],
+        cores + 1: [f"workers: {cores} instead of {cores + 1}, the number of cores"],
+    }
 
 
 def test_peak_memory_is_in_mebibytes(settings, record, tmp_path, monkeypatch):
@@ -182,7 +196,9 @@ def test_peak_memory_is_in_mebibytes(settings, record, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "kind"), [("ce", CrossEntropy), ("ohemce", OhemCrossEntropy)])
 def test_criterion_is_that_of_the_parameters(settings, name, kind, monkeypatch):
     monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
-    p = params.load(ROOT / "params.yaml", **settings | {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6})
+    p = params.load(
+        ROOT / "params.yaml", **settings | {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6}
+    )
     pixels = p.batch_size // 4 * p.crop_size**2
     settings = {"ignore_label": p.ignore_label, "pixels": pixels, "hard_threshold": p.ohem_thresh}
     loss = choices.loss(p.criterion, **settings, world=World(1, 4))
@@ -202,17 +218,24 @@ def test_state_is_saved_every_so_many_epochs_and_minutes(settings, record, tmp_p
     monkeypatch.setattr(State, "save", lambda self, state: saved.append(state.position))
     run(settings, record, tmp_path / "a", epochs=3, save_epochs=2, save_minutes=None)
     assert saved == [4, 6], "and at the end"
-    assert not list((tmp_path / "a/result/intermediate").iterdir()), "one model is kept: the final one"
+    assert not list((tmp_path / "a/result/intermediate").iterdir()), (
+        "one model is kept: the final one"
+    )
     saved.clear()
     run(settings, record, tmp_path / "b", epochs=1, save_epochs=100, save_minutes=1e-9)
     assert saved == [1, 2]
 
 
-def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(settings, record, tmp_path):
+def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(
+    settings, record, tmp_path
+):
     _, plain = run(settings, record, tmp_path / "plain")
     _, history = run(settings, record, tmp_path / "validated", eval_epochs=2)
     assert weights(tmp_path / "validated") == weights(tmp_path / "plain")
-    assert [row.keys() - {"epoch", "loss", "learning_rate"} for row in history] == [set(), {"val_mIOU"}]
+    assert [row.keys() - {"epoch", "loss", "learning_rate"} for row in history] == [
+        set(),
+        {"val_mIOU"},
+    ]
     assert [row["loss"] for row in history] == [row["loss"] for row in plain]
     net = checkpoint.restore(
         tmp_path / "plain/result/autodeeplab.ckpt",
@@ -246,15 +269,21 @@ def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
 
 
 @pytest.mark.parametrize("keep", [1, 2])
-def test_model_that_is_no_longer_finite_is_neither_kept_nor_saved(settings, record, tmp_path, monkeypatch, keep):
+def test_model_that_is_no_longer_finite_is_neither_kept_nor_saved(
+    settings, record, tmp_path, monkeypatch, keep
+):
     monkeypatch.setattr(Weights, "not_finite", lambda self: "a.weight")
-    with pytest.raises(AdlError, match=r"a\.weight is no longer finite, and this state is not saved"):
+    with pytest.raises(
+        AdlError, match=r"a\.weight is no longer finite, and this state is not saved"
+    ):
         run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=keep)
     assert not list((tmp_path / "a").rglob("*.ckpt"))
     assert not State(tmp_path / "a").positions()
 
 
-def test_model_is_kept_before_the_state_that_goes_on_after_it(settings, record, tmp_path, monkeypatch):
+def test_model_is_kept_before_the_state_that_goes_on_after_it(
+    settings, record, tmp_path, monkeypatch
+):
     kept, save = {}, State.save
 
     def saving(self, state):
@@ -279,7 +308,9 @@ def test_attempt_with_nothing_left_to_train_reports_the_speed_of_the_one_before(
     assert speed["devices"] == 1
 
 
-def test_weights_of_other_classes_start_a_training_without_their_classifier(settings, record, tmp_path, tiny, capsys):
+def test_weights_of_other_classes_start_a_training_without_their_classifier(
+    settings, record, tmp_path, tiny, capsys
+):
     ms.set_seed(3)
     other = network.build(dataclasses.replace(tiny, num_classes=7))
     checkpoint.save(other, tmp_path / "other.ckpt")
@@ -290,11 +321,15 @@ def test_weights_of_other_classes_start_a_training_without_their_classifier(sett
     assert "without decoder.classifier" in capsys.readouterr().out
     stored = ms.load_checkpoint(str(tmp_path / "b/result/autodeeplab.ckpt"))
     name = "decoder.refine.0.conv.weight"
-    np.testing.assert_array_equal(stored[name].asnumpy(), dict(other.parameters_and_names())[name].asnumpy())
+    np.testing.assert_array_equal(
+        stored[name].asnumpy(), dict(other.parameters_and_names())[name].asnumpy()
+    )
     assert stored["decoder.classifier.weight"].shape[0] == 19
 
 
-def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32(settings, tiny, tmp_path):
+def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32(
+    settings, tiny, tmp_path
+):
     # Training with it needs Ascend; how the cells are wrapped can be seen anywhere.
     p = params.load(ROOT / "params.yaml", **settings).model_copy(update={"amp_level": "O2"})
     net = network.build(tiny)
@@ -311,7 +346,9 @@ def test_mixed_precision_computes_batch_norm_in_float32(tiny, monkeypatch, ranks
     monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
     net = amp.auto_mixed_precision(network.build(tiny, world=World(0, ranks)), "O2")
     kinds = {
-        kind: {cell.get_flags()["fp32"] for _, cell in net.cells_and_names() if isinstance(cell, kind)}
+        kind: {
+            cell.get_flags()["fp32"] for _, cell in net.cells_and_names() if isinstance(cell, kind)
+        }
         for kind in (nn.Conv2d, nn.BatchNorm2d)
     }
     assert kinds == {nn.Conv2d: {False}, nn.BatchNorm2d: {True}}
@@ -330,12 +367,18 @@ def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_pa
 def test_ranks_that_read_different_states_do_not_begin(settings, record, tmp_path, monkeypatch):
     # Also where this rank finds no state, another must be heard.
     for module in (saver, loop):
-        monkeypatch.setattr(module, "of_all_ranks", lambda values, world: [values, [value + 5 for value in values]])
-    with pytest.raises(AdlError, match=r"the ranks read different states from .*; is it the same on all nodes"):
+        monkeypatch.setattr(
+            module, "of_all_ranks", lambda values, world: [values, [value + 5 for value in values]]
+        )
+    with pytest.raises(
+        AdlError, match=r"the ranks read different states from .*; is it the same on all nodes"
+    ):
         run(settings, record, tmp_path / "a")
 
 
-def test_ranks_that_part_stop_at_the_end_of_the_epoch_and_save_nothing(settings, record, tmp_path, monkeypatch):
+def test_ranks_that_part_stop_at_the_end_of_the_epoch_and_save_nothing(
+    settings, record, tmp_path, monkeypatch
+):
     def parting(values, world):
         return [values, [value + (len(values) > 1) for value in values]]
 
@@ -363,7 +406,9 @@ def test_checksum_of_the_ranks_follows_from_the_weights(settings, record, tmp_pa
     assert told[1][1] != told[5][1]
 
 
-def test_device_whose_whole_numbers_do_not_wrap_around_is_refused(settings, record, tmp_path, monkeypatch):
+def test_device_whose_whole_numbers_do_not_wrap_around_is_refused(
+    settings, record, tmp_path, monkeypatch
+):
     monkeypatch.setattr(drop_path, "Tensor", lambda values: Tensor(values.astype(np.float32)))
     with pytest.raises(AdlError, match="does not multiply whole numbers as a CPU does"):
         run(settings, record, tmp_path / "a")
@@ -373,7 +418,9 @@ def test_start_epoch_continues_the_schedule(settings, record, tmp_path):
     run(settings, record, tmp_path / "first", epochs=1)
     shutil.copy(tmp_path / "first/result/autodeeplab.ckpt", tmp_path / "first.ckpt")
     _, straight = run(settings, record, tmp_path / "straight")
-    metrics, history = run(settings, record, tmp_path / "second", ckpt_name="first.ckpt", start_epoch=1)
+    metrics, history = run(
+        settings, record, tmp_path / "second", ckpt_name="first.ckpt", start_epoch=1
+    )
     assert metrics["epochs"] == 1
     assert metrics["steps"] == 2
     assert [row["epoch"] for row in history] == [2]
@@ -383,10 +430,15 @@ def test_start_epoch_continues_the_schedule(settings, record, tmp_path):
 def test_start_epoch_at_the_end_copies_the_weights(settings, record, tmp_path):
     run(settings, record, tmp_path / "first", epochs=1)
     shutil.copy(tmp_path / "first/result/autodeeplab.ckpt", tmp_path / "first.ckpt")
-    metrics, history = run(settings, record, tmp_path / "copy", epochs=1, ckpt_name="first.ckpt", start_epoch=1)
+    metrics, history = run(
+        settings, record, tmp_path / "copy", epochs=1, ckpt_name="first.ckpt", start_epoch=1
+    )
     assert history == []
     assert metrics["steps"] == 0
-    first, copy = (ms.load_checkpoint(str(tmp_path / f"{n}/result/autodeeplab.ckpt")) for n in ("first", "copy"))
+    first, copy = (
+        ms.load_checkpoint(str(tmp_path / f"{n}/result/autodeeplab.ckpt"))
+        for n in ("first", "copy")
+    )
     assert first.keys() == copy.keys()
     for name in first:
         np.testing.assert_array_equal(first[name].asnumpy(), copy[name].asnumpy())
@@ -394,7 +446,12 @@ def test_start_epoch_at_the_end_copies_the_weights(settings, record, tmp_path):
 
 def test_learning_rate_is_that_of_the_parameters(settings, record, tmp_path, tiny):
     def rates(**changes):
-        values = {"epochs": 10, "base_lr": 0.2, "warmup_start_lr": 0.06, "warmup_iters": 3} | changes
+        values = {
+            "epochs": 10,
+            "base_lr": 0.2,
+            "warmup_start_lr": 0.06,
+            "warmup_iters": 3,
+        } | changes
         p = params.load(ROOT / "params.yaml", **(settings | values))
         plan = Plan.of(p, 4)
         return assembled(network.build(tiny), p, plan, tmp_path).step.learning_rates
@@ -413,10 +470,20 @@ def test_too_long_a_warmup_is_refused_before_compilation(settings, record, tmp_p
     assert not (tmp_path / "a").exists()
 
 
-def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_state(settings, record, tmp_path):
+def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_state(
+    settings, record, tmp_path
+):
     message = r"diverged at step \d+: loss nan, learning rate 9.77472e\+29, loss scale 32768; .* is no longer finite"
     with pytest.raises(AdlError, match=message):
-        run(settings, record, tmp_path / "a", base_lr=1e30, warmup_iters=0, epochs=20, save_minutes=1e-9)
+        run(
+            settings,
+            record,
+            tmp_path / "a",
+            base_lr=1e30,
+            warmup_iters=0,
+            epochs=20,
+            save_minutes=1e-9,
+        )
     state = State(tmp_path / "a")
     assert not state.finished
     assert all(np.isfinite(values).all() for values in state.latest().arrays.values())
@@ -428,22 +495,32 @@ def finite(monkeypatch):
 
     def answering(*answers):
         left = list(answers)
-        monkeypatch.setattr(amp, "all_finite", lambda _: Tensor(left.pop(0) if len(left) > 1 else left[0]))
+        monkeypatch.setattr(
+            amp, "all_finite", lambda _: Tensor(left.pop(0) if len(left) > 1 else left[0])
+        )
 
     return answering
 
 
-def test_gradients_that_stay_infinite_stop_the_training(settings, record, tmp_path, monkeypatch, finite):
+def test_gradients_that_stay_infinite_stop_the_training(
+    settings, record, tmp_path, monkeypatch, finite
+):
     monkeypatch.setattr(counters, "MOST_SKIPPED", 3)
     finite(True, False)
-    with pytest.raises(AdlError, match=r"diverged at step 1: .* the gradients stay infinite\. Lower base_lr"):
+    with pytest.raises(
+        AdlError, match=r"diverged at step 1: .* the gradients stay infinite\. Lower base_lr"
+    ):
         run(settings, record, tmp_path / "a", epochs=5)
     assert not (tmp_path / "a/result").exists()
 
 
-def test_no_state_is_saved_while_updates_are_skipped(settings, record, tmp_path, monkeypatch, finite):
+def test_no_state_is_saved_while_updates_are_skipped(
+    settings, record, tmp_path, monkeypatch, finite
+):
     saved, save = [], State.save
-    monkeypatch.setattr(State, "save", lambda self, state: (saved.append(state.meta), save(self, state)))
+    monkeypatch.setattr(
+        State, "save", lambda self, state: (saved.append(state.meta), save(self, state))
+    )
     finite(True, False, False, True)
     metrics, _ = run(settings, record, tmp_path / "a", epochs=3, save_minutes=1e-9)
     assert [(meta["position"], meta["step"], meta["skipped"]) for meta in saved] == [
@@ -458,7 +535,9 @@ def test_no_state_is_saved_while_updates_are_skipped(settings, record, tmp_path,
 def test_state_of_another_network_is_refused(settings, record, tmp_path):
     with pytest.raises(Stopped):
         run(settings, record, tmp_path / "a", stop_at=2)
-    with pytest.raises(AdlError, match=r"does not fit this network: .* Start over: `adl state drop a`"):
+    with pytest.raises(
+        AdlError, match=r"does not fit this network: .* Start over: `adl state drop a`"
+    ):
         run(settings, record, tmp_path / "a", filter_multiplier=4)
     assert State(tmp_path / "a").positions()
 
@@ -470,7 +549,10 @@ def test_memory_does_not_grow_with_the_steps(settings, record, tmp_path):
     state = State(tmp_path / "a")
     state.folder.mkdir()
     training.train(
-        params.load(ROOT / "params.yaml", **settings | {"epochs": 100, "drop_path_keep_prob": 0.7, "eval_epochs": 10}),
+        params.load(
+            ROOT / "params.yaml",
+            **settings | {"epochs": 100, "drop_path_keep_prob": 0.7, "eval_epochs": 10},
+        ),
         record,
         state,
         CITYSCAPES,
@@ -491,8 +573,12 @@ def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     labels = np.stack([label for _, _, label in samples]).astype(np.int32)
     ms.set_seed(0)
     cell = ((0, 6), (1, 6), (0, 3), (2, 6))
-    net = network.build(Architecture(net=(0, 0, 0), cell=cell, filter_multiplier=16, initial_fm=16, bn_momentum=0.9))
-    step = TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-5)).set_train()
+    net = network.build(
+        Architecture(net=(0, 0, 0), cell=cell, filter_multiplier=16, initial_fm=16, bn_momentum=0.9)
+    )
+    step = TrainStep(
+        net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-5)
+    ).set_train()
     for learning_rate in np.linspace(0.1, 0.001, 240):
         assert take(step, images, labels, None, learning_rate=learning_rate, scale=1.0)
     confusion = Confusion(CITYSCAPES)
