@@ -18,6 +18,7 @@ from adl import commands
 from adl.commands.explain import up_to_date
 from adl.params import Params, schema
 from tests.conftest import ROOT
+from tests.test_workspace import floor
 
 PAGES = ("README.md", "CONTRIBUTING.md")
 STAGES = (
@@ -199,8 +200,22 @@ def test_pages_name_only_files_that_exist():
             assert (ROOT / target).exists(), target
 
 
-def test_map_of_the_house_has_every_room():
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    rooms = [p for p in (ROOT / "adl").iterdir() if not p.name.startswith("__")]
-    missing = [p.name for p in rooms if f"adl/{p.name}" not in text]
-    assert not missing
+def test_map_of_the_house_has_every_room_and_file():
+    tree = re.search(r"```text\nadl/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[
+        1
+    ]
+    listed = set(re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE))
+    entries = {path.name for path in (ROOT / "adl").iterdir() if not path.name.startswith("__")}
+    assert listed == entries
+    for name in re.findall(r"\w+\.py", tree):
+        assert list((ROOT / "adl").rglob(name)), name
+
+
+def test_map_is_in_the_order_of_the_floors():
+    """So that "a room imports only what is listed above it" is true, but for the descriptor."""
+    tree = re.search(r"```text\nadl/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[
+        1
+    ]
+    names = [name.removesuffix(".py") for name in re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE)]
+    floors = [floor(f"adl.{name}") for name in names]
+    assert floors == sorted(floors)

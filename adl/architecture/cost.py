@@ -11,7 +11,7 @@ from adl.architecture.genotype import (
     LOW_LEVEL_CHANNELS,
     Architecture,
     CellPlace,
-    moved,
+    side_after,
 )
 from adl.architecture.primitives import PRIMITIVES
 
@@ -61,8 +61,8 @@ class Layer:
 def layers(architecture: Architecture, height: int, width: int) -> list[Layer]:
     """Every convolution of the network for one image, in its order."""
     stem = architecture.initial_fm
-    half = moved(height, 1), moved(width, 1)
-    quarter = moved(half[0], 1), moved(half[1], 1)
+    half = side_after(height, 1), side_after(width, 1)
+    quarter = side_after(half[0], 1), side_after(half[1], 1)
     found = [
         Layer(3, stem, 3, *half),
         Layer(stem, stem, 3, *half),
@@ -70,7 +70,7 @@ def layers(architecture: Architecture, height: int, width: int) -> list[Layer]:
     ]
     sizes = [half, quarter]
     for place in architecture.cells:
-        size = moved(sizes[-1][0], place.move), moved(sizes[-1][1], place.move)
+        size = side_after(sizes[-1][0], place.move), side_after(sizes[-1][1], place.move)
         found += _of_cell(architecture, place, sizes[-2:], size)
         sizes.append(size)
     found += _of_aspp(architecture, sizes[-1])

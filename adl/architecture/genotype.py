@@ -154,7 +154,7 @@ class Architecture:
         return lines
 
 
-def moved(n: int, move: int) -> int:
+def side_after(n: int, move: int) -> int:
     """The length of a side after a move of -1, 0 or +1 levels. 33 → 17 → 33: odd lengths keep aligned corners."""
     if move > 0:
         return (n + 1) // 2
@@ -165,7 +165,7 @@ def moved(n: int, move: int) -> int:
 
 def load_net(path: Path) -> tuple[int, ...]:
     """Read a network path: an integer array (cells,) of levels 0-3."""
-    array = _load_whole_numbers(path)
+    array = _load_integers(path)
     if array.ndim != 1:
         raise AdlError(
             f"{path}: a network path is one row of levels; this array has shape {array.shape}."
@@ -177,7 +177,7 @@ def load_net(path: Path) -> tuple[int, ...]:
 
 def load_cell(path: Path) -> tuple[tuple[int, int], ...]:
     """Read a cell genotype: an integer array (2·blocks, 2) of (state, primitive)."""
-    array = _load_whole_numbers(path)
+    array = _load_integers(path)
     if array.ndim != 2 or array.shape[1] != 2:
         raise AdlError(
             f"{path}: a cell genotype has two columns, state and operation; its shape is {array.shape}."
@@ -187,7 +187,7 @@ def load_cell(path: Path) -> tuple[tuple[int, int], ...]:
     return cell
 
 
-def _load_whole_numbers(path: Path) -> np.ndarray:
+def _load_integers(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError:

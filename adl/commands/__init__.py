@@ -39,15 +39,15 @@ def add_command(
 def parser() -> argparse.ArgumentParser:
     from adl.commands import check_data, compare, explain, predict, recipe, state, submission, table
 
-    whole = argparse.ArgumentParser(
+    command_line = argparse.ArgumentParser(
         prog="adl",
         description="Auto-DeepLab on MindSpore: what is done beside the pipeline, which `dvc repro` runs.",
         epilog="adl COMMAND --help explains each, with an example.",
     )
-    subcommands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (check_data, recipe, explain, predict, submission, table, compare, state):
         module.add(subcommands)
-    return whole
+    return command_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

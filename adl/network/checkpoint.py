@@ -150,12 +150,12 @@ def architecture_of(path: Path, params: Params | None, dataset: DatasetDescripto
 
     Raises AdlError if its classes are not those of the data set: their scores and colours would mean nothing.
     """
-    beside = sidecar(path)
-    if beside.exists() or params is None:
-        source, architecture = str(beside), Architecture.from_sidecar(beside)
+    description = sidecar(path)
+    if description.exists() or params is None:
+        source, architecture = str(description), Architecture.from_sidecar(description)
     else:
         print(
-            f"{path} has no sidecar {beside.name}: taking the architecture from the parameters",
+            f"{path} has no sidecar {description.name}: taking the architecture from the parameters",
             flush=True,
         )
         source, architecture = "num_classes", Architecture.from_params(params)
@@ -170,8 +170,12 @@ def architecture_of(path: Path, params: Params | None, dataset: DatasetDescripto
 
 def epoch_of(path: Path) -> int | None:
     """After how many epochs a checkpoint was saved, as its sidecar says; None if it has none."""
-    beside = sidecar(path)
-    return json.loads(beside.read_text(encoding="utf-8")).get("epoch") if beside.exists() else None
+    description = sidecar(path)
+    return (
+        json.loads(description.read_text(encoding="utf-8")).get("epoch")
+        if description.exists()
+        else None
+    )
 
 
 def restore(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn
 
-from adl.architecture.genotype import LOW_LEVEL_CELL, Architecture, moved
+from adl.architecture.genotype import LOW_LEVEL_CELL, Architecture, side_after
 from adl.network.cell import Cell
 from adl.network.normalization import Norm
 from adl.network.operations import ConvNormAct, conv
@@ -45,8 +45,8 @@ class Encoder(nn.Cell):
         low_level = previous
         for i in range(len(self.moves)):
             size = (
-                moved(previous.shape[2], self.moves[i]),
-                moved(previous.shape[3], self.moves[i]),
+                side_after(previous.shape[2], self.moves[i]),
+                side_after(previous.shape[3], self.moves[i]),
             )
             of_cell = None if survivors is None else survivors[i]
             output = self.nas_cells[i](older, previous, size, of_cell)

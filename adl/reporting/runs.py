@@ -61,14 +61,14 @@ class Run:
     @property
     def group(self) -> str:
         """Equal for runs that differ only in their seed."""
-        own = {name: value for name, value in self.params.items() if name not in IRRELEVANT}
-        return json.dumps([own, self.inputs, self.score["images"]], sort_keys=True)
+        relevant = {name: value for name, value in self.params.items() if name not in IRRELEVANT}
+        return json.dumps([relevant, self.inputs, self.score["images"]], sort_keys=True)
 
     def digest(self, kind: str) -> str:
         """Of what went into a run: "data", or "code". Short; equal where that was equal."""
         folders = {"data": ("data/mindrecord/",), "code": ("adl/", "pipeline/")}[kind]
-        own = sorted(item for item in self.inputs.items() if item[0].startswith(folders))
-        return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:7]
+        inputs = sorted(item for item in self.inputs.items() if item[0].startswith(folders))
+        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:7]
 
     @property
     def recipe(self) -> str | None:

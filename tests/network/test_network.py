@@ -10,7 +10,7 @@ import pytest
 from mindspore import Tensor, nn
 
 from adl import network
-from adl.architecture.genotype import Architecture, moved
+from adl.architecture.genotype import Architecture, side_after
 from adl.network import drop_path, operations
 from adl.network.aspp import ASPP
 from adl.network.normalization import GlobalBatchNorm, batch_norm
@@ -31,7 +31,13 @@ def test_logits_have_the_size_of_the_image(tiny, rng, size):
 
 
 def test_sizes_move_down_and_up_with_aligned_corners():
-    assert [moved(33, 1), moved(17, -1), moved(32, 1), moved(16, -1), moved(9, 0)] == [
+    assert [
+        side_after(33, 1),
+        side_after(17, -1),
+        side_after(32, 1),
+        side_after(16, -1),
+        side_after(9, 0),
+    ] == [
         17,
         33,
         16,

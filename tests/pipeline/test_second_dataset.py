@@ -1,0 +1,252 @@
+"""Another data set needs a descriptor and nothing else: other classes, ids, files, sizes, statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from adl import params, runtime, workspace
+from adl.architecture import Architecture
+from adl.dataset import records
+from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, FileKind
+from adl.deploy import colouring, export, exported, infer
+from adl.deploy.predictor import Predictor
+from adl.errors import AdlError
+from adl.evaluation import baselines, tables, worker
+from adl.evaluation.evaluate import Evaluation, evaluate
+from adl.evaluation.worker import EvaluationJob
+from adl.intake import layout
+from adl.intake.survey import survey
+from adl.network import checkpoint
+from adl.reporting import page, report
+from adl.reporting.results import Results
+from adl.training import train
+from adl.training.state import State
+from tests.conftest import ROOT
+from tests.data import write_record
+
+HEIGHT, WIDTH = 56, 72
+NAMES = [
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "cyclist",
+]
+VILLAGE = DatasetDescriptor(
+    name="village",
+    title="the village",
+    classes=tuple(
+        # Train id n has the label id 20 + 3 n; pedestrians are children, too.
+        DatasetClass(
+            name=name,
+            colour=(20 * n, 255 - 20 * n, 7 * n),
+            category="nature" if name in ("sky", "tree") else "town",
+            label_ids=(20 + 3 * n, 200) if name == "pedestrian" else (20 + 3 * n,),
+        )
+        for n, name in enumerate(NAMES)
+    ),
+    ignored=(DatasetClass("void", (0, 0, 0), "void", (3,)),),
+    split_sizes={"train": 5, "val": 3},
+    images=FileKind("frames/{split}/{name}.png", archive="village.tar", colour_type=2),
+    labels=FileKind("masks/{split}/{name}_L.png", archive="village.tar", colour_type=0),
+    mean=(0.4, 0.41, 0.42),
+    std=(0.2, 0.21, 0.22),
+)
+
+
+def write_village(root: Path) -> Path:
+    """Bands of all classes, in their colours; one pixel in each corner is void."""
+    rng = np.random.default_rng(0)
+    for split, images in VILLAGE.split_sizes.items():
+        for number in range(images):
+            bands = np.sort(rng.integers(0, len(NAMES), HEIGHT))
+            train_ids = np.repeat(bands[:, None], WIDTH, axis=1).astype(np.uint8)
+            image = VILLAGE.palette[train_ids] + rng.integers(0, 9, (HEIGHT, WIDTH, 3)).astype(
+                np.uint8
+            )
+            label = VILLAGE.label_ids[train_ids]
+            label[label == VILLAGE.label_ids[NAMES.index("pedestrian")]] = 200
+            label[0, 0] = 3
+            for kind, picture in ((VILLAGE.images, image), (VILLAGE.labels, label)):
+                path = kind.path(root, split, "", f"{split}{number:03d}")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), picture)
+    return root
+
+
+@pytest.fixture(scope="module")
+def village(once):
+    """The raw files in `raw`, and their records."""
+
+    def make(folder: Path) -> None:
+        raw = write_village(folder / "raw")
+        for split in VILLAGE.split_sizes:
+            write_record(raw, split, folder, VILLAGE)
+
+    return once("village", make)
+
+
+@pytest.fixture
+def place(village, tiny, tmp_path, monkeypatch) -> Path:
+    """A folder with the architecture's files, in which what is run works operation by operation."""
+    start = runtime.start
+    monkeypatch.setattr(
+        runtime, "start", lambda *given, **named: start(*given, **named | {"graph": False})
+    )
+    np.save(tmp_path / "net.npy", np.array(tiny.net))
+    np.save(tmp_path / "cell.npy", np.array(tiny.cell))
+    return tmp_path
+
+
+def test_second_data_set_goes_through_the_whole_pipeline(village, place, capsys):
+    record, val_record = (workspace.record(village, "village", split) for split in ("train", "val"))
+    p = params.load(
+        ROOT / "params.yaml", net_arch=str(place / "net.npy"), cell_arch=str(place / "cell.npy"), block_multiplier=1,
+        filter_multiplier=2, initial_fm=4, head_channels=8, num_classes=11, epochs=1, batch_size=3, crop_size=48,
+        warmup_iters=0, eval_epochs=1, data_path=str(village / "raw"),
+    )  # fmt: skip
+    state = State(place / "state")
+    train.train(p, record, state, VILLAGE, val_record=val_record)
+    history = json.loads((state.result / "history.json").read_text())
+    assert json.loads((state.result / "metrics.json").read_text())["steps"] == 2
+    model = state.result / "autodeeplab.ckpt"
+    architecture = Architecture.from_sidecar(workspace.sidecar(model))
+    assert architecture.num_classes == 11
+
+    result = evaluated(model, architecture, val_record, place / "predictions", batch_size=2)
+    assert result.metrics()["mIOU_single"] == history[-1]["val_mIOU"]
+    assert list(result.metrics()["class_IOU"]) == NAMES
+    assert set(result.metrics()["category_IOU"]) == {"nature", "town"}
+    maps = sorted((place / "predictions").glob("*.png"))
+    assert [path.name for path in maps] == [f"val{number:03d}.png" for number in range(3)]
+    written = {
+        int(value)
+        for path in maps
+        for value in np.unique(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    }
+    assert written <= {label.label_ids[0] for label in VILLAGE.classes}
+    pixels = records.read_manifest(record, VILLAGE)["pixels"]
+    tables.write_report(result, val_record, place / "reports/evaluate", trained_pixels=pixels)
+
+    mindir = place / "m.mindir"
+    size = {"height": HEIGHT, "width": WIDTH}
+    network = checkpoint.restore(model, architecture, device_target="CPU")
+    assert export.mindir(network, mindir, VILLAGE, **size, record=val_record).holds
+    exported.write_sidecar(mindir, source=model, architecture=architecture, dataset=VILLAGE, **size)
+    frames = layout.frames(village / "raw", "val", VILLAGE)
+    inferred = infer.infer(
+        mindir, frames, VILLAGE, device_target="CPU", flip=True,
+        reference=place / "predictions", predictions=place / "inferred",
+    )  # fmt: skip
+    assert inferred.metrics["agreement"] >= 99.99
+    assert inferred.metrics["mIOU"] == pytest.approx(result.metrics()["mIOU"], abs=0.01)
+
+    text = reported(place, result, model, val_record, p)
+    assert f"**{result.metrics()['mIOU']:.2f}**" in text
+    assert "11 classes" in text
+    assert "pedestrian" in text
+    assert "quoted)" not in text.split("## Training performance")[0], (
+        "nothing is published about it"
+    )
+
+
+def evaluated(
+    model: Path, architecture: Architecture, record: Path, predictions: Path, *, batch_size: int
+) -> Evaluation:
+    job = EvaluationJob(
+        checkpoint=str(model), architecture=architecture.to_json(), record=str(record), device_target="CPU",
+        multiscale=False, flip=True, limit=None, batch_size=batch_size,
+    )  # fmt: skip
+
+    def in_this_process(command, processes):
+        worker.run(job, Path(command[-1]).parent, VILLAGE)
+        return 0
+
+    return evaluate(job, predictions, VILLAGE, processes=1, launch=in_this_process)
+
+
+def reported(
+    place: Path, result: Evaluation, model: Path, val_record: Path, p: params.Params
+) -> str:
+    """The report, as Markdown."""
+    metrics = place / "metrics"
+    metrics.mkdir()
+    (metrics / "evaluate.json").write_text(json.dumps(result.metrics() | {"checkpoint_epoch": 1}))
+    (metrics / "train.json").write_bytes((model.parent / "metrics.json").read_bytes())
+    results = Results.read(
+        VILLAGE, metrics=metrics, speed=place / "speed", checkpoint=model,
+        val_manifest=workspace.manifest(val_record), params=p.model_dump(),
+    )  # fmt: skip
+    return page.markdown(report.blocks(results, place / "reports"))
+
+
+def test_record_says_of_which_data_set_it_is(village):
+    record = workspace.record(village, "village", "train")
+    manifest = records.read_manifest(record, VILLAGE)
+    assert (manifest["dataset"], manifest["images"]) == ("village", 5)
+    assert manifest["classes"] == NAMES
+    assert manifest["sizes"] == [f"{WIDTH}x{HEIGHT}"]
+    assert manifest["pixels_ignored"] == 5
+    with pytest.raises(AdlError, match="is not a record of Cityscapes and its classes"):
+        records.read_manifest(record, CITYSCAPES)
+    pedestrian = NAMES.index("pedestrian")
+    labels = np.stack([row.label for row in records.read(record)])
+    assert manifest["pixels"]["pedestrian"] == (labels == pedestrian).sum() > 0
+
+
+def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
+    raw = write_village(tmp_path / "raw")
+    found = survey(raw, VILLAGE, official=True).checked()
+    assert {name: split.images for name, split in found.splits.items()} == VILLAGE.split_sizes
+    label = VILLAGE.labels.path(raw, "train", "", "train001")
+    cv2.imwrite(str(label), np.full((HEIGHT, WIDTH), 21, np.uint8))
+    VILLAGE.images.path(raw, "val", "", "val002").unlink()
+    faults = [str(fault) for fault in survey(raw, VILLAGE, official=True).faults]
+    assert any(
+        "train001_L.png: label ids [21] do not exist; *_L.png holds 3, 20, 23" in fault
+        for fault in faults
+    )
+    assert any(
+        "val002_L.png: this label has no image" in fault and "village.tar" in fault
+        for fault in faults
+    )
+    (raw / "frames").rename(raw / "frame")
+    [fault] = survey(raw, VILLAGE).faults
+    assert fault.remedy == f"Rename {raw / 'frame'} to {raw / 'frames'}"
+
+
+def test_baselines_are_those_of_its_classes(village):
+    train_record, val_record = (
+        workspace.record(village, "village", split) for split in ("train", "val")
+    )
+    metrics = baselines.score(train_record, val_record, VILLAGE, processes=1).metrics(VILLAGE)
+    assert metrics["images"] == 3
+    assert metrics["mIOU"]["colour"] > metrics["mIOU"]["constant"], "its colours tell the classes"
+
+
+@pytest.mark.usefixtures("pynative")
+def test_photographs_get_its_colours(tiny, tmp_path, rng):
+    from adl import network
+
+    checkpoint.save(network.build(dataclasses.replace(tiny, num_classes=11)), tmp_path / "m.ckpt")
+    content = json.dumps({"architecture": dataclasses.replace(tiny, num_classes=11).to_json()})
+    workspace.sidecar(tmp_path / "m.ckpt").write_text(content)
+    predictor = Predictor.load(tmp_path / "m.ckpt", VILLAGE, device_target="CPU", flip=False)
+    labels = predictor(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    assert labels.shape == (40, 50)
+    assert labels.max() < 11
+    assert set(colouring.shares(labels, VILLAGE)) <= set(NAMES)
+    with pytest.raises(AdlError, match=r"has 11 classes by .*, but Cityscapes has 19"):
+        Predictor.load(tmp_path / "m.ckpt", CITYSCAPES, device_target="CPU", flip=False)
