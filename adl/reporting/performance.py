@@ -24,6 +24,7 @@ def training(results: Results) -> dict[str, str]:
         "Training parameters": ", ".join(f"{name} {params[name]}" for name in shown),
         "Optimizer": choices.OPTIMIZERS[params.get("optimizer", "momentum")].words,
         "Loss": choices.LOSSES[params["criterion"]].words,
+        "Learning rate": _schedule(params),
         "Outputs": "probability",
         "Speed": f"{speed['ms_per_step']} ms/step, {speed['samples_per_second']} images/s"
         if speed
@@ -33,6 +34,12 @@ def training(results: Results) -> dict[str, str]:
         "Peak memory": f"{speed['peak_memory_mb']:,} MB" if speed else NOTHING,
         "Checkpoint": f"{size / 1e6:.2f} MB" if size else NOTHING,
     }
+
+
+def _schedule(params: Mapping[str, Any]) -> str:
+    # A run from before the parameter existed had the only schedule.
+    words = choices.SCHEDULES[params.get("schedule", "poly")].words
+    return f"{words} after {params['warmup_iters']} steps of warm-up"
 
 
 def _compilation(speed: Mapping[str, Any]) -> str:

@@ -318,3 +318,27 @@ def test_full_size_tree_goes_through_the_recipe_for_a_cpu_with_the_published_net
     assert metrics["infer"]["agreement"] > 99.99
     sidecar = json.loads((workspace / "models/autodeeplab.mindir.json").read_text())
     assert (sidecar["input"]["height"], sidecar["input"]["width"]) == (1024, 2048)
+
+
+@pytest.mark.slow
+def test_better_message_or_picture_reruns_at_most_the_report(finished):
+    def changed() -> set[str]:
+        return set(json.loads(run(finished, "dvc", "status", "--json").stdout))
+
+    def edit(name: str) -> None:
+        with (finished / name).open("a") as file:
+            file.write("# edited\n")
+
+    assert changed() == {"check"}, "which always runs"
+    for name in (
+        "console/progress.py",
+        "console/reporter.py",
+        "processes/launcher.py",
+        "commands/predict.py",
+    ):
+        edit(f"adl/{name}")
+    assert changed() == {"check"}
+    edit("adl/reporting/figures.py")
+    assert changed() == {"check", "report"}
+    edit("adl/training/loss.py")
+    assert "train" in changed()
