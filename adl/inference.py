@@ -44,9 +44,12 @@ class Mode:
     @property
     def included(self) -> tuple[Mode, ...]:
         """Every mode that the passes of this one allow, this one last."""
-        scales = dict.fromkeys([(1.0,), self.scales])
-        mirrors = dict.fromkeys([False, self.mirror])
-        return tuple(Mode(of_scales, mirror) for of_scales in scales for mirror in mirrors)
+        modes = []
+        for scales in dict.fromkeys([(1.0,), self.scales]):
+            modes.append(Mode(scales, mirror=False))
+            if self.mirror:
+                modes.append(Mode(scales, mirror=True))
+        return tuple(modes)
 
 
 def mode(*, multiscale: bool, flip: bool) -> Mode:

@@ -24,6 +24,9 @@ def main() -> None:
     parser("report", __doc__).parse_args()
     p = params.load()
     this, others = finished_runs()
+    over_seeds = ""
+    if this and others is not None:
+        over_seeds = runs.spread(this, others)
     results = Results.read(
         CITYSCAPES,
         metrics=METRICS,
@@ -32,7 +35,7 @@ def main() -> None:
         val_manifest=workspace.manifest(workspace.record(RECORDS, CITYSCAPES.name, "val")),
         # As the run was trained and evaluated, not as the next one may be asked for by now.
         params=this.params if this else p.model_dump(),
-        over_seeds=runs.spread(this, others) if this and others is not None else "",
+        over_seeds=over_seeds,
         recipe=this.recipe if this else None,
     )
     content = report.blocks(results, REPORTS)

@@ -66,7 +66,10 @@ def table(runs: list[Run], kind: str) -> str:
     for other in others:
         headers += [other.name, "difference"]
     names = first.dataset.class_names if kind == "class" else first.dataset.categories
-    rows = [[name, *cells([run.score[f"{kind}_IOU"][name] for run in runs])] for name in names]
+    rows = []
+    for name in names:
+        values = [run.score[f"{kind}_IOU"][name] for run in runs]
+        rows.append([name, *cells(values)])
     if kind == "class":
         rows.append(["mIOU", *cells([run.score["mIOU"] for run in runs])])
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)

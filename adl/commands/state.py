@@ -101,8 +101,12 @@ def table(found: list[State]) -> str:
 
 def _differing(keys: list[dict[str, Any]]) -> list[str]:
     """What the states do not all have in common."""
-    names = dict.fromkeys(name for parts in keys for name in parts)
-    return [name for name in names if any(parts.get(name) != keys[0].get(name) for parts in keys)]
+    differing: dict[str, None] = {}
+    for parts in keys:
+        for name in dict.fromkeys([*keys[0], *parts]):
+            if parts.get(name) != keys[0].get(name):
+                differing[name] = None
+    return list(differing)
 
 
 def _row(state: State, parts: Mapping[str, Any]) -> tuple[str, str, str, int, str, str]:

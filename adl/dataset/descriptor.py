@@ -99,10 +99,10 @@ class DatasetDescriptor:
     @functools.cached_property
     def label_names(self) -> dict[int, str]:
         """Every value that a label file may hold → its name, ascending."""
-        labels = (*self.classes, *self.ignored)
-        return dict(
-            sorted((label_id, label.name) for label in labels for label_id in label.label_ids)
-        )
+        names: dict[int, str] = {}
+        for label in (*self.classes, *self.ignored):
+            names |= dict.fromkeys(label.label_ids, label.name)
+        return dict(sorted(names.items()))
 
     @functools.cached_property
     def train_ids(self) -> np.ndarray:

@@ -39,10 +39,12 @@ class Counts:
     def of_images(cls, results: Iterable[ImageResult]) -> Counts:
         """All images, sorted by name."""
         ordered = sorted(results, key=lambda result: result.name)
-        modes = ordered[0].counts if ordered else {}
+        counts = {}
+        for mode in ordered[0].counts if ordered else ():
+            counts[mode] = np.array([result.counts[mode] for result in ordered])
         return cls(
             names=[result.name for result in ordered],
-            counts={mode: np.array([result.counts[mode] for result in ordered]) for mode in modes},
+            counts=counts,
             seconds=[result.seconds for result in ordered],
             network_seconds=[result.network_seconds for result in ordered],
         )

@@ -21,15 +21,20 @@ def missing_folders(
     kinds: only these of the two.
     """
     wanted = kinds or (dataset.images, dataset.labels)
-    faults = barred(root) or [fault for kind in wanted for fault in barred(root / kind.folder)]
+    faults = barred(root)
+    if faults:
+        return faults
+    for kind in wanted:
+        faults += barred(root / kind.folder)
     if faults:
         return faults
     if not root.is_dir():
         return [_no_root(root)]
-    faults = [_missing(root, kind, dataset) for kind in wanted if not is_folder(root / kind.folder)]
-    faults += [
-        _nested(root / kind.folder) for kind in wanted if is_nested(root / kind.folder, dataset)
-    ]
+    for kind in wanted:
+        if not is_folder(root / kind.folder):
+            faults.append(_missing(root, kind, dataset))
+        elif is_nested(root / kind.folder, dataset):
+            faults.append(_nested(root / kind.folder))
     return _said_once(faults)
 
 

@@ -97,16 +97,11 @@ class Survey:
 
 def _table_row(split: Split) -> tuple[object, ...]:
     sizes = ", ".join(size(height, width) for width, height in sorted(split.sizes))
-    withheld = split.labels is None
-    return (
-        split.name,
-        split.cities,
-        split.images,
-        "withheld" if withheld else split.labels,
-        MISSING if withheld else len(split.frames),
-        sizes or MISSING,
-        byte_size(split.bytes),
-    )
+    labels: tuple[object, object] = (split.labels, len(split.frames))
+    if split.labels is None:
+        labels = ("withheld", MISSING)
+    counts = (split.cities, split.images, *labels)
+    return split.name, *counts, sizes or MISSING, byte_size(split.bytes)
 
 
 def survey(

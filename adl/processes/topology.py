@@ -123,9 +123,9 @@ class RankTable:
         """Raises AdlError if the file is no rank table, or names other than `size` devices."""
         try:
             servers = json.loads(path.read_text(encoding="utf-8"))["server_list"]
-            ranks = sorted(
-                int(device["rank_id"]) for server in servers for device in server["device"]
-            )
+            ranks: list[int] = []
+            for server in servers:
+                ranks += [int(device["rank_id"]) for device in server["device"]]
             here = servers[node_rank]["device"]
             device_of = {int(device["rank_id"]): str(int(device["device_id"])) for device in here}
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -133,6 +133,7 @@ class RankTable:
                 f"{path}: not a rank table with a node {node_rank} ({type(error).__name__}: {error}). It is the JSON "
                 "that Huawei's hccl_tools.py writes."
             ) from None
+        ranks.sort()
         if ranks != list(range(size)):
             raise AdlError(
                 f"{path}: names the ranks {ranks}, but device_num is {size}. Make them equal."

@@ -166,4 +166,7 @@ def of_runs(parameters: Sequence[str], digests: Mapping[str, Column]) -> dict[st
 
 def cells(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[list[str]]:
     """The text of a table, row by row."""
-    return [[column(row) for column in columns.values()] for row in rows]
+    texts = []
+    for row in rows:
+        texts.append([column(row) for column in columns.values()])
+    return texts

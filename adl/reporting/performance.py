@@ -26,14 +26,22 @@ def training(results: Results) -> dict[str, str]:
         "Loss": choices.LOSSES[params["criterion"]].words,
         "Learning rate": _schedule(params),
         "Outputs": "probability",
-        "Speed": f"{speed['ms_per_step']} ms/step, {speed['samples_per_second']} images/s"
-        if speed
-        else NOTHING,
+        "Speed": _training_speed(speed),
         "Total time": _time(speed.get("total_seconds")),
         "Compilation": _compilation(speed),
-        "Peak memory": f"{speed['peak_memory_mb']:,} MB" if speed else NOTHING,
-        "Checkpoint": f"{size / 1e6:.2f} MB" if size else NOTHING,
+        "Peak memory": _peak_memory(speed),
+        "Checkpoint": NOTHING if size is None else f"{size / 1e6:.2f} MB",
     }
+
+
+def _training_speed(speed: Mapping[str, Any]) -> str:
+    if not speed:
+        return NOTHING
+    return f"{speed['ms_per_step']} ms/step, {speed['samples_per_second']} images/s"
+
+
+def _peak_memory(speed: Mapping[str, Any]) -> str:
+    return f"{speed['peak_memory_mb']:,} MB" if speed else NOTHING
 
 
 def _schedule(params: Mapping[str, Any]) -> str:
@@ -56,12 +64,14 @@ def inference(results: Results) -> dict[str, str]:
         "Resource": _resource(file or scored),
         "MindSpore": (file or scored).get("mindspore", NOTHING),
         "Dataset": f"{results.data}, val",
-        "Speed": _exported_speed(file, mirrored=results.params["eval_flip"]) if file else NOTHING,
-        "Speed of `evaluate`": _evaluation_speed(scored) if scored else NOTHING,
+        "Speed": _exported_speed(file, mirrored=results.params["eval_flip"]),
+        "Speed of `evaluate`": _evaluation_speed(scored),
     }
 
 
 def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
+    if not speed:
+        return NOTHING
     if speed["ms_per_image"] is None:
         return f"{MISSING}, for there was one image"
     mirror = " with its mirror image" if mirrored else ""
@@ -69,6 +79,8 @@ def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
 
 
 def _evaluation_speed(speed: Mapping[str, Any]) -> str:
+    if not speed:
+        return NOTHING
     processes = counted(speed["processes"], "process", "processes")
     if speed["ms_per_image"] is None:
         return f"{MISSING}, {processes}: every image waited for a compilation"

@@ -172,16 +172,20 @@ def revisions() -> list[tuple[str, str]]:
         with Repo() as repo:
             of_commits = repo.experiments.ls(all_commits=True)
         log = ["git", "log", "--all", "--full-history", "--format=%h", "--", "dvc.lock"]
-        commits = subprocess.run(
+        printed = subprocess.run(
             log, check=True, capture_output=True, encoding="utf-8", errors="replace"
-        ).stdout.split()
+        )
+        commits = printed.stdout.split()
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
     except (DvcException, SCMError, OSError, subprocess.CalledProcessError) as error:
         raise AdlError(f"the history cannot be read: {error}") from None
-    experiments = [(name, revision) for found in of_commits.values() for name, revision in found]
-    named = [*all_tags(), *all_branches(), *commits, WORKSPACE]
-    return [*experiments, *((name, name) for name in named)]
+    found = []
+    for experiments in of_commits.values():
+        found += [(name, revision) for name, revision in experiments]
+    for name in (*all_tags(), *all_branches(), *commits, WORKSPACE):
+        found.append((name, name))
+    return found
 
 
 def collect(dataset: DatasetDescriptor, names: Iterable[str] = ()) -> list[Run]:

@@ -96,14 +96,16 @@ class Scores:
 
     @classmethod
     def of_images(cls, dataset: DatasetDescriptor, counted: Iterable[ImageCounts]) -> Scores:
-        images = dict(sorted(counted))
-        baselines = dict.fromkeys(name for counts in images.values() for name in counts)
+        images = sorted(counted, key=lambda image: image[0])
         nothing = blank(dataset).astype(np.uint32)
-        stacked = {
-            name: np.array([counts.get(name, nothing) for counts in images.values()])
-            for name in baselines
-        }
-        return cls(list(images), stacked)
+        stacked: dict[str, list[np.ndarray]] = {}
+        for place, (_, counts) in enumerate(images):
+            for baseline in dict.fromkeys([*stacked, *counts]):
+                # The images before the first that a baseline predicts have no counts of it.
+                of_images = stacked.setdefault(baseline, [nothing] * place)
+                of_images.append(counts.get(baseline, nothing))
+        names = [name for name, _ in images]
+        return cls(names, {baseline: np.array(counts) for baseline, counts in stacked.items()})
 
     def save(self, path: Path) -> None:
         with replacing(path) as temporary:

@@ -155,16 +155,12 @@ def ridden(vehicle: Callable[[Rng], list[Part]], label: int) -> Callable[[Rng], 
     """A rider (the object's own label) who sits on a vehicle (of another label)."""
 
     def draw(rng: Rng) -> list[Part]:
-        coat, trousers = (
-            livery(rng, (0.75, 0.85, 0.1), (0.95, 0.45, 0.1), (0.3, 0.3, 0.4)),
-            paint(rng),
-        )
-        lower = [
-            dataclasses.replace(
-                part, points=[(x, 0.45 + 0.55 * y) for x, y in part.points], label=label
-            )
-            for part in vehicle(rng)
-        ]
+        coat = livery(rng, (0.75, 0.85, 0.1), (0.95, 0.45, 0.1), (0.3, 0.3, 0.4))
+        trousers = paint(rng)
+        lower = []
+        for part in vehicle(rng):
+            points = [(x, 0.45 + 0.55 * y) for x, y in part.points]
+            lower.append(dataclasses.replace(part, points=points, label=label))
         return [
             *lower,
             Part(bar((0.4, 0.52), (0.6, 0.66), 0.13), trousers, "cloth", 0.3),
