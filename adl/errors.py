@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 RETURNS = (
-    "returns 0 when the work is complete, 2 for a fault that you can mend (one message names it), "
+    "returns 0 when the work is complete, 2 for an error that you can fix (one message names it), "
     "130 when interrupted"
 )
 """What every help text says of the exit code."""
@@ -42,7 +42,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> AdlError:
     meant = nearest(name, names)
     if meant:
         return AdlError(f"{name}: unknown {what}; did you mean {meant}?")
-    return AdlError(f"{name}: unknown {what}; there are {', '.join(names) or 'none'}.")
+    return AdlError(f"{name}: unknown {what}; available: {', '.join(names) or 'none'}.")
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -69,12 +69,11 @@ def reported() -> Iterator[None]:
         what = error.filename or "a file"
         if error.errno in DISK_FULL:
             print(
-                f"error: {what} cannot be written ({error.strerror}). Make room.", file=sys.stderr
+                f"error: {what} cannot be written ({error.strerror}). Free up disk space.",
+                file=sys.stderr,
             )
         elif error.errno in FORBIDDEN:
-            print(
-                f"error: {what}: {error.strerror}. Give yourself the right to it.", file=sys.stderr
-            )
+            print(f"error: {what}: {error.strerror}. Change its permissions.", file=sys.stderr)
         else:
             raise
         sys.exit(2)

@@ -39,9 +39,9 @@ class Params(BaseModel):
     data_path: str = param("data/synthetic", "folder that holds leftImg8bit/ and gtFine/", "report", min_length=1)
     expected_train_images: int | None = param("", "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1)
     expected_val_images: int | None = param("", "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1)
-    num_classes: int = param("19", "classes; must equal those of the data set (19)", "train", ge=2, le=255)
-    ignore_label: int = param("255", "label of pixels that do not count; 255 or at least num_classes", "train", ge=0, le=255)
-    workers: int = param("4", "data loading workers; no more than there are cores", ge=1)
+    num_classes: int = param("19", "number of classes; must equal that of the data set (19)", "train", ge=2, le=255)
+    ignore_label: int = param("255", "label of ignored pixels; 255, or at least num_classes", "train", ge=0, le=255)
+    workers: int = param("4", "data loading workers; at most the number of cores", ge=1)
 
     # Embedded data: drawn street scenes
     synthetic_seed: int = param("0", "seed of the drawn scenes", "synthesize", ge=0)
@@ -58,7 +58,7 @@ class Params(BaseModel):
     head_channels: int = param("64", "channels of ASPP and decoder (256 as published)", "train", ge=1)
     use_ABN: bool = param("true", "batch norm, then LeakyReLU; false: ReLU before the convolution", "train")
     affine: bool = param("true", "train gamma and beta of the separable and dilated convolutions", "train")
-    bn_momentum: float = param("0.97", "share of the old running statistic that each step keeps", "train", ge=0, lt=1)
+    bn_momentum: float = param("0.97", "fraction of the old running statistics that each step keeps", "train", ge=0, lt=1)
     bn_eps: float = param("1.0e-5", "added to the variance", "train", gt=0, lt=1)
     parallel: bool = param("true", "batch norm over all devices; no effect on one device", "train")
     drop_path_keep_prob: float = param("1.0", "scheduled drop path's final keep probability; 1: off", "train", gt=0, le=1)
@@ -67,8 +67,8 @@ class Params(BaseModel):
     epochs: int = param("16", "passes over the training images", "train", ge=1)
     batch_size: int = param("4", "images per step, over all devices", "train", ge=1)
     crop_size: int = param("97", "pixels; side of the training crop (Cityscapes: 769)", "train", ge=SMALLEST_SIDE)
-    min_scale: float = param("1.0", "smallest random scale of a training image (0.5 as published)", "train", gt=0, le=8)
-    max_scale: float = param("1.0", "largest random scale of a training image (2 as published)", "train", gt=0, le=8)
+    min_scale: float = param("1.0", "lower bound of the random scale of training images (0.5 as published)", "train", gt=0, le=8)
+    max_scale: float = param("1.0", "upper bound of the random scale of training images (2 as published)", "train", gt=0, le=8)
     seed: int = param("0", "seed of weights, order, augmentation, dropout and drop path", "train", ge=0, lt=2**31)
     schedule: Literal["poly"] = param("poly", "learning rate after the warm-up: polynomial decay", "train")
     base_lr: float = param("0.1", "learning rate after the warm-up", "train", gt=0)
@@ -78,20 +78,20 @@ class Params(BaseModel):
     optimizer: Literal["momentum"] = param("momentum", "optimizer: stochastic gradient descent with momentum", "train")
     weight_decay: float = param("1.0e-4", "L2 penalty on all but batch norm's gamma and beta", "train", ge=0)
     criterion: Literal["ce", "ohemce"] = param("ohemce", "loss: cross entropy, or cross entropy with online hard example mining", "train")
-    ohem_thresh: float = param("0.7", "pixels whose class has at most this probability are hard", "train", gt=0, lt=1)
+    ohem_thresh: float = param("0.7", "pixels whose true class gets at most this probability count as hard", "train", gt=0, lt=1)
     ckpt_name: str | None = param("", "file in pretrained/ to start training from; empty: none", "train", min_length=1)
-    ckpt_classifier: bool = param("true", "take the classifier from ckpt_name too; false: it has other classes", "train")
-    start_epoch: int = param("0", "epoch to begin at with ckpt_name; equal to epochs: only copy weights", "train", ge=0)
-    save_epochs: int = param("100", "epochs between two saves of the state that a training run resumes from", ge=1)
-    save_minutes: float | None = param("15", "minutes between two saves of the state, within an epoch too; empty: off", gt=0)
-    eval_epochs: int = param("8", "epochs between two validations during training; 0: none", ge=0)
-    keep_checkpoints: int = param("1", "models to keep: the final one, and before it one every save_epochs", ge=1)
+    ckpt_classifier: bool = param("true", "load the classifier from ckpt_name too; false: its classes differ", "train")
+    start_epoch: int = param("0", "epoch to start at when ckpt_name is set; equal to epochs: only copy the weights", "train", ge=0)
+    save_epochs: int = param("100", "epochs between saves of the resumable state", ge=1)
+    save_minutes: float | None = param("15", "minutes between saves of the resumable state, also within an epoch; empty: off", gt=0)
+    eval_epochs: int = param("8", "epochs between validations during training; 0: none", ge=0)
+    keep_checkpoints: int = param("1", "number of models to keep: the final one, and earlier ones every save_epochs", ge=1)
     amp_level: Literal["O0", "O2", "O3"] = param("O0", "mixed precision: O0 none; O2, O3 on Ascend", "train")
 
     # Evaluation and export
     ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate")
     eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "infer")
-    eval_images: int | None = param("", "evaluate only the first so many val images; empty: all", "evaluate", "infer", ge=1)
+    eval_images: int | None = param("", "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", ge=1)
     export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
     export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
 
@@ -233,7 +233,7 @@ def _fault(error: dict[str, Any]) -> str:
         return f"{name}: unknown parameter{hint}"
     field = Params.model_fields[name]
     if kind == "missing":
-        return f"{name}: missing. It is {field.description}."
+        return f"{name}: missing. Meaning: {field.description}."
     if kind in _WANTED:
         nullable = " or null" if type(None) in get_args(field.annotation) else ""
         hint = " Remove the quotes." if _is_quoted_number(value) else ""
@@ -261,7 +261,7 @@ def _impossible(p: Params) -> list[str]:
         # DVC writes it as it stands into dvc.lock, where /x/cs/ and /x/cs would be two data sets.
         (data_path == p.data_path, f"data_path: write {data_path} instead of {p.data_path}."),
         (p.ignore_label == IGNORE or p.ignore_label >= p.num_classes,
-         f"ignore_label: {p.ignore_label} is a class; take {IGNORE}, or at least num_classes ({p.num_classes})."),
+         f"ignore_label: {p.ignore_label} is a class; use {IGNORE}, or at least num_classes ({p.num_classes})."),
         (p.min_lr is None or p.min_lr <= p.base_lr, f"min_lr: {p.min_lr} is above base_lr ({p.base_lr})."),
         (p.warmup_start_lr <= p.base_lr, f"warmup_start_lr: {p.warmup_start_lr} is above base_lr ({p.base_lr})."),
         (p.min_scale <= p.max_scale, f"min_scale: {p.min_scale} is above max_scale ({p.max_scale})."),
@@ -274,7 +274,7 @@ def _impossible(p: Params) -> list[str]:
          f"batch_size: {p.batch_size} images cannot be divided evenly among device_num {p.device_num} devices."),
         (group != 1,
          "batch_size: one image per batch norm group. ASPP pools each image to one value per channel, so batch norm "
-         f"has no variance over one image; take at least {enough}."),
+         f"has no variance with a single image; use at least {enough}."),
         (p.device_target != "CPU" or p.amp_level == "O0",
          f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0."),
     )

@@ -60,7 +60,7 @@ def _check_drawn(params: Params) -> None:
     ):
         if expected not in (None, drawn):
             raise AdlError(
-                f"data_path is {SYNTHETIC}, the embedded scenes, of which {drawn} are drawn, but {expected} images "
+                f"data_path is {SYNTHETIC}, the embedded scenes: {drawn} images are drawn, but {expected} "
                 "are expected. Set data_path to the folder of Cityscapes, or expected_…_images to null."
             )
 
@@ -70,7 +70,7 @@ def _check_export_size(params: Params, *, height: int, width: int) -> None:
         return
     advice = ""
     if Path(params.data_path) == SYNTHETIC:
-        advice = f"data_path is {SYNTHETIC}, the embedded scenes; set it to the folder of Cityscapes, or mend this: "
+        advice = f"data_path is {SYNTHETIC}, the embedded scenes; set it to the folder of Cityscapes, or fix this: "
     raise AdlError(
         f"{advice}export_width × export_height is {text.size(params.export_height, params.export_width)}, but the val "
         f"images are {text.size(height, width)}: the stage infer runs the exported file on them. Make them equal."
@@ -87,7 +87,7 @@ def _check_devices(params: Params) -> None:
         runtime.check_device_target(params.device_target, params.device_num)
     except AdlError as error:
         nodes = (
-            " Several machines train outside DVC: python -m pipeline.train --help."
+            " To train on several machines, see python -m pipeline.train --help."
             if params.device_num > 1
             else ""
         )
@@ -105,7 +105,7 @@ def _check_history() -> None:
     )
     if answer.stdout.strip() == "true":
         raise AdlError(
-            f"{original} is a shallow clone, in which DVC loses what an experiment in a copy has trained. "
+            f"{original} is a shallow clone, in which DVC would lose the results of an experiment that runs in a copy. "
             "`git fetch --unshallow` first, or leave out --temp and --queue."
         )
 
@@ -121,7 +121,7 @@ def _survey(
             raise
         raise AdlError(
             f"{error}\nThis is a copy of {original}, which DVC made of what git and DVC track: the relative data_path "
-            f"{data_path} begins in the copy. Write the absolute path."
+            f"{data_path} is resolved inside the copy. Use an absolute path."
         ) from None
 
 

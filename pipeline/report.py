@@ -1,7 +1,7 @@
 """Stage `report`: render every metric as a page, and one picture for the README.
 
 reads:  params.yaml, metrics/, reports/, the checkpoint's sidecar, the val manifest; of git and DVC the runs that differ
-        only in their seed. What is missing is said to be missing.
+        only in their seed. Missing inputs are reported as missing.
 writes: reports/miou.md, reports/index.html (the same with pictures, in one file), reports/preview.png
 
 example: python -m pipeline.report

@@ -71,7 +71,9 @@ def command_line() -> argparse.ArgumentParser:
         "--node-rank", type=int, default=0, metavar="N", help="number of this machine, from 0"
     )
     command.add_argument(
-        "--master", metavar="HOST:PORT", help="a free port of node 0, which the others reach"
+        "--master",
+        metavar="HOST:PORT",
+        help="address and free port of node 0, reachable from the others",
     )
     command.add_argument(
         "--rank-table-file",

@@ -212,23 +212,27 @@ FILE_FAULTS = [
     (coloured, "8-bit RGB; expected 8-bit grey", "_color.png"),
     (coloured_palette, "8-bit palette; expected 8-bit grey", "_color.png"),
     (other_size, "is 15×8 pixels, but its image", "resized"),
-    (other_size_than_the_split, "is 20×10 pixels, most of its split are 16×8", "another source"),
+    (
+        other_size_than_the_split,
+        "is 20×10 pixels, but most images of its split are 16×8",
+        "another source",
+    ),
     (wrong_ids, "label ids [200] do not exist", "not the labels of Cityscapes"),
     (
         train_ids,
         "label ids [255] do not exist",
-        "train ids (0-18 and 255) under the name of label ids",
+        "train ids (0-18 and 255) under the name of a label-id file",
     ),
     (void, "no pixel belongs to a class", "label of the test split"),
     (broken_link, "it links to nowhere.png, which does not exist", "moved"),
-    (missing_label, "this image has no label", "not unpacked to its end"),
-    (missing_image, "this label has no image", "not unpacked to its end"),
+    (missing_label, "this image has no label", "not unpacked completely"),
+    (missing_image, "this label has no image", "not unpacked completely"),
     (only_train_ids, "this image has no label", "labelTrainIds.png is there: train ids"),
     (only_instances, "this image has no label", "instanceIds.png is there: the instances, 16-bit"),
     (in_two_cities, "this frame is also in another city", "copied or unpacked into another"),
     (copied_under_another_name, "is the same image as", "copied or renamed"),
-    (train_and_val_share, "is the same image as", "train and val share it"),
-    (train_and_val_share_a_name, "has the name of", "train and val share it"),
+    (train_and_val_share, "is the same image as", "train and val share this frame"),
+    (train_and_val_share_a_name, "has the same name as", "train and val share this frame"),
 ]
 
 
@@ -372,19 +376,19 @@ LAYOUT_FAULTS = [
     ),
     (
         without_cities,
-        "files lie directly in it, as a_000001_000019_leftImg8bit.png. Put each in the folder of its city",
+        "there are files directly in it, such as a_000001_000019_leftImg8bit.png. Put each in the folder of its city",
     ),
     (
         other_suffix,
-        "have other names, as a_000001_000019.png. Name them <city>_<sequence>_<frame>_leftImg8bit.png",
+        "have other names, such as a_000001_000019.png. Name them <city>_<sequence>_<frame>_leftImg8bit.png",
     ),
     (
         no_label_ids_at_all,
-        "there are only other kinds of labels, as a_000001_000019_gtFine_color.png",
+        "there are only other kinds of labels, such as a_000001_000019_gtFine_color.png",
     ),
     (
         misspelt_path,
-        "does not exist. Likely cause: a misspelt or moved folder. Did you mean {root}?",
+        "does not exist. Likely cause: the folder was moved, or its name is misspelt. Did you mean {root}?",
     ),
     (
         empty_folder,

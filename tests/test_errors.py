@@ -16,22 +16,22 @@ from adl.errors import AdlError, reported
         (
             OSError(errno.ENOSPC, "No space left on device", "a.png"),
             2,
-            "error: a.png cannot be written (No space left on device). Make room.",
+            "error: a.png cannot be written (No space left on device). Free up disk space.",
         ),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded"),
             2,
-            "error: a file cannot be written (Disk quota exceeded). Make room.",
+            "error: a file cannot be written (Disk quota exceeded). Free up disk space.",
         ),
         (
             PermissionError(errno.EACCES, "Permission denied", "a.png"),
             2,
-            "error: a.png: Permission denied. Give yourself the right to it.",
+            "error: a.png: Permission denied. Change its permissions.",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "a.png"),
             2,
-            "error: a.png: Read-only file system. Give yourself the right to it.",
+            "error: a.png: Read-only file system. Change its permissions.",
         ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

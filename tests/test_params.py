@@ -47,7 +47,7 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
             "bn_momentun: 0.9\nbn_momentum: ",
             "bn_momentun: unknown parameter; did you mean bn_momentum?",
         ),
-        ("\nseed: 0", "\n# seed: 0", "seed: missing. It is seed of weights"),
+        ("\nseed: 0", "\n# seed: 0", "seed: missing. Meaning: seed of weights"),
         ("use_ABN: true", "use_ABN: 1", "use_ABN: 1 is not true or false"),
         ("weight_decay: 1.0e-4", "weight_decay: '1e-4'", "is not a number. Remove the quotes."),
         ("save_epochs: 100", "save_epochs: 1.5", "save_epochs: 1.5 is not a whole number"),
@@ -79,9 +79,11 @@ def test_momentum_of_two_is_out_of_range():
 
 
 def test_batch_of_one_is_refused_with_the_reason():
-    with pytest.raises(AdlError, match="no variance over one image; take at least 2 in all"):
+    with pytest.raises(AdlError, match="no variance with a single image; use at least 2 in all"):
         params.load(ROOT / "params.yaml", batch_size=1)
-    with pytest.raises(AdlError, match="no variance over one image; take at least 2 per device"):
+    with pytest.raises(
+        AdlError, match="no variance with a single image; use at least 2 per device"
+    ):
         params.load(ROOT / "params.yaml", batch_size=2, device_num=2, parallel=False)
     assert params.load(ROOT / "params.yaml", batch_size=2, device_num=2).batch_size == 2
 

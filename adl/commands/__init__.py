@@ -1,4 +1,4 @@
-"""The `adl` command for people: one module a subcommand, each with `add(subcommands)`."""
+"""The `adl` command for people: one module per subcommand, each with `add(subcommands)`."""
 
 from __future__ import annotations
 

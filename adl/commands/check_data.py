@@ -35,12 +35,14 @@ def add(subcommands: Any) -> None:
         "path", nargs="?", type=Path, help="folder that holds leftImg8bit/ and gtFine/"
     )
     command.add_argument(
-        "--deep", action="store_true", help="decode every file (minutes), not only some labels"
+        "--deep",
+        action="store_true",
+        help="decode every file, not just a sample of the labels (takes minutes)",
     )
     command.add_argument(
         "--official",
         action="store_true",
-        help="insist on the whole data set: 2975 train and 500 val images",
+        help="require the complete data set: 2975 train and 500 val images",
     )
     command.add_argument("--json", action="store_true", help="print JSON, with every problem")
 
@@ -93,4 +95,6 @@ def _print(found: Survey, *, deep: bool) -> None:
         print(f"{counted(len(found.faults), 'fault')}:\n{listing(found.faults)}")
     else:
         looked_at = "every byte and pixel" if deep else f"the pixels of {found.decoded} labels"
-        print(f"no fault: layout, every file's header, copies, and {looked_at} were checked")
+        print(
+            f"no fault was found; checked: layout, every file's header, duplicates, and {looked_at}"
+        )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adl.reporting.runs import Run
 
 PICTURE = REPORTS / "compare.png"
-DESCRIPTION = """compare the IoU of runs class by class, the first against each other one
+DESCRIPTION = """compare the IoU of runs class by class, the first against each of the others
 
 reads:  of each revision dvc.lock, metrics/ and, to resample images, reports/evaluate (from DVC's cache)
 writes: a table to the terminal, and a picture: reports/compare.png, or --output"""
@@ -34,7 +34,7 @@ def add(subcommands: Any) -> None:
         "revisions",
         nargs="+",
         metavar="REV",
-        help="branch, tag, commit, experiment; a single one: the workspace against it",
+        help="branch, tag, commit or experiment; if only one is given, the workspace is compared with it",
     )
     command.add_argument(
         "--output", type=Path, default=PICTURE, metavar="FILE", help="picture; default: %(default)s"
@@ -94,17 +94,17 @@ def interval_of_difference(one: Run, other: Run) -> str:
         names, counts = runs.counts(one)
         other_names, other_counts = runs.counts(other)
     except AdlError as error:
-        return f"{title}: no interval of the difference. {error}"
+        return f"{title}: no interval for the difference. {error}"
     if names != other_names or not np.array_equal(counts.sum(axis=2), other_counts.sum(axis=2)):
-        return f"{title}: no interval of the difference: they were scored on different images."
+        return f"{title}: no interval for the difference: they were scored on different images."
     samples = np.subtract(*bootstrap([other_counts, counts])) * 100
     low, high = interval(samples)
     verdict = (
-        "the images cannot tell them apart"
+        "these images cannot tell the two runs apart"
         if low <= 0 <= high
-        else "more than the choice of images explains"
+        else "larger than the choice of images can explain"
     )
     return (
         f"{title}: {difference(one.score['mIOU'], other.score['mIOU'])}, 95 % interval {low:+.2f} to {high:+.2f} over "
-        f"{DRAWS} resamplings of {len(names)} images: {verdict}. Other seeds are not in it."
+        f"{DRAWS} resamplings of {len(names)} images: {verdict}. It does not include the variation between seeds."
     )

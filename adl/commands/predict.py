@@ -30,7 +30,7 @@ MOST_CLASSES = 3
 DESCRIPTION = """label photographs, every one in a folder, or a video, with a trained model
 
 reads:  images of any size (EXIF orientation respected), videos, a checkpoint or a MINDIR with its sidecar (FILE.json)
-writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both in one);
+writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
         for each video <name>_overlay.mp4, frame by frame"""
 
 
@@ -47,7 +47,7 @@ def add(subcommands: Any) -> None:
         type=Path,
         nargs="+",
         metavar="IMAGE|FOLDER|VIDEO",
-        help="what to label; a folder with all below it",
+        help="what to label; folders are searched recursively",
     )
     add_model_arguments(command)
     command.add_argument(
@@ -123,7 +123,7 @@ def _longest_side(arguments: argparse.Namespace) -> int:
         )
     if arguments.model.suffix == ".mindir":
         raise AdlError(
-            "--longest-side: a MINDIR takes one size, to which every image is scaled; name a checkpoint."
+            "--longest-side: a MINDIR has a fixed input size, to which every image is scaled; use a checkpoint."
         )
     return longest_side
 

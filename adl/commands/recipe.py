@@ -25,7 +25,7 @@ DESCRIPTION = """list the recipes, or write one to params.yaml
 
 reads:  pipeline/recipes/*.yaml, params.yaml
 writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
-        every other value comes from the recipe, whatever stood there"""
+        every other value is overwritten with the recipe's"""
 
 
 def add(subcommands: Any) -> None:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.name is None:
         if arguments.dry_run or arguments.all or arguments.data_path:
             raise AdlError(
-                "--dry-run, --all and --data-path are for a recipe: name it (`adl recipe` lists them)."
+                "--dry-run, --all and --data-path need the NAME of a recipe (`adl recipe` lists them)."
             )
         _list(present)
         return

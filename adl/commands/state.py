@@ -19,12 +19,12 @@ from adl.training.state import State
 DESCRIPTION = """list, adopt, drop or prune the states of training runs
 
 reads:  .adl/state, or the folder that ADL_STATE_DIR names; dvc.yaml
-writes: adopt lets a run resume under the present code; drop removes a state; prune removes every finished one, and
+writes: adopt lets a run resume with the current code; drop removes a state; prune removes every finished one, and
         all but the newest save of the others"""
-STOP_DESCRIPTION = """ask the running training to stop after its epoch
+STOP_DESCRIPTION = """ask the active training run to stop after the current epoch
 
 reads:  .adl/state, or the folder that ADL_STATE_DIR names
-writes: a request; the run saves its state and ends with a code other than 0, and `dvc repro` resumes it later"""
+writes: a request; the run saves its state and exits with a non-zero code, and `dvc repro` resumes it later"""
 USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
 """Parameters that the list shows of every state, besides those in which the states differ."""
 MOST_SHOWN = 12
@@ -54,21 +54,23 @@ def run(arguments: argparse.Namespace) -> None:
         raise AdlError(f"name a state (`adl state list`), or --all: adl state {action} STATE")
     for name in names:
         if name not in found:
-            raise AdlError(f"{name}: no such state; there are {', '.join(found) or 'none'}.")
+            raise AdlError(f"{name}: no such state; existing states: {', '.join(found) or 'none'}.")
         holder = found[name].holder()
         if holder is None:
             with found[name].held():
                 _act(action, found[name])
         elif action == "prune":
-            print(f"{name}: process {holder} trains there; left as it is")
+            print(f"{name}: in use by training process {holder}; left as it is")
         else:
-            raise AdlError(f"{name}: process {holder} trains there. Stop it first (`adl stop`).")
+            raise AdlError(
+                f"{name}: in use by training process {holder}. Stop it first (`adl stop`)."
+            )
 
 
 def _act(action: str, chosen: State) -> None:
     if action == "adopt":
         states.adopt(chosen, key.code_digest())
-        print(f"{chosen.name}: `dvc repro` resumes it with the present code")
+        print(f"{chosen.name}: `dvc repro` resumes it with the current code")
     elif action == "drop" or chosen.finished:
         remove(chosen.folder)
         print(f"{chosen.name}: removed")
@@ -130,10 +132,10 @@ def stop(arguments: argparse.Namespace) -> None:
     ]
     if not running:
         raise AdlError(
-            f"no training is running ({workspace.state_folder()} holds no locked state)."
+            f"no training run is active ({workspace.state_folder()} holds no locked state)."
         )
     for state in running:
         state.stop_request.touch()
         print(
-            f"{state.name}: process {state.holder()} stops after its epoch; `dvc repro` resumes it later"
+            f"{state.name}: process {state.holder()} will stop after the current epoch; `dvc repro` resumes the run later"
         )

@@ -49,7 +49,7 @@ def add(subcommands: Any) -> None:
         "--output", type=Path, default=Path("submission.zip"), help="default: %(default)s"
     )
     command.add_argument(
-        "--partial", action="store_true", help="accept another number of images than 1525"
+        "--partial", action="store_true", help="accept a number of images other than 1525"
     )
 
 
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image"
     )
-    print(f"No mIOU is given: {CITYSCAPES.withheld[SPLIT].split(':')[0]}.")
+    print(f"No mIOU is reported: {CITYSCAPES.withheld[SPLIT].split(':')[0]}.")
 
 
 def _refuse_model_options(arguments: argparse.Namespace) -> None:
@@ -122,7 +122,7 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     ]
     if len(remaining) < len(frames):
         done = len(frames) - len(remaining)
-        print(f"{done} of {len(frames)} label maps were made before: {folder}", flush=True)
+        print(f"{done} of {len(frames)} label maps already exist: {folder}", flush=True)
     if remaining:
         survey(root, CITYSCAPES, [SPLIT], deep=True).checked()
     for frame in track(remaining, len(remaining), "predicting"):

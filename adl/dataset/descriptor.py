@@ -1,7 +1,7 @@
 """What the pipeline knows about a data set: its classes, its files, how its images are normalised.
 
 Everything else is handed a `DatasetDescriptor`; only the stages and the commands name `CITYSCAPES`. What is checked
-about real files is in `adl.intake`, so that a better message there does not re-run a training.
+about real files is in `adl.intake`, so that a better message there does not trigger a new training run.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ _RELATED_FOLDERS = {
     "timestamp": "the time of each image",
 }
 _RELATED_LABELS = {
-    "_gtFine_labelTrainIds.png": "train ids, which others made",
+    "_gtFine_labelTrainIds.png": "train ids, made by another tool",
     "_gtFine_color.png": "the coloured picture for people",
     "_gtFine_instanceIds.png": "the instances, 16-bit",
     "_gtFine_polygons.json": "the outlines",

@@ -70,7 +70,7 @@ def mindir(
         proof = compare(exported.load(temporary), model, images)
         if not proof.holds:
             raise AdlError(
-                f"the exported file does not give the checkpoint's results on {proof.images} images: largest "
+                f"the exported file does not reproduce the checkpoint's results on {proof.images} images: largest "
                 f"difference of a probability {proof.difference:.2g} (at most {LARGEST_DIFFERENCE:g}), equal labels "
                 f"{100 * proof.agreement:.4f} % (at least {100 * LEAST_AGREEMENT:g} %). No file was kept."
             )

@@ -42,15 +42,17 @@ class Found:
         """Lines that say what was not taken for an image."""
         lines = []
         if self.hidden:
-            lines.append(f"left out: {self.hidden} hidden, with names that begin with a dot")
+            lines.append(f"skipped: {self.hidden} hidden (names that begin with a dot)")
         heic = [path for path in self.others if _is_heic(path)]
         if heic:
             lines.append(
-                f"left out: {_named(heic)}, HEIC, which cannot be read here. {CONVERT_HEIC}"
+                f"skipped: {_named(heic)}, HEIC, which cannot be read here. {CONVERT_HEIC}"
             )
         others = [path for path in self.others if path not in heic]
         if others:
-            lines.append(f"left out: {_named(others)}, no image; name a video by itself")
+            lines.append(
+                f"skipped: {_named(others)}, not images; to label a video, give its own path"
+            )
         return lines
 
 
@@ -90,7 +92,7 @@ def _walk(folder: Path, found: Found, *, seen: set[str]) -> Iterator[Path]:
         entries = list(os.scandir(folder))
     except OSError as error:
         raise AdlError(
-            f"{folder}: cannot be listed ({error.strerror}). Give yourself the right to read it."
+            f"{folder}: cannot be listed ({error.strerror}). Change its permissions so that you can read it."
         ) from None
     for entry in entries:
         if entry.name.startswith("."):

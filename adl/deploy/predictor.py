@@ -62,7 +62,7 @@ class Predictor:
             return cls(inference.passes(network, dataset, mode), None, mode)
         if multiscale:
             raise AdlError(
-                f"{model}: a MINDIR takes one size; for several scales use the checkpoint."
+                f"{model}: a MINDIR has a fixed input size; for several scales use the checkpoint."
             )
         Architecture.from_sidecar(sidecar(model))
         size = exported.input_size(model)

@@ -59,13 +59,13 @@ def _same_names(splits: Mapping[str, list[Frame]], known: set[Path]) -> list[Fau
         for frame in frames:
             first_split, original = first.setdefault(frame.name, (split, frame.image))
             if original != frame.image and frame.image not in known:
-                problem = f"has the name of {original}"
+                problem = f"has the same name as {original}"
                 faults.append(_in_two_splits(frame.image, problem, (first_split, split)))
     return faults
 
 
 def _in_two_splits(image: Path, problem: str, splits: tuple[str, str]) -> Fault:
-    cause = f"{splits[0]} and {splits[1]} share it, so the score would be too good"
+    cause = f"{splits[0]} and {splits[1]} share this frame, so the score would be too high"
     return Fault(
         "frame in two splits", image, problem, cause, "Remove one of the two, with its label"
     )

@@ -66,7 +66,7 @@ def unreadable(path: Path, error: OSError, what: str = "read") -> Fault:
     if denied:
         cause, remedy = (
             "it belongs to another user",
-            "Give yourself the right to read it (chmod -R u+rX)",
+            "Change its permissions so that you can read it (chmod -R u+rX)",
         )
     else:
         cause, remedy = "the disk or the network share failed", "Copy it again"
@@ -74,7 +74,7 @@ def unreadable(path: Path, error: OSError, what: str = "read") -> Fault:
 
 
 def listing(faults: Sequence[Fault]) -> str:
-    """One fault a line, the first few of each kind."""
+    """One fault per line, the first few of each kind."""
     lines = []
     total = Counter(fault.kind for fault in faults)
     seen = Counter[str]()

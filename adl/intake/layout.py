@@ -88,7 +88,7 @@ def _no_split(place: Path, kind: FileKind, dataset: DatasetDescriptor) -> Fault:
     if meant:
         cause, remedy = f"{meant.name} is misspelt", f"Rename {meant} to {place}"
     else:
-        cause, remedy = "the zip was not unpacked to its end", f"Unpack {kind.archive} again"
+        cause, remedy = "the zip was not unpacked completely", f"Unpack {kind.archive} again"
     return Fault("layout", place, "does not exist", cause, remedy)
 
 
@@ -113,7 +113,7 @@ def _in_split(
         if name == path.name:
             others += [path] if path.suffix and not is_folder(path) else []
         elif not _is_utf_8(name):
-            problem = "its name is not UTF-8, as a record stores it"
+            problem = "its name is not UTF-8, which a record requires"
             faults.append(
                 Fault("name", path, problem, "it was made on another system", "Rename it")
             )
@@ -154,22 +154,22 @@ def _none_found(
             "layout",
             place,
             problem,
-            "the zip was not unpacked to its end",
+            "the zip was not unpacked completely",
             f"Unpack {kind.archive} again",
         )
     example = others[0]
     related = _related_label(example.name, dataset)
     if related:
-        cause = f"there are only other kinds of labels, as {example.name}: {related}"
+        cause = f"there are only other kinds of labels, such as {example.name}: {related}"
         remedy = f"Unpack {dataset.labels.archive} again: it holds *{dataset.labels.suffix}"
         return Fault("label encoding", place, problem, cause, remedy)
     if kind.has_cities and example.parent == place:
         cause, remedy = (
-            f"files lie directly in it, as {example.name}",
+            f"there are files directly in it, such as {example.name}",
             "Put each in the folder of its city",
         )
     else:
-        cause = f"the files there have other names, as {example.name}"
+        cause = f"the files there have other names, such as {example.name}"
         name = "<city>_<sequence>_<frame>" if kind.has_cities else "<name>"
         remedy = f"Name them {name}{kind.suffix}"
     return Fault("layout", place, problem, cause, remedy)
@@ -187,7 +187,7 @@ def _without_label(
     root: Path, split: str, name: str, image: Path, dataset: DatasetDescriptor
 ) -> Fault:
     label = dataset.labels.path(root, split, image.parent.name, name)
-    cause = f"{dataset.labels.folder} was not unpacked to its end, or the image was added"
+    cause = f"{dataset.labels.folder} was not unpacked completely, or the image was added"
     others = [
         f"{name}{suffix}"
         for suffix in dataset.related_labels
@@ -203,6 +203,6 @@ def _without_image(
     root: Path, split: str, name: str, label: Path, dataset: DatasetDescriptor
 ) -> Fault:
     image = dataset.images.path(root, split, label.parent.name, name)
-    cause = f"{dataset.images.folder} was not unpacked to its end, or only a part of it was copied"
+    cause = f"{dataset.images.folder} was not unpacked completely, or only a part of it was copied"
     remedy = f"Unpack {dataset.images.archive} again, or remove the label"
     return Fault("label without image", label, f"this label has no image {image}", cause, remedy)

@@ -48,7 +48,7 @@ def is_nested(place: Path, dataset: DatasetDescriptor) -> bool:
 def _no_root(root: Path) -> Fault:
     if str(root).startswith("~"):
         return Fault(
-            "data_path", root, "does not exist", "~ is not expanded here", "Write the whole path"
+            "data_path", root, "does not exist", "~ is not expanded here", "Write the full path"
         )
     if root.exists():
         return Fault(
@@ -56,11 +56,17 @@ def _no_root(root: Path) -> Fault:
             root,
             "is a file",
             "the zip is not unpacked",
-            "Unpack it, and name the folder",
+            "Unpack it, and set data_path to its folder",
         )
     meant = nearest(root.name, [path.name for path in subfolders(root.absolute().parent)])
-    remedy = f"Did you mean {root.parent / meant}?" if meant else "Name the folder that holds both"
-    return Fault("data_path", root, "does not exist", "a misspelt or moved folder", remedy)
+    remedy = (
+        f"Did you mean {root.parent / meant}?"
+        if meant
+        else "Set data_path to the folder that holds both"
+    )
+    return Fault(
+        "data_path", root, "does not exist", "the folder was moved, or its name is misspelt", remedy
+    )
 
 
 def _said_once(faults: list[Fault]) -> list[Fault]:
@@ -93,7 +99,7 @@ def _explanation(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> tupl
         return "data_path lies above the data set", f"Set data_path to {below.parent}"
     if below:
         return (
-            f"the zip was unpacked in a folder of its own, {below.parent}",
+            f"the zip was unpacked into a folder of its own, {below.parent}",
             f"Move {below} to {root / kind.folder}",
         )
     known = (kind.folder, other.folder, *dataset.related_folders, *dataset.split_sizes)
@@ -132,7 +138,7 @@ def _not_unpacked(
     archives = f"{dataset.images.archive} and {dataset.labels.archive}"
     return (
         f"this is not the folder of {dataset.title}",
-        f"Unpack {archives} in one folder, and set data_path to it",
+        f"Unpack {archives} into one folder, and set data_path to it",
     )
 
 
@@ -141,7 +147,7 @@ def _nested(place: Path) -> Fault:
         kind="layout",
         file=place,
         problem=f"holds another {place.name}/ instead of train/ and val/",
-        cause="the zip was unpacked in a folder of its own",
+        cause="the zip was unpacked into a folder of its own",
         remedy=f"Move what is in {place / place.name} to {place}",
     )
 

@@ -120,7 +120,9 @@ def _unknown_ids(
     highest = len(dataset.classes) - 1
     is_train_ids = present <= {*range(highest + 1), IGNORE}
     if is_train_ids:
-        cause = f"the file holds train ids (0-{highest} and {IGNORE}) under the name of label ids"
+        cause = (
+            f"the file holds train ids (0-{highest} and {IGNORE}) under the name of a label-id file"
+        )
     else:
         cause = f"these are not the labels of {dataset.title}, or an editor changed them"
     return Fault(
@@ -128,7 +130,7 @@ def _unknown_ids(
         file=path,
         problem=f"label ids {unknown} do not exist; *{dataset.labels.suffix} holds {_known_ids(dataset)} only",
         cause=cause,
-        remedy=f"Take the file from {dataset.labels.archive}; train ids are made from it while converting",
+        remedy=f"Take the file from {dataset.labels.archive}; train ids are made from it during conversion",
     )
 
 
@@ -150,8 +152,8 @@ def encoding_fault(
     return Fault(
         kind="train ids",
         file=folder,
-        problem=f"no id above {highest} occurs in {files} label files, though {len(above)} classes have one",
-        cause="the files hold train ids under the name of label ids",
+        problem=f"no id above {highest} occurs in {files} label files, although {len(above)} classes have larger ids",
+        cause="the files hold train ids under the name of a label-id file",
         remedy=f"Take the files from {dataset.labels.archive}",
     )
 
@@ -214,7 +216,7 @@ def _empty(path: Path, kind: FileKind) -> Fault:
 
 def _not_a_png(start: bytes, path: Path, kind: FileKind) -> Fault:
     problem = f"not a PNG file (it begins {start[:8]!r})"
-    cause = "it is something else under this name"
+    cause = "another kind of file was given this name"
     if start.startswith(b"\xff\xd8\xff"):
         problem = "is a JPEG named .png; JPEG changes pixels"
         cause = "it was converted and kept its name"
@@ -225,9 +227,9 @@ def _wrong_kind(path: Path, kind: FileKind, depth: int, colour: int) -> Fault:
     is_label = kind.colour_type == 0
     cause = "an image editor or a conversion changed it"
     if is_label and depth == 16:
-        cause = "this is an _instanceIds.png, or another 16-bit label, under the name of label ids"
+        cause = "this is an _instanceIds.png, or another 16-bit label, under the name of a label-id file"
     elif is_label and colour in (2, 3, 6):
-        cause = "this is a _color.png, or another picture of the label, under the name of label ids"
+        cause = "this is a _color.png, or another picture of the label, under the name of a label-id file"
     elif not is_label and colour == 0 and depth == 8:
         cause = "this is a label, or the image was converted to grey"
     found = f"{depth}-bit {_COLOUR_TYPES.get(colour, colour)}"

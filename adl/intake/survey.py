@@ -82,7 +82,7 @@ class Survey:
             rows, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True
         )
         if self.hidden:
-            table += f"\nleft out: {self.hidden} hidden, with names that begin with a dot"
+            table += f"\nskipped: {self.hidden} hidden (names that begin with a dot)"
         return table
 
     def to_json(self) -> dict[str, Any]:
@@ -254,9 +254,9 @@ def _other_sizes(
             fault = Fault(
                 kind="size of an image",
                 file=frame.image,
-                problem=f"is {png.in_pixels(found)}, most of its split are {png.in_pixels(usual)}",
+                problem=f"is {png.in_pixels(found)}, but most images of its split are {png.in_pixels(usual)}",
                 cause="images of another source were added, or some were resized",
-                remedy="Give all images of a split one size: the exported file takes one",
+                remedy="Give all images of a split one size: the exported file accepts only one size",
             )
             faults.append(fault)
     return faults
@@ -276,6 +276,6 @@ def _count_fault(
         kind="number of images",
         file=root / dataset.images.folder / split.name,
         problem=f"the {split.name} split has {split.images} images, but {expectation} {wanted}",
-        cause="the zip was not unpacked to its end, or this is a part of the data set",
+        cause="the zip was not unpacked completely, or this is a part of the data set",
         remedy=remedy,
     )

@@ -34,7 +34,7 @@ class Cell(nn.Cell):
     """Blocks of two operations each; the output is the concatenation of all blocks.
 
     channels: of one block. inputs: channels of the two earlier outputs, the older first.
-    genotype: (state, primitive) of each operation, two a block.
+    genotype: (state, primitive) of each operation, two per block.
     """
 
     def __init__(

@@ -161,7 +161,7 @@ def architecture_of(path: Path, params: Params | None, dataset: DatasetDescripto
         source, architecture = "num_classes", Architecture.from_params(params)
     if architecture.num_classes != len(dataset.classes):
         raise AdlError(
-            f"{path}: has {architecture.num_classes} classes by {source}, but {dataset.title} has "
+            f"{path}: has {architecture.num_classes} classes according to {source}, but {dataset.title} has "
             f"{len(dataset.classes)}. To train on from its other weights, name it in ckpt_name with ckpt_classifier: "
             "false."
         )

@@ -37,7 +37,7 @@ class GlobalBatchNorm(nn.BatchNorm2d):
     """Batch norm over the images of all ranks, by differentiable sums.
 
     nn.SyncBatchNorm is for Ascend only, and the running variance there is unbiased by the number of one rank's values:
-    with an image a rank, the pooled branch of ASPP has one value a channel, and its running variance decays to 0.
+    with one image per rank, the pooled branch of ASPP has one value per channel, and its running variance decays to 0.
     """
 
     def __init__(self, ranks: int, over_ranks: AllSum, **settings: float) -> None:

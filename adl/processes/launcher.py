@@ -74,7 +74,7 @@ class Launcher:
         )
         if scheduler.poll() is None:
             return True
-        self._show_log("scheduler", "the scheduler ended")
+        self._show_log("scheduler", "the scheduler exited")
         return False
 
     def _start(
@@ -120,7 +120,7 @@ class Launcher:
                 late = running and time.monotonic() - asked_at > GRACE
                 if late:
                     print(
-                        "ended before it could save; what was saved earlier stays",
+                        "killed before it could save; earlier saves are kept",
                         file=sys.stderr,
                         flush=True,
                     )
@@ -145,7 +145,7 @@ class Launcher:
             self._show_log(f"rank_{failed}", f"rank {failed} failed")
         if code < 0:
             name = signal.Signals(-code).name
-            print(f"error: rank {failed} was ended by {name}", file=sys.stderr, flush=True)
+            print(f"error: rank {failed} was killed by {name}", file=sys.stderr, flush=True)
             return 128 - code
         return code
 

@@ -51,7 +51,7 @@ class TrainingRun:
         states.prepare(state, self.content, key.code_digest())
         if state.finished:
             print(
-                f"this run was finished before: its results are restored from {state.folder}. To train again: "
+                f"this run is already finished: its results are restored from {state.folder}. To train again: "
                 f"`adl state drop {state.name}`, then `dvc repro -f -s train`."
             )
             return state
@@ -71,12 +71,12 @@ class TrainingRun:
         while not self.job.is_published(state.job):
             if state.finished and state.damaged_result() is None:
                 print(
-                    f"this run was finished before: {state.folder}. `dvc repro` on node 0 restores its results."
+                    f"this run is already finished: {state.folder}. `dvc repro` on node 0 restores its results."
                 )
                 return
             if time.monotonic() > deadline:
                 raise AdlError(
-                    f"node 0 did not begin this run, or sees other parameters: {state.job} is not this one."
+                    f"node 0 did not start this run, or has other parameters: {state.job} does not describe it."
                 )
             time.sleep(_POLL)
         sys.exit(self._launch(nodes))

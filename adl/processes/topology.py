@@ -130,13 +130,13 @@ class RankTable:
             device_of = {int(device["rank_id"]): str(int(device["device_id"])) for device in here}
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise AdlError(
-                f"{path}: not a rank table with a node {node_rank} ({type(error).__name__}: {error}). It is the JSON "
+                f"{path}: not a rank table with an entry for node {node_rank} ({type(error).__name__}: {error}). It is the JSON "
                 "that Huawei's hccl_tools.py writes."
             ) from None
         ranks.sort()
         if ranks != list(range(size)):
             raise AdlError(
-                f"{path}: names the ranks {ranks}, but device_num is {size}. Make them equal."
+                f"{path}: names the ranks {ranks}, but device_num is {size}: they must be equal."
             )
         return cls(path, size, device_of)
 
@@ -183,7 +183,7 @@ def topology(
         (master is None or (host and port.isdecimal()), f"--master: {master} is not HOST:PORT."),
         (
             master is None or rank_table is None,
-            "--master and --rank-table-file: give one of the two.",
+            "--master and --rank-table-file: use only one of the two.",
         ),
         (
             rank_table is None or device_target == "Ascend",

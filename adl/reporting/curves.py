@@ -1,4 +1,4 @@
-"""The learning curves: a row an epoch, as DVC plots and as a picture."""
+"""The learning curves: one row per epoch, as DVC plots and as a picture."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _what_this_is(results: Results) -> list[str]:
             f"works; its mIOU says nothing about {results.dataset.title}."
         )
     if not score:
-        return [*lines, "**Nothing was evaluated yet**: `dvc repro` does it."]
+        return [*lines, "**Nothing has been evaluated yet**: run `dvc repro`."]
     scored = score["images"]
     in_record = results.metrics["mindrecord_val"].get("images", scored)
     complete = results.dataset.split_sizes["val"]

@@ -128,9 +128,7 @@ def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     outs = {out["path"]: out["md5"] for out in [*train["outs"], *evaluate["outs"]]}
     metrics = files.read_bytes(_METRICS)
     if outs[_METRICS] != hashlib.md5(metrics).hexdigest() or outs[_MODEL] != deps[_MODEL]:
-        raise AdlError(
-            f"{name}: its metrics are not those of its dvc.lock; `dvc repro` makes them."
-        )
+        raise AdlError(f"{name}: its metrics do not match its dvc.lock; run `dvc repro`.")
     images = {}
     for split in dataset.labelled_splits:
         images[split] = json.loads(files.read_text(f"metrics/mindrecord_{split}.json"))["images"]
@@ -250,11 +248,11 @@ def counts(run: Run) -> tuple[list[str], np.ndarray]:
         BadZipFile,
     ) as error:
         raise AdlError(
-            f"{run.name}: {_IMAGES}, from which images are resampled, is not here ({error}). `dvc pull` or `dvc repro` "
+            f"{run.name}: {_IMAGES}, which is needed to resample the images, is missing ({error}). `dvc pull` or `dvc repro` "
             "brings it."
         ) from None
     if percent(Confusion(run.dataset, per_image.sum(axis=0)).mean_iou()) != run.score["mIOU"]:
         raise AdlError(
-            f"{run.name}: {_IMAGES} is of another run. `dvc checkout` brings the right one."
+            f"{run.name}: {_IMAGES} belongs to another run. `dvc checkout` restores the right one."
         )
     return names, per_image

@@ -62,13 +62,13 @@ class Saver:
         batches = saved.position + 1 if saved else 0
         if any(of_rank != [batches] for of_rank in of_all_ranks([batches], self.world)):
             raise AdlError(
-                f"the ranks read different states from {self.state.folder}; is it the same on all nodes?"
+                f"the ranks read different states from {self.state.folder}; do all nodes share it?"
             )
         if saved is None:
             return None
         if not self.weights.fit(saved.arrays):
             raise AdlError(
-                f"the state in {self.state.folder} does not fit this network: it was made by other code. Start over: "
+                f"the state in {self.state.folder} does not fit this network: it was written by other code. Start over: "
                 f"`adl state drop {self.state.name}`."
             )
         self.weights.restore(saved.arrays)

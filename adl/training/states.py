@@ -61,7 +61,7 @@ def prepare(state: State, key: Mapping[str, Any], code: str) -> None:
 
 
 def adopt(state: State, code: str) -> None:
-    """Let a run resume under the present code."""
+    """Let a run resume with the current code."""
     write_json(state.folder / "about.json", {**state.about, "code": code})
 
 

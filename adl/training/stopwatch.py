@@ -22,7 +22,7 @@ class Stopwatch:
         self._speed_before: dict[str, Any] = {}
 
     def resume(self, meta: dict[str, Any]) -> None:
-        """Go on from what an earlier attempt saved."""
+        """Resume from what an earlier attempt saved."""
         self._seconds_before, self._speed_before = meta["seconds"], meta["speed"]
 
     def start(self) -> None:

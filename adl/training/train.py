@@ -93,7 +93,7 @@ def _check_classes(params: Params, dataset: DatasetDescriptor) -> None:
 
 
 def _resume(loop: Loop) -> None:
-    """Go on from the newest state, if there is one."""
+    """Resume from the newest state, if there is one."""
     counters = loop.saver.resume()
     if counters is None:
         return

@@ -103,7 +103,7 @@ def test_options_do_what_they_say(models, photograph, tmp_path):
     [
         (
             ("predict", "p.png", "--longest-side", "64", "--model", "m.mindir"),
-            "a MINDIR takes one size",
+            "a MINDIR has a fixed input size",
         ),
         (("predict", "p.png", "--output", "p.png"), "p.png is a file; name a folder"),
         (("predict", "p.png", "--output", "p.png/sub"), "p.png is a file; name a folder"),
@@ -116,8 +116,8 @@ def test_options_do_what_they_say(models, photograph, tmp_path):
             ("submission", ".", "--output", "folder.zip"),
             "--output folder.zip: is a folder; name a file",
         ),
-        (("recipe", "--all"), "--dry-run, --all and --data-path are for a recipe"),
-        (("recipe", "--dry-run"), "--dry-run, --all and --data-path are for a recipe"),
+        (("recipe", "--all"), "--dry-run, --all and --data-path need the NAME of a recipe"),
+        (("recipe", "--dry-run"), "--dry-run, --all and --data-path need the NAME of a recipe"),
         (("recipe", "synthetic", "--data-path", ""), "--data-path: is empty"),
         (("compare", "HEAD", "--output", "c.jpg"), "--output c.jpg: must end with .png"),
         (("table", "--output", "p.png/t.md"), "p.png is a file; name a folder"),

@@ -53,7 +53,7 @@ def test_full_disk_in_export_is_one_message_and_no_file_is_kept(
         )
     assert (
         capsys.readouterr().err.splitlines()[-1]
-        == f"error: {path} cannot be written (File too large). Make room."
+        == f"error: {path} cannot be written (File too large). Free up disk space."
     )
     assert not list(tmp_path.glob("*m.mindir*"))
 

@@ -116,7 +116,7 @@ def test_what_is_left_out_of_a_folder_is_said(tmp_path, picture):
     found = photographs.find([tmp_path])
     assert relative(found, tmp_path) == ["a.jpg"]
     hidden, heic, others = found.left_out()
-    assert hidden == "left out: 2 hidden, with names that begin with a dot"
+    assert hidden == "skipped: 2 hidden (names that begin with a dot)"
     assert "1 file (IMG_1.HEIC), HEIC, which cannot be read here. Convert it to JPEG first" in heic
     assert "1 file (notes.txt), no image" in others
     with pytest.raises(AdlError, match=r"IMG_1\.HEIC: is a HEIC image, .* Convert it to JPEG"):

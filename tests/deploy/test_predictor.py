@@ -60,7 +60,7 @@ def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, m
 
 
 def test_mindir_does_several_scales_only_as_a_checkpoint(models):
-    with pytest.raises(AdlError, match="takes one size"):
+    with pytest.raises(AdlError, match="has a fixed input size"):
         Predictor.load(
             models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True, multiscale=True
         )

@@ -62,7 +62,7 @@ def test_sound_data_passes_with_a_table(root, capsys):
     assert train[:6] == ["train", "2", "3", "3", "3", "16×8"]
     assert val[:6] == ["val", "1", "1", "1", "1", "16×8"]
     assert (
-        "no fault: layout, every file's header, copies, and the pixels of 4 labels were checked"
+        "no fault was found; checked: layout, every file's header, duplicates, and the pixels of 4 labels"
         in text
     )
     size = sum(p.stat().st_size for p in root.rglob("*train*/*/*.png"))
@@ -157,10 +157,10 @@ def test_train_ids_without_255_are_found_over_all_files(root, tmp_path, capsys):
     code, text = check_data(capsys, root)
     assert code == 2
     assert (
-        f"{root / 'gtFine/train'}: no id above 18 occurs in 3 label files, though 13 classes have one"
+        f"{root / 'gtFine/train'}: no id above 18 occurs in 3 label files, although 13 classes have larger ids"
         in text
     )
-    assert "train ids under the name of label ids" in text
+    assert "train ids under the name of a label-id file" in text
     record = tmp_path / "out" / "cityscapes_train.mindrecord"
     with pytest.raises(DataError, match="no id above 18"):
         convert(layout.frames(root, "train", CITYSCAPES), record, CITYSCAPES, workers=1)
@@ -315,7 +315,7 @@ def test_path_of_the_parameters_is_the_default(root, tmp_path, capsys, monkeypat
         ),
         ("submission", None, "run this in the project's folder, or name the PATH"),
         ("submission", "data/synthetic", "without a test split: name the PATH of Cityscapes"),
-        ("submission", "~/cityscapes", "~ is not expanded here. Write the whole path"),
+        ("submission", "~/cityscapes", "~ is not expanded here. Write the full path"),
     ],
 )
 def test_without_a_path_and_without_data_it_says_what_to_do(
@@ -345,7 +345,7 @@ def test_hidden_files_and_folders_are_left_out_and_counted_once(root, capsys):
     )
     code, text = check_data(capsys, root)
     assert code == 0, text
-    assert f"left out: {hidden} hidden, with names that begin with a dot" in text
+    assert f"skipped: {hidden} hidden (names that begin with a dot)" in text
     assert len(layout.frames(root, "train", CITYSCAPES)) == len(
         [*city.parent.glob("[!.]*/[!.]*.png")]
     )

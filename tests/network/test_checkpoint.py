@@ -171,7 +171,8 @@ def test_other_number_of_classes_cannot_be_scored(tiny, file, classes, monkeypat
         sidecar(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()}
     )
     with pytest.raises(
-        AdlError, match=rf"a\.ckpt: has {classes} classes by .*a\.ckpt\.json, but Cityscapes has 19"
+        AdlError,
+        match=rf"a\.ckpt: has {classes} classes according to .*a\.ckpt\.json, but Cityscapes has 19",
     ):
         checkpoint.architecture_of(file, None, CITYSCAPES)
     sidecar(file).unlink()

@@ -16,7 +16,7 @@ import pytest
 from adl import synthetic
 from adl.artifacts import digest, write_png
 from adl.dataset.descriptor import CITYSCAPES
-from adl.network import checkpoint
+from adl.network import names_2021
 from tests import damage
 from tests.workspace import alive, files, ran, run, set_params, succeeds, wait_for
 
@@ -57,7 +57,7 @@ def refused(folder: Path, *command: str) -> str:
         ({"data_path": "nowhere"}, "nowhere: does not exist"),
         (
             {"expected_train_images": 2975},
-            "embedded scenes, of which 4 are drawn, but 2975 images are expected",
+            "embedded scenes: 4 images are drawn, but 2975 are expected",
         ),
         ({"modelArts": True}, "modelArts: true. This version does not copy"),
         (
@@ -228,7 +228,7 @@ def test_other_files_and_splits_are_scored_outside_dvc(finished):
     # A file with the names of 2021 and no sidecar takes its architecture from the parameters.
     stored = ms.load_checkpoint(str(finished / "models/autodeeplab.ckpt"))
     old = [
-        {"name": checkpoint.name_2021(name, use_abn=True), "data": value}
+        {"name": names_2021.in_2021(name, use_abn=True), "data": value}
         for name, value in stored.items()
     ]
     ms.save_checkpoint(old, str(finished / "pretrained/old.ckpt"))

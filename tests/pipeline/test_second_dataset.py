@@ -248,5 +248,5 @@ def test_photographs_get_its_colours(tiny, tmp_path, rng):
     assert labels.shape == (40, 50)
     assert labels.max() < 11
     assert set(colouring.shares(labels, VILLAGE)) <= set(NAMES)
-    with pytest.raises(AdlError, match=r"has 11 classes by .*, but Cityscapes has 19"):
+    with pytest.raises(AdlError, match=r"has 11 classes according to .*, but Cityscapes has 19"):
         Predictor.load(tmp_path / "m.ckpt", CITYSCAPES, device_target="CPU", flip=False)

@@ -180,7 +180,7 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     assert "first step" in failed.stdout
     # The lock knows nothing of it: the next run removes its outputs, and finds them in the state.
     output = succeeds(converted, "dvc", "repro", "train")
-    assert "this run was finished before" in output
+    assert "this run is already finished" in output
     assert "first step" not in output
     assert digest(converted / "models/autodeeplab.ckpt") == resumed, (
         "straight through: the same weights"
@@ -310,7 +310,7 @@ def test_second_node_does_what_the_first_decided_and_writes_nothing_before(
     )
     monkeypatch.setattr(nodes, "PATIENCE", 0.0)
     undecided = pytest.raises(
-        AdlError, match="node 0 did not begin this run, or sees other parameters"
+        AdlError, match="node 0 did not start this run, or has other parameters"
     )
     with undecided:
         begun(converted, *second)
@@ -332,7 +332,7 @@ def test_second_node_does_what_the_first_decided_and_writes_nothing_before(
     (own.result / "autodeeplab.ckpt").write_text("weights")
     seal(own.result)
     assert not begun(converted, *second)
-    assert "this run was finished before" in capsys.readouterr().out
+    assert "this run is already finished" in capsys.readouterr().out
     (own.result / "autodeeplab.ckpt").write_text("wrights")
     with undecided:
         begun(converted, *second)

@@ -63,7 +63,7 @@ def test_exit_code_is_the_workers(tmp_path, program, body, code):
 
 def test_killed_worker_is_a_failure_that_says_so(tmp_path, program):
     process = launch(tmp_path, program("os.kill(os.getpid(), signal.SIGKILL)"))
-    assert "error: rank 0 was ended by SIGKILL" in process.communicate(timeout=60)[1]
+    assert "error: rank 0 was killed by SIGKILL" in process.communicate(timeout=60)[1]
     assert process.returncode == 128 + signal.SIGKILL
 
 
@@ -84,7 +84,7 @@ def test_worker_that_does_not_listen_is_ended_with_all_that_it_started(tmp_path,
     process.send_signal(number)
     told = process.communicate(timeout=20)[1]
     assert process.returncode == 128 + number
-    assert "ended before it could save; what was saved earlier stays" in told
+    assert "killed before it could save; earlier saves are kept" in told
     wait_for(lambda: not alive(family))
 
 
@@ -103,7 +103,7 @@ time.sleep(600)
     told = process.communicate(timeout=20)[1]
     assert process.returncode == 128 + signal.SIGTERM
     assert (tmp_path / "saved").exists()
-    assert "ended before it could save" not in told
+    assert "killed before it could save" not in told
 
 
 def test_hangup_that_was_ignored_at_the_start_stays_ignored(tmp_path, program):
@@ -135,7 +135,7 @@ def test_scheduler_that_ends_is_a_failure_with_its_log(tmp_path, monkeypatch, ca
         )
         == 1
     )
-    assert "the scheduler ended; the end of its log:\nno such port\n" in capfd.readouterr().err
+    assert "the scheduler exited; the end of its log:\nno such port\n" in capfd.readouterr().err
     assert not (tmp_path / "begun").exists()
 
 

@@ -89,8 +89,8 @@ def test_rank_table_names_each_workers_device(tmp_path):
             {"rank_table": "table.json"},
             r"table.json: names the ranks \[0, 1, 2\], but device_num is 4",
         ),
-        ({"rank_table": "none.json"}, "none.json: not a rank table with a node 0"),
-        ({"rank_table": "broken.json"}, "broken.json: not a rank table with a node 0"),
+        ({"rank_table": "none.json"}, "none.json: not a rank table with an entry for node 0"),
+        ({"rank_table": "broken.json"}, "broken.json: not a rank table with an entry for node 0"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(tmp_path, values, message):

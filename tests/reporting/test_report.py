@@ -267,7 +267,7 @@ def test_missing_metric_is_named_and_the_rest_stands(files, stage):
         for folder in ("metrics", "reports/speed", "models"):
             shutil.rmtree(files / folder)
         whole = text(files)
-        assert "**Nothing was evaluated yet**: `dvc repro` does it." in whole
+        assert "**Nothing has been evaluated yet**: run `dvc repro`." in whole
     else:
         (files / f"metrics/{stage}.json").unlink()
         (files / f"reports/speed/{stage}.json").unlink(missing_ok=True)

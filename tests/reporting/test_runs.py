@@ -171,7 +171,7 @@ def test_clone_that_only_has_the_commits_shows_their_rows(repository, tmp_path):
     assert set(found.index) == {"main", commit(repository, "HEAD~1")}
     assert found.loc["main", "seed"] == "2"
     shown = succeeds(tmp_path / "clone", "adl", "compare", "HEAD~1", "main", "--output", "c.png")
-    assert "no interval of the difference" in shown
+    assert "no interval for the difference" in shown
     assert "`dvc pull` or `dvc repro`" in shown
     assert "Traceback" not in shown
 
@@ -308,7 +308,7 @@ def test_comparison_has_each_class_its_difference_and_a_paired_interval(reposito
     assert "95 % interval +3.4" in shown, (
         "the same noise in both: the pairs differ by the same on every image"
     )
-    assert "more than the choice of images explains" in shown
+    assert "larger than the choice of images can explain" in shown
     assert picture.stat().st_size > 10_000
     assert f"{picture}: the classes side by side" in shown
 
@@ -330,7 +330,7 @@ def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tm
     (tmp_path / "clone/metrics/evaluate.json").write_text('{"mIOU": 99.0}')
     refused = run(tmp_path / "clone", "adl", "table", "workspace")
     assert refused.returncode == 2
-    assert "workspace: its metrics are not those of its dvc.lock" in refused.stderr
+    assert "workspace: its metrics do not match its dvc.lock" in refused.stderr
     # A parameter that was changed and not run does not change what the run is said to be.
     git(tmp_path / "clone", "restore", ".")
     set_params(tmp_path / "clone", epochs=99)
@@ -382,7 +382,7 @@ def test_runs_on_other_images_have_no_interval(monkeypatch, what):
     monkeypatch.setattr(runs, "counts", lambda run: of_run[run.name])
     one, other = (types.SimpleNamespace(name=name, score={"mIOU": 5.0}) for name in of_run)
     assert compare.interval_of_difference(one, other) == (
-        "other − one: no interval of the difference: they were scored on different images."
+        "other − one: no interval for the difference: they were scored on different images."
     )
     assert "they were scored" not in compare.interval_of_difference(one, one)
 
@@ -394,25 +394,25 @@ def test_runs_on_other_images_have_no_interval(monkeypatch, what):
             (500, 500),
             (505, 505),
             "+0.50, 95 % interval +0.50 to +0.50",
-            "more than the choice of images explains",
+            "larger than the choice of images can explain",
         ),
         (
             (505, 505),
             (500, 500),
             "-0.50, 95 % interval -0.50 to -0.50",
-            "more than the choice of images explains",
+            "larger than the choice of images can explain",
         ),
         (
             (500, 500),
             (500, 500),
             "+0.00, 95 % interval +0.00 to +0.00",
-            "the images cannot tell them apart",
+            "these images cannot tell the two runs apart",
         ),
         (
             (500, 500),
             (600, 400),
             "+0.00, 95 % interval -10.00 to +10.00",
-            "the images cannot tell them apart",
+            "these images cannot tell the two runs apart",
         ),
     ],
 )
@@ -430,7 +430,7 @@ def test_verdict_follows_from_the_interval(monkeypatch, right, other_right, inte
         types.SimpleNamespace(name=name, score={"mIOU": sum(found) / 20})
         for name, found in {"one": right, "other": other_right}.items()
     )
-    expected = f"other − one: {interval} over 1000 resamplings of 2 images: {verdict}. Other seeds are not in it."
+    expected = f"other − one: {interval} over 1000 resamplings of 2 images: {verdict}. It does not include the variation between seeds."
     assert compare.interval_of_difference(one, other) == expected
 
 

@@ -33,7 +33,7 @@ def test_table_has_the_names_that_the_parameter_takes(parameter, table):
 def test_unknown_names_are_refused_with_the_nearest_one(tiny):
     with pytest.raises(AdlError, match=r"ohemcee: unknown criterion; did you mean ohemce\?"):
         choices.loss("ohemcee", ignore_label=255, pixels=9)
-    with pytest.raises(AdlError, match=r"cosine: unknown schedule; there are poly"):
+    with pytest.raises(AdlError, match=r"cosine: unknown schedule; available: poly"):
         choices.learning_rates("cosine", **RATES)
     with pytest.raises(AdlError, match=r"momentun: unknown optimizer; did you mean momentum\?"):
         choices.optimizer("momentun", None, weight_decay=0.0)

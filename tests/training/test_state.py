@@ -353,10 +353,10 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
         for action in ("adopt", "drop"):
             with pytest.raises(SystemExit, match="2"):
                 adl(action, own.name)
-            assert "trains there. Stop it first" in capsys.readouterr().err
+            assert ". Stop it first" in capsys.readouterr().err
         adl("prune")
         assert (
-            f"{own.name}: process {os.getpid()} trains there; left as it is"
+            f"{own.name}: in use by training process {os.getpid()}; left as it is"
             in capsys.readouterr().out
         )
     monkeypatch.chdir(ROOT)
@@ -369,4 +369,4 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
     assert not own.folder.exists()
     with pytest.raises(SystemExit, match="2"):
         commands.main(["stop"])
-    assert "no training is running" in capsys.readouterr().err
+    assert "no training run is active" in capsys.readouterr().err
