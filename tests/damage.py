@@ -203,7 +203,7 @@ FILE_FAULTS = [
     (changed_in_its_header, "wrong checksum of its header", "was interrupted"),
     (empty, "the file is empty", "the disk was full"),
     (jpeg, "is a JPEG named .png", "converted"),
-    (something_else, "not a PNG file", "something else"),
+    (something_else, "not a PNG file", "another kind of file"),
     (grey, "8-bit grey; expected 8-bit RGB", "converted to grey"),
     (alpha, "8-bit RGB with alpha; expected 8-bit RGB", "image editor"),
     (sixteen_bits, "16-bit RGB; expected 8-bit RGB", "image editor"),

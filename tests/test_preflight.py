@@ -68,7 +68,8 @@ def copy(tmp_path, monkeypatch) -> Path:
 
 def test_copy_of_a_workspace_says_what_it_lacks_and_why(check, copy):
     with pytest.raises(
-        AdlError, match=rf"begins in the copy|This is a copy of {copy}.* Write the absolute path"
+        AdlError,
+        match=rf"is resolved inside the copy|This is a copy of {copy}.* Use an absolute path",
     ):
         check(data_path="../cs")
     with pytest.raises(

@@ -275,7 +275,7 @@ def test_explain_gives_the_meaning_the_range_and_the_present_value(workspace, ca
     row = capsys.readouterr().out.splitlines()[-1]
     assert row.split()[:2] == ["bn_momentum", "0.97"]
     assert "≥ 0, < 1" in row
-    assert "share of the old running statistic" in row
+    assert "fraction of the old running statistics" in row
     commands.main(["explain"])
     whole = capsys.readouterr().out
     assert all(name in whole for name in params.Params.model_fields)

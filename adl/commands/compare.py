@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PICTURE = REPORTS / "compare.png"
 DESCRIPTION = """compare the IoU of runs class by class, the first against each of the others
 
-reads:  of each revision dvc.lock, metrics/ and, to resample images, reports/evaluate (from DVC's cache)
+reads:  dvc.lock and metrics/ of each revision and, to resample images, its reports/evaluate (from DVC's cache)
 writes: a table to the terminal, and a picture: reports/compare.png, or --output"""
 
 

@@ -137,5 +137,6 @@ def stop(arguments: argparse.Namespace) -> None:
     for state in running:
         state.stop_request.touch()
         print(
-            f"{state.name}: process {state.holder()} will stop after the current epoch; `dvc repro` resumes the run later"
+            f"{state.name}: process {state.holder()} will stop after the current epoch; "
+            "`dvc repro` resumes the run later"
         )

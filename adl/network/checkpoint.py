@@ -162,8 +162,8 @@ def architecture_of(path: Path, params: Params | None, dataset: DatasetDescripto
     if architecture.num_classes != len(dataset.classes):
         raise AdlError(
             f"{path}: has {architecture.num_classes} classes according to {source}, but {dataset.title} has "
-            f"{len(dataset.classes)}. To train on from its other weights, name it in ckpt_name with ckpt_classifier: "
-            "false."
+            f"{len(dataset.classes)}. To train from its other weights, set ckpt_name "
+            "to it and ckpt_classifier to false."
         )
     return architecture
 

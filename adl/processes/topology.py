@@ -130,8 +130,8 @@ class RankTable:
             device_of = {int(device["rank_id"]): str(int(device["device_id"])) for device in here}
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise AdlError(
-                f"{path}: not a rank table with an entry for node {node_rank} ({type(error).__name__}: {error}). It is the JSON "
-                "that Huawei's hccl_tools.py writes."
+                f"{path}: not a rank table with an entry for node {node_rank} ({type(error).__name__}: {error}). "
+                "It is the JSON that Huawei's hccl_tools.py writes."
             ) from None
         ranks.sort()
         if ranks != list(range(size)):

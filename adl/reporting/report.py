@@ -38,8 +38,8 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         f"Quoted: {quoted.MODEL_ZOO}.",
         "## Against predictors without a network",
         _baselines(results.metrics["evaluate"]),
-        "Each baseline is the majority in the training split: of all pixels, of each quantised colour (5 bits per "
-        "channel), of each pixel position.",
+        "Each baseline predicts the majority class of the training split: over all pixels, per quantised colour "
+        "(5 bits per channel), or per pixel position.",
         *_class_section(results, evaluate),
         "## Learning curves",
         "In `reports/train`, and in `dvc plots show`.",
@@ -82,24 +82,24 @@ def _class_section(results: Results, evaluate: Path) -> list[Block]:
 
 def _about_the_figures(results: Results) -> str:
     text = (
-        "The interval: 95 % of 1000 resamplings of the images, where a class that one of them lacks keeps its IoU; "
-        "other seeds are not in it. "
+        "The interval: 95 % of 1000 resamplings of the images, in which a class missing from a resampling keeps "
+        "its IoU; it does not include the variation between seeds. "
         "Over seeds: mean ± standard deviation of the finished runs in git and DVC that differ only in `seed`."
     )
     if not quoted.runs(results.dataset.name):
         return text
     return (
         f"Quoted: Auto-DeepLab-S on Cityscapes val. mIOU 2021 and times: {quoted.MODEL_ZOO}: 8 × Ascend 910, batch 16, "
-        f"crop 769; with mirror, the default of its code. In paper: {quoted.PAPER}, as quoted there, and for the run "
-        "with drop path the paper itself; by that README, the paper's 0.5M, 1.0M and 1.5M iterations are 1344, 2688 "
-        f"and 4032 epochs at batch 8. {text}"
+        f"crop 769; scored with the mirror image, the default of its code. mIOU in paper: {quoted.PAPER}, as quoted in "
+        "that README; for the run with drop path, from the paper itself. According to the README, the paper's 0.5M, "
+        f"1.0M and 1.5M iterations are 1344, 2688 and 4032 epochs at batch 8. {text}"
     )
 
 
 def _worst(evaluate: Path) -> list[Block]:
     pictures = sorted((evaluate / "overlays").glob("worst_*.png"))
     return [
-        Picture(path, f"Number {int(path.stem.removeprefix('worst_'))} from the bottom")
+        Picture(path, f"Rank {int(path.stem.removeprefix('worst_'))} from the bottom")
         for path in pictures
     ]
 

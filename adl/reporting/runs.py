@@ -248,8 +248,8 @@ def counts(run: Run) -> tuple[list[str], np.ndarray]:
         BadZipFile,
     ) as error:
         raise AdlError(
-            f"{run.name}: {_IMAGES}, which is needed to resample the images, is missing ({error}). `dvc pull` or `dvc repro` "
-            "brings it."
+            f"{run.name}: {_IMAGES}, which is needed to resample the images, is missing ({error}). "
+            "Run `dvc pull` or `dvc repro`."
         ) from None
     if percent(Confusion(run.dataset, per_image.sum(axis=0)).mean_iou()) != run.score["mIOU"]:
         raise AdlError(

@@ -68,8 +68,8 @@ class Saver:
             return None
         if not self.weights.fit(saved.arrays):
             raise AdlError(
-                f"the state in {self.state.folder} does not fit this network: it was written by other code. Start over: "
-                f"`adl state drop {self.state.name}`."
+                f"the state in {self.state.folder} does not fit this network: it was written by different code. "
+                f"To start over: `adl state drop {self.state.name}`."
             )
         self.weights.restore(saved.arrays)
         self.stopwatch.resume(saved.meta)

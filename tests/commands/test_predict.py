@@ -169,7 +169,7 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(
     assert len(list(Video.open(tmp_path / "out/a_overlay.mp4"))) == 3
     printed, told = capsys.readouterr()
     assert "predicting a.mp4: 3/3 frames, " in told
-    assert "left out: 1 file (notes.txt)" in printed
+    assert "skipped: 1 file (notes.txt)" in printed
     assert "3 images and videos labelled" in printed
 
 

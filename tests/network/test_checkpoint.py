@@ -177,5 +177,5 @@ def test_other_number_of_classes_cannot_be_scored(tiny, file, classes, monkeypat
         checkpoint.architecture_of(file, None, CITYSCAPES)
     sidecar(file).unlink()
     p = params.load(ROOT / "params.yaml").model_copy(update={"num_classes": classes})
-    with pytest.raises(AdlError, match=rf"has {classes} classes by num_classes"):
+    with pytest.raises(AdlError, match=rf"has {classes} classes according to num_classes"):
         checkpoint.architecture_of(file, p, CITYSCAPES)

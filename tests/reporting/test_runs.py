@@ -430,7 +430,10 @@ def test_verdict_follows_from_the_interval(monkeypatch, right, other_right, inte
         types.SimpleNamespace(name=name, score={"mIOU": sum(found) / 20})
         for name, found in {"one": right, "other": other_right}.items()
     )
-    expected = f"other − one: {interval} over 1000 resamplings of 2 images: {verdict}. It does not include the variation between seeds."
+    expected = (
+        f"other − one: {interval} over 1000 resamplings of 2 images: {verdict}. "
+        "It does not include the variation between seeds."
+    )
     assert compare.interval_of_difference(one, other) == expected
 
 

@@ -536,7 +536,7 @@ def test_state_of_another_network_is_refused(settings, record, tmp_path):
     with pytest.raises(Stopped):
         run(settings, record, tmp_path / "a", stop_at=2)
     with pytest.raises(
-        AdlError, match=r"does not fit this network: .* Start over: `adl state drop a`"
+        AdlError, match=r"does not fit this network: .* To start over: `adl state drop a`"
     ):
         run(settings, record, tmp_path / "a", filter_multiplier=4)
     assert State(tmp_path / "a").positions()
