@@ -55,12 +55,12 @@ def compile_part(name: str, part: str) -> float:
             super().__init__()
             self.step = step
             self.value_and_grad = ms.value_and_grad(
-                step._scaled_loss, None, step.optimizer.parameters
+                step.scaled_loss, None, step.optimizer.parameters
             )
 
         def construct(self, images: Tensor, labels: Tensor, keys: Tensor, scale: Tensor) -> object:
             if part == "loss":
-                return self.step._scaled_loss(images, labels, keys, None, scale)
+                return self.step.scaled_loss(images, labels, keys, None, scale)
             return self.value_and_grad(images, labels, keys, None, scale)
 
     start = time.perf_counter()

@@ -53,15 +53,14 @@ def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[s
     from adl.network import drop_path
     from adl.training.loss import OhemCrossEntropy
     from adl.training.optimizer import Momentum
-    from adl.training.train import TrainStep
+    from adl.training.step import TrainStep
 
     runtime.start("CPU")
     net = network.build(architecture(name, filters, stem))
     criterion = OhemCrossEntropy(threshold=0.7, min_kept=batch * crop**2 // 16, ignore_label=255)
     step = TrainStep(net, criterion, Momentum(net, weight_decay=1e-4)).set_train()
-    scalars = [
-        Tensor(np.float32(x)) for x in (0.01, 2.0**16, 0.0)
-    ]  # learning rate, loss scale, wish to stop
+    # Learning rate, loss scale, wish to stop.
+    scalars = [Tensor(np.float32(x)) for x in (0.01, 2.0**16, 0.0)]
     rng = np.random.default_rng(0)
     images = Tensor(rng.normal(size=(batch, 3, crop, crop)).astype(np.float32))
     labels = Tensor(rng.integers(0, 19, (batch, crop, crop), dtype=np.int32))
