@@ -29,9 +29,7 @@ def gathered(shifted: Tensor, classes: Tensor) -> Tensor:
 
 def multiplied(shifted: Tensor, classes: Tensor) -> Tensor:
     one, zero = Tensor(1.0, mstype.float32), Tensor(0.0, mstype.float32)
-    return (
-        shifted * ops.stop_gradient(ops.one_hot(classes, CLASSES, one, zero, 1))
-    ).sum(axis=1)
+    return (shifted * ops.stop_gradient(ops.one_hot(classes, CLASSES, one, zero, 1))).sum(axis=1)
 
 
 def with_gradient(
@@ -52,9 +50,7 @@ def main() -> None:
         "one-hot product": with_gradient(multiplied),
     }
     for crop, images in SIZES:
-        logits = Tensor(
-            rng.normal(size=(images, CLASSES, crop, crop)).astype(np.float32)
-        )
+        logits = Tensor(rng.normal(size=(images, CLASSES, crop, crop)).astype(np.float32))
         classes = Tensor(rng.integers(0, CLASSES, (images, crop, crop)).astype(np.int32))
         results = [way(logits, classes)[1].asnumpy() for way in ways.values()]
         np.testing.assert_array_equal(*results)
