@@ -50,6 +50,6 @@ restore: .venv/complete
 	@test -n "$(PYTHON)" || { echo "No suitable Python was found: MindSpore needs 3.10, 3.11 or 3.12. Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "Making the environment in .venv with $(PYTHON): one to three minutes, 3.3 GB"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

@@ -1,7 +1,7 @@
-"""Stage `export`: write the checkpoint as a MINDIR that takes raw images, and prove that it gives the same results.
+"""Stage `export`: write the checkpoint as MINDIR and as ONNX, and prove that both give the same results.
 
 reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord (three val images, for the proof)
-writes: models/autodeeplab.mindir and its sidecar, metrics/export.json
+writes: models/autodeeplab.mindir and .onnx with their sidecars, metrics/export.json
 
 Outside DVC, --checkpoint FILE --output DIR exports any checkpoint; one without a sidecar (FILE.json) takes its
 architecture from params.yaml.
@@ -16,28 +16,32 @@ from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy import export, exported
 from adl.network import checkpoint
-from adl.workspace import METRICS, MINDIR, RECORDS
+from adl.workspace import METRICS, MINDIR, ONNX, RECORDS
 from pipeline import checkpoint_arguments, parser, run
 
 
 def main() -> None:
     arguments = checkpoint_arguments(parser("export", __doc__))
     source, output = arguments.checkpoint, arguments.output
-    mindir = output / MINDIR.name if output else MINDIR
 
     p = params.load()
     architecture = checkpoint.architecture_of(source, p, CITYSCAPES)
     network = checkpoint.restore(source, architecture, device_target=p.device_target)
     size = {"height": p.export_height, "width": p.export_width}
+    any_size = {"height": None, "width": None}
     record = workspace.record(RECORDS, CITYSCAPES.name, "val")
-    proof = export.mindir(network, mindir, CITYSCAPES, **size, record=record)
-    exported.write_sidecar(
-        mindir, source=source, architecture=architecture, dataset=CITYSCAPES, **size
-    )
-    write_json((output or METRICS) / "export.json", proof.metrics())
-    print(
-        f"{mindir}: largest difference {proof.difference:.2g}, equal labels {100 * proof.agreement:.4f} %"
-    )
+    proofs = {}
+    for file, takes in ((MINDIR, size), (ONNX, any_size)):
+        path = output / file.name if output else file
+        proof = export.write(network, path, CITYSCAPES, **size, record=record)
+        exported.write_sidecar(
+            path, source=source, architecture=architecture, dataset=CITYSCAPES, **takes
+        )
+        proofs[path.suffix.removeprefix(".")] = proof.metrics()
+        print(
+            f"{path}: largest difference {proof.difference:.2g}, equal labels {100 * proof.agreement:.4f} %"
+        )
+    write_json((output or METRICS) / "export.json", proofs)
 
 
 if __name__ == "__main__":

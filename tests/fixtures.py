@@ -70,7 +70,7 @@ def score(net, tiny, evaluation_data, tmp_path):
 
 @pytest.fixture(scope="session")
 def models(once):
-    """A tiny network as a checkpoint and as a MINDIR of 64×128."""
+    """A tiny network as a checkpoint, as a MINDIR of 64×128 and as ONNX."""
     return once("models", make_models)
 
 
@@ -84,15 +84,16 @@ def make_models(folder: Path) -> None:
     checkpoint.save(net, folder / "m.ckpt")
     write_json(sidecar(folder / "m.ckpt"), {"architecture": TINY.to_json()})
     record = write_record(write_scenes(folder / "raw", val=1), "val", folder)
-    export.mindir(net, folder / "m.mindir", CITYSCAPES, height=64, width=128, record=record)
-    exported.write_sidecar(
-        folder / "m.mindir",
-        source=folder / "m.ckpt",
-        architecture=TINY,
-        dataset=CITYSCAPES,
-        height=64,
-        width=128,
-    )
+    for name, takes in (("m.mindir", (64, 128)), ("m.onnx", (None, None))):
+        export.write(net, folder / name, CITYSCAPES, height=64, width=128, record=record)
+        exported.write_sidecar(
+            folder / name,
+            source=folder / "m.ckpt",
+            architecture=TINY,
+            dataset=CITYSCAPES,
+            height=takes[0],
+            width=takes[1],
+        )
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ MOST_CLASSES = 3
 """Classes that a line names."""
 DESCRIPTION = """label photographs, every one in a folder, or a video, with a trained model
 
-reads:  images of any size (EXIF orientation respected), videos, a checkpoint or a MINDIR with its sidecar (FILE.json)
+reads:  images of any size (EXIF orientation respected), videos, a checkpoint or an exported file with its sidecar
 writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
         for each video <name>_overlay.mp4, frame by frame"""
 
@@ -67,7 +67,10 @@ def add(subcommands: Any) -> None:
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--model", type=Path, default=CHECKPOINT, help=".ckpt or .mindir; default: %(default)s"
+        "--model",
+        type=Path,
+        default=CHECKPOINT,
+        help=".ckpt, .mindir or .onnx; default: %(default)s",
     )
     command.add_argument(
         "--device", choices=("CPU", "Ascend"), default="CPU", help="default: %(default)s"

@@ -1,22 +1,25 @@
-"""The deployable file: a MINDIR that takes a raw image, compared with the checkpoint before it is kept."""
+"""The deployable files, MINDIR and ONNX: raw image in; kept only if they equal the checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+import onnx
+from mindspore import Tensor
 
 from adl.artifacts import full_disk_reported, percent, replacing
 from adl.dataset import records
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.deploy import exported
+from adl.deploy import exported, onnx_graph
 from adl.errors import AdlError
 from adl.inference import Pass, Probabilities
+from adl.network import AutoDeepLab
 
 PROOF_IMAGES = 3
 LARGEST_DIFFERENCE = 1e-4
@@ -45,8 +48,8 @@ class Proof:
         }
 
 
-def mindir(
-    network: nn.Cell,
+def write(
+    network: AutoDeepLab,
     path: Path,
     dataset: DatasetDescriptor,
     *,
@@ -56,8 +59,9 @@ def mindir(
 ) -> Proof:
     """Export a network, load the file, and compare both on images of a record; the file is kept only if they agree.
 
-    The file takes (1, height, width, 3) uint8 BGR and returns probabilities (1, classes, height, width) float32.
-    Images of another size are resized for the comparison. Raises AdlError if the file differs, or if either gives
+    path: its suffix selects the format, one of WRITERS. A MINDIR takes (1, height, width, 3) uint8 BGR and returns
+    probabilities (1, classes, height, width) float32; an ONNX file does the same at any size. Images of another size
+    are resized for the comparison. Raises AdlError if the file differs, or if either gives
     what is no number.
     """
     model = Probabilities(network.set_train(False), dataset).set_train(False)
@@ -65,8 +69,7 @@ def mindir(
     images = [cv2.resize(row.image, (width, height)) for row in rows]
     print(f"exporting to {path} and comparing {len(images)} images with the checkpoint", flush=True)
     with replacing(path) as temporary, full_disk_reported(path):
-        blank = Tensor(np.zeros((1, height, width, 3), np.uint8))
-        ms.export(model, blank, file_name=str(temporary), file_format="MINDIR")
+        WRITERS[path.suffix](model, temporary, dataset, (height, width))
         proof = compare(exported.load(temporary), model, images)
         if not proof.holds:
             raise AdlError(
@@ -75,6 +78,31 @@ def mindir(
                 f"{100 * proof.agreement:.4f} % (at least {100 * LEAST_AGREEMENT:g} %). No file was kept."
             )
     return proof
+
+
+def _write_mindir(
+    model: Probabilities, path: Path, _: DatasetDescriptor, size: tuple[int, int]
+) -> None:
+    blank = Tensor(np.zeros((1, *size, 3), np.uint8))
+    ms.export(model, blank, file_name=str(path), file_format="MINDIR")
+
+
+def _write_onnx(
+    model: Probabilities, path: Path, dataset: DatasetDescriptor, _: tuple[int, int]
+) -> None:
+    network = model.network
+    weights = {
+        weight.name.removeprefix("network."): weight.asnumpy()
+        for weight in network.get_parameters()
+    }
+    onnx.save(onnx_graph.build(network.architecture, weights, dataset), path)
+
+
+WRITERS: dict[str, Callable[[Probabilities, Path, DatasetDescriptor, tuple[int, int]], None]] = {
+    ".mindir": _write_mindir,
+    ".onnx": _write_onnx,
+}
+"""Suffix of an exported file → what writes it."""
 
 
 def compare(file: Pass, reference: Pass, images: list[np.ndarray]) -> Proof:

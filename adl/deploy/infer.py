@@ -72,9 +72,11 @@ def infer(
     )
 
 
-def _check_size(frame: Frame, image: np.ndarray, mindir: Path, size: tuple[int, int]) -> None:
+def _check_size(
+    frame: Frame, image: np.ndarray, mindir: Path, size: tuple[int, int] | None
+) -> None:
     height, width = image.shape[:2]
-    if (height, width) != size:
+    if size and (height, width) != size:
         raise AdlError(
             f"{frame.image}: is {text.size(height, width)} pixels, but {mindir} takes {text.size(*size)} (width × "
             "height). Set export_height and export_width to the size of the images."

@@ -42,7 +42,7 @@ class Predictor:
         params: Params | None = None,
         one_size: bool = False,
     ) -> Predictor:
-        """A `.ckpt` with its sidecar (or, without one, the architecture of params), or a `.mindir` with its sidecar.
+        """A `.ckpt` with its sidecar (or, without one, the architecture of params), or an exported file with its own.
 
         one_size: all images will have the same size, so that it is worth while to compile the network for it.
         Raises AdlError if the file is missing, or is not such a model.
@@ -50,10 +50,10 @@ class Predictor:
         mode = inference.mode(multiscale=multiscale, flip=flip)
         if not model.is_file():
             raise AdlError(
-                f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt or .mindir with --model."
+                f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt, .mindir or .onnx with --model."
             )
-        if model.suffix not in (".ckpt", ".mindir"):
-            raise AdlError(f"{model}: not a model; name a .ckpt or .mindir with --model.")
+        if model.suffix not in (".ckpt", *exported.LOADERS):
+            raise AdlError(f"{model}: not a model; name a .ckpt, .mindir or .onnx with --model.")
         if model.suffix == ".ckpt":
             architecture = checkpoint.architecture_of(model, params, dataset)
             network = checkpoint.restore(
@@ -62,7 +62,7 @@ class Predictor:
             return cls(inference.passes(network, dataset, mode), None, mode)
         if multiscale:
             raise AdlError(
-                f"{model}: a MINDIR has a fixed input size; for several scales use the checkpoint."
+                f"{model}: an exported file has a single scale; for several scales use the checkpoint."
             )
         Architecture.from_sidecar(sidecar(model))
         size = exported.input_size(model)

@@ -212,20 +212,21 @@ def _classes(score: Mapping[str, Any], kind: str, names: Iterable[str]) -> str:
 def _exported(metrics: Mapping[str, dict[str, Any]]) -> str:
     export, infer = metrics["export"], metrics["infer"]
     rows = []
-    if export:
+    for suffix, proof in export.items():
+        name = suffix.upper()
         rows += [
             (
-                "largest difference of a probability from the checkpoint",
-                f"{export['largest_difference']:g}",
+                f"{name}: largest difference of a probability from the checkpoint",
+                f"{proof['largest_difference']:g}",
             ),
-            (f"equal labels on {export['images']} images", f"{export['agreement']:.4f} %"),
+            (f"{name}: equal labels on {proof['images']} images", f"{proof['agreement']:.4f} %"),
         ]
     if infer:
         rows += [
-            (f"mIOU of the file on {infer['images']} raw images", f"{infer['mIOU']:.2f}"),
-            ("labels equal to those of `evaluate`", f"{infer['agreement']:.4f} %"),
+            (f"MINDIR: mIOU on {infer['images']} raw images", f"{infer['mIOU']:.2f}"),
+            ("MINDIR: labels equal to those of `evaluate`", f"{infer['agreement']:.4f} %"),
         ]
-    return _table(rows or [("", NOTHING)], ("MINDIR", ""))
+    return _table(rows or [("", NOTHING)], ("measure", ""))
 
 
 def _architecture(results: Results) -> str:

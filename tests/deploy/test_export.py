@@ -27,10 +27,10 @@ def test_file_that_differs_is_not_kept(
     monkeypatch.setattr(export, "compare", lambda *_: proof)
     record, path = evaluation_data / "cityscapes_val.mindrecord", tmp_path / "m.mindir"
     if kept:
-        assert export.mindir(net, path, CITYSCAPES, height=64, width=128, record=record) == proof
+        assert export.write(net, path, CITYSCAPES, height=64, width=128, record=record) == proof
     else:
         with pytest.raises(AdlError, match="No file was kept"):
-            export.mindir(net, path, CITYSCAPES, height=64, width=128, record=record)
+            export.write(net, path, CITYSCAPES, height=64, width=128, record=record)
     assert (
         f"exporting to {path} and comparing 3 images with the checkpoint" in capsys.readouterr().out
     )
@@ -43,7 +43,7 @@ def test_full_disk_in_export_is_one_message_and_no_file_is_kept(
 ):
     path = tmp_path / "m.mindir"
     with largest_file(2000), pytest.raises(SystemExit, match="2"), reported():
-        export.mindir(
+        export.write(
             net,
             path,
             CITYSCAPES,
@@ -88,7 +88,7 @@ def test_output_that_is_no_number_is_no_agreement(
     monkeypatch.setattr(exported, "load", lambda path: None)
     monkeypatch.setattr(export.ms, "export", lambda *_, file_name, **__: Path(file_name).touch())
     with pytest.raises(AdlError, match="No file was kept"):
-        export.mindir(
+        export.write(
             net,
             tmp_path / "m.mindir",
             CITYSCAPES,
@@ -99,7 +99,14 @@ def test_output_that_is_no_number_is_no_agreement(
     assert not list(tmp_path.glob("*m.mindir*"))
 
 
-def test_damaged_mindir_is_named(tmp_path):
-    (tmp_path / "m.mindir").write_bytes(b"x")
-    with pytest.raises(AdlError, match=r"m\.mindir"):
-        exported.load(tmp_path / "m.mindir")
+@pytest.mark.parametrize("kind", ["mindir", "onnx"])
+@pytest.mark.parametrize("damage", ["foreign", "empty", "truncated"])
+def test_damaged_file_is_named(models, tmp_path, kind, damage):
+    content = (models / f"m.{kind}").read_bytes()
+    path = tmp_path / f"m.{kind}"
+    path.write_bytes(
+        {"foreign": b"x", "empty": b"", "truncated": content[: len(content) // 2]}[damage]
+    )
+    message = rf"m\.{kind}: cannot be loaded as {kind.upper()} \(.*\)\. `dvc repro export`"
+    with pytest.raises(AdlError, match=message):
+        exported.load(path)

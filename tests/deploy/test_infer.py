@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("graph")
 @pytest.fixture
 def mindir(net, tiny, evaluation_data, tmp_path):
     path = tmp_path / "m.mindir"
-    proof = export.mindir(
+    proof = export.write(
         net,
         path,
         CITYSCAPES,

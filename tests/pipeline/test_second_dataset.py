@@ -143,7 +143,7 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, capsys)
     mindir = place / "m.mindir"
     size = {"height": HEIGHT, "width": WIDTH}
     network = checkpoint.restore(model, architecture, device_target="CPU")
-    assert export.mindir(network, mindir, VILLAGE, **size, record=val_record).holds
+    assert export.write(network, mindir, VILLAGE, **size, record=val_record).holds
     exported.write_sidecar(mindir, source=model, architecture=architecture, dataset=VILLAGE, **size)
     frames = layout.frames(village / "raw", "val", VILLAGE)
     inferred = infer.infer(

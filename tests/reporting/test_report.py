@@ -44,7 +44,10 @@ def files(tmp_path, rng):
             "class_IOU": iou,
             "category_IOU": dict.fromkeys(CITYSCAPES.categories, 50.0), "baseline": {"constant": 1.0, "colour": 19.2},
         },
-        "export": {"images": 3, "largest_difference": 1e-7, "agreement": 100.0},
+        "export": {
+            "mindir": {"images": 3, "largest_difference": 1e-7, "agreement": 100.0},
+            "onnx": {"images": 3, "largest_difference": 2e-6, "agreement": 99.9998},
+        },
         "infer": {"mIOU": 47.86, "agreement": 99.9999, "images": 60},
     }  # fmt: skip
     params = load(ROOT / "params.yaml", **RUN).model_dump()
@@ -178,11 +181,13 @@ def test_machine_and_its_devices_are_stated(files):
 
 def test_exported_file_is_compared_with_the_checkpoint(files):
     assert table(text(files), "The exported file") == [
-        ["MINDIR", ""],
-        ["largest difference of a probability from the checkpoint", "1e-07"],
-        ["equal labels on 3 images", "100.0000 %"],
-        ["mIOU of the file on 60 raw images", "47.86"],
-        ["labels equal to those of `evaluate`", "99.9999 %"],
+        ["measure", ""],
+        ["MINDIR: largest difference of a probability from the checkpoint", "1e-07"],
+        ["MINDIR: equal labels on 3 images", "100.0000 %"],
+        ["ONNX: largest difference of a probability from the checkpoint", "2e-06"],
+        ["ONNX: equal labels on 3 images", "99.9998 %"],
+        ["MINDIR: mIOU on 60 raw images", "47.86"],
+        ["MINDIR: labels equal to those of `evaluate`", "99.9999 %"],
     ]
 
 

@@ -1,0 +1,268 @@
+"""The network as an ONNX model, built from its architecture and its weights: MindSpore cannot export it as one.
+
+The model takes and returns what the MINDIR does, at any height and width: images (1, H, W, 3) uint8 in the data set's
+order of channels, probabilities (1, classes, H, W) float32. Batch norm is folded into the convolution before it. The
+order of the layers is that of `adl.network`, whose parameter names find the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from adl.architecture import Architecture
+from adl.architecture.genotype import ASPP_DILATIONS, LOW_LEVEL_CELL
+from adl.architecture.primitives import PRIMITIVES
+from adl.dataset.augment import Normalise
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.network.operations import LEAKY_SLOPE
+
+OPSET = 18
+IR_VERSION = 9
+"""Older than the newest, so that run times of the last years read the file."""
+INPUT, OUTPUT = "images", "probabilities"
+
+
+def build(
+    architecture: Architecture, weights: Mapping[str, np.ndarray], dataset: DatasetDescriptor
+) -> onnx.ModelProto:
+    """The model of a trained network.
+
+    weights: parameter name of `adl.network` → float32 array. The metadata hold the class names, the palette (RGB) and
+    the architecture as JSON. Raises KeyError if a weight is missing, onnx.checker.ValidationError if the model is
+    invalid.
+    """
+    graph = _Graph()
+    _Network(graph, architecture, weights).build(dataset)
+    image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "H", "W", 3])
+    classes = architecture.num_classes
+    probabilities = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, classes, "H", "W"])
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "auto_deeplab", [image], [probabilities], graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="auto-deeplab",
+    )
+    metadata = {
+        "classes": [one.name for one in dataset.classes],
+        "palette": [one.colour for one in dataset.classes],
+        "architecture": architecture.to_json(),
+    }
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Graph:
+    """The nodes and constants of a graph; what adds one returns the name of its result."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def node(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
+        output = name or f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, value: np.ndarray) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def integers(self, *values: int) -> str:
+        return self.constant(np.array(values, np.int64))
+
+    def part_of_shape(self, x: str, start: int, end: int) -> str:
+        """Some of the lengths of a tensor, as a vector."""
+        return self.node("Shape", x, start=start, end=end)
+
+    def resize(self, x: str, size: str) -> str:
+        """Bilinear resize with aligned corners. size: vector (H, W)."""
+        lengths = self.node("Concat", self.part_of_shape(x, 0, 2), size, axis=0)
+        return self.node(
+            "Resize",
+            x,
+            "",
+            "",
+            lengths,
+            mode="linear",
+            coordinate_transformation_mode="align_corners",
+        )
+
+    def side_after(self, size: str, move: int) -> str:
+        """`adl.architecture.genotype.side_after`, for a vector (H, W)."""
+        if move == 0:
+            return size
+        two = self.integers(2)
+        if move > 0:
+            return self.node("Div", self.node("Add", size, self.integers(1)), two)
+        return self.node("Sub", self.node("Mul", size, two), self.node("Mod", size, two))
+
+
+class _Network:
+    """Adds the layers of an architecture to a graph. `at` is the name of a cell of `adl.network`, as in its weights."""
+
+    def __init__(
+        self, graph: _Graph, architecture: Architecture, weights: Mapping[str, np.ndarray]
+    ) -> None:
+        self.graph, self.architecture, self.weights = graph, architecture, weights
+
+    def build(self, dataset: DatasetDescriptor) -> None:
+        graph = self.graph
+        x = self._normalised(dataset)
+        low_level, features = self._encoder(x)
+        logits = self._decoder(low_level, self._aspp(features))
+        logits = graph.resize(logits, graph.part_of_shape(INPUT, 1, 3))
+        graph.node("Softmax", logits, axis=1, name=OUTPUT)
+
+    def _normalised(self, dataset: DatasetDescriptor) -> str:
+        graph, normalise = self.graph, Normalise(mean=dataset.mean, std=dataset.std)
+        pixels = graph.node("Cast", INPUT, to=TensorProto.FLOAT)
+        centred = graph.node("Sub", pixels, graph.constant(normalise.mean))
+        scaled = graph.node("Mul", centred, graph.constant(normalise.factor))
+        return graph.node("Transpose", scaled, perm=[0, 3, 1, 2])
+
+    def _encoder(self, x: str) -> tuple[str, str]:
+        """Returns (low level features, last output)."""
+        graph = self.graph
+        older = self._leaky(self._conv_norm(x, "encoder.stem.0", stride=2))
+        older = self._leaky(self._conv_norm(older, "encoder.stem.1"))
+        previous = self._leaky(self._conv_norm(older, "encoder.stem.2", stride=2))
+        size = graph.part_of_shape(previous, 2, 4)
+        low_level = previous
+        moves = (1, *(place.move for place in self.architecture.cells))
+        for i in range(len(self.architecture.cells)):
+            at = f"encoder.nas_cells.{i}"
+            size = graph.side_after(size, moves[i + 1])
+            states = [
+                self._preprocess(older, size, moves[i : i + 2], f"{at}.older"),
+                self._preprocess(previous, size, moves[i + 1 : i + 2], f"{at}.previous"),
+            ]
+            older, previous = previous, self._cell(states, at)
+            if i == LOW_LEVEL_CELL:
+                low_level = previous
+        return low_level, previous
+
+    def _preprocess(self, x: str, size: str, moves: Sequence[int], at: str) -> str:
+        """moves: by how many levels each cell between x and this one moved."""
+        resized = any(moves)
+        # Convolution and resize are linear, so they commute; the convolution comes where the image is smaller.
+        resized_first = resized and (sum(moves) > 0 or not self.architecture.use_abn)
+        if resized_first:
+            x = self.graph.resize(x, size)
+        if not self.architecture.use_abn:
+            x = self._relu(x)
+        x = self._conv_norm(x, at)
+        if resized and not resized_first:
+            x = self.graph.resize(x, size)
+        return self._leaky(x) if self.architecture.use_abn else x
+
+    def _cell(self, states: list[str], at: str) -> str:
+        """states: the two earlier outputs, at the size and width of this cell."""
+        outputs: list[str] = []
+        for i, (state, op) in enumerate(self.architecture.cell):
+            outputs.append(self._primitive(op, states[state], f"{at}.operations.{i}"))
+            if i % 2:
+                states.append(self.graph.node("Add", outputs[-2], outputs[-1]))
+        return self.graph.node("Concat", *states[2:], axis=1)
+
+    def _primitive(self, op: int, x: str, at: str) -> str:
+        chosen = PRIMITIVES[op]
+        window: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+        table: dict[str, Callable[[], str]] = {
+            "none": lambda: self.graph.node("Mul", x, self.graph.constant(np.array(0, np.float32))),
+            "avg_pool_3x3": lambda: self.graph.node("AveragePool", x, **window),
+            "max_pool_3x3": lambda: self.graph.node("MaxPool", x, **window),
+            "skip_connect": lambda: x,
+            "sep_conv_3x3": lambda: self._separable(x, at),
+            "sep_conv_5x5": lambda: self._separable(x, at),
+            "dil_conv_3x3": lambda: self._dilated(x, chosen.convolutions[0].dilation, at),
+            "dil_conv_5x5": lambda: self._dilated(x, chosen.convolutions[0].dilation, at),
+        }
+        return table[chosen.name]()
+
+    def _separable(self, x: str, at: str) -> str:
+        for stage in (f"{at}.first", f"{at}.second"):
+            depthwise = self.weights[f"{stage}.depthwise.weight"]
+            x = self._conv(self._relu(x), depthwise, groups=len(depthwise))
+            x = self._conv_norm(x, stage, conv="pointwise")
+        return x
+
+    def _dilated(self, x: str, dilation: int, at: str) -> str:
+        if not self.architecture.use_abn:
+            x = self._relu(x)
+        x = self._conv(x, self.weights[f"{at}.conv.weight"], dilation=dilation)
+        x = self._conv_norm(x, at, conv="pointwise")
+        return self._leaky(x) if self.architecture.use_abn else x
+
+    def _aspp(self, x: str) -> str:
+        graph = self.graph
+        branches = []
+        for i, dilation in enumerate((1, *ASPP_DILATIONS)):
+            branch = self._conv_norm(x, f"aspp.branches.{i}", dilation=dilation)
+            branches.append(self._leaky(branch))
+        mean = graph.node("ReduceMean", x, graph.integers(2, 3))
+        pooled = self._leaky(self._conv_norm(mean, "aspp.pooled"))
+        shape = graph.node("Concat", graph.integers(1, 1), graph.part_of_shape(x, 2, 4), axis=0)
+        branches.append(graph.node("Expand", pooled, shape))
+        joined = graph.node("Concat", *branches, axis=1)
+        return self._leaky(self._conv_norm(joined, "aspp.projection"))
+
+    def _decoder(self, low_level: str, context: str) -> str:
+        """Returns logits of the size of low_level."""
+        graph = self.graph
+        low_level = self._relu(self._conv_norm(low_level, "decoder.low_level"))
+        context = graph.resize(context, graph.part_of_shape(low_level, 2, 4))
+        x = graph.node("Concat", context, low_level, axis=1)
+        for i in range(2):
+            x = self._relu(self._conv_norm(x, f"decoder.refine.{i}"))
+        return self._conv(x, self.weights["decoder.classifier.weight"])
+
+    def _conv_norm(
+        self, x: str, at: str, *, conv: str = "conv", stride: int = 1, dilation: int = 1
+    ) -> str:
+        """A convolution and the batch norm after it, as one convolution with a bias."""
+        gamma, beta, mean, variance = (
+            self.weights[f"{at}.norm.{name}"].astype(np.float64)
+            for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        factor = gamma / np.sqrt(variance + self.architecture.bn_eps)
+        kernel = self.weights[f"{at}.{conv}.weight"] * factor[:, None, None, None]
+        bias = beta - mean * factor
+        return self._conv(x, kernel, bias, stride=stride, dilation=dilation)
+
+    def _conv(
+        self,
+        x: str,
+        kernel: np.ndarray,
+        bias: np.ndarray | None = None,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> str:
+        """kernel: (out, in / groups, k, k). Padded so that stride 1 keeps the size."""
+        parameters = [kernel] if bias is None else [kernel, bias]
+        constants = [self.graph.constant(value.astype(np.float32)) for value in parameters]
+        padding = dilation * (kernel.shape[-1] - 1) // 2
+        return self.graph.node(
+            "Conv",
+            x,
+            *constants,
+            strides=[stride] * 2,
+            dilations=[dilation] * 2,
+            pads=[padding] * 4,
+            group=groups,
+        )
+
+    def _relu(self, x: str) -> str:
+        return self.graph.node("Relu", x)
+
+    def _leaky(self, x: str) -> str:
+        return self.graph.node("LeakyRelu", x, alpha=LEAKY_SLOPE)
