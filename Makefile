@@ -36,6 +36,7 @@ bench: .venv/complete
 	$(RUN) python benchmarks/loss.py
 	$(RUN) python benchmarks/training_cost.py
 	$(RUN) python benchmarks/compilation.py
+	$(RUN) python benchmarks/deployment.py
 
 RESULTS := params.yaml dvc.lock pipeline/synthetic/dvc.lock metrics reports
 restore: .venv/complete

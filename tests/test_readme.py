@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 from cityscapesscripts.download import downloader
 from dvc.cli import parse_args
@@ -16,6 +19,7 @@ from ruamel.yaml import YAML
 
 from adl import commands
 from adl.commands.explain import up_to_date
+from adl.dataset.descriptor import CITYSCAPES
 from adl.params import Params, schema
 from tests.conftest import ROOT
 from tests.test_workspace import floor
@@ -219,3 +223,16 @@ def test_map_is_in_the_order_of_the_floors():
     names = [name.removesuffix(".py") for name in re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE)]
     floors = [floor(f"adl.{name}") for name in names]
     assert floors == sorted(floors)
+
+
+def test_python_of_readme_runs_the_onnx_file_without_this_project(models, photograph, tmp_path):
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "models").mkdir()
+    shutil.copy(models / "m.onnx", tmp_path / "models/autodeeplab.onnx")
+    cv2.imwrite(str(tmp_path / "photo.jpg"), photograph(90, 150))
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    shares = ast.literal_eval(ran.stdout)
+    assert list(shares) == list(CITYSCAPES.class_names)
+    assert sum(shares.values()) == pytest.approx(1, abs=0.01)
