@@ -20,7 +20,6 @@ PREDICTIONS = Path("data/predictions")
 CHECKPOINT = Path("models/autodeeplab.ckpt")
 INTERMEDIATE = Path("models/intermediate")
 MINDIR = Path("models/autodeeplab.mindir")
-ONNX = Path("models/autodeeplab.onnx")
 
 METRICS = Path("metrics")
 REPORTS = Path("reports")

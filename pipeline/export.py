@@ -1,10 +1,10 @@
-"""Stage `export`: write the checkpoint as MINDIR and as ONNX, and prove that both give the same results.
+"""Stage `export`: write the checkpoint as a MINDIR that takes raw images, and prove that it gives the same results.
 
 reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord (three val images, for the proof)
-writes: models/autodeeplab.mindir and .onnx with their sidecars, metrics/export.json
+writes: models/autodeeplab.mindir and its sidecar, metrics/export.json
 
-Outside DVC, --checkpoint FILE --output DIR exports any checkpoint; one without a sidecar (FILE.json) takes its
-architecture from params.yaml.
+Outside DVC, --checkpoint FILE --output DIR exports any checkpoint, as ONNX too; one without a sidecar (FILE.json)
+takes its architecture from params.yaml.
 
 example: python -m pipeline.export --checkpoint pretrained/old.ckpt --output old
 """
@@ -16,7 +16,7 @@ from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy import export, exported
 from adl.network import checkpoint
-from adl.workspace import METRICS, MINDIR, ONNX, RECORDS
+from adl.workspace import METRICS, MINDIR, RECORDS
 from pipeline import checkpoint_arguments, parser, run
 
 
@@ -31,8 +31,12 @@ def main() -> None:
     any_size = {"height": None, "width": None}
     record = workspace.record(RECORDS, CITYSCAPES.name, "val")
     proofs = {}
-    for file, takes in ((MINDIR, size), (ONNX, any_size)):
-        path = output / file.name if output else file
+    files = (
+        [(output / MINDIR.name, size), (output / MINDIR.with_suffix(".onnx").name, any_size)]
+        if output
+        else [(MINDIR, size)]
+    )
+    for path, takes in files:
         proof = export.write(network, path, CITYSCAPES, **size, record=record)
         exported.write_sidecar(
             path, source=source, architecture=architecture, dataset=CITYSCAPES, **takes
