@@ -33,9 +33,8 @@ def checkpoint_arguments(command: argparse.ArgumentParser) -> argparse.Namespace
             "--checkpoint needs --output, so that the pipeline's own results stay as they are"
         )
     if arguments.output:
-        from adl.artifacts import (
-            check_output,
-        )  # more than the standard library, which `check` must not need
+        # Here, because it needs more than the standard library, which `check` must not.
+        from adl.artifacts import check_output
 
         check_output(arguments.output, folder=True)
     return arguments

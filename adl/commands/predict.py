@@ -60,7 +60,7 @@ def add(subcommands: Any) -> None:
         "--longest-side",
         type=int,
         metavar="PIXELS",
-        help="larger images are scaled down to it before a checkpoint's network, and the labels up again; default: "
+        help="larger images are scaled down to it for the network, the result up again; not for a MINDIR; default: "
         f"{LONGEST_SIDE}",
     )
 

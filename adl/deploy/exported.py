@@ -21,6 +21,11 @@ OPENVINO = {"INFERENCE_PRECISION_HINT": "f32"}
 """By itself OpenVINO takes bfloat16 where the processor has it: the results would no longer be the checkpoint's."""
 
 
+_AGAIN = (
+    "Export it again: `dvc repro export`, or for ONNX `python -m pipeline.export --output FOLDER`."
+)
+
+
 def load(path: Path) -> Pass:
     """An exported file as a pass: MindSpore runs a `.mindir`, OpenVINO an `.onnx`. Raises AdlError if it is none."""
     kind = path.suffix.removeprefix(".").upper()
@@ -28,8 +33,7 @@ def load(path: Path) -> Pass:
         return LOADERS[path.suffix](path)
     except (RuntimeError, ValueError) as error:
         raise AdlError(
-            f"{path}: cannot be loaded as {kind} ({str(error).strip().splitlines()[0]}). "
-            "`dvc repro export` writes it again."
+            f"{path}: cannot be loaded as {kind} ({str(error).strip().splitlines()[0]}). {_AGAIN}"
         ) from None
 
 
@@ -60,9 +64,7 @@ def input_size(path: Path) -> tuple[int, int] | None:
         takes = json.loads(description.read_text(encoding="utf-8"))["input"]
         height, width = takes["height"], takes["width"]
     except (KeyError, TypeError):
-        raise AdlError(
-            f"{description}: lacks the size of the input. `dvc repro export` writes it again."
-        ) from None
+        raise AdlError(f"{description}: lacks the size of the input. {_AGAIN}") from None
     return None if height is None else (height, width)
 
 

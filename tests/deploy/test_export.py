@@ -107,6 +107,6 @@ def test_damaged_file_is_named(models, tmp_path, kind, damage):
     path.write_bytes(
         {"foreign": b"x", "empty": b"", "truncated": content[: len(content) // 2]}[damage]
     )
-    message = rf"m\.{kind}: cannot be loaded as {kind.upper()} \(.*\)\. `dvc repro export`"
+    message = rf"m\.{kind}: cannot be loaded as {kind.upper()} \(.*\)\. Export it again: `dvc repro"
     with pytest.raises(AdlError, match=message):
         exported.load(path)
