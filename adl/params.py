@@ -95,6 +95,9 @@ class Params(BaseModel):
     export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
     export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
 
+    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param("[onnx, onnx-int8]", "files to export beside the MINDIR (README, Deploy)", "export", "infer")
+    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param("[openvino]", "run times that infer measures beside MindSpore", "infer")
+
     # Machine
     device_target: Literal["CPU", "Ascend"] = param("CPU", "device that MindSpore runs on", "train", "evaluate", "export", "infer")
     device_num: int = param("1", "devices to train on", "train", "evaluate", ge=1)
@@ -207,6 +210,7 @@ _WANTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
+    "list_type": "a list, such as [a, b]",
 }
 
 
@@ -214,6 +218,9 @@ def _takes(field: FieldInfo) -> str:
     """The values that a parameter takes, in words."""
     if get_origin(field.annotation) is Literal:
         return ", ".join(get_args(field.annotation))
+    if get_origin(field.annotation) is list:
+        (items,) = get_args(field.annotation)
+        return f"list of {', '.join(get_args(items))}"
     limits = []
     for limit in field.metadata:
         limits += [
@@ -275,7 +282,16 @@ def _impossible(p: Params) -> list[str]:
         (group != 1,
          "batch_size: one image per batch norm group. ASPP pools each image to one value per channel, so batch norm "
          f"has no variance with a single image; use at least {enough}."),
+        (p.device_target == "Ascend" or "air" not in p.export_formats,
+         "export_formats: MindSpore writes air only on device_target Ascend; leave it out."),
+        *_without_repetition(p),
         (p.device_target != "CPU" or p.amp_level == "O0",
          f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0."),
     )
     # fmt: on
+
+
+def _without_repetition(p: Params) -> Iterator[tuple[bool, str]]:
+    for name in ("export_formats", "infer_backends"):
+        values = getattr(p, name)
+        yield len(set(values)) == len(values), f"{name}: names the same twice: {values}."

@@ -13,6 +13,7 @@ from adl.artifacts import digest
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.order import steps_per_epoch
+from adl.deploy import backends
 from adl.errors import AdlError
 from adl.intake.faults import DataError
 from adl.intake.survey import Survey, survey
@@ -23,13 +24,16 @@ from adl.workspace import PRETRAINED, RECORDS, SYNTHETIC, copied_from
 
 
 def check(params: Params, dataset: DatasetDescriptor) -> str:
-    """Check architecture files, the data's layout and count, room for its records, warm-up, export size, start weights.
+    """Check all that a run needs before its first stage.
 
-    Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
+    That is architecture files, devices, back ends, the data's layout and count, room for its records, warm-up, export
+    size and start weights. Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
     """
     Architecture.from_params(params)
     _check_devices(params)
     _check_history()
+    for name in params.infer_backends:
+        backends.check_installed(name)
     if params.modelArts:
         raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
     if params.num_classes != len(dataset.classes):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from adl.errors import AdlError
@@ -14,10 +16,25 @@ from adl.parallel.world import ALONE, World
 
 # Before mindspore is imported, because its oneDNN reads the variable once. On a CPU with AVX-512, oneDNN picks a
 # reference kernel for plain NCHW convolutions, 45-70 times slower than its AVX2 one. Other devices do not use oneDNN.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+_ISA, _FOR_MINDSPORE = "ONEDNN_MAX_CPU_ISA", "AVX2"
+os.environ.setdefault(_ISA, _FOR_MINDSPORE)
 
 TERMINAL = "ADL_TERMINAL"
 """Environment variable by which a worker knows that its output goes to a terminal."""
+
+
+@contextlib.contextmanager
+def all_instructions() -> Iterator[None]:
+    """Load another run time with a oneDNN of its own, which reads the variable once too: with AVX-512 it is faster."""
+    limited = os.environ[_ISA] == _FOR_MINDSPORE
+    # Replaced, never removed: MindSpore's threads may read the environment meanwhile.
+    if limited:
+        os.environ[_ISA] = "DEFAULT"
+    try:
+        yield
+    finally:
+        if limited:
+            os.environ[_ISA] = _FOR_MINDSPORE
 
 
 def devices(device_target: str) -> int | None:

@@ -20,6 +20,7 @@ PREDICTIONS = Path("data/predictions")
 CHECKPOINT = Path("models/autodeeplab.ckpt")
 INTERMEDIATE = Path("models/intermediate")
 MINDIR = Path("models/autodeeplab.mindir")
+EXPORTED = Path("models/exported")
 
 METRICS = Path("metrics")
 REPORTS = Path("reports")

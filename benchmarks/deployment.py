@@ -1,8 +1,10 @@
-"""The published network on one image: MindSpore and the ONNX file in OpenVINO, in turns; the median of each.
+"""One image through each run time, in turns; the median of each.
 
 python benchmarks/deployment.py [HEIGHT WIDTH]
 
-The weights are random, which changes no time. Two minutes at 1024 × 2048.
+Published network with random weights, which change no time: MindSpore, the ONNX file in float32 and in 8 bits, each in
+OpenVINO and in ONNX Runtime. Three minutes at 1024 × 2048. Then the embedded network, if it was trained, from image to
+labels with the mirror image: what `infer` measures.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,40 +23,66 @@ from mindspore import Tensor
 from adl import network, runtime
 from adl.architecture import Architecture
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import exported, onnx_graph
-from adl.inference import Pass, Probabilities
+from adl.deploy import backends, onnx_graph
+from adl.deploy.exported import Exported
+from adl.deploy.quantise import quantise
+from adl.inference import Mode, Probabilities
+from adl.workspace import EXPORTED, MINDIR
 
 ROUNDS = 3
+Ways = dict[str, Callable[[np.ndarray], object]]
 
 
-def passes(folder: Path) -> dict[str, Pass]:
+def published(folder: Path, image: np.ndarray) -> Ways:
     architecture = Architecture()
     net = network.build(architecture)
     weights = {parameter.name: parameter.asnumpy() for parameter in net.get_parameters()}
-    path = folder / "published.onnx"
-    onnx.save(onnx_graph.build(architecture, weights, CITYSCAPES), path)
-    return {
-        "MindSpore": Probabilities(net.set_train(False), CITYSCAPES).set_train(False),
-        "OpenVINO": exported.load(path),
-    }
+    model = onnx_graph.build(architecture, weights, CITYSCAPES)
+    onnx.save(model, folder / "float32.onnx")
+    onnx.save(quantise(model, [image[0, :257, :513]]), folder / "int8.onnx")
+    mindspore = Probabilities(net.set_train(False), CITYSCAPES).set_train(False)
+    ways: Ways = {"MindSpore": lambda image: mindspore(Tensor(image)).asnumpy()}
+    for kind in ("float32", "int8"):
+        for backend in ("openvino", "onnxruntime"):
+            ways[f"{backend} {kind}"] = backends.load(folder / f"{kind}.onnx", backend=backend)
+    return ways
+
+
+def embedded() -> Ways:
+    mode = Mode(mirror=True)
+    ways: Ways = {}
+    for path in (MINDIR, *sorted(EXPORTED.glob("*.onnx"))):
+        if path.exists():
+            file = Exported.load(path, CITYSCAPES)
+            ways[path.name] = lambda image, file=file: file.label_maps(image, mode)
+    return ways
+
+
+def compare(ways: Ways, image: np.ndarray, *, rounds: int) -> None:
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for i in range(rounds + 1):
+        for name, run in ways.items():
+            start = time.perf_counter()
+            run(image)
+            if i:  # the first compiles
+                seconds[name].append(time.perf_counter() - start)
+    usual = {name: statistics.median(values) for name, values in seconds.items()}
+    slowest = next(iter(usual.values()))  # MindSpore's
+    _, height, width, _ = image.shape
+    for name, value in usual.items():
+        print(f"{height} × {width}, {name}: {1000 * value:.1f} ms, {slowest / value:.1f} times")
 
 
 def main() -> None:
     height, width = map(int, sys.argv[1:3] or ("1024", "2048"))
     runtime.start("CPU", seed=0)
-    image = Tensor(np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8))
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        ways = passes(Path(folder))
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for i in range(ROUNDS + 1):
-        for name, run in ways.items():
-            start = time.perf_counter()
-            run(image).asnumpy()
-            if i:  # the first compiles
-                seconds[name].append(time.perf_counter() - start)
-    usual = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, value in usual.items():
-        print(f"{height} × {width}: {name} {value:.2f} s, {usual['MindSpore'] / value:.1f} times")
+        compare(published(Path(folder), image), image, rounds=ROUNDS)
+    if ways := embedded():
+        size = Exported.load(MINDIR, CITYSCAPES).size
+        compare(ways, rng.integers(0, 256, (1, *size, 3), dtype=np.uint8), rounds=50)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord, d
 writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate, reports/speed/evaluate.json
 
 Outside DVC, --checkpoint FILE --output DIR scores any checkpoint, and replaces DIR/predictions and DIR/report if it
-made them; a checkpoint without a sidecar (FILE.json) takes its architecture from params.yaml. device_num processes
+made them; a checkpoint without a sidecar (FILE.json) takes its architecture from params.yaml. --model FILE scores an
+exported file. device_num processes
 share the images. --split train shows no baselines: they were fitted on it.
 
 example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output old
@@ -64,7 +65,9 @@ def main() -> None:
     )
     if baselines is not None:
         result.baselines = baselines.confusions(CITYSCAPES, result.counts.names)
-    metrics = result.metrics() | {"checkpoint_epoch": checkpoint.epoch_of(arguments.checkpoint)}
+    metrics = result.metrics()
+    if not arguments.model:
+        metrics["checkpoint_epoch"] = checkpoint.epoch_of(arguments.checkpoint)
     if metrics["mIOU"] is None:
         raise AdlError(
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
@@ -86,7 +89,17 @@ def parse() -> argparse.Namespace:
     command.add_argument(
         "--device-id", type=int, default=0, metavar="N", help="the first device to use"
     )
+    command.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="score an exported file (.mindir, .onnx) instead; needs --output",
+    )
     arguments = checkpoint_arguments(command)
+    if arguments.model and arguments.output is None:
+        command.error("--model needs --output, so that the pipeline's own results stay as they are")
+    if arguments.model and arguments.eval_batch_size != 1:
+        command.error("--eval-batch-size: an exported file takes one image at a time")
     if arguments.split in CITYSCAPES.withheld:
         raise AdlError(f"--split {arguments.split}: {CITYSCAPES.withheld[arguments.split]}.")
     if arguments.split != "val" and arguments.output is None:
@@ -111,9 +124,12 @@ def outputs_of(output: Path | None) -> Outputs:
 
 
 def job_of(p: Params, arguments: argparse.Namespace, record: Path) -> EvaluationJob:
+    architecture = None
+    if not arguments.model:
+        architecture = checkpoint.architecture_of(arguments.checkpoint, p, CITYSCAPES).to_json()
     return EvaluationJob(
-        checkpoint=str(arguments.checkpoint),
-        architecture=checkpoint.architecture_of(arguments.checkpoint, p, CITYSCAPES).to_json(),
+        model=str(arguments.model or arguments.checkpoint),
+        architecture=architecture,
         record=str(record),
         device_target=p.device_target,
         multiscale=p.ms_infer,

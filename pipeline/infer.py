@@ -1,40 +1,129 @@
-"""Stage `infer`: run the exported file on the raw val images, and compare it with what `evaluate` found.
+"""Stage `infer`: run the exported files on the raw val images, and compare them with what `evaluate` found.
 
-reads:  params.yaml, models/autodeeplab.mindir and its sidecar, the val images and labels, data/predictions/evaluate
-writes: metrics/infer.json, data/predictions/infer, reports/speed/infer.json
+reads:  params.yaml, models/autodeeplab.mindir, models/exported, sidecars, the val images and labels,
+        data/predictions/evaluate
+writes: metrics/infer.json, data/predictions/infer (label maps of the MINDIR), reports/speed/infer.json
 
-example: python -m pipeline.infer
+MindSpore runs the MINDIR; each back end in infer_backends runs the files in models/exported that it can. Outside DVC,
+--model FILE --output DIR runs one file on the val images of any folder: `run_infer_310.sh MINDIR DATASET DEVICE_ID` of
+2021 is the example below.
+
+example: python -m pipeline.infer --model a.mindir --data-path /data/cityscapes --device-id 0 --backend lite --output o
 """
 
 from __future__ import annotations
 
-from adl import params
-from adl.artifacts import write_json
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from adl import params, runtime
+from adl.artifacts import check_output, write_json
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import infer
+from adl.deploy import backends
+from adl.deploy.exported import Exported
+from adl.deploy.formats import FORMATS
+from adl.deploy.infer import Inference, infer
+from adl.inference import Mode
 from adl.intake import layout
-from adl.workspace import METRICS, MINDIR, PREDICTIONS, SPEED
+from adl.params import Params
+from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED
 from pipeline import parser, run
 
 
+class Measurement(NamedTuple):
+    """A file and a run time."""
+
+    backend: str
+    kind: str
+    path: Path
+
+
 def main() -> None:
-    parser("infer", __doc__).parse_args()
+    arguments = parse()
     p = params.load()
-    frames = layout.frames(p.data_path, "val", CITYSCAPES)
-    result = infer.infer(
-        MINDIR,
-        frames[: p.eval_images],
-        CITYSCAPES,
-        device_target=p.device_target,
-        flip=p.eval_flip,
-        reference=PREDICTIONS / "evaluate",
-        predictions=PREDICTIONS / "infer",
+    frames = layout.frames(arguments.data_path or p.data_path, "val", CITYSCAPES)[: p.eval_images]
+    mode = Mode(mirror=p.eval_flip)
+    if arguments.model:
+        backend = arguments.backend or backends.default(arguments.model)
+        file = load(arguments.model, backend, p, arguments.device_id)
+        folder = arguments.output / "predictions"
+        result = infer(file, frames, CITYSCAPES, mode, predictions=folder)
+        write_json(arguments.output / "infer.json", result.metrics())
+        print(result)
+        return
+    results: dict[Measurement, Inference] = {}
+    for one in measurements(p):
+        results[one] = infer(
+            load(one.path, one.backend, p),
+            frames,
+            CITYSCAPES,
+            mode,
+            predictions=None if results else PREDICTIONS / "infer",
+            reference=PREDICTIONS / "evaluate",
+        )
+        print(f"{one.backend} {one.path.name}: {results[one]}", flush=True)
+    write(results, p)
+
+
+def parse() -> argparse.Namespace:
+    command = parser("infer", __doc__)
+    command.add_argument("--model", type=Path, help="an exported file; needs --output")
+    command.add_argument("--data-path", help="folder of the data set; default: data_path")
+    command.add_argument("--device-id", type=int, default=0, metavar="N", help="default: 0")
+    command.add_argument("--backend", choices=backends.BACKENDS, help="default: by the file's name")
+    command.add_argument("--output", type=Path, help="folder for the results of --model")
+    arguments = command.parse_args()
+    if arguments.model is None:
+        given = {
+            "--data-path": arguments.data_path,
+            "--device-id": arguments.device_id,
+            "--backend": arguments.backend,
+            "--output": arguments.output,
+        }
+        alone = [name for name, value in given.items() if value]
+        if alone:
+            command.error(f"{', '.join(alone)} needs --model")
+    elif arguments.output is None:
+        command.error("--model needs --output, so that the pipeline's own results stay as they are")
+    else:
+        check_output(arguments.output, folder=True)
+    return arguments
+
+
+def measurements(p: Params) -> Iterator[Measurement]:
+    """Every file that was exported and kept, with each back end that is to run it; MindSpore's MINDIR first."""
+    files = {"mindir": MINDIR}
+    files |= {kind: FORMATS[kind].beside(EXPORTED / MINDIR.name) for kind in p.export_formats}
+    for backend in ["mindspore", *p.infer_backends]:
+        for kind, path in files.items():
+            is_run = backends.BACKENDS[backend].suffix == path.suffix
+            can_average = p.eval_flip or not FORMATS[kind].labels
+            if is_run and can_average and (path == MINDIR or path.exists()):
+                yield Measurement(backend, kind, path)
+
+
+def load(path: Path, backend: str, p: Params, device_id: int = 0) -> Exported:
+    return Exported.load(
+        path, CITYSCAPES, backend=backend, device_target=p.device_target, device_id=device_id
     )
-    write_json(METRICS / "infer.json", result.metrics)
-    write_json(SPEED / "infer.json", result.speed)
-    print(
-        f"mIOU {result.metrics['mIOU']:.2f}, {result.metrics['agreement']:.4f} % of the labels as in evaluate"
-    )
+
+
+def write(results: dict[Measurement, Inference], p: Params) -> None:
+    """The figures of the MINDIR stand at the top of the JSON files, those of the other files below their back end."""
+    (main_one, *others) = results
+    metrics = results[main_one].metrics()
+    speed = {"ms_per_image": rounded(results[main_one]), **runtime.machine(p.device_target)}
+    for one in others:
+        metrics.setdefault(one.backend, {})[one.kind] = results[one].metrics()
+        speed.setdefault(one.backend, {})[one.kind] = rounded(results[one])
+    write_json(METRICS / "infer.json", metrics)
+    write_json(SPEED / "infer.json", speed)
+
+
+def rounded(result: Inference) -> float | None:
+    return None if result.milliseconds is None else round(result.milliseconds, 1)
 
 
 if __name__ == "__main__":

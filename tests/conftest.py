@@ -49,7 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_settings(tmp_path_factory):
-    """DVC's settings and its database of digests are this process's own."""
+    """DVC's settings and its database of digests are this process's own, and so is its device.
+
+    MindSpore chooses a device by itself once anything is computed, and then refuses another choice.
+    """
+    runtime.start("CPU", graph=False)
     folder = tmp_path_factory.mktemp("dvc")
     for kind in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
         os.environ[f"DVC_{kind}_DIR"] = str(folder / kind)

@@ -13,7 +13,9 @@ from mindspore import Tensor
 from adl import network, runtime
 from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import export, exported
+from adl.deploy import exported
+from adl.deploy.export import Exporter
+from adl.deploy.formats import FORMATS, Format
 from adl.evaluation.evaluate import evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.network import checkpoint
@@ -54,11 +56,11 @@ def score(net, tiny, evaluation_data, tmp_path):
 
     def run(predictions, *, processes=1, **changes):
         settings = {
-            "checkpoint": str(tmp_path / "net.ckpt"),
+            "model": str(tmp_path / "net.ckpt"), "architecture": tiny.to_json(),
             "record": str(evaluation_data / "cityscapes_val.mindrecord"),
             "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
         }  # fmt: skip
-        job = EvaluationJob(architecture=tiny.to_json(), **(settings | changes))
+        job = EvaluationJob(**(settings | changes))
 
         def launch(command, processes):
             return Launcher(tmp_path / "logs").run(command, Local(processes))
@@ -70,7 +72,7 @@ def score(net, tiny, evaluation_data, tmp_path):
 
 @pytest.fixture(scope="session")
 def models(once):
-    """A tiny network as a checkpoint, as a MINDIR of 64×128 and as ONNX."""
+    """A tiny network as a checkpoint `m.ckpt`, and in every format but AIR, for 64×128 where the size is fixed."""
     return once("models", make_models)
 
 
@@ -84,16 +86,25 @@ def make_models(folder: Path) -> None:
     checkpoint.save(net, folder / "m.ckpt")
     write_json(sidecar(folder / "m.ckpt"), {"architecture": TINY.to_json()})
     record = write_record(write_scenes(folder / "raw", val=1), "val", folder)
-    for name, takes in (("m.mindir", (64, 128)), ("m.onnx", (None, None))):
-        export.write(net, folder / name, CITYSCAPES, height=64, width=128, record=record)
-        exported.write_sidecar(
-            folder / name,
-            source=folder / "m.ckpt",
-            architecture=TINY,
-            dataset=CITYSCAPES,
-            height=takes[0],
-            width=takes[1],
-        )
+    exporter = Exporter(net, CITYSCAPES, size=(64, 128), record=record, training_record=record)
+    for kind in FORMATS.values():
+        if kind.verified:
+            export_model(exporter, kind, folder / "m.ckpt")
+
+
+def export_model(exporter: Exporter, kind: Format, source: Path) -> Path:
+    """Write a file and its sidecar beside a checkpoint."""
+    path = kind.beside(source)
+    exporter.write(path, kind)
+    exported.write_sidecar(
+        path,
+        kind,
+        source=source,
+        architecture=exporter.network.architecture,
+        dataset=exporter.dataset,
+        size=exporter.size,
+    )
+    return path
 
 
 @pytest.fixture

@@ -227,8 +227,8 @@ def test_map_is_in_the_order_of_the_floors():
 
 def test_python_of_readme_runs_the_onnx_file_without_this_project(models, photograph, tmp_path):
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "deploy").mkdir()
-    shutil.copy(models / "m.onnx", tmp_path / "deploy/autodeeplab.onnx")
+    (tmp_path / "models/exported").mkdir(parents=True)
+    shutil.copy(models / "m.onnx", tmp_path / "models/exported/autodeeplab.onnx")
     cv2.imwrite(str(tmp_path / "photo.jpg"), photograph(90, 150))
     ran = subprocess.run(
         [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True

@@ -73,6 +73,11 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
         help=".ckpt, .mindir or .onnx; default: %(default)s",
     )
     command.add_argument(
+        "--backend",
+        choices=("mindspore", "openvino", "onnxruntime", "lite"),
+        help="run time of an exported file; default: MindSpore for .mindir, OpenVINO for .onnx",
+    )
+    command.add_argument(
         "--device", choices=("CPU", "Ascend"), default="CPU", help="default: %(default)s"
     )
     command.add_argument(
@@ -107,6 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
         device_target=arguments.device,
         flip=not arguments.no_flip,
         params=params_for(arguments.model),
+        backend=arguments.backend,
     )
     for path in track(found.images, len(found.images), "predicting"):
         _label_photograph(path, outputs[path], predictor, longest_side)

@@ -75,6 +75,7 @@ def _refuse_model_options(arguments: argparse.Namespace) -> None:
     given = {
         "--model": arguments.model != CHECKPOINT,
         "--device": arguments.device != "CPU",
+        "--backend": arguments.backend is not None,
         "--no-flip": arguments.no_flip,
         "--multiscale": arguments.multiscale,
     }
@@ -113,6 +114,7 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
         multiscale=arguments.multiscale,
         params=params,
         one_size=True,
+        backend=arguments.backend,
     )
     folder = (
         PREDICTIONS / SPLIT / f"{key_of(arguments.model, params, frames)}-{predictor.mode.name}"

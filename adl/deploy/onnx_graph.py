@@ -1,7 +1,7 @@
 """The network as an ONNX model, built from its architecture and its weights: MindSpore cannot export it as one.
 
 The model takes and returns what the MINDIR does, at any height and width: images (1, H, W, 3) uint8 in the data set's
-order of channels, probabilities (1, classes, H, W) float32. Batch norm is folded into the convolution before it. The
+order of channels; probabilities (1, classes, H, W) float32. Batch norm is folded into the convolution before it. The
 order of the layers is that of `adl.network`, whose parameter names find the weights.
 """
 
@@ -25,7 +25,7 @@ from adl.network.operations import LEAKY_SLOPE
 OPSET = 18
 IR_VERSION = 9
 """Older than the newest, so that run times of the last years read the file."""
-INPUT, OUTPUT = "images", "probabilities"
+INPUT, PROBABILITIES = "images", "probabilities"
 
 
 def build(
@@ -37,13 +37,13 @@ def build(
     the architecture as JSON. Raises KeyError if a weight is missing, onnx.checker.ValidationError if the model is
     invalid.
     """
-    graph = _Graph()
+    graph = Graph()
     _Network(graph, architecture, weights).build(dataset)
     image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "H", "W", 3])
-    classes = architecture.num_classes
-    probabilities = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, classes, "H", "W"])
+    shape: list[Any] = [1, architecture.num_classes, "H", "W"]
+    output = helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, shape)
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "auto_deeplab", [image], [probabilities], graph.constants),
+        helper.make_graph(graph.nodes, "auto_deeplab", [image], [output], graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="auto-deeplab",
@@ -58,20 +58,21 @@ def build(
     return model
 
 
-class _Graph:
-    """The nodes and constants of a graph; what adds one returns the name of its result."""
+class Graph:
+    """The nodes and constants of a graph; what adds one returns the name of its result, which begins with `prefix`."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
     def node(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        output = name or f"{operator}_{len(self.nodes)}"
+        output = name or f"{self.prefix}{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
     def constant(self, value: np.ndarray) -> str:
-        name = f"constant_{len(self.constants)}"
+        name = f"{self.prefix}constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
@@ -109,7 +110,7 @@ class _Network:
     """Adds the layers of an architecture to a graph. `at` is the name of a cell of `adl.network`, as in its weights."""
 
     def __init__(
-        self, graph: _Graph, architecture: Architecture, weights: Mapping[str, np.ndarray]
+        self, graph: Graph, architecture: Architecture, weights: Mapping[str, np.ndarray]
     ) -> None:
         self.graph, self.architecture, self.weights = graph, architecture, weights
 
@@ -119,7 +120,7 @@ class _Network:
         low_level, features = self._encoder(x)
         logits = self._decoder(low_level, self._aspp(features))
         logits = graph.resize(logits, graph.part_of_shape(INPUT, 1, 3))
-        graph.node("Softmax", logits, axis=1, name=OUTPUT)
+        graph.node("Softmax", logits, axis=1, name=PROBABILITIES)
 
     def _normalised(self, dataset: DatasetDescriptor) -> str:
         graph, normalise = self.graph, Normalise(mean=dataset.mean, std=dataset.std)

@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from adl import inference, runtime
-from adl.architecture import Architecture
+from adl import inference
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.deploy import exported
+from adl.deploy.backends import BACKENDS
+from adl.deploy.exported import Exported, Size
 from adl.errors import AdlError
 from adl.inference import Mode, Pass
 from adl.network import checkpoint
 from adl.params import SMALLEST_SIDE, Params
-from adl.workspace import sidecar
 
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+SUFFIXES = (".ckpt", *dict.fromkeys(backend.suffix for backend in BACKENDS.values()))
+
+
+class Model(Protocol):
+    """What `Exported` has. size: of the only images that it takes; None: any. labels: it gives no probabilities."""
+
+    size: Size | None
+    labels: bool
+
+    def label_maps(self, images: np.ndarray, mode: Mode) -> Mapping[str, np.ndarray]: ...
+
+    def probabilities(self, images: np.ndarray, mode: Mode) -> np.ndarray: ...
+
+
+class Checkpoint:
+    """A network as such a model."""
+
+    size: Size | None = None
+    labels = False
+
+    def __init__(self, passes: Mapping[float, Pass]) -> None:
+        self.passes = passes
+
+    def label_maps(self, images: np.ndarray, mode: Mode) -> Mapping[str, np.ndarray]:
+        return inference.label_maps(self.passes, images, mode)
+
+    def probabilities(self, images: np.ndarray, mode: Mode) -> np.ndarray:
+        return inference.probabilities(self.passes, images, mode)[mode.name].asnumpy()
 
 
 class Predictor:
-    """A model at work: image in, train ids out.
+    """A model at work: image in, train ids out."""
 
-    size: the only input that the model takes; None: any.
-    """
-
-    def __init__(self, passes: dict[float, Pass], size: Size | None, mode: Mode) -> None:
-        self.passes, self.size, self.mode = passes, size, mode
+    def __init__(self, model: Model, mode: Mode) -> None:
+        self.model, self.mode = model, mode
 
     @classmethod
     def load(
@@ -41,10 +65,12 @@ class Predictor:
         multiscale: bool = False,
         params: Params | None = None,
         one_size: bool = False,
+        backend: str | None = None,
     ) -> Predictor:
         """A `.ckpt` with its sidecar (or, without one, the architecture of params), or an exported file with its own.
 
         one_size: all images will have the same size, so that it is worth while to compile the network for it.
+        backend: a name of `backends.BACKENDS`, for an exported file; None: its default.
         Raises AdlError if the file is missing, or is not such a model.
         """
         mode = inference.mode(multiscale=multiscale, flip=flip)
@@ -52,42 +78,47 @@ class Predictor:
             raise AdlError(
                 f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt, .mindir or .onnx with --model."
             )
-        if model.suffix not in (".ckpt", *exported.LOADERS):
+        if model.suffix not in SUFFIXES:
             raise AdlError(f"{model}: not a model; name a .ckpt, .mindir or .onnx with --model.")
         if model.suffix == ".ckpt":
+            if backend:
+                raise AdlError(
+                    f"--backend {backend}: {model} is a checkpoint, which MindSpore runs."
+                )
             architecture = checkpoint.architecture_of(model, params, dataset)
             network = checkpoint.restore(
                 model, architecture, device_target=device_target, graph=one_size
             )
-            return cls(inference.passes(network, dataset, mode), None, mode)
-        if multiscale:
-            raise AdlError(
-                f"{model}: an exported file has a single scale; for several scales use the checkpoint."
-            )
-        Architecture.from_sidecar(sidecar(model))
-        size = exported.input_size(model)
-        runtime.start(device_target)
-        return cls({1.0: exported.load(model)}, size, mode)
+            return cls(Checkpoint(inference.passes(network, dataset, mode)), mode)
+        file = Exported.load(model, dataset, backend=backend, device_target=device_target)
+        file.check_mode(mode)
+        return cls(file, mode)
 
     def __call__(self, image: np.ndarray, *, longest_side: int | None = None) -> np.ndarray:
         """image: (H, W, 3) uint8 BGR. Returns (H, W) uint8 train ids.
 
         An image with a side above longest_side, one too small, or of another size than the model takes is scaled, and
-        its probabilities are scaled back; its aspect ratio is kept.
+        its probabilities (or labels, from a file that gives no others) are scaled back; its aspect ratio is kept.
         """
+        takes, mode = self.model.size, self.mode
         size = image.shape[0], image.shape[1]
-        inner = _fitting(size, self.size, longest_side)
+        inner = _fitting(size, takes, longest_side)
         canvas = (
             image if inner == size else cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
         )
-        if self.size and self.size != inner:
+        if takes and takes != inner:
             # Padded as in training: black, at the bottom and on the right.
-            below, right = self.size[0] - inner[0], self.size[1] - inner[1]
+            below, right = takes[0] - inner[0], takes[1] - inner[1]
             canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        if canvas.shape[:2] == size:
-            return inference.label_maps(self.passes, canvas[None], self.mode)[self.mode.name][0]
-        summed = inference.probabilities(self.passes, canvas[None], self.mode)[self.mode.name]
-        return _enlarged_argmax(summed[0].asnumpy()[:, : inner[0], : inner[1]], size)
+        is_resized = canvas.shape[:2] != size
+        if is_resized and not self.model.labels:
+            probabilities = self.model.probabilities(canvas[None], mode)[0]
+            return _enlarged_argmax(probabilities[:, : inner[0], : inner[1]], size)
+        labels = self.model.label_maps(np.ascontiguousarray(canvas[None]), mode)[mode.name][0]
+        if not is_resized:
+            return labels
+        inside = np.ascontiguousarray(labels[: inner[0], : inner[1]])
+        return cv2.resize(inside, size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def _fitting(size: Size, takes: Size | None, longest_side: int | None) -> Size:

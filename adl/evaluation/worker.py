@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from adl.console.progress import Progress
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
 from adl.dataset.records import Row
+from adl.deploy.exported import Exported
 from adl.errors import reported
 from adl.evaluation.counts import Counts, ImageResult
 from adl.inference import Mode
@@ -33,10 +35,13 @@ from adl.scoring.confusion import count_image
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationJob:
-    """What every process of an evaluation needs to know. limit: the first so many images; None: all."""
+    """What every process of an evaluation needs to know.
 
-    checkpoint: str
-    architecture: dict[str, Any]
+    model: a checkpoint, or an exported file. architecture: of a checkpoint. limit: the first so many images; None: all.
+    """
+
+    model: str
+    architecture: dict[str, Any] | None
     record: str
     device_target: str
     multiscale: bool
@@ -53,6 +58,10 @@ class EvaluationJob:
         return in_record if self.limit is None else min(self.limit, in_record)
 
 
+LabelMaps = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""(N, H, W, 3) uint8 → name of each mode that is counted → (N, H, W) uint8 train ids."""
+
+
 def counts_path(folder: Path, rank: int) -> Path:
     return folder / f"rank_{rank}.npz"
 
@@ -66,15 +75,32 @@ def main() -> None:
 
 def run(job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, world: World = ALONE) -> None:
     """Evaluate this rank's images; its counts and label maps appear in the folder."""
-    architecture = Architecture.from_json(job.architecture)
-    network = checkpoint.restore(
-        Path(job.checkpoint), architecture, device_target=job.device_target, world=world
+    count(load(job, dataset, world), job, folder, dataset, world).save(
+        counts_path(folder, world.rank)
     )
-    count(network, job, folder, dataset, world).save(counts_path(folder, world.rank))
+
+
+def load(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
+    """Raises AdlError if the model is damaged, or if an exported file cannot do what the job asks for."""
+    model = Path(job.model)
+    if job.architecture is None:
+        file = Exported.load(
+            model, dataset, device_target=job.device_target, device_id=world.device
+        )
+        file.check_mode(job.mode)
+        return functools.partial(file.label_maps, mode=job.mode)
+    architecture = Architecture.from_json(job.architecture)
+    network = checkpoint.restore(model, architecture, device_target=job.device_target, world=world)
+    return of_network(network, job, dataset)
+
+
+def of_network(network: nn.Cell, job: EvaluationJob, dataset: DatasetDescriptor) -> LabelMaps:
+    passes = inference.passes(network, dataset, job.mode)
+    return functools.partial(inference.label_maps, passes, chosen=job.mode)
 
 
 def count(
-    network: nn.Cell,
+    predict: LabelMaps,
     job: EvaluationJob,
     folder: Path,
     dataset: DatasetDescriptor,
@@ -84,7 +110,6 @@ def count(
 
     folder: receives a folder for each of these modes.
     """
-    passes = inference.passes(network, dataset, job.mode)
     written = {job.mode.name, job.mode.at_scale_1.name}
     rows = records.read(Path(job.record), limit=job.limit, world=world)
     compiled: set[tuple[int, ...]] = set()
@@ -95,7 +120,7 @@ def count(
         for batch in batches(rows, job.batch_size):
             stack = _filled_up(batch, job.batch_size)
             called = time.perf_counter()
-            maps = inference.label_maps(passes, stack, job.mode)
+            maps = predict(stack)
             in_network = (time.perf_counter() - called) / len(batch)
             counted = [_count_row(row, maps, i, dataset) for i, row in enumerate(batch)]
             for i, row in enumerate(batch):

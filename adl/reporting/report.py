@@ -13,7 +13,7 @@ from tabulate import tabulate
 from adl import params as schema
 from adl.architecture import Architecture
 from adl.console.text import percentage
-from adl.reporting import columns, performance, quoted
+from adl.reporting import columns, exported, performance, quoted
 from adl.reporting.columns import NOTHING, Row
 from adl.reporting.page import Block, Picture
 from adl.reporting.results import Results
@@ -50,8 +50,8 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         "## Where it fails",
         "`reports/evaluate/images.csv` ranks all images; `reports/evaluate/overlays` has the worst ones.",
         *_worst(evaluate),
-        "## The exported file",
-        _exported(results.metrics),
+        "## The exported files",
+        _table(exported.rows(results), exported.HEADERS),
         "## Architecture",
         _architecture(results),
         "## Parameters",
@@ -207,26 +207,6 @@ def _classes(score: Mapping[str, Any], kind: str, names: Iterable[str]) -> str:
     ranked = sorted(existing, key=lambda name: values[name], reverse=True)
     ranked += [name for name in names if values[name] is None]
     return _table([(name, percentage(values[name])) for name in ranked], (kind, "IoU %"))
-
-
-def _exported(metrics: Mapping[str, dict[str, Any]]) -> str:
-    export, infer = metrics["export"], metrics["infer"]
-    rows = []
-    for suffix, proof in export.items():
-        name = suffix.upper()
-        rows += [
-            (
-                f"{name}: largest difference of a probability from the checkpoint",
-                f"{proof['largest_difference']:g}",
-            ),
-            (f"{name}: equal labels on {proof['images']} images", f"{proof['agreement']:.4f} %"),
-        ]
-    if infer:
-        rows += [
-            (f"MINDIR: mIOU on {infer['images']} raw images", f"{infer['mIOU']:.2f}"),
-            ("MINDIR: labels equal to those of `evaluate`", f"{infer['agreement']:.4f} %"),
-        ]
-    return _table(rows or [("", NOTHING)], ("measure", ""))
 
 
 def _architecture(results: Results) -> str:

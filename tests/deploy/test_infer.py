@@ -1,110 +1,135 @@
-"""The exported file on raw images, against the evaluation of the checkpoint."""
+"""Exported files on raw images, against the evaluation of the checkpoint."""
 
 from __future__ import annotations
 
 import itertools
-import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adl import runtime
-from adl.artifacts import write_json
+from adl import params
+from adl.artifacts import read_json, read_png
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import export, exported, infer
+from adl.deploy import infer
+from adl.deploy.export import Exporter
+from adl.deploy.exported import Exported
+from adl.deploy.formats import FORMATS
 from adl.errors import AdlError
+from adl.inference import Mode
 from adl.intake import layout
+from adl.network import checkpoint
+from adl.workspace import EXPORTED, MINDIR
+from pipeline import infer as stage
+from tests.conftest import ROOT
 from tests.data import write_scenes
+from tests.fixtures import export_model
 
 pytestmark = pytest.mark.usefixtures("graph")
+FLIP = Mode(mirror=True)
 
 
 @pytest.fixture
-def mindir(net, tiny, evaluation_data, tmp_path):
-    path = tmp_path / "m.mindir"
-    proof = export.write(
-        net,
-        path,
-        CITYSCAPES,
-        height=64,
-        width=128,
-        record=evaluation_data / "cityscapes_val.mindrecord",
-    )
-    (tmp_path / "m.ckpt").write_bytes(b"weights")
-    exported.write_sidecar(
-        path,
-        source=tmp_path / "m.ckpt",
-        architecture=tiny,
-        dataset=CITYSCAPES,
-        height=64,
-        width=128,
-    )
-    return path, proof
+def frames(evaluation_scenes):
+    return layout.frames(evaluation_scenes, "val", CITYSCAPES)
 
 
-def test_exported_file_gives_the_checkpoints_results(mindir, score, evaluation_scenes, tmp_path):
-    path, proof = mindir
-    assert json.loads(path.with_name("m.mindir.json").read_text())["format"] == 1
-    assert proof.images == 3
-    assert proof.difference <= 1e-4
-    assert proof.agreement >= 0.9999
+@pytest.mark.parametrize("kind", ["mindir", "onnx", "mindir-labels", "onnx-labels"])
+def test_exported_file_gives_the_checkpoints_results(
+    net, evaluation_data, frames, score, tmp_path, kind
+):
+    checkpoint.save(net, tmp_path / "m.ckpt")
+    val, train = (evaluation_data / f"cityscapes_{split}.mindrecord" for split in ("val", "train"))
+    exporter = Exporter(net, CITYSCAPES, size=(64, 128), record=val, training_record=train)
+    path = export_model(exporter, FORMATS[kind], tmp_path / "m.ckpt")
     expected = score(tmp_path / "evaluate")
     result = infer.infer(
-        path,
-        layout.frames(evaluation_scenes, "val", CITYSCAPES),
-        CITYSCAPES,
-        device_target="CPU",
-        flip=True,
-        reference=tmp_path / "evaluate",
-        predictions=tmp_path / "infer",
-    )
-    assert result.metrics["agreement"] >= 99.99
-    assert result.metrics["mIOU"] == pytest.approx(expected.metrics()["mIOU"], abs=0.01)
-    assert len(list((tmp_path / "infer").rglob("*.png"))) == 4
+        Exported.load(path, CITYSCAPES), frames, CITYSCAPES, FLIP,
+        reference=tmp_path / "evaluate", predictions=tmp_path / "infer",
+    )  # fmt: skip
+    assert result.metrics()["agreement"] >= 99.99
+    assert result.metrics()["mIOU"] == pytest.approx(expected.metrics()["mIOU"], abs=0.01)
+    assert result.images == 4
+    written = sorted((tmp_path / "infer").rglob("*.png"))
+    assert len(written) == 4
+    for one in written:
+        theirs = read_png(tmp_path / "evaluate" / one.relative_to(tmp_path / "infer"))
+        assert (read_png(one) == theirs).mean() >= 0.9999
+    if kind == "onnx":
+        scored = score(tmp_path / "again", model=str(path), architecture=None)
+        assert scored.metrics()["mIOU"] == pytest.approx(expected.metrics()["mIOU"], abs=0.01)
+        assert set(scored.counts.counts) == {"single", "flip"}
 
 
-def test_image_of_another_size_is_refused_by_name(mindir, evaluation_scenes, tmp_path):
-    path, _ = mindir
+def test_image_of_another_size_is_refused_by_name(models, tmp_path):
     other = write_scenes(tmp_path / "other", height=70, train=1, val=1)
-    with pytest.raises(
-        AdlError, match=r"elmstad_000000_000019_leftImg8bit\.png: is 140×70 pixels.*takes 128×64"
-    ):
-        infer.infer(
-            path, layout.frames(other, "val", CITYSCAPES), CITYSCAPES, device_target="CPU", flip=False,
-            reference=tmp_path, predictions=tmp_path / "infer",
-        )  # fmt: skip
+    message = r"elmstad_000000_000019_leftImg8bit\.png: is 140×70 pixels.*takes 128×64"
+    file = Exported.load(models / "m.mindir", CITYSCAPES)
+    frames = layout.frames(other, "val", CITYSCAPES)
+    with pytest.raises(AdlError, match=message):
+        infer.infer(file, frames, CITYSCAPES, Mode(), predictions=tmp_path / "infer")
     assert not (tmp_path / "infer").exists()
 
 
-def test_one_image_alone_has_no_usual_time(
-    mindir_sidecar, evaluation_scenes, tmp_path, monkeypatch
-):
-    blank = np.zeros((1, 64, 128), np.uint8)
-    monkeypatch.setattr(exported, "load", lambda path: None)
-    monkeypatch.setattr(infer.inference, "label_maps", lambda *_: {"single": blank})
-    monkeypatch.setattr(infer, "_reference", lambda *_: blank[0])
-    ticks, started = itertools.count(), []
-    start = runtime.start
-    monkeypatch.setattr(
-        runtime,
-        "start",
-        lambda *device, **settings: (started.append(device), start(*device, **settings)),
-    )
+def test_fault_of_a_frame_is_reported_from_its_thread(models, frames, tmp_path):
+    copies = shutil.copytree(frames[0].image.parents[3], tmp_path / "raw")
+    copied = layout.frames(copies, "val", CITYSCAPES)
+    copied[2].image.write_bytes(b"no picture")
+    file = Exported.load(models / "m.onnx", CITYSCAPES)
+    with pytest.raises(AdlError, match=copied[2].image.name):
+        infer.infer(file, copied, CITYSCAPES, Mode(), predictions=tmp_path / "infer")
+    assert not (tmp_path / "infer").exists()
+
+
+def test_frames_are_read_in_their_order(frames):
+    samples = list(infer.read_ahead(frames, CITYSCAPES))
+    assert [sample.frame for sample in samples] == frames
+    assert list(infer.read_ahead([], CITYSCAPES)) == []
+
+
+def test_one_image_alone_has_no_usual_time(frames, monkeypatch):
+    ticks = itertools.count()
     monkeypatch.setattr(infer.time, "perf_counter", lambda: next(ticks) ** 2 / 100)
-    speeds = [
-        infer.infer(
-            mindir_sidecar, layout.frames(evaluation_scenes, "val", CITYSCAPES)[:images], CITYSCAPES,
-            device_target="CPU", flip=False,
-            reference=tmp_path, predictions=tmp_path / "infer",
-        ).speed["ms_per_image"]
-        for images in (1, 3)
-    ]  # fmt: skip
+    file = Exported(lambda images: np.zeros((1, 64, 128), np.uint8), None, labels=True, name="m")
+    times = [
+        infer.infer(file, frames[:count], CITYSCAPES, FLIP, predictions=None).milliseconds
+        for count in (1, 3)
+    ]
     # The clock's squares from 2² on: the images took 5, 9 and 13 hundredths of a second, the first one not counted.
-    assert speeds == [None, 110.0]
-    assert started == [("CPU",), ("CPU",)]
+    assert times == [None, pytest.approx(110.0)]
 
 
-@pytest.fixture
-def mindir_sidecar(tmp_path):
-    write_json(tmp_path / "m.mindir.json", {"input": {"height": 64, "width": 128}})
-    return tmp_path / "m.mindir"
+def test_every_file_that_was_kept_is_measured_with_each_back_end(tmp_path):
+    formats = ["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels"]
+    p = params.load(
+        ROOT / "params.yaml", export_formats=formats, infer_backends=["openvino", "onnxruntime"]
+    )
+    EXPORTED.mkdir(parents=True)
+    for path in [MINDIR, *(FORMATS[kind].beside(EXPORTED / MINDIR.name) for kind in formats)]:
+        path.touch()
+    FORMATS["onnx-int8"].beside(EXPORTED / MINDIR.name).unlink()  # lost too much
+    onnx = ["onnx", "onnx-labels", "onnx-int8-labels"]
+    assert [(one.backend, one.kind) for one in stage.measurements(p)] == [
+        ("mindspore", "mindir"),
+        ("mindspore", "mindir-labels"),
+        *(("openvino", kind) for kind in onnx),
+        *(("onnxruntime", kind) for kind in onnx),
+    ]
+    plain = p.model_copy(update={"eval_flip": False})
+    assert [one.kind for one in stage.measurements(plain)] == ["mindir", "onnx", "onnx"]
+
+
+def test_one_command_for_the_script_of_2021(models, evaluation_scenes, monkeypatch, capsys):
+    """`run_infer_310.sh MINDIR DATASET DEVICE_ID`"""
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    arguments = ["--model", models / "m.mindir", "--data-path", evaluation_scenes, "--device-id", 0]
+    monkeypatch.setattr("sys.argv", ["infer", *map(str, arguments), "--output", "out"])
+    stage.main()
+    metrics = read_json(Path("out/infer.json"))
+    assert (metrics["images"], set(metrics)) == (4, {"mIOU", "images"})
+    assert f"mIOU {metrics['mIOU']:.2f}" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["infer", "--device-id", "1"])
+    with pytest.raises(SystemExit, match="2"):
+        stage.main()
+    assert "--device-id needs --model" in capsys.readouterr().err

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import openvino
 import pytest
 from mindspore import Tensor
@@ -16,7 +15,7 @@ from adl import network
 from adl.architecture import Architecture
 from adl.dataset.augment import Normalise
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import exported, onnx_graph
+from adl.deploy import backends, onnx_graph
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -60,24 +59,51 @@ def with_logits(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def random_genotype(seed: int) -> dict[str, object]:
+    """A path and a cell that a search could find."""
+    rng = np.random.default_rng(seed)
+    net = [0]
+    for _ in range(4):
+        net.append(int(np.clip(net[-1] + rng.integers(-1, 2), 0, 3)))
+    cell = []
+    for block in range(3):
+        states = rng.choice(block + 2, 2, replace=False)
+        cell += [(int(state), int(rng.integers(8))) for state in states]
+    return {"net": tuple(net), "cell": tuple(cell)}
+
+
+def architectures() -> dict[str, Architecture]:
+    found = {}
+    for use_abn in (True, False):
+        for path in PATHS:
+            found[f"{path}, ABN {use_abn}"] = small(net=PATHS[path], use_abn=use_abn)
+        for seed in range(3):
+            found[f"random {seed}, ABN {use_abn}"] = small(use_abn=use_abn, **random_genotype(seed))
+        found[f"published, ABN {use_abn}"] = Architecture(
+            filter_multiplier=3, initial_fm=4, head_channels=8, use_abn=use_abn
+        )
+    return found
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("use_abn", [True, False])
-@pytest.mark.parametrize("path", PATHS)
-def test_model_equals_the_network(path, use_abn, seed):
-    architecture = small(net=PATHS[path], use_abn=use_abn)
+@pytest.mark.parametrize("name", architectures())
+def test_model_equals_the_network(name, seed):
+    architecture = architectures()[name]
     net = trained(architecture, seed)
     model = with_logits(onnx_graph.build(architecture, weights(net), CITYSCAPES))
-    core = openvino.Core()
-    read = core.read_model(model.SerializeToString())
-    run = core.compile_model(read, "CPU", exported.OPENVINO)
+    onnx.save(model, "m.onnx")
     normalise = Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model("m.onnx"), "CPU", backends.OPENVINO)
+    session = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"])
     for size in SIZES:
         image = np.random.default_rng(seed).integers(0, 256, (1, *size, 3), dtype=np.uint8)
         expected = net(Tensor(normalise(image).transpose(0, 3, 1, 2))).asnumpy()
-        probabilities, logits = run(image).values()
-        assert np.abs(logits - expected).max() <= 1e-4 * np.abs(expected).max()
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-        assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.999
+        for results in (compiled(image).values(), session.run(None, {"images": image})):
+            probabilities, logits = results
+            assert np.abs(logits - expected).max() <= 1e-4 * np.abs(expected).max()
+            np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+            assert (logits.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.999
 
 
 def test_metadata_say_what_the_model_is():
@@ -97,29 +123,3 @@ def test_missing_weight_is_an_error():
     del incomplete["aspp.pooled.norm.beta"]
     with pytest.raises(KeyError, match=r"aspp\.pooled\.norm\.beta"):
         onnx_graph.build(architecture, incomplete, CITYSCAPES)
-
-
-OFFLINE = """
-import sys
-
-def refuse(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen"):
-        raise SystemExit(f"{event}: {arguments}")
-
-sys.addaudithook(refuse)
-import numpy as np
-from mindspore import Tensor
-from pathlib import Path
-from adl.deploy import exported
-
-exported.load(Path(sys.argv[1]))(Tensor(np.zeros((1, 40, 40, 3), np.uint8)))
-assert not any("openvino_telemetry" in name for name in sys.modules)
-print("quiet")
-"""
-
-
-def test_nothing_is_sent_anywhere(models):
-    ran = subprocess.run(
-        [sys.executable, "-c", OFFLINE, models / "m.onnx"], capture_output=True, text=True
-    )
-    assert ran.stdout.endswith("quiet\n"), ran.stderr

@@ -7,25 +7,26 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from mindspore import Tensor
 
-from adl import inference
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import exported
+from adl.deploy.exported import Exported
 from adl.deploy.predictor import Predictor
 from adl.errors import AdlError
 from adl.inference import Mode
 
 
+@pytest.mark.parametrize("gives_labels", [False, True])
 @pytest.mark.parametrize("takes", [None, (64, 128), (90, 60)])
-def test_scaling_down_and_up_keeps_what_lies_where(takes):
-    def blue_or_not(batch: Tensor) -> Tensor:
-        blue = batch.asnumpy()[:, None, :, :, 0].astype(np.float32) / 255
-        return Tensor(np.concatenate([blue, 1 - blue], axis=1))
+def test_scaling_down_and_up_keeps_what_lies_where(takes, gives_labels):
+    def blue_or_not(batch: np.ndarray) -> np.ndarray:
+        blue = batch[:, None, :, :, 0].astype(np.float32) / 255
+        p = np.concatenate([blue, 1 - blue], axis=1)
+        return p.argmax(axis=1).astype(np.uint8) if gives_labels else p
 
     image = np.zeros((150, 200, 3), np.uint8)
     image[30:100, 20:80, 0] = 255
-    labels = Predictor({1.0: blue_or_not}, takes, Mode(mirror=True))(image, longest_side=100)
+    model = Exported(blue_or_not, takes, labels=gives_labels, name="m")
+    labels = Predictor(model, Mode(mirror=True))(image, longest_side=100)
     expected = np.where(image[..., 0] > 0, 0, 1)
     border = cv2.morphologyEx(image[..., 0], cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
     np.testing.assert_array_equal(labels[~border], expected[~border])
@@ -39,8 +40,8 @@ def test_prediction_equals_that_of_the_stages(models, photograph):
     of_mindir = Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)(
         image
     )
-    passes = {1.0: exported.load(models / "m.mindir")}
-    stage = inference.label_maps(passes, image[None], Mode(mirror=True))["flip"][0]
+    file = Exported.load(models / "m.mindir", CITYSCAPES)
+    stage = file.label_maps(image[None], Mode(mirror=True))["flip"][0]
     np.testing.assert_array_equal(of_mindir, stage)
     assert (of_checkpoint == of_mindir).mean() > 0.999
 
@@ -65,7 +66,7 @@ def test_onnx_takes_any_size_like_the_checkpoint(models, photograph, size, longe
     ("name", "sidecar", "message"),
     [
         ("m.pth", "{}", r"m\.pth: not a model; name a \.ckpt, \.mindir or \.onnx"),
-        ("m.mindir", None, r"m\.mindir\.json: lacks the size of the input"),
+        ("m.mindir", None, r"m\.mindir\.json: lacks the digest, the size of the input"),
     ],
 )
 def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, message):

@@ -61,7 +61,9 @@ def in_this_process(net, job):
 
     def launch(command, processes):
         scratch = Path(command[-1]).parent
-        worker.count(net, job, scratch, CITYSCAPES).save(worker.counts_path(scratch, 0))
+        worker.count(worker.of_network(net, job, CITYSCAPES), job, scratch, CITYSCAPES).save(
+            worker.counts_path(scratch, 0)
+        )
         return 0
 
     return launch
@@ -76,7 +78,7 @@ def score_here(net, evaluation_data):
         settings = {"multiscale": False, "flip": True, "limit": None, "batch_size": 1}
         record = str(evaluation_data / "cityscapes_val.mindrecord")
         job = EvaluationJob(
-            checkpoint="",
+            model="",
             architecture={},
             record=record,
             device_target="CPU",
@@ -215,7 +217,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
     job = EvaluationJob("", {}, str(record), "CPU", multiscale, flip, None, 1)
     modes = {"flip": 0, "multiscale_flip": 1} if multiscale else {"flip": 0}
 
-    def label_maps(passes, images, mode):
+    def label_maps(passes, images, chosen):
         return {name: (images[..., 0] // 16 + shift) % 19 for name, shift in modes.items()}
 
     monkeypatch.setattr(inference, "passes", lambda *_: {})
@@ -281,16 +283,18 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
     runtime.start("CPU", seed=0, graph=False)
     shapes, label_maps = [], inference.label_maps
 
-    def watched(passes, images, mode):
+    def watched(passes, images, chosen):
         shapes.append(images.shape)
-        return label_maps(passes, images, mode)
+        return label_maps(passes, images, chosen)
 
     monkeypatch.setattr(inference, "label_maps", watched)
     record = str(evaluation_data / "cityscapes_val.mindrecord")
 
     def counted(batch_size: int, world=ALONE) -> Counts:
         job = EvaluationJob("", {}, record, "CPU", False, False, None, batch_size)
-        return worker.count(net, job, tmp_path, CITYSCAPES, world)
+        return worker.count(
+            worker.of_network(net, job, CITYSCAPES), job, tmp_path, CITYSCAPES, world
+        )
 
     one, three = counted(1), counted(3)  # 4 images: the second batch is filled up
     assert shapes == 4 * [(1, 64, 128, 3)] + 2 * [(3, 64, 128, 3)], "one graph each"
@@ -316,7 +320,7 @@ def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(
     with replacing_folder(tmp_path / "p") as earlier:
         (earlier / "old.png").touch()
     with pytest.raises(SystemExit, match="2"):
-        score(tmp_path / "p", checkpoint=str(tmp_path / "none.ckpt"), processes=2)
+        score(tmp_path / "p", model=str(tmp_path / "none.ckpt"), processes=2)
     # Of the first rank all is shown, of another one the end of its log.
     assert "none.ckpt" in "".join(capfd.readouterr())
     assert [path.name for path in (tmp_path / "p").glob("*.png")] == ["old.png"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -14,12 +15,16 @@ from adl import params, runtime, workspace
 from adl.architecture import Architecture
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, FileKind
-from adl.deploy import colouring, export, exported, infer
+from adl.deploy import colouring, infer
+from adl.deploy.export import Exporter
+from adl.deploy.exported import Exported
+from adl.deploy.formats import FORMATS
 from adl.deploy.predictor import Predictor
 from adl.errors import AdlError
 from adl.evaluation import baselines, tables, worker
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.worker import EvaluationJob
+from adl.inference import Mode
 from adl.intake import layout
 from adl.intake.survey import survey
 from adl.network import checkpoint
@@ -29,6 +34,7 @@ from adl.training import train
 from adl.training.state import State
 from tests.conftest import ROOT
 from tests.data import write_record
+from tests.fixtures import export_model
 
 HEIGHT, WIDTH = 56, 72
 NAMES = [
@@ -140,18 +146,21 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, capsys)
     pixels = records.read_manifest(record, VILLAGE)["pixels"]
     tables.write_report(result, val_record, place / "reports/evaluate", trained_pixels=pixels)
 
-    mindir = place / "m.mindir"
-    size = {"height": HEIGHT, "width": WIDTH}
     network = checkpoint.restore(model, architecture, device_target="CPU")
-    assert export.write(network, mindir, VILLAGE, **size, record=val_record).holds
-    exported.write_sidecar(mindir, source=model, architecture=architecture, dataset=VILLAGE, **size)
+    source = shutil.copy(model, place / "m.ckpt")
+    exporter = Exporter(
+        network, VILLAGE, size=(HEIGHT, WIDTH), record=val_record, training_record=record
+    )
     frames = layout.frames(village / "raw", "val", VILLAGE)
-    inferred = infer.infer(
-        mindir, frames, VILLAGE, device_target="CPU", flip=True,
-        reference=place / "predictions", predictions=place / "inferred",
-    )  # fmt: skip
-    assert inferred.metrics["agreement"] >= 99.99
-    assert inferred.metrics["mIOU"] == pytest.approx(result.metrics()["mIOU"], abs=0.01)
+    for kind in ("mindir", "onnx"):
+        file = Exported.load(export_model(exporter, FORMATS[kind], source), VILLAGE)
+        inferred = infer.infer(
+            file, frames, VILLAGE, Mode(mirror=True),
+            reference=place / "predictions", predictions=place / "inferred",
+        )  # fmt: skip
+        metrics = inferred.metrics()
+        assert metrics["agreement"] >= 99.99
+        assert metrics["mIOU"] == pytest.approx(result.metrics()["mIOU"], abs=0.01)
 
     text = reported(place, result, model, val_record, p)
     assert f"**{result.metrics()['mIOU']:.2f}**" in text
@@ -166,7 +175,7 @@ def evaluated(
     model: Path, architecture: Architecture, record: Path, predictions: Path, *, batch_size: int
 ) -> Evaluation:
     job = EvaluationJob(
-        checkpoint=str(model), architecture=architecture.to_json(), record=str(record), device_target="CPU",
+        model=str(model), architecture=architecture.to_json(), record=str(record), device_target="CPU",
         multiscale=False, flip=True, limit=None, batch_size=batch_size,
     )  # fmt: skip
 

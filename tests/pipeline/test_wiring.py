@@ -114,9 +114,13 @@ def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, 
         infer.layout, "frames", lambda root, split, dataset: [(root, split, n) for n in range(9)]
     )
     values = {"eval_flip": eval_flip, "eval_images": 2, "data_path": "somewhere"}
-    (_, frames, _), named = stage_with(monkeypatch, infer, infer.infer, "infer", **values)
-    assert frames == [("somewhere", "val", 0), ("somewhere", "val", 1)]
-    assert named["flip"] == eval_flip
+    monkeypatch.setattr(infer.Exported, "load", lambda *_, **__: "the MINDIR")
+    (Path("models")).mkdir()
+    Path("models/autodeeplab.mindir").touch()
+    (file, frames, _, mode), named = stage_with(monkeypatch, infer, infer, "infer", **values)
+    assert (file, frames) == ("the MINDIR", [("somewhere", "val", 0), ("somewhere", "val", 1)])
+    assert mode.mirror == eval_flip
+    assert named["reference"] == Path("data/predictions/evaluate")
 
 
 @pytest.mark.parametrize("rank", [0, 1])

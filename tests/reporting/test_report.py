@@ -13,7 +13,7 @@ from adl import params as schema
 from adl.architecture import Architecture
 from adl.dataset.descriptor import CITYSCAPES
 from adl.params import load
-from adl.reporting import figures, page, report
+from adl.reporting import exported, figures, page, report
 from adl.reporting.columns import NOTHING
 from adl.reporting.page import Picture
 from adl.reporting.results import STAGES, Results
@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 SPEED = {
     "device": "CPU", "processor": "A Processor", "cores": 2, "mindspore": "2.10.0", "ms_per_step": 412.5,
     "samples_per_second": 14.5, "total_seconds": 754.0, "compile_seconds": 21.0, "peak_memory_mb": 1234, "devices": 1,
-    "ms_per_image": 98.7, "network_ms_per_image": 87.6, "processes": 1,
+    "ms_per_image": 98.7, "openvino": {"onnx": 5.5}, "network_ms_per_image": 87.6, "processes": 1,
 }  # fmt: skip
 
 RUN = {"epochs": 15, "bn_momentum": 0.995}
@@ -47,8 +47,13 @@ def files(tmp_path, rng):
         "export": {
             "mindir": {"images": 3, "largest_difference": 1e-7, "agreement": 100.0},
             "onnx": {"images": 3, "largest_difference": 2e-6, "agreement": 99.9998},
+            "onnx-labels": {"images": 3, "agreement": 100.0},
+            "onnx-int8": {"images": 60, "mIOU": 46.6, "mIOU_checkpoint": 47.7, "kept": False},
         },
-        "infer": {"mIOU": 47.86, "agreement": 99.9999, "images": 60},
+        "infer": {
+            "mIOU": 47.86, "agreement": 99.9999, "images": 60,
+            "openvino": {"onnx": {"mIOU": 47.85, "agreement": 99.99, "images": 60}},
+        },
     }  # fmt: skip
     params = load(ROOT / "params.yaml", **RUN).model_dump()
     sidecar = {
@@ -179,16 +184,21 @@ def test_machine_and_its_devices_are_stated(files):
     assert rows["Training"]["MindSpore"] == rows["Inference"]["MindSpore"] == "2.10.0"
 
 
-def test_exported_file_is_compared_with_the_checkpoint(files):
-    assert table(text(files), "The exported file") == [
-        ["measure", ""],
-        ["MINDIR: largest difference of a probability from the checkpoint", "1e-07"],
-        ["MINDIR: equal labels on 3 images", "100.0000 %"],
-        ["ONNX: largest difference of a probability from the checkpoint", "2e-06"],
-        ["ONNX: equal labels on 3 images", "99.9998 %"],
-        ["MINDIR: mIOU on 60 raw images", "47.86"],
-        ["MINDIR: labels equal to those of `evaluate`", "99.9999 %"],
+def test_exported_files_are_compared_with_the_checkpoint(files):
+    equal = "equal labels {} % (3 images), largest difference of a probability {}"
+    assert table(text(files), "The exported files") == [
+        list(exported.HEADERS),
+        ["mindir", equal.format("100.0000", "1e-07"), "mindspore", "47.86", "99.9999 %", "98.7"],
+        ["onnx", equal.format("99.9998", "2e-06"), "openvino", "47.85", "99.9900 %", "5.5"],
+        ["onnx-labels", "equal labels 100.0000 % (3 images)", "–", "–", "–", "–"],
+        ["onnx-int8", "-1.10 points of mIOU (60 images): not kept", "–", "–", "–", "–"],
     ]
+
+
+def test_files_that_were_not_exported_are_not_measured_yet(files):
+    for stage in ("export", "infer"):
+        (files / f"metrics/{stage}.json").unlink()
+    assert table(text(files), "The exported files")[1][0] == "not measured yet"
 
 
 @pytest.mark.parametrize("lost", ["metrics/train.json", "models/m.ckpt.json"])

@@ -243,7 +243,8 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(
         device_target="CPU",
     )
     job = EvaluationJob("", {}, str(record), "CPU", False, False, limit=None, batch_size=1)
-    scored = Evaluation(CITYSCAPES, "single", worker.count(net, job, tmp_path, CITYSCAPES), "CPU")
+    counts = worker.count(worker.of_network(net, job, CITYSCAPES), job, tmp_path, CITYSCAPES)
+    scored = Evaluation(CITYSCAPES, "single", counts, "CPU")
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
 
 

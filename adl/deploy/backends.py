@@ -1,0 +1,137 @@
+"""The run times that run exported files, behind one interface: images in, probabilities or labels out."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adl import runtime
+from adl.errors import AdlError
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""(1, H, W, 3) uint8 → what the file gives: (1, classes, H, W) float32, or (1, H, W) uint8."""
+
+OPENVINO = {"INFERENCE_PRECISION_HINT": "f32"}
+"""By itself OpenVINO takes bfloat16 where the processor has it: the results would no longer be the checkpoint's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """A run time. suffix: of the files that it runs. package: what must be installed; advice: how to get it.
+
+    load: path, device ("CPU" or "Ascend") and its number → the file at work.
+    """
+
+    suffix: str
+    package: str
+    load: Callable[[Path, str, int], Run]
+    advice: str = "`make environment` installs it."
+
+
+def load(
+    path: Path, *, backend: str | None = None, device_target: str = "CPU", device_id: int = 0
+) -> Run:
+    """An exported file at work. backend: a name of BACKENDS; None: the first one that runs such files.
+
+    Raises AdlError if the run time is missing, if it does not run such files, or if the file is damaged.
+    """
+    chosen = BACKENDS[backend or default(path)]
+    if path.suffix != chosen.suffix:
+        runs = ", ".join(name for name, one in BACKENDS.items() if one.suffix == path.suffix)
+        raise AdlError(
+            f"{path}: {backend} runs {chosen.suffix} files; for this one take {runs or 'another file'}."
+        )
+    check_installed(backend or default(path))
+    try:
+        return chosen.load(path, device_target, device_id)
+    except (RuntimeError, ValueError) as error:
+        kind = path.suffix.removeprefix(".").upper()
+        reason = str(error).strip().splitlines()[0]
+        raise AdlError(
+            f"{path}: cannot be loaded as {kind} ({reason}). Export it again: `dvc repro export`."
+        ) from None
+
+
+def default(path: Path) -> str:
+    """The back end that runs a file unless another one is named. Raises AdlError if none does."""
+    for name, backend in BACKENDS.items():
+        if backend.suffix == path.suffix:
+            return name
+    raise AdlError(f"{path}: no back end runs {path.suffix or 'such'} files.")
+
+
+def check_installed(name: str) -> None:
+    """Raises AdlError if a back end's package is missing."""
+    backend = BACKENDS[name]
+    if importlib.util.find_spec(backend.package) is None:
+        raise AdlError(
+            f"back end {name}: the package {backend.package} is not installed. {backend.advice}"
+        )
+
+
+def _mindspore(path: Path, device_target: str, _: int) -> Run:
+    import mindspore as ms
+
+    runtime.start(device_target)
+    cell = ms.nn.GraphCell(ms.load(str(path)))
+    return lambda images: cell(ms.Tensor(images)).asnumpy()
+
+
+def _openvino(path: Path, _: str, __: int) -> Run:
+    import openvino
+
+    with runtime.all_instructions():
+        model = openvino.Core().compile_model(path, "CPU", OPENVINO)
+    return lambda images: model(images)[0]
+
+
+def _onnxruntime(path: Path, _: str, __: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = runtime.cores()
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no class of their own in common
+        raise RuntimeError(str(error)) from None
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def _lite(path: Path, device_target: str, device_id: int) -> Run:
+    """Written against the documentation of MindSpore Lite's Python interface; not run yet."""
+    import mindspore_lite as lite
+
+    context = lite.Context()
+    context.target = [device_target.lower()]
+    if device_target == "Ascend":
+        context.ascend.device_id = device_id
+    model = lite.Model()
+    model.build_from_file(str(path), lite.ModelType.MINDIR, context)
+
+    def run(images: np.ndarray) -> Any:
+        inputs = model.get_inputs()
+        inputs[0].set_data_from_numpy(images)
+        return model.predict(inputs)[0].get_data_to_numpy()
+
+    return run
+
+
+BACKENDS = {
+    "mindspore": Backend(".mindir", "mindspore", _mindspore),
+    "openvino": Backend(".onnx", "openvino", _openvino),
+    "onnxruntime": Backend(".onnx", "onnxruntime", _onnxruntime),
+    "lite": Backend(
+        ".mindir",
+        "mindspore_lite",
+        _lite,
+        "Download the wheel of MindSpore Lite for your Python and device from "
+        "https://www.mindspore.cn/lite, install it with pip, and for Ascend source CANN's set_env.sh.",
+    ),
+}
+"""Name, as in `infer_backends` and `--backend` → run time; the first one of a suffix is its default."""

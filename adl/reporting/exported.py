@@ -1,0 +1,69 @@
+"""The report's table of exported files: what each was proved to be, and what it scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from adl.console.text import MISSING, difference, percentage
+from adl.reporting.columns import NOTHING
+from adl.reporting.results import Results
+
+HEADERS = (
+    "file",
+    "compared with the checkpoint",
+    "run by",
+    "mIOU on raw images",
+    "labels as in `evaluate`",
+    "ms/image",
+)
+
+
+def rows(results: Results) -> list[tuple[str, ...]]:
+    """A row for each file and each run time that ran it."""
+    proofs, inferred = results.metrics["export"], results.metrics["infer"]
+    measured = list(_measured(inferred, results.speed["infer"]))
+    found = []
+    for kind in dict.fromkeys([*proofs, *(name for name, *_ in measured)]):
+        proved = _words(proofs[kind]) if kind in proofs else NOTHING
+        of_kind = [row for name, *row in measured if name == kind]
+        for row in of_kind or [[MISSING] * 4]:
+            found.append((kind, proved, *row))
+    return found or [(NOTHING, *[""] * (len(HEADERS) - 1))]
+
+
+def _measured(
+    inferred: Mapping[str, Any], speed: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """(format, run time, mIOU, agreement, time) of every measurement; the MINDIR's stands above the others."""
+    if not inferred:
+        return
+    yield _measurement("mindir", "mindspore", inferred, speed.get("ms_per_image"))
+    for backend, files in inferred.items():
+        if isinstance(files, dict):
+            for kind, figures in files.items():
+                yield _measurement(kind, backend, figures, speed.get(backend, {}).get(kind))
+
+
+def _measurement(
+    kind: str, backend: str, figures: Mapping[str, Any], milliseconds: float | None
+) -> tuple[str, str, str, str, str]:
+    return (
+        kind,
+        backend,
+        percentage(figures["mIOU"]),
+        f"{percentage(figures['agreement'], 4)} %",
+        MISSING if milliseconds is None else f"{milliseconds:g}",
+    )
+
+
+def _words(proof: Mapping[str, Any]) -> str:
+    on_images = f"{proof['images']} images"
+    if "mIOU_checkpoint" in proof:
+        lost = difference(proof["mIOU_checkpoint"], proof["mIOU"])
+        kept = "" if proof["kept"] else ": not kept"
+        return f"{lost} points of mIOU ({on_images}){kept}"
+    words = [f"equal labels {percentage(proof['agreement'], 4)} % ({on_images})"]
+    if "largest_difference" in proof:
+        words.append(f"largest difference of a probability {proof['largest_difference']:g}")
+    return ", ".join(words)
