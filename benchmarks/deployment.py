@@ -3,12 +3,13 @@
 python benchmarks/deployment.py [HEIGHT WIDTH]
 
 Published network with random weights, which change no time: MindSpore, the ONNX file in float32 and in 8 bits, each in
-OpenVINO and in ONNX Runtime. Three minutes at 1024 × 2048. Then the embedded network, if it was trained, from image to
+OpenVINO and in ONNX Runtime, and PyTorch where torch is installed. Three minutes at 1024 × 2048. Then the embedded network, if it was trained, from image to
 labels with the mirror image: what `infer` measures.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import sys
 import tempfile
@@ -45,6 +46,12 @@ def published(folder: Path, image: np.ndarray) -> Ways:
     for kind in ("float32", "int8"):
         for backend in ("openvino", "onnxruntime"):
             ways[f"{backend} {kind}"] = backends.load(folder / f"{kind}.onnx", backend=backend)
+    if importlib.util.find_spec("torch"):
+        import torch_twin
+
+        ways["PyTorch float32"] = torch_twin.load(str(folder / "float32.onnx"))
+    else:
+        print("PyTorch: torch is not installed")
     return ways
 
 
