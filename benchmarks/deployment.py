@@ -3,8 +3,8 @@
 python benchmarks/deployment.py [HEIGHT WIDTH]
 
 Published network with random weights, which change no time: MindSpore, the ONNX file in float32 and in 8 bits, each in
-OpenVINO and in ONNX Runtime, and PyTorch where torch is installed. Three minutes at 1024 × 2048. Then the embedded network, if it was trained, from image to
-labels with the mirror image: what `infer` measures.
+OpenVINO and in ONNX Runtime, and PyTorch where torch is installed. Three minutes at 1024 × 2048. Then the embedded
+network, if it was trained, from image to labels with the mirror image: what `infer` measures.
 """
 
 from __future__ import annotations
