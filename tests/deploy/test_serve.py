@@ -6,13 +6,10 @@ import asyncio
 import base64
 import contextlib
 import http.client
-import io
 import json
-import re
 import signal
 import socket
 import time
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -21,6 +18,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from adl import commands
 from adl.commands.serve import MOST_AT_ONCE
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy.predictor import Predictor
@@ -28,9 +26,17 @@ from adl.deploy.serve import uploads
 from adl.deploy.serve.app import BROKEN, ENDING, create_app
 from adl.deploy.serve.queue import Queue
 from adl.deploy.serve.segmenter import PREVIEW_SIDE, Segmenter
-from tests.conftest import ROOT
-from tests.data import huge_png, write_scenes
-from tests.serving import Served, served, start
+from tests.data import huge_png
+from tests.serving import (
+    Served,
+    animated,
+    encoded,
+    header_of,
+    saved,
+    served,
+    serving_folder,
+    smooth,
+)
 
 LONGEST_SIDE = 256
 pytestmark = pytest.mark.xdist_group("serve")
@@ -39,11 +45,7 @@ pytestmark = pytest.mark.xdist_group("serve")
 @pytest.fixture(scope="module")
 def workspace_of_server(tmp_path_factory):
     """A folder with two val images, and one of temporary files."""
-    folder = tmp_path_factory.mktemp("serve")
-    write_scenes(folder / "raw", val=2)
-    text = (ROOT / "params.yaml").read_text()
-    changed = re.sub("^data_path: .*", f"data_path: {folder}/raw", text, flags=re.MULTILINE)
-    (folder / "params.yaml").write_text(changed)
+    folder = serving_folder(tmp_path_factory.mktemp("serve"))
     (folder / "temporary").mkdir()
     return folder
 
@@ -63,28 +65,8 @@ def predictor(models):
     return Predictor.load(models / "m.onnx", CITYSCAPES, device_target="CPU", flip=True)
 
 
-def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), (width, height))
-
-
-def encoded(picture: np.ndarray, suffix: str = ".png") -> bytes:
-    return cv2.imencode(suffix, picture)[1].tobytes()
-
-
-def saved(picture: Image.Image, kind: str, **options) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
-
-
 def decoded(text: str) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_UNCHANGED)
-
-
-def animated(kind: str) -> bytes:
-    frames = [Image.fromarray(smooth(40, 40, seed)) for seed in range(3)]
-    return saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +77,8 @@ def half_second() -> bytes:
 
 @pytest.fixture(scope="module")
 def seconds() -> bytes:
-    return encoded(smooth(4000, 6000), ".jpg")
+    """At work for longer than a server that ends waits."""
+    return encoded(smooth(5000, 8000), ".jpg")
 
 
 def until(condition, seconds: float = 60) -> None:
@@ -202,16 +185,9 @@ def test_what_cannot_be_taken_is_refused_with_a_sentence(server, content, status
 def test_number_of_pixels_is_known_before_any_is_decoded(monkeypatch):
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("was decoded"))
     with pytest.raises(uploads.HTTPException) as caught:
-        uploads.check(_header_of(10_000, 10_000))
+        uploads.check(header_of(10_000, 10_000))
     assert caught.value.status_code == 422
-    uploads.check(_header_of(5_000, 10_000))
-
-
-def _header_of(width: int, height: int) -> bytes:
-    content = bytearray(huge_png())
-    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    return bytes(content)
+    uploads.check(header_of(5_000, 10_000))
 
 
 @pytest.mark.parametrize("more", [0, 1])
@@ -439,7 +415,7 @@ def test_models_of_mindspore_work_in_the_thread_that_loaded_them(models, photogr
     np.testing.assert_array_equal(decoded(turn.result.train_ids), expected)
 
 
-def test_busy_port_and_impossible_addresses_are_one_message(models, tmp_path, server):
+def test_busy_port_and_impossible_addresses_are_one_message(models, server, capsys):
     port = server.address.split(":")[1]
     for options, message in (
         (("--port", port), f"error: --port: {port} is in use on 127.0.0.1. End what uses it"),
@@ -447,11 +423,13 @@ def test_busy_port_and_impossible_addresses_are_one_message(models, tmp_path, se
         (("--host", "192.0.2.1", "--port", 0), "error: --host 192.0.2.1, --port 0: cannot be list"),
         (("--port", 0, "--model", "none.ckpt"), "error: none.ckpt: no such model."),
     ):
-        process = start("--model", models / "m.onnx", *options, cwd=tmp_path)
-        printed = process.communicate(timeout=60)[0]
-        assert process.returncode == 2, printed
-        assert printed.startswith(message)
-        assert len(printed.splitlines()) == 1
+        arguments = ["serve", "--model", models / "m.onnx", *options]
+        with pytest.raises(SystemExit, match="2"):
+            commands.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert printed.err.startswith(message)
+        assert len(printed.err.splitlines()) == 1
+        assert printed.out == ""
 
 
 def test_other_machines_are_warned_of_and_reach_it_by_address_only(models, tmp_path):
@@ -465,13 +443,12 @@ def test_other_machines_are_warned_of_and_reach_it_by_address_only(models, tmp_p
         assert open_server.ask("GET", "/", Host=f"example.org:{port}")[0] == 403
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_idle_server_ends_cleanly(models, tmp_path, number):
+def test_ctrl_c_ends_an_idle_server(models, tmp_path):
     with served(models / "m.onnx", cwd=tmp_path) as running:
         assert running.predict(encoded(smooth(40, 40)))[0] == 200
         process = psutil.Process(running.process.pid)
         children = process.children(recursive=True)
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         assert running.process.wait(timeout=60) == 0
         assert not any(child.is_running() for child in children)
         assert "Traceback" not in "".join(running.log)

@@ -36,7 +36,7 @@ async function segment(picture, stem) {
   const controller = new AbortController();
   const mine = (underway = { controller });
   const ticket = newTicket();
-  const polling = setInterval(() => tellPlace(ticket, mine), 500);
+  const polling = setInterval(() => tellPlace(ticket, mine), 300);
   try {
     const blob = await picture(controller.signal);
     model ??= await json(await ask("api/model"));

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from adl.deploy.serve.queue import Queue
 from adl.errors import AdlError
 
-GRACE_SECONDS = 5
+GRACE_SECONDS = 3
 """That the picture at work gets to be finished when the server is asked to end."""
 
 
