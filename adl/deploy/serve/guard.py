@@ -65,18 +65,20 @@ class Guard:
                     LOG.info("predict: %d after %.0f ms", message["status"], took)
             await send(message)
 
-        reason = self._refusal(Headers(scope=scope))
+        reason = self._refusal(scope["method"], Headers(scope=scope))
         app = JSONResponse({"detail": reason}, 403) if reason else self.app
         await app(scope, receive, send_with_headers)
 
-    def _refusal(self, headers: Headers) -> str | None:
+    def _refusal(self, method: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if not self._is_own(host):
             return FOREIGN_HOST
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return FOREIGN_ORIGIN
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        # A link on another page may lead here.
+        is_own_page = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+        if method not in ("GET", "HEAD") and not is_own_page:
             return FOREIGN_ORIGIN
         return None
 
