@@ -44,6 +44,10 @@ class Prediction(BaseModel):
         "them."
     )
     train_ids: str = Field(description="The same with train ids.")
+    overlay: str | None = Field(
+        None,
+        description="Only with `?overlay=true`: JPEG in base64, half the picture, half the palette's colours.",
+    )
     preview: Preview | None = Field(None, description="Only with `?preview=true`.")
 
 

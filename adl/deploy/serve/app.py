@@ -75,14 +75,21 @@ class Endpoints:
         self.segmenter, self.queue, self.name, self.images = segmenter, queue, name, images
 
     async def predict(
-        self, request: Request, preview: bool = False, queue_ticket: Ticket = None
+        self,
+        request: Request,
+        overlay: bool = False,
+        preview: bool = False,
+        queue_ticket: Ticket = None,
     ) -> Prediction:
-        """Segment the picture in the body. `preview`: add what a web page needs to show it."""
+        """Segment the picture in the body.
+
+        `overlay`: add the picture under its colours. `preview`: add what a web page needs to show it.
+        """
         try:
             with self.queue.entered():
                 content = await uploads.read(request)
                 await asyncio.to_thread(uploads.check, content)
-                work = functools.partial(self.segmenter, content, preview=preview)
+                work = functools.partial(self.segmenter, content, overlay=overlay, preview=preview)
                 turn = await _while_connected(request, self.queue.run(work, queue_ticket))
         except FullError:
             await uploads.discard(request)

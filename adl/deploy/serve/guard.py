@@ -39,8 +39,8 @@ class Guard:
     A web page elsewhere could otherwise use the visitor's browser to reach a server that only the visitor can reach:
     directly, with an Origin that is not ours, or by giving a name of its own to our address (DNS rebinding).
 
-    host: what the server is bound to. is_open: other machines reach it too, by addresses that it does not know, which
-    are no names that somebody else could have made up.
+    host: what the server is bound to. is_open: other machines reach it too. Then any IP address will do as a name: the
+    server does not know all of its own, and rebinding needs a name that can be bound anew.
     """
 
     def __init__(self, app: ASGIApp, host: str, *, is_open: bool) -> None:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from adl.dataset.descriptor import DatasetDescriptor
+from adl.deploy.colouring import overlay as blended
 from adl.deploy.colouring import shares
 from adl.deploy.serve import uploads
 from adl.deploy.serve.answers import ClassShare, LabelClass, Prediction, Preview
@@ -38,7 +39,9 @@ class Segmenter:
         """Every class of the data set, by train id."""
         return [LabelClass(**self._described(i)) for i in range(len(self.dataset.classes))]
 
-    def __call__(self, content: bytes, *, preview: bool) -> Prediction:
+    def __call__(
+        self, content: bytes, *, overlay: bool = False, preview: bool = False
+    ) -> Prediction:
         """Segment the image in a file's bytes. Raises HTTPException 422 if it is damaged."""
         image = uploads.decode(content).pixels
         began = time.perf_counter()
@@ -56,8 +59,12 @@ class Segmenter:
             ],
             label_ids=_encoded(self.dataset.label_ids[labels], ".png"),
             train_ids=_encoded(labels, ".png"),
+            overlay=self._overlay(image, labels) if overlay else None,
             preview=_preview(image, labels) if preview else None,
         )
+
+    def _overlay(self, image: np.ndarray, labels: np.ndarray) -> str:
+        return _encoded(blended(image, labels, self.dataset)[..., ::-1], ".jpg")
 
     def _described(self, train_id: int) -> dict[str, Any]:
         red, green, blue = self.dataset.classes[train_id].colour
