@@ -20,6 +20,9 @@ from adl.params import SMALLEST_SIDE
 PREVIEW_SIDE = 2048
 """Pixels of the longest side: a Cityscapes image is shown as it is, and a phone's fits into the browser's canvas."""
 
+WRITING = {".jpg": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)}
+"""Else the colours of an overlay would run into each other."""
+
 Predict = Callable[..., np.ndarray]
 """`Predictor`, or what behaves like it."""
 
@@ -93,4 +96,5 @@ def _preview(image: np.ndarray, labels: np.ndarray) -> Preview:
 
 def _encoded(image: np.ndarray, suffix: str) -> str:
     """An image file in base64."""
-    return base64.b64encode(cv2.imencode(suffix, image)[1].tobytes()).decode("ascii")
+    content = cv2.imencode(suffix, image, WRITING.get(suffix, ()))[1]
+    return base64.b64encode(content.tobytes()).decode("ascii")
