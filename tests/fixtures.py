@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -115,3 +116,20 @@ def photograph(rng):
         return cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), (width, height))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, with its log and its requests."""
+    from selenium import webdriver
+
+    program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if not (program and driver):
+        pytest.skip("Chromium and its driver are not installed (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
+        yield chrome

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import pytest
@@ -18,8 +19,10 @@ from dvc.cli import parse_args
 from ruamel.yaml import YAML
 
 from adl import commands
+from adl.commands import serve
 from adl.commands.explain import up_to_date
 from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy.serve import guard
 from adl.params import Params, schema
 from tests.conftest import ROOT
 from tests.test_workspace import floor
@@ -41,6 +44,7 @@ COMMANDS = {
     "recipe",
     "explain",
     "predict",
+    "serve",
     "submission",
     "state",
     "stop",
@@ -66,7 +70,7 @@ def lines() -> list[str]:
 
 def test_there_are_commands_of_every_kind():
     assert {line.split()[0] for line in lines()} == {
-        "make", "dvc", "adl", "python", "source", "csDownload", "unzip", "mkdir", "nohup",
+        "make", "dvc", "adl", "python", "source", "csDownload", "unzip", "mkdir", "nohup", "curl",
     }  # fmt: skip
 
 
@@ -107,6 +111,10 @@ def test_command_exists_and_takes_these_arguments(line, help_of):
         text = help_of(arguments[1].removeprefix("pipeline."))
         for option in (a for a in arguments[2:] if a.startswith("--")):
             assert f"{option} " in text
+    elif program == "curl":
+        assert arguments[:2] == ["--data-binary", "@photo.jpg"]
+        assert urlsplit(arguments[2]).netloc == f"{serve.HOST}:{serve.PORT}"
+        assert urlsplit(arguments[2]).path == guard.LOGGED
     elif program == "source":
         assert arguments == [str(Path(".venv") / "bin" / "activate")]
     elif program == "csDownload":

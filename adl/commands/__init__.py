@@ -37,7 +37,17 @@ def add_command(
 
 
 def parser() -> argparse.ArgumentParser:
-    from adl.commands import check_data, compare, explain, predict, recipe, state, submission, table
+    from adl.commands import (
+        check_data,
+        compare,
+        explain,
+        predict,
+        recipe,
+        serve,
+        state,
+        submission,
+        table,
+    )
 
     command_line = argparse.ArgumentParser(
         prog="adl",
@@ -45,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (check_data, recipe, explain, predict, submission, table, compare, state):
+    for module in (check_data, recipe, explain, predict, serve, submission, table, compare, state):
         module.add(subcommands)
     return command_line
 

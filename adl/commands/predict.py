@@ -56,13 +56,7 @@ def add(subcommands: Any) -> None:
         default=PREDICTIONS / "predict",
         help="folder for the results; default: %(default)s",
     )
-    command.add_argument(
-        "--longest-side",
-        type=int,
-        metavar="PIXELS",
-        help="larger images are scaled down to it for the network, the result up again; not for a MINDIR; default: "
-        f"{LONGEST_SIDE}",
-    )
+    add_longest_side(command)
 
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
@@ -85,6 +79,16 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_longest_side(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--longest-side",
+        type=int,
+        metavar="PIXELS",
+        help="larger images are scaled down to it for the network, the result up again; not for a MINDIR; default: "
+        f"{LONGEST_SIDE}",
+    )
+
+
 def params_for(model: Path) -> params.Params | None:
     """Only a checkpoint without a sidecar, one of 2021, takes its architecture from params.yaml."""
     if sidecar(model).exists() or not PARAMS.exists():
@@ -96,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
     from adl.deploy import photographs, videos
     from adl.deploy.predictor import Predictor
 
-    longest_side = _longest_side(arguments)
+    longest_side = checked_longest_side(arguments)
     check_output(arguments.output, folder=True)
     paths = [path for path in arguments.paths if path.suffix.lower() not in videos.SUFFIXES]
     clips = [videos.Video.open(path) for path in arguments.paths if path not in paths]
@@ -122,7 +126,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{labelled} labelled: {arguments.output}")
 
 
-def _longest_side(arguments: argparse.Namespace) -> int:
+def checked_longest_side(arguments: argparse.Namespace) -> int:
+    """Raises AdlError for a side that is too small, or that the model has no use for."""
     longest_side = arguments.longest_side
     if longest_side is None:
         return LONGEST_SIDE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,12 @@ _MOST_PIXELS = 1 << 29
 """Pillow refuses what states more than twice as many, 2^30."""
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
+_STILL = ("MPO", "TIFF")
+"""Several pictures in one file that do not move: a phone's JPEG with its depth map, pages. The first one counts."""
+
+
+class NotAnImageError(AdlError):
+    """Not an image of any kind that is read here."""
 
 
 @dataclasses.dataclass
@@ -171,13 +178,31 @@ def read(path: Path) -> Photograph:
     return decode(content, str(path))
 
 
+@dataclasses.dataclass
+class Header:
+    """What a file states of its image, which is not decoded for it. format: Pillow's name."""
+
+    format: str
+    width: int
+    height: int
+    is_animated: bool
+
+
+def header(content: bytes, name: str) -> Header:
+    """The header of an image in a file's bytes. Raises NotAnImageError, or AdlError if it is damaged."""
+    with _named_faults(content, name), _open(BytesIO(content)) as picture:
+        kind = picture.format or ""
+        is_animated = kind not in _STILL and getattr(picture, "is_animated", False)
+        return Header(kind, *picture.size, is_animated)
+
+
 def decode(content: bytes, name: str) -> Photograph:
     """The image in a file's bytes, upright, as its EXIF orientation says.
 
     Grey, alpha, palettes and 16 bits are converted; 16-bit files are scaled by the bits that they use: 12-bit data in
     them would be nearly black otherwise. Raises AdlError, which begins with `name`, for whatever is wrong with it.
     """
-    try:
+    with _named_faults(content, name):
         with _open(BytesIO(content)) as picture:
             if picture.mode in ("I", "F") and _sample_bits(picture) == 32:
                 raise AdlError(f"{name}: has pixels of 32 bits; 8 or 16 are needed.")
@@ -185,14 +210,21 @@ def decode(content: bytes, name: str) -> Photograph:
                 return _decode_16_bits(content, picture.getexif().get(_ORIENTATION, 1))
             upright = ImageOps.exif_transpose(picture)
         return Photograph(np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1]))
+
+
+@contextlib.contextmanager
+def _named_faults(content: bytes, name: str) -> Iterator[None]:
+    """Whatever goes wrong with an image becomes an AdlError with its name."""
+    try:
+        yield
     except AdlError:
         raise
     except UnidentifiedImageError:
         if _begins_as_heic(content[:12]):
-            raise AdlError(
+            raise NotAnImageError(
                 f"{name}: is a HEIC image, which cannot be read here. {CONVERT_HEIC}"
             ) from None
-        raise AdlError(f"{name}: not an image that can be read.") from None
+        raise NotAnImageError(f"{name}: is not an image that can be read.") from None
     except Image.DecompressionBombError:
         raise AdlError(f"{name}: states more pixels than can be read.") from None
     except Exception as error:  # Pillow and its codecs raise whatever their parsers meet

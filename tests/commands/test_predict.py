@@ -176,8 +176,8 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("text.jpg", b"hello", "text.jpg: not an image that can be read"),
-        ("empty.png", b"", "empty.png: not an image that can be read"),
+        ("text.jpg", b"hello", "text.jpg: is not an image that can be read"),
+        ("empty.png", b"", "empty.png: is not an image that can be read"),
         ("cut.jpg", "truncated", "cut.jpg: the image is damaged (image file is truncated"),
         ("cut.png", "truncated", "cut.png: the image is damaged"),
         ("huge.png", huge_png(), "huge.png: states more pixels than can be read"),

@@ -17,6 +17,7 @@ from adl.reporting import exported, figures, page, report
 from adl.reporting.columns import NOTHING
 from adl.reporting.page import Picture
 from adl.reporting.results import STAGES, Results
+from tests.browsing import OVERLAPS, requested, resize
 from tests.conftest import ROOT
 
 SPEED = {
@@ -341,53 +342,14 @@ def test_page_has_its_pictures_inside(web_page):
     )
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium, with its log and its requests."""
-    from selenium import webdriver
-
-    program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if not (program and driver):
-        pytest.skip("Chromium and its driver are not installed (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
-        yield chrome
-
-
-# Pairs of elements with text of their own whose boxes overlap, where neither holds the other.
-OVERLAPS = """
-const own = [...document.querySelectorAll('body *')].filter(e =>
-  [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.getClientRects().length);
-const boxes = own.map(e => [e, e.getBoundingClientRect()]);
-const found = [];
-for (const [a, p] of boxes) for (const [b, q] of boxes)
-  if (a !== b && !a.contains(b) && !b.contains(a) && !(a.closest('.wide') && b.closest('.wide') !== a.closest('.wide'))
-      && !(b.closest('.wide') && b.closest('.wide') !== a.closest('.wide'))
-      && p.left < q.right - 1 && q.left < p.right - 1 && p.top < q.bottom - 1 && q.top < p.bottom - 1)
-    found.push(a.textContent.slice(0, 40) + ' / ' + b.textContent.slice(0, 40));
-return found;
-"""
-
-
 @pytest.mark.xdist_group("browser")
 @pytest.mark.parametrize("width", [1400, 400])
 def test_page_opens_from_disk_without_errors_requests_or_overlaps(browser, web_page, width):
-    browser.get_log("performance")
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
+    requested(browser)
+    resize(browser, width)
     browser.get(web_page.as_uri())
     assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requested = [
-        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
-    ]
-    assert [url for url in requested if not url.startswith("data:")] == [web_page.as_uri()]
+    assert requested(browser) == [web_page.as_uri()]
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert browser.execute_script(
         "return [...document.images].every(i => i.complete && i.naturalWidth > 100)"

@@ -1,0 +1,118 @@
+"""adl serve: a web page on which photographs are segmented."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adl import params
+from adl.commands import add_command
+from adl.commands.predict import (
+    add_longest_side,
+    add_model_arguments,
+    checked_longest_side,
+    params_for,
+)
+from adl.dataset.descriptor import CITYSCAPES
+from adl.workspace import PARAMS
+
+if TYPE_CHECKING:
+    from adl.deploy.serve.segmenter import Segmenter
+
+HOST = "127.0.0.1"
+PORT = 8000
+MOST_AT_ONCE = 32
+"""Requests that are received, waiting or at work: each holds its file in memory, at most 20 MB."""
+SPLIT = "val"
+"""Whose images the page offers to try."""
+DESCRIPTION = """a web page, on this machine, that segments the photographs dropped on it
+
+reads:  a checkpoint or an exported file with its sidecar; the val images of data_path, if there are any
+writes: nothing: pictures stay in memory until they are answered
+
+POST /api/predict answers in JSON; /openapi.json describes it. One picture is segmented at a time, the others wait.
+Only this machine can reach it, unless --host names an address that others can reach: there is no password."""
+
+
+def add(subcommands: Any) -> None:
+    command = add_command(
+        subcommands,
+        "serve",
+        run,
+        description=DESCRIPTION,
+        example="adl serve --model models/autodeeplab.mindir --port 8080",
+    )
+    add_model_arguments(command)
+    add_longest_side(command)
+    command.add_argument("--host", default=HOST, help="address to listen on; default: %(default)s")
+    command.add_argument(
+        "--port", type=int, default=PORT, help="0: any that is free; default: %(default)s"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    longest_side = checked_longest_side(arguments)
+
+    from adl.deploy.serve import server
+    from adl.deploy.serve.queue import Queue
+
+    with server.listen(arguments.host, arguments.port) as listening:
+        is_open = not server.is_loopback(listening)
+        if is_open:
+            print(
+                f"warning: --host {arguments.host}: whoever can reach this machine can use the page; there is no "
+                "password.",
+                file=sys.stderr,
+            )
+        queue = Queue(MOST_AT_ONCE)
+        segmenter = queue.load(functools.partial(load, arguments, longest_side))
+
+        from adl.deploy.serve.app import create_app
+        from adl.deploy.serve.guard import Guard
+
+        app = create_app(segmenter, queue, name=arguments.model.name, images=images())
+        address = server.url(arguments.host, listening)
+        ready = f"serving {arguments.model} at {address} (Ctrl-C ends it)"
+        logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        logging.getLogger("adl.serve").setLevel(logging.INFO)
+        server.Server(
+            Guard(app, arguments.host, is_open=is_open),
+            queue,
+            ready=functools.partial(print, ready, flush=True),
+        ).run([listening])
+    if queue.running:
+        # Python would wait for the thread, and the thread for the network.
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def load(arguments: argparse.Namespace, longest_side: int) -> Segmenter:
+    """The model, ready for its first picture. To be run in the thread that uses it."""
+    from adl.deploy.predictor import Predictor
+    from adl.deploy.serve.segmenter import Segmenter
+
+    predictor = Predictor.load(
+        arguments.model,
+        CITYSCAPES,
+        device_target=arguments.device,
+        flip=not arguments.no_flip,
+        params=params_for(arguments.model),
+        backend=arguments.backend,
+    )
+    segmenter = Segmenter(predictor, CITYSCAPES, longest_side)
+    segmenter.warm_up()
+    return segmenter
+
+
+def images() -> dict[str, Path]:
+    """Name → file of each image that the page offers; none without params.yaml, or where its data are missing."""
+    if not PARAMS.exists():
+        return {}
+    from adl.intake import layout
+
+    return layout.unlabelled(Path(params.load().data_path), SPLIT, CITYSCAPES).images

@@ -1,0 +1,90 @@
+"""Who may ask: only this server's own page, and programs that are no browser."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Of every answer: nothing is loaded from elsewhere, shown inside another page, or kept by the browser."""
+LOG = logging.getLogger("adl.serve")
+LOGGED = "/api/predict"
+OWN_NAMES = {"localhost", "127.0.0.1", "::1"}
+FOREIGN_ORIGIN = (
+    "Requests from other web pages are refused. Open this server's own page, or use a program."
+)
+FOREIGN_HOST = (
+    "The server does not answer to this name. Use the address that it printed when it started."
+)
+
+
+class Guard:
+    """An application behind the checks.
+
+    A web page elsewhere could otherwise use the visitor's browser to reach a server that only the visitor can reach:
+    directly, with an Origin that is not ours, or by giving a name of its own to our address (DNS rebinding).
+
+    host: what the server is bound to. is_open: other machines reach it too. Then any IP address will do as a name: the
+    server does not know all of its own, and rebinding needs a name that can be bound anew.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, *, is_open: bool) -> None:
+        self.app, self.is_open = app, is_open
+        self.names = OWN_NAMES | {host.lower()}
+        if is_open:
+            machine = socket.gethostname().lower()
+            self.names |= {machine, f"{machine}.local"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        began = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+                if scope["path"] == LOGGED:  # one short line a picture, and nothing of its owner's
+                    took = 1000 * (time.perf_counter() - began)
+                    LOG.info("predict: %d after %.0f ms", message["status"], took)
+            await send(message)
+
+        reason = self._refusal(scope["method"], Headers(scope=scope))
+        app = JSONResponse({"detail": reason}, 403) if reason else self.app
+        await app(scope, receive, send_with_headers)
+
+    def _refusal(self, method: str, headers: Headers) -> str | None:
+        host = headers.get("host", "")
+        if not self._is_own(host):
+            return FOREIGN_HOST
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            return FOREIGN_ORIGIN
+        # A link on another page may lead here.
+        is_own_page = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+        if method not in ("GET", "HEAD") and not is_own_page:
+            return FOREIGN_ORIGIN
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self.names or (self.is_open and bool(ipaddress.ip_address(name)))
+        except ValueError:
+            return False

@@ -1,0 +1,117 @@
+"""`adl serve` as a process of its own, a client for it, and pictures to send."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.data import huge_png, write_scenes
+
+
+class Served:
+    """A server that is ready. log: what it printed, which grows."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process, self.log = process, []
+        for line in process.stdout:
+            self.log.append(line)
+            if found := re.search(r"at (http://\S+)", line):
+                self.url = found[1]
+                break
+        else:
+            raise AssertionError("".join(self.log))
+        self.address = urlsplit(self.url).netloc
+        threading.Thread(target=lambda: self.log.extend(process.stdout), daemon=True).start()
+
+    def ask(self, method: str, path: str, body=None, **headers: str) -> tuple[int, dict, bytes]:
+        """Status, headers and content of an answer. Underscores in names of headers stand for hyphens."""
+        connection = http.client.HTTPConnection(self.address, timeout=120)
+        with contextlib.closing(connection):
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+
+    def get(self, path: str, **headers: str):
+        status, _, content = self.ask("GET", path, **headers)
+        assert status == 200, content
+        return json.loads(content)
+
+    def predict(self, body, path: str = "/api/predict", **headers: str) -> tuple[int, dict]:
+        status, _, content = self.ask("POST", path, body, **headers)
+        return status, json.loads(content)
+
+
+def start(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "adl.commands", "serve", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@contextlib.contextmanager
+def served(model: Path, *arguments: object, cwd: Path, **environment: str) -> Iterator[Served]:
+    process = start("--model", model, "--port", 0, *arguments, cwd=cwd, **environment)
+    try:
+        yield Served(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def serving_folder(folder: Path) -> Path:
+    """Two val images, and the params.yaml that names them."""
+    write_scenes(folder / "raw", val=2)
+    text = (ROOT / "params.yaml").read_text()
+    changed = re.sub("^data_path: .*", f"data_path: {folder}/raw", text, flags=re.MULTILINE)
+    (folder / "params.yaml").write_text(changed)
+    return folder
+
+
+def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), (width, height))
+
+
+def encoded(picture: np.ndarray, suffix: str = ".png") -> bytes:
+    return cv2.imencode(suffix, picture)[1].tobytes()
+
+
+def saved(picture: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def animated(kind: str) -> bytes:
+    frames = [Image.fromarray(smooth(40, 40, seed)) for seed in range(3)]
+    return saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
+
+
+def header_of(width: int, height: int) -> bytes:
+    """A PNG that states a size, and has no pixels."""
+    content = bytearray(huge_png())
+    content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
