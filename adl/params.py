@@ -263,6 +263,7 @@ def _impossible(p: Params) -> list[str]:
     data_path = os.path.normpath(p.data_path)
     group = p.batch_size if p.parallel else p.batch_size // p.device_num
     enough = "2 in all" if p.parallel else "2 per device"
+    lists = {"export_formats": p.export_formats, "infer_backends": p.infer_backends}
     # fmt: off
     return errors.broken(
         # DVC writes it as it stands into dvc.lock, where /x/cs/ and /x/cs would be two data sets.
@@ -284,14 +285,8 @@ def _impossible(p: Params) -> list[str]:
          f"has no variance with a single image; use at least {enough}."),
         (p.device_target == "Ascend" or "air" not in p.export_formats,
          "export_formats: MindSpore writes air only on device_target Ascend; leave it out."),
-        *_without_repetition(p),
+        *((len(set(values)) == len(values), f"{name}: names one of {values} twice.") for name, values in lists.items()),
         (p.device_target != "CPU" or p.amp_level == "O0",
          f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0."),
     )
     # fmt: on
-
-
-def _without_repetition(p: Params) -> Iterator[tuple[bool, str]]:
-    for name in ("export_formats", "infer_backends"):
-        values = getattr(p, name)
-        yield len(set(values)) == len(values), f"{name}: names the same twice: {values}."

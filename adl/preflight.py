@@ -32,8 +32,7 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     Architecture.from_params(params)
     _check_devices(params)
     _check_history()
-    for name in params.infer_backends:
-        backends.check_installed(name)
+    _check_export(params)
     if params.modelArts:
         raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
     if params.num_classes != len(dataset.classes):
@@ -67,6 +66,18 @@ def _check_drawn(params: Params) -> None:
                 f"data_path is {SYNTHETIC}, the embedded scenes: {drawn} images are drawn, but {expected} "
                 "are expected. Set data_path to the folder of Cityscapes, or expected_…_images to null."
             )
+
+
+def _check_export(params: Params) -> None:
+    """Raises AdlError if a format cannot be proved on this device, or a back end is missing."""
+    onnx = [name for name in params.export_formats if name.startswith("onnx")]
+    if params.device_target == "Ascend" and onnx:
+        raise AdlError(
+            f"export_formats: leave {', '.join(onnx)} out on Ascend, which rounds more coarsely than the proof allows. "
+            "Export the checkpoint with device_target CPU (python -m pipeline.export --checkpoint FILE --output DIR)."
+        )
+    for name in params.infer_backends:
+        backends.check_installed(name)
 
 
 def _check_export_size(params: Params, *, height: int, width: int) -> None:

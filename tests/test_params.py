@@ -56,6 +56,19 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("ignore_label: 255", "ignore_label: 3", "ignore_label: 3 is a class"),
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
         ("amp_level: O0", "amp_level: O2", "amp_level: O2 needs device_target Ascend"),
+        ("[onnx, onnx-int8]", "[air]", "MindSpore writes air only on device_target Ascend"),
+        (
+            "[onnx, onnx-int8]",
+            "[onnx, onnx]",
+            "export_formats: names one of ['onnx', 'onnx'] twice",
+        ),
+        (
+            "[onnx, onnx-int8]",
+            "[onnx, pth]",
+            r"export_formats: 'pth' is out of range: input should be 'onnx'",
+        ),
+        ("[onnx, onnx-int8]", "onnx", "export_formats: 'onnx' is not a list, such as [a, b]"),
+        ("[openvino]", "[openvino, tensorrt]", "infer_backends: 'tensorrt' is out of range"),
         (
             "device_num: 1",
             "device_num: 3",

@@ -33,16 +33,17 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     check, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
-    of_16 = {"device_target": "Ascend", "device_num": 16, "batch_size": 32}
+    ascend = {"device_target": "Ascend", "export_formats": []}
+    of_16 = ascend | {"device_num": 16, "batch_size": 32}
     with pytest.raises(
         AdlError,
         match=r"^device_num 16: .*this machine has 2 such devices .*, 16 are needed.*--help",
     ):
         check(**of_16)
-    assert check(device_target="Ascend", device_num=2) == "none"
+    assert check(**ascend, device_num=2) == "none"
     monkeypatch.setattr(runtime, "devices", lambda device_target: 0)
     with pytest.raises(AdlError, match=r"^device_num 1: ") as error:
-        check(device_target="Ascend")
+        check(**ascend)
     assert "--help" not in str(error.value), "several machines would not help"
     monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
     key = {"params": {"device_num": 16}}
@@ -54,6 +55,18 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     assert check(**of_16) == "none", (
         "`dvc repro` puts in place what was trained on several machines"
     )
+
+
+def test_onnx_is_refused_on_ascend_before_anything_is_trained(check, monkeypatch):
+    monkeypatch.setattr(runtime, "devices", lambda device_target: 8)
+    with pytest.raises(AdlError, match=r"leave onnx, onnx-int8 out on Ascend.*--checkpoint FILE"):
+        check(device_target="Ascend")
+    assert check(device_target="Ascend", export_formats=["mindir-labels", "air"]) == "none"
+
+
+def test_back_end_that_is_not_installed_is_refused_before_anything_is_trained(check):
+    with pytest.raises(AdlError, match="back end lite: the package mindspore_lite is not inst"):
+        check(infer_backends=["openvino", "lite"])
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_back_ends_of_one_file_agree(models, photograph, name):
         for backend in ("openvino", "onnxruntime")
     ]
     # In 8 bits each rounds at other places, and these weights are random.
-    assert (maps[0] == maps[1]).mean() > (0.8 if "int8" in name else 0.9999)
+    assert (maps[0] == maps[1]).mean() > (0.5 if "int8" in name else 0.9999)
 
 
 def test_file_names_its_back_end():
