@@ -51,10 +51,15 @@ def load(
         return chosen.load(path, device_target, device_id)
     except (RuntimeError, ValueError) as error:
         kind = path.suffix.removeprefix(".").upper()
-        reason = str(error).strip().splitlines()[0]
         raise AdlError(
-            f"{path}: cannot be loaded as {kind} ({reason}). Export it again: `dvc repro export`."
+            f"{path}: cannot be loaded as {kind} ({_reason(error)}). Export it again: `dvc repro export`."
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something: OpenVINO's begin with places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith("Exception from")), "damaged")
 
 
 def default(path: Path) -> str:
