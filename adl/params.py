@@ -263,7 +263,10 @@ def _impossible(p: Params) -> list[str]:
     data_path = os.path.normpath(p.data_path)
     group = p.batch_size if p.parallel else p.batch_size // p.device_num
     enough = "2 in all" if p.parallel else "2 per device"
-    lists = {"export_formats": p.export_formats, "infer_backends": p.infer_backends}
+    lists: dict[str, list[Any]] = {
+        "export_formats": list(p.export_formats),
+        "infer_backends": list(p.infer_backends),
+    }
     # fmt: off
     return errors.broken(
         # DVC writes it as it stands into dvc.lock, where /x/cs/ and /x/cs would be two data sets.
