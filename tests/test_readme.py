@@ -50,6 +50,7 @@ COMMANDS = {
     "stop",
     "table",
     "compare",
+    "zoo",
 }
 
 

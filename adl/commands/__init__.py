@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         state,
         submission,
         table,
+        zoo,
     )
 
     command_line = argparse.ArgumentParser(
@@ -55,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (check_data, recipe, explain, predict, serve, submission, table, compare, state):
+    modules = (check_data, recipe, explain, predict, serve, submission, table, compare, state, zoo)
+    for module in modules:
         module.add(subcommands)
     return command_line
 

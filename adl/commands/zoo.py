@@ -1,0 +1,298 @@
+"""adl zoo: the scripts of the 2021 model zoo, under their names and with their arguments."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ruamel.yaml import YAML
+from tabulate import tabulate
+
+from adl import params, recipes, workspace
+from adl.artifacts import check_output, replacing, write_text
+from adl.commands import add_command
+from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import AdlError, check
+from adl.workspace import PARAMS, PRETRAINED, RECORDS
+
+DESCRIPTION = """run what a script of the 2021 model zoo did, with that script's arguments
+
+reads:  as the commands that it runs, which it prints first
+writes: params.yaml, where an argument is a parameter, and what those commands write"""
+STAGE = (sys.executable, "-m")
+SILENT = {"batch_size": 8, "affine": False, "parallel": False}
+"""What run_train.sh set, whatever the user had chosen."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """A script of 2021 in terms of this project.
+
+    changes: parameter → value. commands: run one after the other, in the foreground. note: for the person.
+    copies: file → place, once all commands are done.
+    """
+
+    commands: tuple[tuple[str, ...], ...]
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    note: str = ""
+    copies: Mapping[Path, Path] = dataclasses.field(default_factory=dict)
+
+
+def add(subcommands: Any) -> None:
+    command = add_command(
+        subcommands,
+        "zoo",
+        run,
+        description=DESCRIPTION,
+        example="adl zoo run_train 0 /data/cityscapes 100 --dry-run",
+    )
+    scripts = command.add_subparsers(dest="script", metavar="SCRIPT", required=True)
+    add_script(scripts, run_train, DEVICE_ID, DATASET_PATH, EPOCHS)
+    add_script(scripts, run_distribute_train, RANK_SIZE, RANK_TABLE_FILE, DATASET_PATH, EPOCHS)
+    add_script(scripts, run_eval, DATASET_PATH, CKPT_FILE, OUTPUT_PATH)
+    infer = add_script(scripts, run_infer_310, MINDIR, DATASET_PATH, DEVICE_ID)
+    add_output(infer, "inferred")
+    record = add_script(scripts, build_mindrecord)
+    for spellings, words in (
+        (("--data_path", "--data_url"), "folder that holds leftImg8bit/ and gtFine/"),
+        (("--train_path", "--train_url"), "folder that receives the record"),
+    ):
+        record.add_argument(*spellings, type=Path, required=True, metavar="FOLDER", help=words)
+    record.add_argument("--split", choices=("train", "val"), required=True, help="which images")
+    files = add_script(scripts, export)
+    files.add_argument(
+        "--ckpt_name", required=True, metavar="FILE", help=f"a path, or a file in {PRETRAINED}/"
+    )
+    add_output(files, "exported")
+    for entry in params.schema():
+        if entry.name not in ("ckpt_name", "modelArts"):
+            names = dict.fromkeys([f"--{entry.name}", f"--{entry.name.replace('_', '-')}"])
+            files.add_argument(
+                *names,
+                dest=entry.name,
+                type=value,
+                default=argparse.SUPPRESS,
+                metavar="VALUE",
+                help=entry.meaning,
+            )
+    for script in (record, files):
+        script.add_argument(
+            "--modelArts_mode", type=value, default=False, metavar="BOOL", help="only False"
+        )
+
+
+Argument = tuple[str, dict[str, Any]]
+DEVICE_ID: Argument = ("device_id", {"type": int, "help": "number of the device"})
+DATASET_PATH: Argument = (
+    "dataset_path",
+    {"type": Path, "help": "folder that holds leftImg8bit/ and gtFine/"},
+)
+EPOCHS: Argument = ("epochs", {"type": int, "help": "passes over the training images"})
+RANK_SIZE: Argument = ("rank_size", {"type": int, "help": "devices"})
+RANK_TABLE_FILE: Argument = ("rank_table_file", {"type": Path, "help": "Ascend's rank table"})
+CKPT_FILE: Argument = ("ckpt_file", {"type": Path, "help": "a checkpoint, of 2021 or of now"})
+OUTPUT_PATH: Argument = ("output_path", {"type": Path, "help": "folder for the results"})
+MINDIR: Argument = ("mindir", {"type": Path, "help": "an exported file"})
+
+
+def add_script(
+    scripts: Any, translate: Callable[[argparse.Namespace], Translation], *arguments: Argument
+) -> argparse.ArgumentParser:
+    summary = (translate.__doc__ or "").split("\n", maxsplit=1)[0]
+    script = scripts.add_parser(translate.__name__, help=summary, description=summary)
+    for name, settings in arguments:
+        script.add_argument(name, metavar=name.upper(), **settings)
+    script.add_argument(
+        "--dry-run", action="store_true", help="only print what would be changed and run"
+    )
+    script.set_defaults(translate=translate)
+    return script
+
+
+def add_output(script: argparse.ArgumentParser, default: str) -> None:
+    script.add_argument(
+        "--output",
+        type=Path,
+        default=Path(default),
+        metavar="FOLDER",
+        help="default: %(default)s",
+    )
+
+
+def value(text: str) -> Any:
+    """A value as params.yaml would hold it; True, False and None are those of 2021's command lines."""
+    return YAML(typ="safe").load("null" if text == "None" else text)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if getattr(arguments, "modelArts_mode", False):
+        raise AdlError(
+            "--modelArts_mode=True: this version does not copy to and from ModelArts storage. Copy the data here first."
+        )
+    translation: Translation = arguments.translate(arguments)
+    if translation.note:
+        print(translation.note)
+    text = with_values(translation.changes)
+    for command in translation.commands:
+        print(f"+ {shlex.join(('python', *command[1:]) if command[0] == STAGE[0] else command)}")
+    for place in translation.copies.values():
+        print(f"+ copy to {place}")
+    if arguments.dry_run:
+        return
+    write_text(PARAMS, text)
+    for command in translation.commands:
+        _run_in_foreground(command)
+    for file, place in translation.copies.items():
+        with replacing(place) as temporary:
+            shutil.copyfile(file, temporary)
+
+
+def with_values(changes: Mapping[str, Any]) -> str:
+    """The text of params.yaml with other values, which are shown. Raises AdlError if they are impossible."""
+    yaml = YAML()
+    yaml.width = 200
+    params.load()
+    content = yaml.load(PARAMS.read_text(encoding="utf-8"))
+    present = dict(content)
+    content.update(changes)
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    text = stream.getvalue()
+    params.parse(text, f"{PARAMS} with the arguments")
+    if changed := recipes.changes(present, text):
+        headers = ("parameter", "now", "then")
+        print(tabulate(changed, headers=headers, disable_numparse=True))
+    return text
+
+
+def _run_in_foreground(command: tuple[str, ...]) -> None:
+    sys.stdout.flush()
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    # A signal's number is negative here, and 128 above it in a shell.
+    sys.exit(code if code > 0 else 128 - code)
+
+
+def run_train(arguments: argparse.Namespace) -> Translation:
+    """train on one device"""
+    p = params.load()
+    ours = ", ".join(f"{name} {getattr(p, name)}" for name in SILENT)
+    theirs = ", ".join(f"{name} {setting}" for name, setting in SILENT.items())
+    return Translation(
+        commands=training("--device-id", str(arguments.device_id)),
+        changes=data_of(arguments) | {"epochs": arguments.epochs, "device_num": 1},
+        note=f"run_train.sh of 2021 also set {theirs}. Here {PARAMS} decides: {ours}.",
+    )
+
+
+def run_distribute_train(arguments: argparse.Namespace) -> Translation:
+    """train on several Ascend devices that a rank table names"""
+    _check_file(arguments.rank_table_file)
+    return Translation(
+        commands=training("--rank-table-file", str(arguments.rank_table_file)),
+        changes=data_of(arguments)
+        | {
+            "epochs": arguments.epochs,
+            "device_num": arguments.rank_size,
+            "device_target": "Ascend",
+        },
+    )
+
+
+def training(*arguments: str) -> tuple[tuple[str, ...], ...]:
+    """The last command lets DVC take over the finished run."""
+    return (
+        ("dvc", "repro", "mindrecord"),
+        (*STAGE, "pipeline.train", *arguments),
+        ("dvc", "repro", "train"),
+    )
+
+
+def run_eval(arguments: argparse.Namespace) -> Translation:
+    """score a checkpoint on the val images"""
+    _check_file(arguments.ckpt_file)
+    check_output(arguments.output_path, folder=True)
+    model, output = str(arguments.ckpt_file), str(arguments.output_path)
+    return Translation(
+        commands=(
+            ("dvc", "repro", "baselines"),
+            (*STAGE, "pipeline.evaluate", "--checkpoint", model, "--output", output),
+        ),
+        changes=data_of(arguments),
+    )
+
+
+def export(arguments: argparse.Namespace) -> Translation:
+    """export a checkpoint"""
+    given = Path(arguments.ckpt_name)
+    model = given if given.exists() else PRETRAINED / given
+    _check_file(model)
+    check_output(arguments.output, folder=True)
+    given_parameters = {
+        entry.name: getattr(arguments, entry.name)
+        for entry in params.schema()
+        if entry.name != "ckpt_name" and hasattr(arguments, entry.name)
+    }
+    return Translation(
+        commands=(
+            ("dvc", "repro", "mindrecord"),
+            (
+                *(*STAGE, "pipeline.export"),
+                *("--checkpoint", str(model), "--output", str(arguments.output)),
+            ),
+        ),
+        changes=given_parameters,
+    )
+
+
+def run_infer_310(arguments: argparse.Namespace) -> Translation:
+    """run an exported file on the val images, with MindSpore Lite where it is installed"""
+    _check_file(arguments.mindir)
+    check_output(arguments.output, folder=True)
+    lite = ("--backend", "lite") if importlib.util.find_spec("mindspore_lite") else ()
+    used = "MindSpore Lite" if lite else "MindSpore, because MindSpore Lite is not installed"
+    return Translation(
+        commands=(
+            (
+                *(*STAGE, "pipeline.infer", "--model", str(arguments.mindir)),
+                *("--data-path", str(arguments.dataset_path)),
+                *("--device-id", str(arguments.device_id), *lite),
+                *("--output", str(arguments.output)),
+            ),
+        ),
+        note=f"run by {used}",
+    )
+
+
+def build_mindrecord(arguments: argparse.Namespace) -> Translation:
+    """convert a split to MindRecord"""
+    check_output(arguments.train_path, folder=True)
+    record = workspace.record(RECORDS, CITYSCAPES.name, arguments.split)
+    files = (record, record.with_name(f"{record.name}.db"), workspace.manifest(record))
+    return Translation(
+        commands=(("dvc", "repro", f"mindrecord@{arguments.split}"),),
+        changes={"data_path": os.path.normpath(arguments.data_path)},
+        copies={file: arguments.train_path / file.name for file in files},
+    )
+
+
+def data_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"data_path": os.path.normpath(arguments.dataset_path)}
+
+
+def _check_file(path: Path) -> None:
+    check((path.is_file(), f"{path}: no such file."))
