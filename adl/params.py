@@ -85,6 +85,7 @@ class Params(BaseModel):
     save_epochs: int = param("100", "epochs between saves of the resumable state", ge=1)
     save_minutes: float | None = param("15", "minutes between saves of the resumable state, also within an epoch; empty: off", gt=0)
     eval_epochs: int = param("8", "epochs between validations during training; 0: none", ge=0)
+    log_lines: Literal["plain", "model_zoo"] = param("plain", "what a training run prints: an estimate now and then, or also the lines of the 2021 model zoo after each epoch")
     keep_checkpoints: int = param("1", "number of models to keep: the final one, and earlier ones every save_epochs", ge=1)
     amp_level: Literal["O0", "O2", "O3"] = param("O0", "mixed precision: O0 none; O2, O3 on Ascend", "train")
 

@@ -19,10 +19,15 @@ RECENT = 50
 
 
 class Reporter:
-    """Where the run is, its loss, and when it will end: a bar on a terminal, now and then a line in a log."""
+    """Where the run is, its loss, and when it will end: a bar on a terminal, now and then a line in a log.
 
-    def __init__(self, steps: int) -> None:
+    lines_of_2021_every: steps after which the two lines of an epoch are printed that parsers of 2021's logs read; None:
+    never.
+    """
+
+    def __init__(self, steps: int, *, lines_of_2021_every: int | None = None) -> None:
         self.steps = steps
+        self.lines_of_2021_every = lines_of_2021_every
         self.reported = time.monotonic()
         self.bar: tqdm | None = None
 
@@ -36,6 +41,18 @@ class Reporter:
         seconds: Sequence[float],
     ) -> None:
         """After a step. epoch: from 1. position: steps done. seconds: of each step of this attempt."""
+        self._tell(epoch, position, loss, learning_rate, seconds)
+        per_epoch = self.lines_of_2021_every
+        if per_epoch and position % per_epoch == 0:
+            of_epoch = 1000 * np.array(seconds[-per_epoch:])  # fewer after a resume in its middle
+            tqdm.write(f"epoch: {epoch} step: {per_epoch}, loss is {loss:.8g}")
+            tqdm.write(
+                f"epoch time: {of_epoch.sum():.3f} ms, per step time: {of_epoch.mean():.3f} ms"
+            )
+
+    def _tell(
+        self, epoch: int, position: int, loss: float, learning_rate: float, seconds: Sequence[float]
+    ) -> None:
         if len(seconds) == 1:
             self._first(position, seconds[0])
             return

@@ -144,10 +144,15 @@ def assemble(
         weights=weights,
         saver=saver,
         stopwatch=stopwatch,
-        reporter=Reporter(plan.steps) if world.rank == 0 else None,
+        reporter=_reporter(params, plan) if world.rank == 0 else None,
         stopping=stopping,
         world=world,
     )
+
+
+def _reporter(params: Params, plan: Plan) -> Reporter:
+    lines_of_2021 = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
+    return Reporter(plan.steps, lines_of_2021_every=lines_of_2021)
 
 
 def _batches(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from adl.console import reporter
 
 
@@ -43,3 +45,40 @@ def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
     assert progress.bar.disable
     assert progress.bar.n == 3
     assert "loss 1.0000, learning rate 0.1" in capsys.readouterr().err
+
+
+EPOCH_OF_2021 = r"epoch: (\d+) step: (\d+), loss is ([\d.]+)"
+TIME_OF_2021 = r"epoch time: ([\d.]+) ms, per step time: ([\d.]+) ms"
+
+
+def test_lines_of_2021_follow_each_epoch(capsys):
+    """As in the README of 2021: `epoch: 1 step: 186, loss is 3.1355295`."""
+    progress = reporter.Reporter(6, lines_of_2021_every=3)
+    seconds = []
+    for position in range(1, 7):
+        seconds.append(float(position))
+        progress.step(
+            epoch=(position + 2) // 3, position=position, loss=3.1355295 / position,
+            learning_rate=0.1, seconds=seconds,
+        )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert re.findall(EPOCH_OF_2021, printed) == [
+        ("1", "3", "1.0451765"),
+        ("2", "3", "0.52258825"),
+    ]
+    assert re.findall(TIME_OF_2021, printed) == [
+        ("6000.000", "2000.000"),
+        ("15000.000", "5000.000"),
+    ]
+
+
+def test_epoch_that_was_resumed_has_the_time_of_its_steps_since(capsys):
+    progress = reporter.Reporter(6, lines_of_2021_every=3)
+    for position, seconds in ((5, [4.0]), (6, [4.0, 2.0])):
+        progress.step(epoch=2, position=position, loss=1.0, learning_rate=0.1, seconds=seconds)
+    assert re.findall(TIME_OF_2021, capsys.readouterr().out) == [("6000.000", "3000.000")]
+
+
+def test_lines_of_2021_are_off_by_default(capsys):
+    reporter.Reporter(1).step(epoch=1, position=1, loss=1.0, learning_rate=0.1, seconds=[1.0])
+    assert "epoch time" not in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 import shutil
 
 import mindspore as ms
@@ -257,6 +258,19 @@ def test_stop_in_the_middle_of_a_validation_loses_nothing(settings, record, tmp_
     assert "resuming at step 2 of 4" in capsys.readouterr().out
     assert resumed == straight
     assert weights(tmp_path / "a") == weights(tmp_path / "straight")
+
+
+def test_lines_of_the_model_zoo_change_no_weight(settings, record, tmp_path, capsys):
+    run(settings, record, tmp_path / "plain")
+    assert "epoch time" not in capsys.readouterr().out
+    run(settings, record, tmp_path / "zoo", log_lines="model_zoo")
+    printed = capsys.readouterr().out
+    assert re.findall(r"^epoch: (\d) step: (\d), loss is ", printed, re.MULTILINE) == [
+        ("1", "2"),
+        ("2", "2"),
+    ]
+    assert printed.count("epoch time: ") == 2
+    assert weights(tmp_path / "zoo") == weights(tmp_path / "plain")
 
 
 def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
