@@ -42,6 +42,7 @@ STAGES = (
 COMMANDS = {
     "check-data",
     "recipe",
+    "estimate",
     "explain",
     "predict",
     "serve",

@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     from adl.commands import (
         check_data,
         compare,
+        estimate,
         explain,
         predict,
         recipe,
@@ -55,7 +56,10 @@ def parser() -> argparse.ArgumentParser:
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (check_data, recipe, explain, predict, serve, submission, table, compare, state):
+    modules = (
+        check_data, recipe, estimate, explain, predict, serve, submission, table, compare, state,
+    )  # fmt: skip
+    for module in modules:
         module.add(subcommands)
     return command_line
 
