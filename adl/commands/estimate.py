@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
     p = params.load()
     work, machines = workload(p, arguments), machines_of(arguments)
     tables = {
-        "batch_size": fixed_batch(work, machines, p.batch_size),
+        "batch_size": fixed_batch(work, machines, p.batch_size, least=1 if p.parallel else 2),
         "images per device": fixed_share(work, machines, p.batch_size // p.device_num),
     }
     hours = {
@@ -134,12 +134,17 @@ def machines_of(arguments: argparse.Namespace) -> Machines:
     )
 
 
-def fixed_batch(work: Workload, machines: Machines, batch_size: int) -> list[Step]:
-    """Strong scaling, up to one image per device; params.yaml takes only devices that divide batch_size."""
+def fixed_batch(
+    work: Workload, machines: Machines, batch_size: int, *, least: int = 1
+) -> list[Step]:
+    """Strong scaling, on as many devices as params.yaml takes: they divide batch_size.
+
+    least: images on each device; batch norm needs two where it is not over all of them.
+    """
     return [
         scaling.step(work, machines, devices=devices, images_per_device=batch_size // devices)
         for devices in DEVICES
-        if batch_size % devices == 0
+        if batch_size % devices == 0 and batch_size // devices >= least
     ]
 
 
@@ -174,8 +179,8 @@ def verdict(steps: Sequence[Step]) -> str:
         last = step
     if last.devices < DEVICES[-1]:
         return (
-            f"Stops scaling at {counted(last.devices, 'device')}, because batch_size "
-            f"{last.devices * last.images_per_device} cannot be divided evenly among twice as many."
+            f"Stops scaling at {counted(last.devices, 'device')}: twice as many need another batch_size than "
+            f"{last.devices * last.images_per_device}."
         )
     return (
         f"Does not stop scaling up to {last.devices} devices: efficiency is still "

@@ -100,7 +100,8 @@ def test_batch_size_is_of_all_devices(estimated):
     found = estimated()
     shares = {row["devices"]: row["images_per_device"] for row in found["same batch_size"]["steps"]}
     assert shares == {1: 16, 2: 8, 4: 4, 8: 2, 16: 1}
-    assert "at 16 devices, because batch_size 16 cannot" in found["same batch_size"]["verdict"]
+    verdict = "Stops scaling at 16 devices: twice as many need another batch_size than 16."
+    assert found["same batch_size"]["verdict"] == verdict
     same = found["same images per device"]["steps"]
     assert [row["devices"] for row in same] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
     assert {row["images_per_device"] for row in same} == {2}
@@ -146,6 +147,14 @@ def test_table_says_that_it_is_estimated_and_what_is_assumed(published, capsys):
     ):
         assert part in text
     assert re.search(r"\n +32 +– +– +– +– +batch_size\n", text)
+
+
+def test_batch_norm_of_one_device_needs_two_images(published, estimated):
+    text = (published / "params.yaml").read_text()
+    (published / "params.yaml").write_text(text.replace("parallel: true", "parallel: false"))
+    steps = estimated()["same batch_size"]["steps"]
+    assert [row["devices"] for row in steps] == [1, 2, 4, 8]
+    assert {row["sums"] for row in steps} == {0}
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "fast"])
