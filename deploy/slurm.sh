@@ -31,5 +31,6 @@ read -r address _ < <(getent ahostsv4 "${hosts[0]}") || { echo "no address of ${
 export MASTER="$address:8118"
 
 # One launcher a node, which starts the node's eight ranks. exec, so that Slurm's SIGTERM reaches it and it saves.
+# shellcheck disable=SC2016  # each node's own variables
 srun --kill-on-bad-exit=1 bash -c \
     'exec python -m pipeline.train --nodes "$SLURM_NNODES" --node-rank "$SLURM_NODEID" --master "$MASTER"'
