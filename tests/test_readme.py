@@ -42,6 +42,7 @@ STAGES = (
 COMMANDS = {
     "check-data",
     "recipe",
+    "estimate",
     "explain",
     "predict",
     "serve",
@@ -72,6 +73,7 @@ def lines() -> list[str]:
 def test_there_are_commands_of_every_kind():
     assert {line.split()[0] for line in lines()} == {
         "make", "dvc", "adl", "python", "source", "csDownload", "unzip", "mkdir", "nohup", "curl",
+        "docker", "sbatch", "kubectl",
     }  # fmt: skip
 
 
@@ -123,6 +125,9 @@ def test_command_exists_and_takes_these_arguments(line, help_of):
         assert arguments[0] == "-d"
         assert "'-d', '--destination_path'" in Path(downloader.__file__).read_text()
         assert packages == ["gtFine_trainvaltest.zip", "leftImg8bit_trainvaltest.zip"]
+    elif program in ("docker", "sbatch", "kubectl"):
+        [file] = [argument for argument in arguments if argument.startswith("deploy/")]
+        assert (ROOT / file).is_file()
     else:
         assert program in ("unzip", "mkdir")
 

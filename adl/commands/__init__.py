@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     from adl.commands import (
         check_data,
         compare,
+        estimate,
         explain,
         predict,
         recipe,
@@ -56,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    modules = (check_data, recipe, explain, predict, serve, submission, table, compare, state, zoo)
+    modules = (
+        check_data, recipe, estimate, explain, predict, serve, submission, table, compare, state, zoo,
+    )  # fmt: skip
     for module in modules:
         module.add(subcommands)
     return command_line

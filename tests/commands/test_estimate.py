@@ -1,0 +1,170 @@
+"""`adl estimate`: the published run of eight devices foretold from one device, and what the command says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+from adl import commands, params
+from adl.commands import estimate
+from adl.errors import AdlError
+from adl.reporting import quoted
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch, capsys):
+    """A folder with the parameters of the published run."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "architectures", "architectures")
+    shutil.copytree(ROOT / "pipeline/recipes", "pipeline/recipes")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    commands.main(["recipe", "cityscapes-1.5M", "--all", "--data-path", "/data/cityscapes"])
+    capsys.readouterr()
+    return tmp_path
+
+
+@pytest.fixture
+def estimated(published, capsys):
+    def values(*options: str) -> dict:
+        commands.main(["estimate", "--json", *options])
+        return json.loads(capsys.readouterr().out)
+
+    return values
+
+
+def on(found: dict, devices: int, table: str = "same batch_size") -> dict:
+    [row] = [row for row in found[table]["steps"] if row["devices"] == devices]
+    return row
+
+
+def close_to_the_published(found_ms: float, hours: list[float]) -> bool:
+    speed = float(quoted.TRAINING["Speed"].split()[0])
+    published = [run.hours for run in quoted.RUNS.values() if run.hours]
+    assert (speed, published) == (589.757, [42, 82, 125])
+    pairs = [(found_ms, speed), *zip(hours, published, strict=True)]
+    return all(abs(found - stated) < 0.1 * stated for found, stated in pairs)
+
+
+@pytest.mark.parametrize(
+    ("latency", "is_close"), [(5, False), (9, True), (10, True), (13, True), (17, False)]
+)
+def test_published_run_of_eight_is_foretold_from_one_device(published, latency, is_close):
+    """Input: 440 ms of one device, links as assumed. Foretold: 589.757 ms and 42, 82, 125 hours.
+
+    The latency decides; neither these figures nor the log of eight devices are input.
+    """
+    arguments = commands.parser().parse_args(["estimate", "--latency-us", str(latency)])
+    p = params.load()
+    work, machines = estimate.workload(p, arguments), estimate.machines_of(arguments)
+    step = next(s for s in estimate.fixed_batch(work, machines, 16) if s.devices == 8)
+    hours = [
+        estimate.training_hours(
+            p.model_copy(update={"epochs": epochs}), step, estimate.QUOTED_START
+        )
+        for epochs in (1300, 2700, 4000)
+    ]
+    assert close_to_the_published(step.seconds * 1000, hours) == is_close
+
+
+def test_figures_of_one_device_are_those_of_the_quoted_log():
+    log = [436.193, 437.694, 438.812, 439.012, 442.255, 441.514, 441.711, 440.745, 441.662]
+    assert sum(log) / len(log) == pytest.approx(estimate.QUOTED_MS, abs=0.1)
+    # 1487 whole batches of two, not of eight, are what 2975 images make.
+    assert 2975 // estimate.QUOTED_IMAGES == 1487
+    # The first epoch of eight devices, and the second.
+    first, second = 1846.726, 102.844
+    assert (first - second) / 60 == pytest.approx(estimate.QUOTED_START, abs=0.1)
+
+
+def test_figures_of_readme_are_those_of_the_command(estimated):
+    text = (ROOT / "README.md").read_text().replace("\n", " ")
+    foretold = round(1000 * on(estimated(), 8)["seconds"])
+    assert f"foretells {foretold} ms on eight devices" in text
+    p, step_hours = params.load(), []
+    arguments = commands.parser().parse_args(["estimate"])
+    work, machines = estimate.workload(p, arguments), estimate.machines_of(arguments)
+    [step] = [s for s in estimate.fixed_batch(work, machines, 16) if s.devices == 8]
+    for epochs in (1300, 2700, 4000):
+        run = p.model_copy(update={"epochs": epochs})
+        step_hours.append(round(estimate.training_hours(run, step, estimate.QUOTED_START)))
+    assert "and {}, {} and {} hours".format(*step_hours) in text
+    assert "past 32." in text
+    assert "Stops scaling at 32 devices" in estimated()["same images per device"]["verdict"]
+
+
+def test_batch_size_is_of_all_devices(estimated):
+    found = estimated()
+    shares = {row["devices"]: row["images_per_device"] for row in found["same batch_size"]["steps"]}
+    assert shares == {1: 16, 2: 8, 4: 4, 8: 2, 16: 1}
+    verdict = "Stops scaling at 16 devices: twice as many need another batch_size than 16."
+    assert found["same batch_size"]["verdict"] == verdict
+    same = found["same images per device"]["steps"]
+    assert [row["devices"] for row in same] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert {row["images_per_device"] for row in same} == {2}
+    assert on(found, 8) == on(found, 8, "same images per device") | {
+        "efficiency": on(found, 8)["efficiency"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "bound", "reason"),
+    [
+        (["--node-latency-us", "1000"], "link", "the sums of batch norm"),
+        (["--samples-per-core", "0.05", "--cores-per-node", "100"], "data", "the CPUs of a node"),
+        (["--node-link-gbps", "0.01"], "link", "the gradients take"),
+    ],
+)
+def test_reason_is_what_the_options_make_it(estimated, options, bound, reason):
+    found = estimated(*options)
+    assert reason in found["same images per device"]["verdict"]
+    assert on(found, 256, "same images per device")["bound"] == bound
+
+
+def test_fast_links_scale_to_the_end(estimated):
+    fast = ["--latency-us", "0.1", "--node-latency-us", "0.1"]
+    verdict = estimated(*fast)["same images per device"]["verdict"]
+    assert re.fullmatch(r"Does not stop scaling up to 256 devices: .* 9\d%\.", verdict)
+
+
+def test_measured_step_replaces_the_quoted_one(estimated):
+    found = estimated("--step-ms", "300", "--step-images", "3")
+    assert on(found, 1)["compute"] == pytest.approx(16 * 0.1)
+
+
+def test_table_says_that_it_is_estimated_and_what_is_assumed(published, capsys):
+    commands.main(["estimate"])
+    text = capsys.readouterr().out
+    assert text.startswith("Estimated, not measured: training for 4,000 epochs at crop 769")
+    for part in (
+        "assumed: 240 Gb/s and 10 µs per hop within a node, 100 Gb/s and 30 µs between nodes",
+        "240 batch norms over devices",
+        "estimated, the same batch_size on all:",
+        "estimated, the same images per device on all:",
+    ):
+        assert part in text
+    assert re.search(r"\n +32 +– +– +– +– +batch_size\n", text)
+
+
+def test_batch_norm_of_one_device_needs_two_images(published, estimated):
+    text = (published / "params.yaml").read_text()
+    (published / "params.yaml").write_text(text.replace("parallel: true", "parallel: false"))
+    steps = estimated()["same batch_size"]["steps"]
+    assert [row["devices"] for row in steps] == [1, 2, 4, 8]
+    assert {row["sums"] for row in steps} == {0}
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "fast"])
+def test_impossible_speed_is_refused(value, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        commands.parser().parse_args(["estimate", f"--link-gbps={value}"])
+    assert "--link-gbps: invalid positive number value" in capsys.readouterr().err
+
+
+def test_images_without_a_step_are_refused(published):
+    arguments = commands.parser().parse_args(["estimate", "--step-images", "2"])
+    with pytest.raises(AdlError, match="--step-images"):
+        arguments.run(arguments)
