@@ -20,6 +20,7 @@ def add_command(
     *,
     description: str,
     example: str,
+    returns: str = RETURNS,
 ) -> argparse.ArgumentParser:
     """A subcommand whose help says what it reads, writes and returns, with an example.
 
@@ -29,7 +30,7 @@ def add_command(
         name,
         help=description.split("\n", maxsplit=1)[0],
         description=description,
-        epilog=f"{RETURNS}\n\nexample:\n  {example}",
+        epilog=f"{returns}\n\nexample:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     from adl.commands import (
         check_data,
         compare,
+        doctor,
         explain,
         predict,
         recipe,
@@ -55,7 +57,18 @@ def parser() -> argparse.ArgumentParser:
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (check_data, recipe, explain, predict, serve, submission, table, compare, state):
+    for module in (
+        doctor,
+        check_data,
+        recipe,
+        explain,
+        predict,
+        serve,
+        submission,
+        table,
+        compare,
+        state,
+    ):
         module.add(subcommands)
     return command_line
 
