@@ -23,30 +23,41 @@ from adl.workspace import PARAMS, RECORDS, SYNTHETIC, record
 def git(case: Case) -> Finding:
     """A repository with its history, and somebody to commit as."""
     try:
-        is_repository = _git("rev-parse", "--is-inside-work-tree") == "true"
+        answer = _git("rev-parse", "--is-shallow-repository")
     except FileNotFoundError:
         return fault("git", "git is not installed", "Install it: DVC needs it.")
-    if not is_repository:
-        text = f"{Path.cwd()} is in no git repository, or one that git does not trust"
-        advice = "`git status` says why. DVC works in a clone of the project, not in an unpacked archive."
-        return fault("git", text, advice)
-    if _git("rev-parse", "--is-shallow-repository") == "true":
+    if answer.returncode != 0:
+        reason = answer.stderr.split("\n")[0].removeprefix("fatal: ")
+        advice = "Run it in a clone of the project, which DVC needs, not in an unpacked archive."
+        if "safe.directory" in answer.stderr:
+            advice = f"`git config --global --add safe.directory {Path.cwd()}`"
+        return fault("git", f"{Path.cwd()}: {reason}", advice)
+    if answer.stdout.strip() == "true":
         text = (
             "a shallow clone, in which DVC loses experiments that run in a copy (--temp, --queue)"
         )
         return warning("git", text, "`git fetch --unshallow`")
-    email = _git("config", "user.email")
-    if not email:
-        text = "no identity (user.email is not set), which `dvc exp run` needs"
-        return warning("git", text, "`git config user.email you@example.org`, and user.name")
-    return ok("git", f"a repository; you are {email}")
+    lacking = [name for name in ("user.name", "user.email") if not _identity(case, name)]
+    if lacking:
+        text = f"no identity ({' and '.join(lacking)} not set), which `dvc exp run` needs"
+        commands = " && ".join(f"git config {name} {_EXAMPLES[name]}" for name in lacking)
+        return warning("git", text, f"`{commands}`")
+    return ok("git", f"a repository; you are {_identity(case, 'user.email')}")
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
+_EXAMPLES = {"user.name": "'Your Name'", "user.email": "you@example.org"}
+
+
+def _identity(case: Case, name: str) -> str:
+    """What DVC takes for it: a variable, or else git's setting."""
+    variable = f"GIT_COMMITTER_{name.removeprefix('user.').upper()}"
+    return case.environment.get(variable) or _git("config", name).stdout.strip()
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["git", *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
     )
-    return done.stdout.strip()
 
 
 def dvc(case: Case) -> Finding:
