@@ -17,7 +17,7 @@ reads:  params.yaml, the names of the files in data_path, versions of what is in
         of its own, and works without it
 writes: nothing; a line per finding to the terminal"""
 RETURNS = (
-    "returns 0 if nothing stops the pipeline (warnings are possible), 1 if there is a fault, 2 for wrong usage, "
+    "returns 0 if there is no fault (warnings are possible), 1 if there is one, 2 for wrong usage, "
     "130 when interrupted"
 )
 

@@ -120,13 +120,13 @@ def onednn(case: Case) -> Finding:
 
 
 def launcher(case: Case) -> Finding:
-    """Variables of another launcher: MindSpore believes them in every process that is not one of our workers."""
+    """Variables of another launcher, which all but training's workers inherit (`topology.child_environment`)."""
     if not case.inherited:
         return ok("environment", "no variables of another launcher")
     names = " ".join(case.inherited)
     text = ", ".join(f"{name}={value}" for name, value in case.inherited.items())
     advice = f"`unset {names}`: training's workers are started without, but other stages and commands inherit it."
     if "MS_ROLE" in case.inherited:
-        text += ": MindSpore takes this for a process of another cluster, and may wait for it"
+        text += ": left by another launcher; a process that joins a cluster would take this role and wait"
         return fault("environment", text, advice)
     return warning("environment", f"{text}: left by another launcher", advice)
