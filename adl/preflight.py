@@ -30,7 +30,7 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     size and start weights. Returns the digest of the file that ckpt_name names, or "none". Raises AdlError.
     """
     Architecture.from_params(params)
-    _check_devices(params)
+    check_devices(params)
     _check_history()
     _check_export(params)
     if params.modelArts:
@@ -92,7 +92,7 @@ def _check_export_size(params: Params, *, height: int, width: int) -> None:
     )
 
 
-def _check_devices(params: Params) -> None:
+def check_devices(params: Params) -> None:
     """Raises AdlError if this machine lacks the devices, unless several machines have trained this already."""
     finished = [state for state in states.found(workspace.state_folder()) if state.finished]
     if any(state.about["key"]["params"]["device_num"] == params.device_num for state in finished):

@@ -40,6 +40,7 @@ STAGES = (
     "report",
 )
 COMMANDS = {
+    "doctor",
     "check-data",
     "recipe",
     "estimate",

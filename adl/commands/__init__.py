@@ -20,6 +20,7 @@ def add_command(
     *,
     description: str,
     example: str,
+    returns: str = RETURNS,
 ) -> argparse.ArgumentParser:
     """A subcommand whose help says what it reads, writes and returns, with an example.
 
@@ -29,7 +30,7 @@ def add_command(
         name,
         help=description.split("\n", maxsplit=1)[0],
         description=description,
-        epilog=f"{RETURNS}\n\nexample:\n  {example}",
+        epilog=f"{returns}\n\nexample:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     from adl.commands import (
         check_data,
         compare,
+        doctor,
         estimate,
         explain,
         predict,
@@ -58,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
     modules = (
-        check_data, recipe, estimate, explain, predict, serve, submission, table, compare, state, zoo,
+        doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare, state, zoo,
     )  # fmt: skip
     for module in modules:
         module.add(subcommands)

@@ -10,10 +10,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from adl import params, recipes, runtime
-from adl.architecture import Architecture, cost
+from adl import params, recipes
 from adl.artifacts import write_text
 from adl.commands import add_command
+from adl.console import estimate
 from adl.console.text import rough_duration
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
@@ -126,7 +126,7 @@ def _list(present: Mapping[str, Any]) -> None:
         )
     )
     print(
-        f"\n{_basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}."
+        f"\nTimes: {estimate.basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}."
     )
 
 
@@ -136,18 +136,5 @@ def _plan(name: str, p: Params, device: str) -> tuple[str, str]:
         p.synthetic_train_images if name == recipes.SHIPPED else CITYSCAPES.split_sizes["train"]
     )
     steps = p.epochs * steps_per_epoch(images, p.batch_size)
-    architecture = Architecture.from_params(p)
-    if device == "CPU":
-        per_step = cost.cpu_step(architecture, p.crop_size, p.batch_size, cores=runtime.cores())
-    else:
-        per_step = cost.ascend_step(architecture, p.crop_size, p.batch_size // p.device_num)
-    return f"{steps:,}", rough_duration(steps * per_step)
-
-
-def _basis(device: str) -> str:
-    if device == "CPU":
-        return f"Times: for {runtime.cores()} cores, from the size of the network, to within a factor of two."
-    return (
-        "Times: scaled from 0.59 s per step (S, crop 769, 2 images on each of 8 Ascend 910), which the README of 2021 "
-        "states; nothing was measured on Ascend with this project."
-    )
+    seconds = estimate.training_seconds(p, steps=steps, device_target=device)
+    return f"{steps:,}", rough_duration(seconds)

@@ -199,7 +199,7 @@ def topology(
     return Cluster(
         device_num,
         host=host or "127.0.0.1",
-        port=int(port) if port else _free_port(),
+        port=int(port) if port else free_port(),
         first_device=first_device,
         nodes=nodes,
         node_rank=node_rank,
@@ -229,14 +229,18 @@ def check_first_device(first_device: int, device_target: str) -> None:
         raise AdlError("--device-id needs device_target Ascend: there is one CPU.")
 
 
+def inherited() -> dict[str, str]:
+    """What another launcher left in our environment."""
+    return {key: value for key, value in os.environ.items() if key.startswith(_CLUSTER_VARIABLES)}
+
+
 def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
     """Ours, without what another launcher left in it, and a process's own variables.
 
     shown: the process's output goes to our terminal.
     """
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(_CLUSTER_VARIABLES)
-    }
+    foreign = inherited()
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
     if shown and on_terminal():
         environment |= {TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
     return environment | dict(variables)
@@ -290,7 +294,7 @@ def _patience() -> dict[str, str]:
     return {name: os.environ.get(name, seconds) for name, seconds in wait.items()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

@@ -1,0 +1,174 @@
+"""The real command in a workspace, on machines of every sort."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from adl.dataset.descriptor import CITYSCAPES
+from adl.doctor import examination
+from adl.doctor.finding import Case, Finding, fault, ok, warning
+from adl.errors import AdlError
+from tests.workspace import git, run, set_params
+
+COMMAND = (sys.executable, "-m", "adl.commands", "doctor", "--json")
+LIKE_MINDSPORE = "__version__ = '2.10.0'\n"
+"""Its import takes a hundredth of the real one's time."""
+
+
+@pytest.fixture
+def imported_as(tmp_path, monkeypatch):
+    """imported_as(code): what `import mindspore` runs in the processes that a test starts."""
+
+    def put(code: str) -> None:
+        (tmp_path / "instead/mindspore").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "instead/mindspore/__init__.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "instead"))
+
+    return put
+
+
+@pytest.fixture
+def machine(workspace, imported_as) -> Path:
+    """A workspace on a healthy machine."""
+    imported_as(LIKE_MINDSPORE)
+    return workspace
+
+
+def examined(folder: Path, *command: str, returns: int) -> dict[str, Finding]:
+    """Subject → finding; the summary must count them."""
+    done = run(folder, *(command or COMMAND))
+    assert done.returncode == returns, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    findings = [Finding(**each) for each in said["findings"]]
+    assert said["summary"] == examination.summary(findings)
+    assert done.stderr == ""
+    return {finding.subject: finding for finding in findings}
+
+
+def faults(found: dict[str, Finding]) -> set[str]:
+    return {subject for subject, finding in found.items() if finding.status == "fault"}
+
+
+def test_healthy_machine_has_no_fault_and_a_finding_for_everything(workspace):
+    found = examined(workspace, returns=0)
+    assert set(found) == {subject for subject, _ in examination.CHECKS} - {"CANN", "driver"}
+    assert found["mindspore"] == ok("mindspore", "MindSpore 2.10.0")
+    assert found["git"].text.endswith("t@example.org")
+    assert all(finding.advice == "" for finding in found.values() if finding.status == "ok")
+
+
+def test_without_mindspore_all_else_is_examined_and_the_reason_said(machine, imported_as):
+    imported_as("raise ModuleNotFoundError(\"No module named 'mindspore'\")")
+    code = "import sys; sys.modules['mindspore'] = None\nfrom adl.commands import main; main(['doctor', '--json'])"
+    found = examined(machine, sys.executable, "-c", code, returns=1)
+    assert faults(found) == {"mindspore"}
+    assert "No module named 'mindspore'" in found["mindspore"].text
+    assert "make environment" in found["mindspore"].advice
+    assert "steps take about" in found["training"].text
+
+
+def test_wrong_data_path_is_a_fault_with_the_folder_that_was_meant(machine):
+    (machine / "cityscapes").mkdir()
+    set_params(machine, data_path="citiscapes")
+    found = examined(machine, returns=1)
+    assert faults(found) == {"data"}
+    assert found["data"].text == "citiscapes: does not exist"
+    assert found["data"].advice == "Did you mean cityscapes?"
+
+
+def test_full_disk_is_a_fault(machine):
+    code = (
+        "import shutil; shutil.disk_usage = lambda path: shutil._ntuple_diskusage(10**12, 10**12, 10**6)\n"
+        "from adl.commands import main; main(['doctor', '--json'])"
+    )
+    found = examined(machine, sys.executable, "-c", code, returns=1)
+    assert faults(found) == {"disk"}
+    assert found["disk"].text.startswith("only 1 MB free in ")
+
+
+def test_inherited_role_is_a_fault_with_the_command_that_ends_it(machine, monkeypatch):
+    monkeypatch.setenv("MS_ROLE", "MS_SCHED")
+    found = examined(machine, returns=1)
+    assert faults(found) == {"environment"}
+    assert found["environment"].text.startswith("MS_ROLE=MS_SCHED: ")
+    assert found["environment"].advice.startswith("`unset MS_ROLE`")
+
+
+def test_without_an_identity_of_git_experiments_are_warned_of(machine):
+    git(machine, "config", "--unset", "user.email")
+    found = examined(machine, returns=0)
+    assert found["git"].status == "warning"
+    assert "dvc exp run" in found["git"].text
+    assert "git config user.email" in found["git"].advice
+
+
+def test_faulty_parameters_are_one_finding_and_the_machine_is_examined_all_the_same(machine):
+    set_params(machine, epochs=0)
+    found = examined(machine, returns=1)
+    assert faults(found) == {"parameters"}
+    assert "epochs" in found["parameters"].text
+    assert found["disk"].status == "ok"
+    assert not {"data", "records", "training"} & set(found)
+
+
+def test_text_has_a_line_per_finding_its_advice_below_and_a_summary(machine):
+    (machine / ".dvc/tmp").mkdir(exist_ok=True)
+    (machine / ".dvc/tmp/rwlock").touch()
+    done = run(machine, *COMMAND[:-1])
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    [at] = [i for i, line in enumerate(lines) if line.startswith("FAULT")]
+    assert lines[at].split()[1] == "DVC"
+    assert lines[at + 1].strip() == "`rm .dvc/tmp/rwlock`"
+    assert lines[-1] == "1 fault, 0 warnings."
+
+
+def test_wrong_usage_returns_2(machine):
+    assert run(machine, *COMMAND, "--fix").returncode == 2
+
+
+def test_in_another_folder_the_reason_is_said(tmp_path, imported_as, monkeypatch):
+    imported_as(LIKE_MINDSPORE)
+    root = Path(examination.__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}:{root}")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    found = examined(tmp_path, returns=1)
+    assert faults(found) == {"git", "DVC", "parameters"}
+    assert str(tmp_path) in found["DVC"].text
+
+
+def a_check(answer):
+    def check(case):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return "it", check
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (None, []),
+        (ok("it", "fine"), [ok("it", "fine")]),
+        (AdlError("a\n  b"), [fault("it", "a b", "Mend what this says.")]),
+        (
+            KeyError("x"),
+            [fault("it", "could not be checked (KeyError: 'x')", "Check it by hand.")],
+        ),
+    ],
+)
+def test_check_that_fails_is_a_finding(answer, found):
+    case = Case(None, CITYSCAPES, {})
+    assert list(examination.examine(case, [a_check(answer)])) == found
+
+
+def test_last_line_counts():
+    assert examination.last_line([ok("a", "b")]) == "Nothing is wrong."
+    both = [warning("a", "b", "c"), fault("a", "b", "c"), fault("d", "e", "f")]
+    assert examination.last_line(both) == "2 faults, 1 warning."

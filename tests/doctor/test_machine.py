@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from adl import runtime
+from adl.doctor import machine
+
+GIB = 2**30
+
+
+def meminfo(total: float, available: float) -> str:
+    return (
+        f"MemTotal: {total / 1024:.0f} kB\nMemFree: 1 kB\nMemAvailable: {available / 1024:.0f} kB\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "status"), [(0, 1, "fault"), (4, 8, "fault"), (8, 8, "ok")]
+)
+def test_lacking_devices_are_a_fault(case, monkeypatch, there, wanted, status):
+    monkeypatch.setattr(runtime, "devices", lambda target: there)
+    found = machine.devices(case(device_target="Ascend", device_num=wanted, batch_size=16))
+    assert found.status == status
+    assert str(there) in found.text
+
+
+def test_idle_ascend_devices_are_mentioned_on_a_cpu(case, monkeypatch):
+    monkeypatch.setattr(runtime, "devices", lambda target: None if target == "CPU" else 8)
+    assert machine.devices(case()).text.endswith("8 Ascend devices")
+
+
+def test_workers_beyond_the_cores_are_said_to_be_left_out(case, monkeypatch):
+    monkeypatch.setattr(runtime, "cores", lambda: 3)
+    assert machine.cores(case(workers=8)).text == "3 cores; of workers 8, 3 are started"
+    assert machine.cores(case(workers=2)).text == "3 cores; workers 2"
+
+
+@pytest.mark.parametrize(
+    ("total", "available", "status"),
+    [(64, 60, "ok"), (64, 0.1, "warning"), (0.5, 0.4, "fault")],
+)
+def test_memory_is_held_against_what_training_takes(case, write, total, available, status):
+    write("proc/meminfo", meminfo(total * GIB, available * GIB))
+    found = machine.memory(case())
+    assert found.status == status
+    assert "training takes about 791 MB" in found.text
+
+
+def test_each_process_on_a_cpu_takes_memory(case, write):
+    write("proc/meminfo", meminfo(2 * GIB, 2 * GIB))
+    assert machine.memory(case()).status == "ok"
+    assert machine.memory(case(device_num=4)).status == "fault"
+
+
+def test_devices_have_their_own_memory(case, write):
+    write("proc/meminfo", meminfo(0.5 * GIB, 0.4 * GIB))
+    assert machine.memory(case(device_target="Ascend")).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("folder", "limit", "use", "group"),
+    [
+        ("", "memory.max", "memory.current", "0::/a/b\n"),
+        ("", "memory.max", "memory.current", "0::/\n"),
+        ("memory/", "memory.limit_in_bytes", "memory.usage_in_bytes", "4:memory:/a/b\n"),
+    ],
+)
+def test_limit_of_a_container_counts(write, tmp_path, folder, limit, use, group):
+    write("proc/meminfo", meminfo(64 * GIB, 60 * GIB))
+    write("proc/self/cgroup", group)
+    place = f"sys/fs/cgroup/{folder}{group.strip().split(':/')[1]}"
+    write(f"{place}/{limit}", f"{4 * GIB}\n")
+    write(f"{place}/{use}", f"{3 * GIB}\n")
+    root = tmp_path / "machine"
+    assert machine.memory_of(root) == (4 * GIB, 1 * GIB)
+    write(f"{place}/memory.stat", f"anon 5\ninactive_file {2 * GIB}\n")
+    assert machine.memory_of(root) == (4 * GIB, 3 * GIB), "files that were read are no use"
+    write(f"{place}/{limit}", "max\n")
+    assert machine.memory_of(root) == (64 * GIB, 60 * GIB)
+
+
+@pytest.mark.parametrize(("free", "status"), [(10e9, "ok"), (1e9, "warning"), (1e6, "fault")])
+@pytest.mark.parametrize("full", ["", "states", "cache"])
+def test_fullest_disk_of_all_that_are_written_to_counts(
+    case, tmp_path, monkeypatch, free, status, full
+):
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path / "states/of/runs"))
+    for name in ("states", "cache", ".dvc"):
+        (tmp_path / name).mkdir()
+    # As `dvc config cache.dir cache` writes it.
+    (tmp_path / ".dvc/config").write_text("[cache]\n    dir = ../cache\n")
+
+    def usage(path: Path):
+        return shutil._ntuple_diskusage(1e12, 0, free if path == tmp_path / full else 1e12)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    found = machine.disk(case())
+    assert found.status == status
+    assert str(tmp_path / full) in found.text
+
+
+def test_no_free_port_is_a_fault(case, monkeypatch):
+    assert machine.port(case()).status == "ok"
+
+    def refuse(self, address):
+        raise OSError(99, "Cannot assign requested address")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    found = machine.port(case())
+    assert found.status == "fault"
+    assert "Cannot assign requested address" in found.text

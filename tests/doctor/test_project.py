@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from adl.doctor import project
+from adl.workspace import RECORDS, record
+from tests.data import write_frame
+from tests.workspace import git
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    git(tmp_path, "init", "-q")
+    for setting in ("user.name=t", "user.email=t@example.org"):
+        git(tmp_path, "config", *setting.split("="))
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "start")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "second")
+    return tmp_path
+
+
+@pytest.fixture
+def cityscapes(tmp_path) -> Path:
+    root = tmp_path / "raw"
+    for split, count in (("train", 3), ("val", 2)):
+        for i in range(count):
+            write_frame(root, split, "aachen", f"aachen_{i:06}_000019")
+    return root
+
+
+def test_whole_repository_with_an_identity_is_ok(repository, case):
+    assert project.git(case()).text == "a repository; you are t@example.org"
+
+
+@pytest.mark.parametrize("name", ["user.name", "user.email"])
+def test_lacking_half_of_the_identity_is_named(repository, case, name):
+    git(repository, "config", "--unset", name)
+    found = project.git(case())
+    assert found.status == "warning"
+    assert f"({name} not set)" in found.text
+    assert found.advice.startswith(f"`git config {name} ")
+
+
+def test_identity_in_the_environment_is_one(repository, case):
+    git(repository, "config", "--unset", "user.email")
+    environment = {"GIT_COMMITTER_EMAIL": "e@example.org"}
+    assert project.git(case(environment=environment)).text.endswith("e@example.org")
+
+
+def test_shallow_clone_is_warned_of(repository, case, monkeypatch):
+    git(repository, "clone", "-q", "--depth", "1", f"file://{repository}", "shallow")
+    monkeypatch.chdir(repository / "shallow")
+    found = project.git(case())
+    assert (found.status, found.advice) == ("warning", "`git fetch --unshallow`")
+
+
+def test_no_repository_is_a_fault_in_words_of_git(tmp_path, case, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    found = project.git(case())
+    assert found.status == "fault"
+    assert "not a git repository" in found.text
+
+
+def test_no_git_is_a_fault(case, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert project.git(case()).text == "git is not installed"
+
+
+def test_empty_lock_of_dvc_is_a_fault_with_the_command_that_removes_it(case):
+    Path(".dvc/tmp").mkdir(parents=True)
+    Path(".dvc/tmp/rwlock").write_text("{}")
+    assert project.dvc(case()).status == "ok"
+    Path(".dvc/tmp/rwlock").write_text("")
+    found = project.dvc(case())
+    assert (found.status, found.advice) == ("fault", "`rm .dvc/tmp/rwlock`")
+
+
+def test_folder_without_dvc_is_a_fault(case):
+    assert project.dvc(case()).status == "fault"
+
+
+def test_embedded_scenes_need_not_be_there(case):
+    assert project.data(case()).text.endswith("not drawn yet; `dvc repro` does it")
+    Path("data/synthetic").mkdir(parents=True)
+    assert project.data(case()).text.endswith(": drawn")
+
+
+def test_data_set_is_counted(case, cityscapes):
+    found = project.data(case(data_path="raw"))
+    assert found.text == "raw: 3 train images and 2 val images with labels"
+
+
+def test_other_number_than_expected_is_a_fault(case, cityscapes):
+    found = project.data(case(data_path="raw", expected_val_images=500))
+    assert found.status == "fault"
+    assert "val has 2 images, but expected_val_images is 500" in found.text
+
+
+def test_faults_of_the_layout_are_counted_and_the_first_is_shown(case, cityscapes):
+    for label in list((cityscapes / "gtFine/train/aachen").iterdir())[:2]:
+        label.unlink()
+    found = project.data(case(data_path="raw"))
+    assert found.status == "fault"
+    assert "has no label" in found.text
+    assert found.text.endswith("(and 1 more fault)")
+    assert "`adl check-data raw`" in found.advice
+
+
+@pytest.mark.parametrize(("share", "status"), [(2.5, "ok"), (1.5, "warning"), (0.5, "fault")])
+def test_records_need_room(case, cityscapes, monkeypatch, share, status, capsys):
+    """share: free, of what the records take; DVC's copy takes as much again."""
+    free = share * sum(path.stat().st_size for path in cityscapes.rglob("*.png"))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free)
+    )
+    found = project.records(case(data_path="raw"))
+    assert found.status == status, found
+    assert bool(found.advice) == (status != "ok")
+    assert capsys.readouterr().out == ""
+
+
+def test_records_that_are_made_need_none(case, monkeypatch):
+    RECORDS.mkdir(parents=True)
+    for split in ("train", "val"):
+        record(RECORDS, "cityscapes", split).touch()
+    assert project.records(case(data_path="gone")).text == f"{RECORDS}: train, val are made"
+
+
+def test_training_is_estimated_from_the_images_that_are_there(case, cityscapes):
+    def steps(**parameters) -> str:
+        text = project.training(case(warmup_iters=1, epochs=2, batch_size=2, **parameters)).text
+        return text.split("; ")[1].split(" take about ")[0]
+
+    assert steps(data_path="raw") == "4 steps"
+    assert steps() == "480 steps"
+    assert steps(data_path="gone") == "2,976 steps"
+
+
+def test_parameters_of_every_sort_of_fault_are_one_line(case):
+    found = project.parameters(case())
+    assert found.text == "params.yaml: cannot be read (No such file or directory)."
+    Path("params.yaml").write_text("epochs: 0\nworker: 4\n")
+    found = project.parameters(case())
+    assert found.status == "fault"
+    assert "\n" not in found.text
+    assert "worker" in found.text
+
+
+def test_git_is_asked_and_not_guessed(repository, case):
+    """A clone that git does not trust has no history for DVC either."""
+    done = subprocess.run(["git", "rev-parse"], capture_output=True)
+    assert done.returncode == 0
+    shutil.rmtree(repository / ".git")
+    (repository / ".git").write_text("nonsense\n")
+    found = project.git(case())
+    assert found.status == "fault"
+    assert "invalid gitfile" in found.text

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from packaging.requirements import Requirement
+
+from adl.doctor import software
+
+
+@pytest.fixture
+def imported(case, tmp_path):
+    """imported(code): what is found if that is MindSpore."""
+
+    def found(code: str):
+        (tmp_path / "mindspore.py").write_text(code)
+        return software.mindspore(case())
+
+    return found
+
+
+def test_python_that_no_build_exists_for_is_a_fault(case, monkeypatch):
+    assert software.python(case()).status == "ok"
+    monkeypatch.setattr(software.platform, "python_version", lambda: "3.13.1")
+    found = software.python(case())
+    assert found.status == "fault"
+    assert found.text.startswith("Python 3.13.1, but ")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (
+            "raise ImportError('libgomp.so.1: cannot open')",
+            "cannot be imported: ImportError: libgo",
+        ),
+        ("import os; os.kill(os.getpid(), 11)", "cannot be imported: it crashes (SIGSEGV)"),
+        ("raise SystemExit(7)", "cannot be imported: exit code 7"),
+        ("__version__ = '2.3.1'", "2.3.1, but "),
+    ],
+)
+def test_mindspore_that_is_broken_or_old_is_a_fault_with_the_reason(imported, code, text):
+    found = imported(code)
+    assert found.status == "fault"
+    assert found.text.startswith(f"MindSpore {text}")
+    assert "make environment" in found.advice
+
+
+def test_mindspore_that_hangs_is_a_fault(imported, monkeypatch):
+    monkeypatch.setattr(software, "PATIENCE", 0.3)
+    found = imported("import time; time.sleep(60)")
+    assert (found.status, found.text.split(": ")[1]) == ("fault", "nothing happened in 0 s")
+
+
+def test_what_mindspore_prints_besides_is_no_version(imported):
+    assert imported("print('[WARNING] x'); __version__ = '2.10.0'").text == "MindSpore 2.10.0"
+
+
+def test_packages_of_another_version_and_missing_ones_are_named():
+    wanted = ["numpy<1", "numpy>=1.26", "no-such-package>=2"]
+    assert [text.split()[0] for text in software.unfit([Requirement(line) for line in wanted])] == [
+        "numpy",
+        "no-such-package",
+    ]
+
+
+def test_wrong_package_is_a_fault(case, monkeypatch):
+    assert software.packages(case()).status == "ok"
+    monkeypatch.setattr(software, "requirements", lambda: [Requirement("numpy>=2")])
+    assert software.packages(case()).status == "fault"
+
+
+def test_without_the_project_installed_no_version_is_called_wrong(case, monkeypatch):
+    monkeypatch.setattr(software, "PROJECT", "no-such-package")
+    assert software.packages(case()).status == "warning"
+    assert software.python(case()).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("flags", "limit", "status"),
+    [
+        ("avx2 avx512f", "AVX2", "ok"),
+        ("avx2 avx512f", "DEFAULT", "warning"),
+        ("avx2 avx512f", "avx512_core", "warning"),
+        ("avx2", "DEFAULT", "ok"),
+    ],
+)
+def test_slow_convolutions_of_avx512_are_warned_of(case, write, flags, limit, status):
+    write("proc/cpuinfo", f"flags\t\t: fpu {flags}\n")
+    found = software.onednn(case(environment={"ONEDNN_MAX_CPU_ISA": limit}))
+    assert found.status == status
+    assert ("45 to 70 times" in found.text) == (status == "warning")
+
+
+@pytest.mark.parametrize(
+    ("inherited", "status"),
+    [
+        ({}, "ok"),
+        ({"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "8"}, "fault"),
+        ({"RANK_TABLE_FILE": "/hccl.json"}, "warning"),
+    ],
+)
+def test_variables_of_another_launcher_are_named_with_what_removes_them(case, inherited, status):
+    found = software.launcher(case(inherited=inherited))
+    assert found.status == status
+    for name, value in inherited.items():
+        assert f"{name}={value}" in found.text
+    if inherited:
+        assert f"`unset {' '.join(inherited)}`" in found.advice
+
+
+def test_mindspore_is_imported_in_the_environment_of_the_pipeline(case, tmp_path):
+    (tmp_path / "mindspore.py").write_text("import os; __version__ = os.environ['SAID']")
+    environment = os.environ | {"SAID": "2.10.5"}
+    assert software.mindspore(case(environment=environment)).text == "MindSpore 2.10.5"
