@@ -6,14 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from adl import params
 from adl.console.text import counted
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.doctor import ascend, machine, project, software
 from adl.doctor.finding import Case, Check, Finding, fault
 from adl.errors import AdlError
 from adl.processes import topology
-from adl.workspace import PARAMS
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("python", software.python),
@@ -42,7 +40,7 @@ MARKS = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
 def present(dataset: DatasetDescriptor) -> Case:
     """This machine, and the workspace in the current folder."""
     try:
-        p = params.load(PARAMS)
+        p = project.present_params()
     except AdlError:
         p = None  # a check of its own says what is wrong
     return Case(p, dataset, topology.child_environment({}), topology.inherited())

@@ -17,6 +17,7 @@ from adl.processes.topology import free_port
 
 FULL, SCARCE = 0.2e9, 2e9
 """Free bytes. The embedded scenes with their records, models and DVC's copies take 0.3 GB."""
+_MEMORY = "proc/meminfo"
 
 
 def devices(case: Case) -> Finding | None:
@@ -50,6 +51,8 @@ def memory(case: Case) -> Finding | None:
     """Of a CPU, which all training processes share; Ascend devices have their own."""
     if case.params is None:
         return None
+    if not (case.root / _MEMORY).exists():
+        return ok("memory", f"not known: this system has no /{_MEMORY}")
     total, free = memory_of(case.root)
     has = f"{byte_size(total)} of memory, {byte_size(free)} free"
     p = case.params
@@ -70,7 +73,7 @@ def memory(case: Case) -> Finding | None:
 
 def memory_of(root: Path) -> tuple[float, float]:
     """Bytes that there are, and that are free; a container's limit counts as the machine's."""
-    lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
+    lines = (root / _MEMORY).read_text(encoding="utf-8").splitlines()
     stated = {line.split(":")[0]: 1024 * float(line.split()[1]) for line in lines if ":" in line}
     total, free = stated["MemTotal"], stated["MemAvailable"]
     for limit, used in _limits(root):

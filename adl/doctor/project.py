@@ -12,12 +12,23 @@ from adl.architecture import Architecture, cost
 from adl.console import estimate
 from adl.console.text import byte_size, counted, listing, rough_duration
 from adl.doctor.finding import Case, Finding, fault, ok, warning
+from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError
 from adl.intake.faults import Fault
 from adl.intake.layout import Found, pairs
 from adl.intake.missing import missing_folders
+from adl.params import Params
 from adl.training.plan import Plan
 from adl.workspace import PARAMS, RECORDS, SYNTHETIC, record
+
+_EXAMPLES = {"user.name": "'Your Name'", "user.email": "you@example.org"}
+
+
+def present_params() -> Params:
+    """Those of params.yaml, whose architecture can be read. Raises AdlError."""
+    p = params.load(PARAMS)
+    Architecture.from_params(p)
+    return p
 
 
 def git(case: Case) -> Finding:
@@ -45,9 +56,6 @@ def git(case: Case) -> Finding:
     return ok("git", f"a repository; you are {_identity(case, 'user.email')}")
 
 
-_EXAMPLES = {"user.name": "'Your Name'", "user.email": "you@example.org"}
-
-
 def _identity(case: Case, name: str) -> str:
     """What DVC takes for it: a variable, or else git's setting."""
     variable = f"GIT_COMMITTER_{name.removeprefix('user.').upper()}"
@@ -68,16 +76,16 @@ def dvc(case: Case) -> Finding:
     if lock.is_file() and lock.stat().st_size == 0:
         text = f"{lock} is empty: DVC was killed while writing it, and every command fails at it"
         return fault("DVC", text, f"`rm {lock}`")
-    return ok("DVC", "ready")
+    return ok("DVC", f"ready; its copies are kept in {dvc_cache()}")
 
 
 def parameters(case: Case) -> Finding:
     try:
-        params.load(PARAMS)
+        present_params()
     except AdlError as error:
         advice = f"`adl explain` says what {PARAMS} takes; `adl recipe` writes a whole one."
         return fault("parameters", " ".join(str(error).split()), advice)
-    return ok("parameters", f"{PARAMS} is valid")
+    return ok("parameters", f"{PARAMS} and its architecture are valid")
 
 
 def data(case: Case) -> Finding | None:

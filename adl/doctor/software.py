@@ -19,7 +19,7 @@ PROJECT = "auto-deeplab"
 INSTALL = "`make environment` installs the versions that were tried together."
 _IMPORT = "import mindspore; print(mindspore.__version__)"
 PATIENCE = 120.0
-"""Seconds that the import of MindSpore may take; from a slow disk it is one minute."""
+"""Seconds that the import of MindSpore may take: a few are usual, but not from a slow disk."""
 
 
 def python(case: Case) -> Finding:

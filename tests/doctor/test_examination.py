@@ -116,6 +116,13 @@ def test_faulty_parameters_are_one_finding_and_the_machine_is_examined_all_the_s
     assert not {"data", "records", "training"} & set(found)
 
 
+def test_architecture_that_is_missing_is_said_once(machine):
+    set_params(machine, cell_arch="gone.npy")
+    found = examined(machine, returns=1)
+    assert faults(found) == {"parameters"}
+    assert "gone.npy" in found["parameters"].text
+
+
 def test_text_has_a_line_per_finding_its_advice_below_and_a_summary(machine):
     (machine / ".dvc/tmp").mkdir(exist_ok=True)
     (machine / ".dvc/tmp/rwlock").touch()

@@ -56,6 +56,11 @@ def test_each_process_on_a_cpu_takes_memory(case, write):
     assert machine.memory(case(device_num=4)).status == "fault"
 
 
+def test_memory_of_a_system_that_does_not_state_it_is_no_fault(case):
+    found = machine.memory(case())
+    assert (found.status, found.text[:9]) == ("ok", "not known")
+
+
 def test_devices_have_their_own_memory(case, write):
     write("proc/meminfo", meminfo(0.5 * GIB, 0.4 * GIB))
     assert machine.memory(case(device_target="Ascend")).status == "ok"

@@ -7,10 +7,18 @@ import json
 import pytest
 
 from adl.errors import AdlError
-from adl.processes.topology import plan, topology
+from adl.processes.topology import child_environment, inherited, plan, topology
 from tests.workspace import rank_table
 
 PATIENCE = "MS_CPU_COMM_OP_TIMEOUT=600 HCCL_CONNECT_TIMEOUT=1800 HCCL_EXEC_TIMEOUT=1800"
+
+
+def test_what_another_launcher_left_is_told_and_handed_to_no_child(monkeypatch):
+    monkeypatch.setenv("MS_ROLE", "MS_SCHED")
+    monkeypatch.setenv("MS_OTHER", "no launcher's")
+    assert inherited() == {"MS_ROLE": "MS_SCHED"}
+    assert "MS_ROLE" not in child_environment({})
+    assert child_environment({})["MS_OTHER"] == "no launcher's"
 
 
 def test_person_decides_how_long_ranks_wait(monkeypatch):
