@@ -57,14 +57,19 @@ def text(
 
     present: the values of the file that it replaces. machine: take the machine keys from the recipe too.
     """
-    yaml = YAML()
-    yaml.width = 200
-    content = yaml.load(params.shipped_text())
     changes = _values(name)
     if not machine:
         changes |= {key: present[key] for key in MACHINE if key in present}
     if data_path:
         changes["data_path"] = data_path
+    return "".join(_head(_read(name))) + "\n" + edited(params.shipped_text(), changes)
+
+
+def edited(text: str, changes: Mapping[str, Any]) -> str:
+    """The text of a parameter file with other values. Comments stay."""
+    yaml = YAML()
+    yaml.width = 200
+    content = yaml.load(text)
     for key, value in changes.items():
         if not _equal(
             content.get(key), value
@@ -72,7 +77,7 @@ def text(
             content[key] = value
     stream = io.StringIO()
     yaml.dump(content, stream)
-    return "".join(_head(_read(name))) + "\n" + stream.getvalue()
+    return stream.getvalue()
 
 
 def load(name: str, present: Mapping[str, Any]) -> Params:

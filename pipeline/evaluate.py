@@ -31,7 +31,7 @@ from adl.params import Params
 from adl.processes.launcher import Launcher
 from adl.processes.topology import Local, check_first_device
 from adl.scoring.baselines import Scores
-from adl.workspace import BASELINES, LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS
+from adl.workspace import BASELINES, CHECKPOINT, LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS
 from pipeline import checkpoint_arguments, parser, run
 
 
@@ -98,6 +98,8 @@ def parse() -> argparse.Namespace:
     arguments = checkpoint_arguments(command)
     if arguments.model and arguments.output is None:
         command.error("--model needs --output, so that the pipeline's own results stay as they are")
+    if arguments.model and arguments.checkpoint != CHECKPOINT:
+        command.error("--model scores an exported file instead of --checkpoint: name one of them")
     if arguments.model and arguments.eval_batch_size != 1:
         command.error("--eval-batch-size: an exported file takes one image at a time")
     if arguments.split in CITYSCAPES.withheld:

@@ -28,6 +28,7 @@ from adl.deploy.infer import Inference, infer
 from adl.inference import Mode
 from adl.intake import layout
 from adl.params import Params
+from adl.processes.topology import check_first_device
 from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED
 from pipeline import parser, run
 
@@ -45,6 +46,7 @@ def main() -> None:
     p = params.load()
     frames = layout.frames(arguments.data_path or p.data_path, "val", CITYSCAPES)[: p.eval_images]
     mode = Mode(mirror=p.eval_flip)
+    check_first_device(arguments.device_id, p.device_target)
     if arguments.model:
         backend = arguments.backend or backends.default(arguments.model)
         file = load(arguments.model, backend, p, arguments.device_id)

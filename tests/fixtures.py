@@ -14,15 +14,15 @@ from mindspore import Tensor
 from adl import network, runtime
 from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import exported
 from adl.deploy.export import Exporter
-from adl.deploy.formats import FORMATS, Format
+from adl.deploy.formats import FORMATS
 from adl.evaluation.evaluate import evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.network import checkpoint
 from adl.processes.launcher import Launcher
 from adl.processes.topology import Local
 from adl.workspace import sidecar
+from pipeline import export as stage
 from tests.conftest import TINY
 from tests.data import write_record, write_scenes
 
@@ -88,23 +88,15 @@ def make_models(folder: Path) -> None:
     write_json(sidecar(folder / "m.ckpt"), {"architecture": TINY.to_json()})
     record = write_record(write_scenes(folder / "raw", val=1), "val", folder)
     exporter = Exporter(net, CITYSCAPES, size=(64, 128), record=record, training_record=record)
-    for kind in FORMATS.values():
-        if kind.verified:
+    for kind in FORMATS:
+        if FORMATS[kind].verified:
             export_model(exporter, kind, folder / "m.ckpt")
 
 
-def export_model(exporter: Exporter, kind: Format, source: Path) -> Path:
-    """Write a file and its sidecar beside a checkpoint."""
-    path = kind.beside(source)
-    exporter.write(path, kind)
-    exported.write_sidecar(
-        path,
-        kind,
-        source=source,
-        architecture=exporter.network.architecture,
-        dataset=exporter.dataset,
-        size=exporter.size,
-    )
+def export_model(exporter: Exporter, kind: str, source: Path) -> Path:
+    """Write a file and its sidecar beside a checkpoint, as the stage does."""
+    path = FORMATS[kind].beside(source)
+    stage.export(exporter, kind, path, source)
     return path
 
 

@@ -14,6 +14,7 @@ from adl.commands import add_command
 from adl.console import text
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy.backends import BACKENDS
 from adl.errors import AdlError
 from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, sidecar
 
@@ -68,7 +69,7 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--backend",
-        choices=("mindspore", "openvino", "onnxruntime", "lite"),
+        choices=BACKENDS,
         help="run time of an exported file; default: MindSpore for .mindir, OpenVINO for .onnx",
     )
     command.add_argument(
@@ -96,9 +97,23 @@ def params_for(model: Path) -> params.Params | None:
     return params.load()
 
 
+def load_predictor(arguments: argparse.Namespace, **settings: Any) -> Predictor:
+    """What the arguments of `add_model_arguments` name. settings: further ones of `Predictor.load`."""
+    from adl.deploy.predictor import Predictor
+
+    return Predictor.load(
+        arguments.model,
+        CITYSCAPES,
+        device_target=arguments.device,
+        flip=not arguments.no_flip,
+        params=params_for(arguments.model),
+        backend=arguments.backend,
+        **settings,
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
     from adl.deploy import photographs, videos
-    from adl.deploy.predictor import Predictor
 
     longest_side = checked_longest_side(arguments)
     check_output(arguments.output, folder=True)
@@ -110,14 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
     outputs = output_places(paths, found.images, arguments.output)
     outputs |= output_places([], [clip.path for clip in clips], arguments.output)
     photographs.check(found.images)
-    predictor = Predictor.load(
-        arguments.model,
-        CITYSCAPES,
-        device_target=arguments.device,
-        flip=not arguments.no_flip,
-        params=params_for(arguments.model),
-        backend=arguments.backend,
-    )
+    predictor = load_predictor(arguments)
     for path in track(found.images, len(found.images), "predicting"):
         _label_photograph(path, outputs[path], predictor, longest_side)
     for clip in clips:

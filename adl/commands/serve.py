@@ -16,7 +16,7 @@ from adl.commands.predict import (
     add_longest_side,
     add_model_arguments,
     checked_longest_side,
-    params_for,
+    load_predictor,
 )
 from adl.dataset.descriptor import CITYSCAPES
 from adl.workspace import PARAMS
@@ -93,18 +93,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def load(arguments: argparse.Namespace, longest_side: int) -> Segmenter:
     """The model, ready for its first picture. To be run in the thread that uses it."""
-    from adl.deploy.predictor import Predictor
     from adl.deploy.serve.segmenter import Segmenter
 
-    predictor = Predictor.load(
-        arguments.model,
-        CITYSCAPES,
-        device_target=arguments.device,
-        flip=not arguments.no_flip,
-        params=params_for(arguments.model),
-        backend=arguments.backend,
-    )
-    segmenter = Segmenter(predictor, CITYSCAPES, longest_side)
+    segmenter = Segmenter(load_predictor(arguments), CITYSCAPES, longest_side)
     segmenter.warm_up()
     return segmenter
 

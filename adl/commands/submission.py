@@ -12,7 +12,7 @@ from adl import params as schema
 from adl.artifacts import check_output, digest, write_png
 from adl.commands import add_command
 from adl.commands.check_data import parameters
-from adl.commands.predict import add_model_arguments, params_for
+from adl.commands.predict import add_model_arguments, load_predictor, params_for
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
@@ -99,23 +99,13 @@ def _data_path() -> Path:
 def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> Path:
     """Label what is not labelled yet by this very model in this mode."""
     from adl.deploy import photographs
-    from adl.deploy.predictor import Predictor
 
     if not arguments.model.is_file():
         raise AdlError(
             f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model."
         )
     params = params_for(arguments.model)
-    predictor = Predictor.load(
-        arguments.model,
-        CITYSCAPES,
-        device_target=arguments.device,
-        flip=not arguments.no_flip,
-        multiscale=arguments.multiscale,
-        params=params,
-        one_size=True,
-        backend=arguments.backend,
-    )
+    predictor = load_predictor(arguments, multiscale=arguments.multiscale, one_size=True)
     folder = (
         PREDICTIONS / SPLIT / f"{key_of(arguments.model, params, frames)}-{predictor.mode.name}"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import io
 import os
 import shlex
 import shutil
@@ -159,17 +158,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def with_values(changes: Mapping[str, Any]) -> str:
     """The text of params.yaml with other values, which are shown. Raises AdlError if they are impossible."""
-    yaml = YAML()
-    yaml.width = 200
     params.load()
-    content = yaml.load(PARAMS.read_text(encoding="utf-8"))
-    present = dict(content)
-    content.update(changes)
-    stream = io.StringIO()
-    yaml.dump(content, stream)
-    text = stream.getvalue()
+    text = recipes.edited(PARAMS.read_text(encoding="utf-8"), changes)
     params.parse(text, f"{PARAMS} with the arguments")
-    if changed := recipes.changes(present, text):
+    if changed := recipes.changes(recipes.present(PARAMS), text):
         headers = ("parameter", "now", "then")
         print(tabulate(changed, headers=headers, disable_numparse=True))
     return text

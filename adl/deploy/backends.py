@@ -24,12 +24,15 @@ OPENVINO = {"INFERENCE_PRECISION_HINT": "f32"}
 class Backend:
     """A run time. suffix: of the files that it runs. package: what must be installed; advice: how to get it.
 
+    on_ascend: it runs there too.
+
     load: path, device ("CPU" or "Ascend") and its number → the file at work.
     """
 
     suffix: str
     package: str
     load: Callable[[Path, str, int], Run]
+    on_ascend: bool = False
     advice: str = "`make environment` installs it."
 
 
@@ -38,15 +41,19 @@ def load(
 ) -> Run:
     """An exported file at work. backend: a name of BACKENDS; None: the first one that runs such files.
 
-    Raises AdlError if the run time is missing, if it does not run such files, or if the file is damaged.
+    MindSpore runs it on the device that `runtime.start` chose. Raises AdlError if the run time is missing, if it does
+    not run such files or not on this device, or if the file is damaged.
     """
-    chosen = BACKENDS[backend or default(path)]
+    name = backend or default(path)
+    chosen = BACKENDS[name]
     if path.suffix != chosen.suffix:
-        runs = ", ".join(name for name, one in BACKENDS.items() if one.suffix == path.suffix)
+        runs = ", ".join(other for other, one in BACKENDS.items() if one.suffix == path.suffix)
         raise AdlError(
-            f"{path}: {backend} runs {chosen.suffix} files; for this one take {runs or 'another file'}."
+            f"{path}: {name} runs {chosen.suffix} files; for this one take {runs or 'another file'}."
         )
-    check_installed(backend or default(path))
+    if device_target == "Ascend" and not chosen.on_ascend:
+        raise AdlError(f"{path}: {name} runs it on a CPU only; choose device CPU (device_target).")
+    check_installed(name)
     try:
         return chosen.load(path, device_target, device_id)
     except (RuntimeError, ValueError) as error:
@@ -79,10 +86,9 @@ def check_installed(name: str) -> None:
         )
 
 
-def _mindspore(path: Path, device_target: str, _: int) -> Run:
+def _mindspore(path: Path, _: str, __: int) -> Run:
     import mindspore as ms
 
-    runtime.start(device_target)
     cell = ms.nn.GraphCell(ms.load(str(path)))
     return lambda images: cell(ms.Tensor(images)).asnumpy()
 
@@ -128,14 +134,15 @@ def _lite(path: Path, device_target: str, device_id: int) -> Run:
 
 
 BACKENDS = {
-    "mindspore": Backend(".mindir", "mindspore", _mindspore),
+    "mindspore": Backend(".mindir", "mindspore", _mindspore, on_ascend=True),
     "openvino": Backend(".onnx", "openvino", _openvino),
     "onnxruntime": Backend(".onnx", "onnxruntime", _onnxruntime),
     "lite": Backend(
         ".mindir",
         "mindspore_lite",
         _lite,
-        "Download the wheel of MindSpore Lite for your Python and device from "
+        on_ascend=True,
+        advice="Download the wheel of MindSpore Lite for your Python and device from "
         "https://www.mindspore.cn/lite, install it with pip, and for Ascend source CANN's set_env.sh.",
     ),
 }

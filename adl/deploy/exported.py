@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adl import runtime
 from adl.architecture import Architecture
 from adl.artifacts import digest, write_json
 from adl.console import text
@@ -16,6 +17,7 @@ from adl.deploy import backends
 from adl.deploy.formats import Format
 from adl.errors import AdlError
 from adl.inference import Mode
+from adl.parallel.world import World
 from adl.workspace import sidecar
 
 Size = tuple[int, int]
@@ -56,6 +58,8 @@ class Exported:
             raise AdlError(
                 f"{path}: has {classes} classes, but {dataset.title} has {len(dataset.classes)}."
             )
+        if (backend or backends.default(path)) == "mindspore":
+            runtime.start(device_target, world=World(device=device_id))
         run = backends.load(path, backend=backend, device_target=device_target, device_id=device_id)
         if about.digest != digest(path):
             raise AdlError(

@@ -35,7 +35,7 @@ def quantise(model: onnx.ModelProto, images: Iterable[np.ndarray]) -> onnx.Model
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,
-            # Signed and symmetric: with zero points, OpenVINO's convolutions take a quarter longer.
+            # Signed and symmetric: with zero points, OpenVINO's convolutions take longer.
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             extra_options={"ActivationSymmetric": True},

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -14,8 +16,11 @@ from adl import runtime
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy import backends
 from adl.deploy.exported import Exported
+from adl.deploy.formats import FORMATS
 from adl.errors import AdlError
 from adl.inference import Mode
+from adl.parallel.world import World
+from adl.params import Params
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -31,10 +36,30 @@ def test_back_ends_of_one_file_agree(models, photograph, name):
     assert (maps[0] == maps[1]).mean() > (0.5 if "int8" in name else 0.9999)
 
 
-def test_file_names_its_back_end():
-    assert (
-        backends.BACKENDS[backends.default(types.SimpleNamespace(suffix=".onnx"))].suffix == ".onnx"
-    )
+def test_name_of_a_file_decides_what_runs_it():
+    for name, backend in (("m.onnx", "openvino"), ("m.labels.mindir", "mindspore")):
+        assert backends.default(Path(name)) == backend
+    with pytest.raises(AdlError, match=r"m\.air: no back end runs \.air files"):
+        backends.default(Path("m.air"))
+
+
+def test_parameters_name_every_format_and_back_end():
+    names = {}
+    for parameter in ("export_formats", "infer_backends"):
+        annotation = get_type_hints(Params)[parameter]
+        (items,) = get_args(annotation)
+        names[parameter] = {*get_args(items)}
+    assert names["export_formats"] == FORMATS.keys() - {"mindir"}
+    assert names["infer_backends"] == backends.BACKENDS.keys() - {"mindspore"}
+
+
+def test_device_is_refused_or_used(models, monkeypatch):
+    with pytest.raises(AdlError, match=r"m\.onnx: openvino runs it on a CPU only"):
+        Exported.load(models / "m.onnx", CITYSCAPES, device_target="Ascend")
+    started = []
+    monkeypatch.setattr(runtime, "start", lambda *device, world: started.append((device, world)))
+    Exported.load(models / "m.mindir", CITYSCAPES, device_target="Ascend", device_id=3)
+    assert started == [(("Ascend",), World(device=3))]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from adl.artifacts import read_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy import backends, export
 from adl.deploy.export import Exporter
@@ -19,6 +20,7 @@ from adl.deploy.formats import FORMATS
 from adl.deploy.proofs import Equality, Loss
 from adl.errors import AdlError, reported
 from adl.inference import Mode, Probabilities
+from pipeline import export as stage
 from tests.data import largest_file
 
 pytestmark = pytest.mark.usefixtures("graph")
@@ -176,7 +178,14 @@ def test_air_is_refused_without_an_ascend(exporter, tmp_path):
     assert not list(tmp_path.glob("*m.air*"))
 
 
-def test_air_is_not_verified(exporter, tmp_path, monkeypatch):
+def test_onnx_is_refused_on_an_ascend(exporter, tmp_path, monkeypatch):
+    monkeypatch.setattr(export.runtime, "on_ascend", lambda: True)
+    with pytest.raises(AdlError, match=r"m\.onnx: an ONNX file cannot be proved on Ascend"):
+        exporter.write(tmp_path / "m.onnx", FORMATS["onnx"])
+    assert not list(tmp_path.glob("*m.onnx*"))
+
+
+def test_air_is_not_verified_and_its_sidecar_says_so(exporter, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(export.runtime, "on_ascend", lambda: True)
     asked = []
 
@@ -185,9 +194,11 @@ def test_air_is_not_verified(exporter, tmp_path, monkeypatch):
         Path(file_name).touch()
 
     monkeypatch.setattr(ms, "export", write)
-    assert exporter.write(tmp_path / "m.air", FORMATS["air"]) is None
+    (tmp_path / "m.ckpt").touch()
+    assert stage.export(exporter, "air", tmp_path / "m.air", tmp_path / "m.ckpt") == {}
     assert asked == ["AIR"]
-    assert (tmp_path / "m.air").exists()
+    assert "m.air: not verified" in capsys.readouterr().out
+    assert read_json(tmp_path / "m.air.json")["verified"] is False
 
 
 @pytest.mark.parametrize("kind", ["mindir", "onnx", "onnx-int8"])

@@ -51,7 +51,7 @@ def test_exported_file_gives_the_checkpoints_results(
     checkpoint.save(net, tmp_path / "m.ckpt")
     val, train = (evaluation_data / f"cityscapes_{split}.mindrecord" for split in ("val", "train"))
     exporter = Exporter(net, CITYSCAPES, size=(64, 128), record=val, training_record=train)
-    path = export_model(exporter, FORMATS[kind], tmp_path / "m.ckpt")
+    path = export_model(exporter, kind, tmp_path / "m.ckpt")
     expected = score(tmp_path / "evaluate")
     result = infer.infer(
         Exported.load(path, CITYSCAPES, backend=backend), frames, CITYSCAPES, FLIP,
@@ -138,6 +138,10 @@ def test_one_command_for_the_script_of_2021(models, evaluation_scenes, monkeypat
     metrics = read_json(Path("out/infer.json"))
     assert (metrics["images"], set(metrics)) == (4, {"mIOU", "images"})
     assert f"mIOU {metrics['mIOU']:.2f}" in capsys.readouterr().out
+    arguments[-1] = 3
+    monkeypatch.setattr("sys.argv", ["infer", *map(str, arguments), "--output", "out"])
+    with pytest.raises(AdlError, match="--device-id needs device_target Ascend"):
+        stage.main()
     monkeypatch.setattr("sys.argv", ["infer", "--device-id", "1"])
     with pytest.raises(SystemExit, match="2"):
         stage.main()

@@ -18,7 +18,6 @@ from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, 
 from adl.deploy import colouring, infer
 from adl.deploy.export import Exporter
 from adl.deploy.exported import Exported
-from adl.deploy.formats import FORMATS
 from adl.deploy.predictor import Predictor
 from adl.errors import AdlError
 from adl.evaluation import baselines, tables, worker
@@ -153,7 +152,7 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, capsys)
     )
     frames = layout.frames(village / "raw", "val", VILLAGE)
     for kind in ("mindir", "onnx"):
-        file = Exported.load(export_model(exporter, FORMATS[kind], source), VILLAGE)
+        file = Exported.load(export_model(exporter, kind, source), VILLAGE)
         inferred = infer.infer(
             file, frames, VILLAGE, Mode(mirror=True),
             reference=place / "predictions", predictions=place / "inferred",
