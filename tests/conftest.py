@@ -30,10 +30,18 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 for _name in [
     name
     for name in os.environ
-    if name.startswith(("ADL_", "DVC_", "GIT_", "MS_", "RANK_", "DEVICE_ID"))
+    if name.startswith(
+        ("ADL_", "AWS_", "DVC_", "GIT_", "MA_", "MS_", "RANK_", "DEVICE_ID", "S3_", "VC_")
+    )
 ]:
     del os.environ[_name]
-os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+os.environ |= {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 if "PYTEST_XDIST_WORKER" in os.environ:
     # As many tests run as there are cores: threads would only wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -23,6 +23,7 @@ from adl.processes.launcher import Launcher
 from adl.processes.topology import Local
 from adl.workspace import sidecar
 from pipeline import export as stage
+from tests import s3 as loopback
 from tests.conftest import TINY
 from tests.data import write_record, write_scenes
 
@@ -125,3 +126,10 @@ def browser():
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
         yield chrome
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """A real S3 server on loopback; every test makes buckets of its own."""
+    with loopback.running() as server:
+        yield server

@@ -1,0 +1,81 @@
+"""A real S3 server on loopback, which checks signatures, and what stands between it and its clients."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import boto3
+from moto import settings
+from moto.core.authorization import ActionAuthenticatorMixin
+from moto.server import ThreadedMotoServer
+
+REGION = "us-east-1"
+ALL_ALLOWED = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+
+
+class Server(NamedTuple):
+    """endpoint: its URL. key, secret: of the one user that it knows."""
+
+    endpoint: str
+    key: str
+    secret: str
+
+    def environment(self, *, secret: str | None = None, endpoint: str | None = None) -> dict:
+        """The variables by which a client finds the server and proves who it is."""
+        return {
+            "AWS_ENDPOINT_URL": endpoint or self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": secret or self.secret,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def client(self) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=self.key,
+            aws_secret_access_key=self.secret,
+        )
+
+    def bucket(self) -> str:
+        """The name of a new, empty bucket."""
+        name = f"test-{uuid.uuid4()}"
+        self.client().create_bucket(Bucket=name)
+        return name
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Server]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    iam = boto3.client(
+        "iam",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id="nobody",
+        aws_secret_access_key="nothing",
+    )
+    iam.create_user(UserName="somebody")
+    keys = iam.create_access_key(UserName="somebody")["AccessKey"]
+    iam.put_user_policy(
+        UserName="somebody", PolicyName="all", PolicyDocument=json.dumps(ALL_ALLOWED)
+    )
+    # From here on every request must be signed by that user.
+    settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
+    ActionAuthenticatorMixin.request_count = 0
+    try:
+        yield Server(endpoint, keys["AccessKeyId"], keys["SecretAccessKey"])
+    finally:
+        server.stop()
