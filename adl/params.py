@@ -102,7 +102,9 @@ class Params(BaseModel):
     # Machine
     device_target: Literal["CPU", "Ascend"] = param("CPU", "device that MindSpore runs on", "train", "evaluate", "export", "infer")
     device_num: int = param("1", "devices to train on", "train", "evaluate", ge=1)
-    modelArts: bool = param("false", "run on Huawei Cloud ModelArts")
+    modelArts: bool = param("false", "run on Huawei Cloud ModelArts (README, ModelArts)")
+    data_url: str | None = param("", "ModelArts: where data sets and records are; empty: train_url", min_length=1)
+    train_url: str | None = param("", "ModelArts: where results go, and state", min_length=1)
     # fmt: on
 
 

@@ -34,7 +34,10 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     _check_history()
     _check_export(params)
     if params.modelArts:
-        raise AdlError("modelArts: true. This version does not copy to and from ModelArts storage.")
+        raise AdlError(
+            "modelArts: true. DVC copies nothing from object storage: run each stage as "
+            "`python -m pipeline.modelarts STAGE`, or set it to false."
+        )
     if params.num_classes != len(dataset.classes):
         raise AdlError(
             f"num_classes: {params.num_classes}, but {dataset.title} has {len(dataset.classes)} classes."

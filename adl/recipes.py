@@ -19,7 +19,10 @@ from adl.workspace import RECIPES
 
 SHIPPED = "synthetic"
 """The recipe that changes nothing: the shipped parameters."""
-MACHINE = ("data_path", "device_target", "device_num", "workers")
+MACHINE = (
+    *("data_path", "device_target", "device_num", "workers"),
+    *("modelArts", "data_url", "train_url"),
+)
 """What describes the machine, not the run: kept from the present file."""
 
 

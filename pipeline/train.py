@@ -122,8 +122,12 @@ def write_outputs(finished: State) -> None:
     for source, target in ((model, CHECKPOINT), (sidecar(model), sidecar(CHECKPOINT))):
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
+    kept = finished.result / INTERMEDIATE.name
     with replacing_folder(INTERMEDIATE) as folder:
-        shutil.copytree(finished.result / INTERMEDIATE.name, folder, dirs_exist_ok=True)
+        if (
+            kept.exists()
+        ):  # object storage, through which a state may have come, has no empty folders
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
     with Curves(REPORTS / "train") as curves:
         curves.log(read_json(finished.result / "history.json"))
         curves.draw()

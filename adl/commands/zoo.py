@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ruamel.yaml import YAML
 from tabulate import tabulate
 
 from adl import params, recipes, workspace
 from adl.artifacts import check_output, replacing, write_text
 from adl.commands import add_command
+from adl.commands.parameters import add_parameters, given_parameters, value
 from adl.dataset.descriptor import CITYSCAPES
-from adl.errors import AdlError, check
+from adl.errors import check
 from adl.workspace import PARAMS, PRETRAINED, RECORDS
 
 DESCRIPTION = """run what a script of the 2021 model zoo did, with that script's arguments
@@ -66,27 +66,23 @@ def add(subcommands: Any) -> None:
         (("--data_path", "--data_url"), "folder that holds leftImg8bit/ and gtFine/"),
         (("--train_path", "--train_url"), "folder that receives the record"),
     ):
-        record.add_argument(*spellings, type=Path, required=True, metavar="FOLDER", help=words)
+        record.add_argument(*spellings, required=True, metavar="FOLDER", help=words)
     record.add_argument("--split", choices=("train", "val"), required=True, help="which images")
     files = add_script(scripts, export)
     files.add_argument(
         "--ckpt_name", required=True, metavar="FILE", help=f"a path, or a file in {PRETRAINED}/"
     )
     add_output(files, "exported")
-    for entry in params.schema():
-        if entry.name not in ("ckpt_name", "modelArts"):
-            names = dict.fromkeys([f"--{entry.name}", f"--{entry.name.replace('_', '-')}"])
-            files.add_argument(
-                *names,
-                dest=entry.name,
-                type=value,
-                default=argparse.SUPPRESS,
-                metavar="VALUE",
-                help=entry.meaning,
-            )
+    add_parameters(files, but=("ckpt_name", "modelArts"))
     for script in (record, files):
         script.add_argument(
-            "--modelArts_mode", type=value, default=False, metavar="BOOL", help="only False"
+            "--modelArts_mode",
+            type=value,
+            default=False,
+            metavar="BOOL",
+            help="True: the folders are URLs of ModelArts' storage"
+            if script is record
+            else "only False",
         )
 
 
@@ -128,16 +124,7 @@ def add_output(script: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def value(text: str) -> Any:
-    """A value as params.yaml would hold it; True, False and None are those of 2021's command lines."""
-    return YAML(typ="safe").load("null" if text == "None" else text)
-
-
 def run(arguments: argparse.Namespace) -> None:
-    if getattr(arguments, "modelArts_mode", False):
-        raise AdlError(
-            "--modelArts_mode=True: this version does not copy to and from ModelArts storage. Copy the data here first."
-        )
     translation: Translation = arguments.translate(arguments)
     if translation.note:
         print(translation.note)
@@ -230,15 +217,16 @@ def run_eval(arguments: argparse.Namespace) -> Translation:
 
 def export(arguments: argparse.Namespace) -> Translation:
     """export a checkpoint"""
+    check(
+        (
+            not arguments.modelArts_mode,
+            "--modelArts_mode=True: on ModelArts it is `python -m pipeline.modelarts export`.",
+        )
+    )
     given = Path(arguments.ckpt_name)
     model = given if given.exists() else PRETRAINED / given
     _check_file(model)
     check_output(arguments.output, folder=True)
-    given_parameters = {
-        entry.name: getattr(arguments, entry.name)
-        for entry in params.schema()
-        if entry.name != "ckpt_name" and hasattr(arguments, entry.name)
-    }
     return Translation(
         commands=(
             ("dvc", "repro", "mindrecord"),
@@ -247,7 +235,7 @@ def export(arguments: argparse.Namespace) -> Translation:
                 *("--checkpoint", str(model), "--output", str(arguments.output)),
             ),
         ),
-        changes=given_parameters,
+        changes=given_parameters(arguments, but=("ckpt_name",)),
     )
 
 
@@ -272,13 +260,18 @@ def run_infer_310(arguments: argparse.Namespace) -> Translation:
 
 def build_mindrecord(arguments: argparse.Namespace) -> Translation:
     """convert a split to MindRecord"""
-    check_output(arguments.train_path, folder=True)
+    if arguments.modelArts_mode:
+        urls = ("--data_url", arguments.data_path, "--train_url", arguments.train_path)
+        job = (*STAGE, "pipeline.modelarts", "mindrecord", "--split", arguments.split, *urls)
+        return Translation(commands=(job,))
+    folder = Path(arguments.train_path)
+    check_output(folder, folder=True)
     record = workspace.record(RECORDS, CITYSCAPES.name, arguments.split)
     files = (record, record.with_name(f"{record.name}.db"), workspace.manifest(record))
     return Translation(
         commands=(("dvc", "repro", f"mindrecord@{arguments.split}"),),
         changes={"data_path": os.path.normpath(arguments.data_path)},
-        copies={file: arguments.train_path / file.name for file in files},
+        copies={file: folder / file.name for file in files},
     )
 
 

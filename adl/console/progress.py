@@ -50,9 +50,10 @@ class Progress:
             self._print_line(now - self.began)
 
     def _print_line(self, seconds: float) -> None:
-        rate = self.done / seconds
-        left = duration(max(self.total - self.done, 0) / rate)
-        line = f"{self.what}: {self.done}/{self.total} {self.unit}, {rate:.3g}/s, {left} left"
+        line = f"{self.what}: {self.done}/{self.total} {self.unit}"
+        if self.done:
+            rate = self.done / seconds
+            line += f", {rate:.3g}/s, {duration(max(self.total - self.done, 0) / rate)} left"
         print(line, file=sys.stderr, flush=True)
 
 

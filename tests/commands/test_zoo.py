@@ -12,7 +12,7 @@ from dvc.cli import parse_args
 from ruamel.yaml import YAML
 
 from adl import commands
-from pipeline import checkpoint_arguments, evaluate, infer, parser, train
+from pipeline import checkpoint_arguments, evaluate, infer, modelarts, parser, train
 from tests.conftest import ROOT
 from tests.test_readme import lines as commands_of_readme
 from tests.workspace import run, succeeds
@@ -28,6 +28,12 @@ SEED = {
         ["+ dvc repro mindrecord@val", *(f"+ copy to out/cityscapes_val.{end}" for end in (
             "mindrecord", "mindrecord.db", "json"))],
         {"data_path": "raw"},
+    ),
+    "python build_mindrecord.py --train_url=obs://b/o --data_url=obs://b/i --split=val --modelArts_mode=True": (
+        [
+            "+ python -m pipeline.modelarts mindrecord --split val --data_url obs://b/i --train_url obs://b/o"
+        ],
+        {},
     ),
     "bash scripts/run_train.sh 3 raw 100": (
         [line.format("--device-id 3") for line in TRAIN],
@@ -98,6 +104,7 @@ PARSERS = {
     "pipeline.evaluate": evaluate.parse,
     "pipeline.export": lambda: checkpoint_arguments(parser("export", None)),
     "pipeline.infer": infer.parse,
+    "pipeline.modelarts": modelarts.parse,
 }
 
 
@@ -139,8 +146,8 @@ def test_what_run_train_set_silently_is_said_and_not_done(place, capsys):
         (["export", "--ckpt_name", "none.ckpt"], "pretrained/none.ckpt: no such file"),
         (["export", "--ckpt_name", "old.ckpt", "--parallel", "maybe"], "not true or false"),
         (
-            ["build_mindrecord", "--data_url", "raw", "--train_url", "out", "--split", "val", "--modelArts_mode=True"],
-            "does not copy to and from ModelArts",
+            ["export", "--ckpt_name", "old.ckpt", "--modelArts_mode=True"],
+            "on ModelArts it is `python -m pipeline.modelarts export`",
         ),
     ],
 )  # fmt: skip

@@ -59,7 +59,7 @@ def refused(folder: Path, *command: str) -> str:
             {"expected_train_images": 2975},
             "embedded scenes: 4 images are drawn, but 2975 are expected",
         ),
-        ({"modelArts": True}, "modelArts: true. This version does not copy"),
+        ({"modelArts": True}, "modelArts: true. DVC copies nothing from object storage"),
         (
             {"ckpt_name": "lost.ckpt"},
             "pretrained/lost.ckpt does not exist; pretrained/ holds no checkpoint",

@@ -1,0 +1,195 @@
+"""Which files a stage reads and writes, as dvc.yaml declares them, and where a job finds and leaves them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from adl.artifacts import digest, read_json, write_json
+from adl.errors import AdlError
+from adl.storage.copying import Wanted, send
+from adl.storage.stores import Entry, Store
+from adl.workspace import CHECKED, STAGES, START_WEIGHTS, sidecar
+
+SYNTHETIC_STAGES = Path("pipeline/synthetic/dvc.yaml")
+RECEIPTS = "copied"
+"""Folder of a store with one JSON for each stage: what it left there, and whether that is all of it."""
+_MADE = ("data", "models", "metrics", "reports")
+_OF_THE_JOB = (str(CHECKED), str(START_WEIGHTS))  # a job makes them for itself
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """name: as DVC names it, such as mindrecord@val. raw: those inputs that are below data_path."""
+
+    name: str
+    inputs: tuple[str, ...]
+    raw: frozenset[str]
+    outputs: tuple[str, ...]
+
+
+def stages(data_path: str) -> dict[str, Stage]:
+    """Every stage of both dvc.yaml but `check`."""
+    yaml = YAML(typ="safe")
+    declared = yaml.load(SYNTHETIC_STAGES)["stages"] | yaml.load(STAGES)["stages"]
+    found = {}
+    for name, stage in declared.items():
+        if name == "check":
+            continue
+        for item in stage.get("foreach", [None]):
+            full = name if item is None else f"{name}@{item}"
+            body = stage.get("do", stage)
+            names = functools.partial(_names, item=item, data_path=data_path)
+            raw = frozenset(names(dep for dep in body["deps"] if dep.startswith("${data_path}")))
+            inputs = tuple(
+                dep
+                for dep in names(body["deps"])
+                if dep in raw or (PurePosixPath(dep).parts[0] in _MADE and dep not in _OF_THE_JOB)
+            )
+            outputs = names([*body.get("outs", []), *body.get("metrics", [])])
+            found[full] = Stage(full, inputs, raw, tuple(outputs))
+    return found
+
+
+def _names(declared: Iterable[Any], *, item: str | None, data_path: str) -> list[str]:
+    names = [next(iter(one)) if isinstance(one, dict) else one for one in declared]
+    return [
+        name.replace("${item}", item or "").replace("${data_path}", data_path) for name in names
+    ]
+
+
+def inside(name: str, folder: str) -> bool:
+    """Is a name that of a folder, or of something in it?"""
+    return name == folder or name.startswith(f"{folder}/")
+
+
+class Source:
+    """Where inputs come from: data_url, if there is one, and train_url, with what earlier stages left there.
+
+    maker: output → the stage that makes it.
+    """
+
+    def __init__(self, data: Store | None, train: Store, all_stages: Mapping[str, Stage]) -> None:
+        self.data = data
+        self.train = train
+        self.makers = {output: stage for stage in all_stages.values() for output in stage.outputs}
+
+    def find(self, name: str, *, raw_below: str | None = None) -> list[Wanted]:
+        """An input with all its files; none if it is in neither store.
+
+        Data sets and records are looked for in data_url first, all else in train_url first. In data_url a file may
+        also lie under its bare name, and raw data as in the folder that Cityscapes is unpacked to. raw_below:
+        data_path, for raw data. Raises AdlError if the copy that is there is not whole.
+        """
+        for store, place in self._places(name, raw_below):
+            found = store.find(place)
+            receipt = self._receipt(store, name) if place == name else None
+            if receipt is not None:
+                return self._as_received(store, name, found, receipt)
+            if found:
+                return [
+                    Wanted(store, path, entry, Path(name + path[len(place) :]))
+                    for path, entry in found.items()
+                ]
+        return []
+
+    def named(self, checkpoint: str) -> Iterator[list[Wanted]]:
+        """Everything of the name of a checkpoint, with its sidecar, that is where people and stages put them."""
+        for store in filter(None, (self.data, self.train)):
+            for folder in ("", "pretrained/", "models/", "models/intermediate/"):
+                place = f"{folder}{checkpoint}"
+                found = store.find(place) | store.find(str(sidecar(Path(place))))
+                if place in found:
+                    yield [Wanted(store, path, entry, Path(path)) for path, entry in found.items()]
+
+    def _places(self, name: str, raw_below: str | None) -> list[tuple[Store, str]]:
+        in_train = [(self.train, name)]
+        if self.data is None:
+            return in_train
+        in_data = [(self.data, name)]
+        if raw_below is not None:
+            in_data.insert(0, (self.data, name[len(raw_below) :].lstrip("/")))
+        elif PurePosixPath(name).suffix:
+            in_data.append((self.data, PurePosixPath(name).name))
+        is_data = raw_below is not None or inside(name, "data/mindrecord")
+        return in_data + in_train if is_data else in_train + in_data
+
+    def _receipt(self, store: Store, name: str) -> dict[str, Any] | None:
+        """What the stage that makes an input says of it; None if no such stage wrote here."""
+        maker = next((m for output, m in self.makers.items() if inside(name, output)), None)
+        return read_receipt(store, maker.name) if maker else None
+
+    def _as_received(
+        self, store: Store, name: str, found: Mapping[str, Entry], receipt: Mapping[str, Any]
+    ) -> list[Wanted]:
+        if not receipt["complete"]:
+            raise AdlError(
+                f"{store.url}/{name}: the stage {receipt['stage']} did not finish, or its results were not copied "
+                "completely. Run it again."
+            )
+        wanted = []
+        for path, sha256 in receipt["files"].items():
+            if not inside(path, name):
+                continue
+            if path not in found:
+                raise AdlError(
+                    f"{store.url}/{path}: this object is missing; the stage {receipt['stage']} left it there. Run it "
+                    "again."
+                )
+            wanted.append(Wanted(store, path, found[path], Path(path), sha256))
+        return wanted
+
+
+def read_receipt(store: Store, stage: str) -> dict[str, Any] | None:
+    """What a stage left in a store; None if it never wrote there."""
+    name = f"{RECEIPTS}/{stage}.json"
+    found = store.find(name)
+    if name not in found:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "receipt.json"
+        store.get(name, path, found[name], lambda n: None)
+        return read_json(path)
+
+
+def leave(store: Store, stage: Stage, *, complete: bool) -> None:
+    """Copy what a stage has written to a store. The receipt says that all of it is there only once it is.
+
+    complete: whether the stage did its work.
+    """
+    files = {str(path): path for output in stage.outputs for path in files_below(Path(output))}
+    if not files:
+        return
+    before = {name for output in stage.outputs for name in store.find(output)}
+    receipt = {"stage": stage.name, "complete": False, "files": {}}
+    _write_receipt(store, receipt)
+    send(store, files, f"copying the results of {stage.name} to {store.url}")
+    for name in before - set(files):
+        store.remove(name)
+    if complete:
+        contents = {name: digest(path) for name, path in files.items()}
+        _write_receipt(store, receipt | {"complete": True, "files": contents})
+
+
+def _write_receipt(store: Store, receipt: Mapping[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "receipt.json"
+        write_json(path, receipt)
+        store.put(path, f"{RECEIPTS}/{receipt['stage']}.json")
+
+
+def files_below(path: Path) -> list[Path]:
+    """A file, or all files of a folder but what is only half written."""
+    if path.is_file():
+        return [path]
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".partial-") for part in file.parts)
+    )

@@ -1,0 +1,106 @@
+"""What ModelArts tells a training job in its environment: its nodes, its place among them, and where OBS is.
+
+Names and meanings are those of Huawei Cloud's "Managing Environment Variables of a Training Container".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from adl.errors import AdlError, check
+
+PORT = 8118
+"""Of MindSpore's scheduler on the first node, where every job has a network address of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """This node's place in the job.
+
+    devices: on each node; 0 where there is no accelerator. master: address of the first node, if there are several.
+    rank_table: the file that names all devices, if ModelArts wrote one that MindSpore can read.
+    """
+
+    nodes: int = 1
+    node_rank: int = 0
+    devices: int = 0
+    master: str | None = None
+    rank_table: Path | None = None
+
+    def device_num(self, params_value: int) -> int:
+        """Devices of the whole job; without accelerators, what params.yaml says."""
+        return self.nodes * self.devices if self.devices else params_value
+
+    def arguments(self) -> list[str]:
+        """What the stage `train` is told."""
+        nodes = ["--nodes", str(self.nodes), "--node-rank", str(self.node_rank)]
+        if self.rank_table is not None:
+            return [*nodes, "--rank-table-file", str(self.rank_table)]
+        return [*nodes, "--master", self.master] if self.master else []
+
+
+def endpoint() -> str | None:
+    """URL of the object storage; None if no variable names one."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT")
+    url = next((os.environ[name] for name in names if os.environ.get(name)), None)
+    return url if url is None or "://" in url else f"https://{url}"
+
+
+def place(environment: Mapping[str, str] = os.environ, *, port: int = PORT) -> Place:
+    """Raises AdlError if the variables contradict each other."""
+    nodes = _number(environment, "MA_NUM_HOSTS", _number(environment, "VC_WORKER_NUM", 1))
+    node_rank = _number(environment, "VC_TASK_INDEX", 0) if nodes > 1 else 0
+    hosts = [host for host in environment.get("VC_WORKER_HOSTS", "").split(",") if host]
+    devices = _number(environment, "MA_NUM_GPUS", 0)
+    check(
+        (nodes >= 1, f"MA_NUM_HOSTS: {nodes} nodes; at least 1."),
+        (0 <= node_rank < nodes, f"VC_TASK_INDEX: {node_rank} is none of the {nodes} nodes."),
+        (
+            nodes == 1 or len(hosts) == nodes,
+            f"VC_WORKER_HOSTS: names {len(hosts)} hosts, but the job has {nodes} nodes (MA_NUM_HOSTS).",
+        ),
+    )
+    table = Path(environment.get("RANK_TABLE_FILE", ""))
+    found = _server_of(table, environment, node_rank) if devices and table.is_file() else None
+    return Place(
+        nodes=nodes,
+        node_rank=node_rank if found is None else found,
+        devices=devices,
+        master=f"{hosts[0]}:{port}" if nodes > 1 else None,
+        rank_table=None if found is None else table,
+    )
+
+
+def _server_of(table: Path, environment: Mapping[str, str], node_rank: int) -> int | None:
+    """This node's entry in the rank table; None if the table is of the older form, without a list of servers."""
+    try:
+        content = json.loads(table.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdlError(f"RANK_TABLE_FILE: {table} is no JSON ({error}).") from None
+    servers = content.get("server_list")
+    if not servers:
+        return None
+    check(
+        (
+            content.get("status", "completed") == "completed",
+            f"RANK_TABLE_FILE: {table} is not complete yet (status: {content.get('status')}). Start again.",
+        )
+    )
+    ours = {environment.get(name) for name in ("MA_CURRENT_IP", "MA_CURRENT_HOST_IP")} - {None}
+    for number, server in enumerate(servers):
+        if ours & {server.get("server_id"), server.get("container_ip"), server.get("host_ip")}:
+            return number
+    return node_rank
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise AdlError(f"{name}: {text} is not a whole number.")
+    return int(text)

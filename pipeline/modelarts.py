@@ -1,0 +1,125 @@
+"""Any stage as a job of Huawei Cloud's ModelArts: inputs come from object storage, results go back there.
+
+reads:  params.yaml; from data_url and train_url what the stage reads
+writes: to train_url what the stage writes, under its path in the workspace (data/, models/, metrics/, reports/), also
+        if it fails; state/, as long as it trains; copied/STAGE.json, which says whether all of it came
+
+Every parameter is an option as well. URLs are obs://BUCKET/PATH, s3://BUCKET/PATH or folders. Data sets and records are
+looked for in data_url first, all else in train_url. A job that is started again resumes. The stage runs in a folder of
+its own (--work), so that nothing of the workspace changes. Storage is reached through moxing where that is installed,
+else as S3, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL (or ModelArts' S3_ENDPOINT).
+
+example: python -m pipeline.modelarts train --data_url obs://b/records --train_url obs://b/run1 --epochs 4000
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from adl import params
+from adl.artifacts import check_output
+from adl.commands.parameters import add_parameters, given_parameters, value
+from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import AdlError
+from adl.storage import modelarts
+from adl.storage.job import Job, Task
+from adl.storage.mirror import EVERY
+from adl.workspace import CHECKPOINT, PRETRAINED
+from pipeline import parser, run
+
+STAGES = ("synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
+
+
+def main() -> None:
+    arguments = parse()
+    task, changes = task_of(arguments)
+    # ModelArts ends a job with SIGTERM; until a stage runs, and takes it over, that is as good as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    job = Job(
+        params.load(**changes),
+        modelarts.place(port=arguments.master_port),
+        CITYSCAPES,
+        endpoint=modelarts.endpoint(),
+        code=Path.cwd(),
+        work=arguments.work.absolute(),
+        every=arguments.state_seconds,
+    )
+    sys.exit(job.run(task))
+
+
+def task_of(arguments: argparse.Namespace) -> tuple[Task, dict[str, Any]]:
+    """The stage, and the parameters that differ from params.yaml.
+
+    As in 2021, `evaluate` takes --ckpt_name for the file to score, and --batch_size for the images at a time.
+    """
+    changes = given_parameters(arguments) | {"modelArts": True}
+    if arguments.stage == "mindrecord":
+        return Task(f"mindrecord@{arguments.split}", ("--split", arguments.split)), changes
+    options: list[str] = []
+    checkpoint = output = None
+    if arguments.stage == "evaluate":
+        options += ["--eval-batch-size", str(changes.pop("batch_size", 1))]
+        options += ["--split", arguments.split or "val"]
+    if arguments.stage in ("evaluate", "export"):
+        checkpoint = changes.pop("ckpt_name", None)
+    if checkpoint == CHECKPOINT.name:
+        checkpoint = None
+    elif checkpoint is not None:
+        options += ["--checkpoint", str(PRETRAINED / checkpoint)]
+    if checkpoint is not None or "train" in options:
+        scored = f"_{arguments.split or 'val'}" if arguments.stage == "evaluate" else ""
+        output = f"{arguments.stage}_{Path(checkpoint or CHECKPOINT).stem}{scored}"
+        options += ["--output", output]
+    return Task(arguments.stage, tuple(options), checkpoint, output), changes
+
+
+def parse() -> argparse.Namespace:
+    command = parser("modelarts", __doc__)
+    command.add_argument("stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
+    command.add_argument("--split", choices=("train", "val"), help="of mindrecord and evaluate")
+    command.add_argument(
+        "--modelArts_mode", type=value, default=True, metavar="BOOL", help="only True"
+    )
+    command.add_argument(
+        "--work",
+        type=Path,
+        default=Path(".adl/modelarts"),
+        metavar="FOLDER",
+        help="where the stage runs; default: %(default)s",
+    )
+    command.add_argument(
+        "--master_port",
+        type=int,
+        default=modelarts.PORT,
+        metavar="PORT",
+        help="of the first of several nodes; default: %(default)s",
+    )
+    command.add_argument(
+        "--state_seconds",
+        type=float,
+        default=EVERY,
+        metavar="S",
+        help="between two copies of the state of a training run; default: %(default)s",
+    )
+    add_parameters(command, but=("modelArts",))
+    # A flag that is not quite the name of a parameter must not become another one.
+    command.allow_abbrev = False
+    arguments = command.parse_args()
+    if not arguments.modelArts_mode:
+        raise AdlError(
+            f"--modelArts_mode=False: without ModelArts, run `python -m pipeline.{arguments.stage}` or `dvc repro`."
+        )
+    if arguments.stage == "mindrecord" and arguments.split is None:
+        command.error("mindrecord needs --split")
+    if arguments.split is not None and arguments.stage not in ("mindrecord", "evaluate"):
+        command.error("--split belongs to mindrecord and evaluate")
+    check_output(arguments.work, folder=True)
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,260 @@
+"""Stages as jobs of ModelArts: everything in a bucket, machines that come and go, and the flags of 2021."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from adl import params
+from adl.errors import AdlError
+from adl.processes.topology import free_port
+from adl.storage.job import Task
+from pipeline import modelarts
+from tests.conftest import ROOT
+from tests.workspace import alive, make_workspace, set_params, wait_for
+
+URLS = "--train_url=obs://b/out --data_url=obs://b/in --modelArts_mode=True"
+FLAGS_OF_2021 = {
+    f"mindrecord {URLS} --split=train": (Task("mindrecord@train", ("--split", "train")), {}),
+    f"mindrecord {URLS} --split=val": (Task("mindrecord@val", ("--split", "val")), {}),
+    f"train {URLS} --epochs=4000 --batch_size=16 --bn_momentum=0.995 --drop_path_keep_prob=1.0": (
+        Task("train"),
+        {"epochs": 4000, "batch_size": 16, "bn_momentum": 0.995, "drop_path_keep_prob": 1.0},
+    ),
+    f"train {URLS} --ckpt_name=old.ckpt --initial-fm=None": (
+        Task("train"),
+        {"ckpt_name": "old.ckpt", "initial_fm": None},
+    ),
+    f"evaluate {URLS} --ckpt_name=old.ckpt --batch_size=1 --split=val --parallel=False --ms_infer=False": (
+        Task(
+            "evaluate",
+            (
+                *("--eval-batch-size", "1", "--split", "val", "--checkpoint", "pretrained/old.ckpt"),
+                *("--output", "evaluate_old_val"),
+            ),
+            "old.ckpt",
+            "evaluate_old_val",
+        ),
+        {"parallel": False, "ms_infer": False},
+    ),
+    f"evaluate {URLS} --ckpt_name=autodeeplab.ckpt": (
+        Task("evaluate", ("--eval-batch-size", "1", "--split", "val")),
+        {},
+    ),
+    f"export {URLS} --filter_multiplier=20 --parallel=False --ckpt_name=old.ckpt": (
+        Task(
+            "export",
+            ("--checkpoint", "pretrained/old.ckpt", "--output", "export_old"),
+            "old.ckpt",
+            "export_old",
+        ),
+        {"filter_multiplier": 20, "parallel": False},
+    ),
+}  # fmt: skip
+"""Flags of the ModelArts sections of the 2021 README, behind the stage → what runs, and which parameters change."""
+
+
+@pytest.mark.parametrize("command", FLAGS_OF_2021)
+def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
+    monkeypatch.setattr(sys, "argv", ["modelarts", *command.split(), "--work", str(tmp_path)])
+    task, changes = modelarts.task_of(modelarts.parse())
+    urls = {"data_url": "obs://b/in", "train_url": "obs://b/out", "modelArts": True}
+    assert (task, changes) == (FLAGS_OF_2021[command][0], FLAGS_OF_2021[command][1] | urls)
+    assert params.load(ROOT / "params.yaml", **changes).modelArts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --modelArts_mode=False", "without ModelArts, run `python -m pipeline.train`"),
+        ("train --train_url=x --epoch=3", "unrecognized arguments: --epoch"),
+        ("mindrecord --train_url=x", "mindrecord needs --split"),
+        ("train --train_url=x --split=val", "--split belongs to mindrecord and evaluate"),
+    ],
+)
+def test_flags_that_cannot_be_meant_are_refused(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["modelarts", *arguments.split()])
+    with pytest.raises((AdlError, SystemExit)) as refused:
+        modelarts.parse()
+    assert message in f"{refused.value}{capsys.readouterr().err}"
+
+
+class Cloud:
+    """Jobs whose machines share nothing but the bucket, in which each job starts with the code alone."""
+
+    def __init__(self, code: Path, server, folder: Path) -> None:
+        self.code, self.server, self.folder = code, server, folder
+        self.bucket = server.bucket()
+        self.url = f"obs://{self.bucket}/run"
+        self.jobs = 0
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
+        """Start a job on a new machine."""
+        self.jobs += 1
+        self.machine = self.folder / f"machine{self.jobs}"
+        self.log = self.folder / f"job{self.jobs}.log"
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "pipeline.modelarts", *arguments),
+                    *("--train_url", self.url, "--work", str(self.machine)),
+                ],
+                cwd=self.code,
+                env=os.environ | self.server.environment() | environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def run(self, *arguments: str, **environment: str) -> str:
+        job = self.start(*arguments, **environment)
+        assert job.wait(timeout=280) == 0, self.log.read_text()[-3000:]
+        shutil.rmtree(self.machine, ignore_errors=True)
+        return self.log.read_text()
+
+    def refusal(self, *arguments: str, **environment: str) -> str:
+        """What a job says that ends with exit code 2."""
+        job = self.start(*arguments, **environment)
+        assert job.wait(timeout=280) == 2, self.log.read_text()[-3000:]
+        text = self.log.read_text()
+        assert "Traceback" not in text
+        assert self.server.secret not in text
+        return text
+
+    def names(self) -> set[str]:
+        answer = self.server.client().list_objects_v2(Bucket=self.bucket)
+        return {entry["Key"].removeprefix("run/") for entry in answer.get("Contents", [])}
+
+    def content(self, name: str) -> bytes:
+        answer = self.server.client().get_object(Bucket=self.bucket, Key=f"run/{name}")
+        return answer["Body"].read()
+
+    def positions(self) -> list[str]:
+        return sorted(name for name in self.names() if "/position_" in name)
+
+    def positions_here(self) -> list[str]:
+        """Of the newest machine."""
+        return [path.name for path in self.machine.glob(".adl/state/*/position_*")]
+
+
+@pytest.fixture
+def cloud(s3, tmp_path):
+    code = tmp_path / "code"
+    code.mkdir()
+    return Cloud(make_workspace(code), s3, tmp_path)
+
+
+def test_a_job_that_cannot_work_says_why_before_it_copies(cloud):
+    wrong = {"AWS_SECRET_ACCESS_KEY": "s3cret"}
+    text = cloud.refusal("train", **wrong)
+    assert f"error: {cloud.url}" in text
+    assert "access is refused" in text
+    assert "s3cret" not in text
+    text = cloud.refusal("train")
+    assert "error: train needs data/mindrecord/cityscapes_train.mindrecord, " in text
+    text = cloud.refusal("train", MA_NUM_HOSTS="2", VC_TASK_INDEX="0", VC_WORKER_HOSTS="one")
+    assert "VC_WORKER_HOSTS: names 1 hosts" in text
+    text = cloud.refusal("train", "--bn_momentum", "2")
+    assert "bn_momentum: 2 is out of range" in text
+    assert cloud.names() == set()
+
+
+def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
+    """The stages that need no MindSpore graph; nothing of the workspace changes."""
+    before = (cloud.code / "params.yaml").read_text()
+    cloud.run("synthesize")
+    text = cloud.run("mindrecord", "--split", "val")
+    assert re.search(rf"reads 9 files, \d+ kB, from {cloud.url}\n", text)
+    assert "data/mindrecord/cityscapes_val.mindrecord" in cloud.names()
+    assert json.loads(cloud.content("metrics/mindrecord_val.json"))["images"] == 3
+    assert (cloud.code / "params.yaml").read_text() == before
+    assert not (cloud.code / "data").exists()
+    key = "run/data/synthetic/leftImg8bit/val"
+    lost = next(name for name in cloud.names() if name.startswith(key.removeprefix("run/")))
+    cloud.server.client().delete_object(Bucket=cloud.bucket, Key=f"run/{lost}")
+    assert f"{lost}: this object is missing" in cloud.refusal("mindrecord", "--split", "val")
+
+
+@pytest.mark.slow
+def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(cloud):
+    set_params(cloud.code, epochs=100, eval_epochs=0, save_epochs=1)
+    cloud.run("synthesize")
+    cloud.run("mindrecord", "--split", "train")
+    cloud.run("mindrecord", "--split", "val")
+
+    lost = cloud.start("train", "--state_seconds", "0.2")
+    wait_for(lambda: cloud.positions() or lost.poll() is not None, 120)
+    started = [lost, *psutil.Process(lost.pid).children(recursive=True)]
+    lost.kill()
+    lost.wait()
+    wait_for(lambda: not alive(started[1:]), 20)
+    shutil.rmtree(cloud.machine)
+    assert cloud.positions()
+    assert "models/autodeeplab.ckpt" not in cloud.names()
+
+    before = cloud.positions()[-1]
+    stopped = cloud.start("train", "--state_seconds", "60")
+    wait_for(lambda: max(cloud.positions_here(), default="") > Path(before).name, 120)
+    stopped.terminate()
+    assert stopped.wait(timeout=60) == 143, cloud.log.read_text()[-3000:]
+    assert cloud.positions()[-1] > before
+    shutil.rmtree(cloud.machine)
+
+    text = cloud.run("train", "--state_seconds", "0.2")
+    assert "resuming at step" in text
+    assert "this run is already finished" in cloud.run("train")
+    resumed = cloud.content("models/autodeeplab.ckpt")
+
+    for name in cloud.names():
+        if name.startswith("state/"):
+            cloud.server.client().delete_object(Bucket=cloud.bucket, Key=f"run/{name}")
+    assert "resuming" not in cloud.run("train")
+    assert cloud.content("models/autodeeplab.ckpt") == resumed
+
+    assert "the stage baselines runs first" in cloud.run("evaluate")
+    cloud.run("export")
+    cloud.run("infer")
+    cloud.run("report")
+    metrics = {
+        stage: json.loads(cloud.content(f"metrics/{stage}.json")) for stage in ("evaluate", "infer")
+    }
+    assert metrics["evaluate"]["mIOU"] == metrics["infer"]["mIOU"]
+    report = cloud.content("reports/miou.md").decode()
+    assert f"{metrics['evaluate']['mIOU']:.2f}" in report
+    assert {"reports/index.html", "models/exported/autodeeplab.onnx"} <= cloud.names()
+
+
+@pytest.mark.slow
+def test_two_nodes_that_share_only_the_bucket_train_together(cloud):
+    """Both on this machine; what ModelArts would set is set here."""
+    set_params(cloud.code, epochs=3, eval_epochs=0, batch_size=4)
+    cloud.run("synthesize")
+    cloud.run("mindrecord", "--split", "train")
+    cloud.run("mindrecord", "--split", "val")
+    place = {"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": "127.0.0.1,127.0.0.1"}
+    port = str(free_port())
+    jobs, logs = [], []
+    for rank in ("1", "0"):
+        jobs.append(
+            cloud.start(
+                "train", "--device_num", "2", "--master_port", port, VC_TASK_INDEX=rank, **place
+            )
+        )
+        logs.append(cloud.log)
+    for job, log in zip(jobs, logs, strict=True):
+        assert job.wait(timeout=280) == 0, log.read_text()[-3000:]
+    assert "waiting for the first node's state" in logs[0].read_text()
+    assert "models/autodeeplab.ckpt" in cloud.names()
+    assert {name.rpartition("/")[2] for name in cloud.names() if "/logs/rank" in name} == {
+        "rank_0.log",
+        "rank_1.log",
+    }
+    # The other stages have nothing to do on the second node.
+    assert "runs on the first node alone" in cloud.run("report", VC_TASK_INDEX="1", **place)

@@ -1,0 +1,166 @@
+"""What a job finds is what a stage left, all of it; or what people put there under names that they know."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from adl.artifacts import write_json, write_text
+from adl.errors import AdlError
+from adl.storage import flow
+from adl.storage.copying import Copies
+from adl.storage.flow import Source, leave, stages
+from adl.storage.stores import open_store
+from tests.conftest import ROOT
+
+RECORD = "data/mindrecord/cityscapes_val.mindrecord"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A workspace with the stages of this project; `data` and `train` are folders that stand for buckets."""
+    (tmp_path / "work").mkdir()
+    for name in ("dvc.yaml", "pipeline"):
+        (tmp_path / "work" / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+@pytest.fixture
+def known(place):
+    return stages("data/cityscapes")
+
+
+@pytest.fixture
+def source(place, known):
+    return Source(open_store(str(place / "data")), open_store(str(place / "train")), known)
+
+
+def brought(source, name, place, **named) -> dict[str, str]:
+    """What an input is here, once it is copied: file → content."""
+    wanted = source.find(name, **named)
+    Copies(place / "copied.json").bring(wanted, "copying")
+    return {str(one.target): one.target.read_text() for one in wanted}
+
+
+def made_by(stage, place, contents) -> None:
+    """Let a stage have written and left these files; here they are gone."""
+    for name, content in contents.items():
+        write_text(place / "work" / name, content)
+    leave(open_store(str(place / "train")), stage, complete=True)
+    for name in ("data", "models", "metrics", "reports"):
+        shutil.rmtree(place / "work" / name, ignore_errors=True)
+
+
+def test_stages_read_and_write_what_dvc_declares(known):
+    assert set(known) == {
+        "synthesize", "mindrecord@train", "mindrecord@val", "baselines", "train", "evaluate", "export", "infer",
+        "report",
+    }  # fmt: skip
+    assert known["mindrecord@val"].inputs == (
+        "data/cityscapes/leftImg8bit/val",
+        "data/cityscapes/gtFine/val",
+    )
+    assert known["mindrecord@val"].raw == set(known["mindrecord@val"].inputs)
+    assert known["mindrecord@val"].outputs == (
+        RECORD, f"{RECORD}.db", "data/mindrecord/cityscapes_val.json", "metrics/mindrecord_val.json"
+    )  # fmt: skip
+    assert known["synthesize"].inputs == ()
+    assert "models/autodeeplab.ckpt" in known["export"].inputs
+    assert not [name for stage in known.values() for name in stage.inputs if "adl/" in name]
+
+
+def test_what_a_stage_left_is_found_with_its_content(source, known, place):
+    made_by(
+        known["evaluate"],
+        place,
+        {"data/predictions/evaluate/a/1.png": "one", "metrics/evaluate.json": "{}"},
+    )
+    assert brought(source, "data/predictions/evaluate", place) == {
+        "data/predictions/evaluate/a/1.png": "one"
+    }
+    assert brought(source, "metrics/evaluate.json", place) == {"metrics/evaluate.json": "{}"}
+    assert source.find("models/autodeeplab.ckpt") == []
+
+
+def test_results_that_are_no_longer_written_are_removed(source, known, place):
+    made_by(known["export"], place, {"models/exported/a.onnx": "a", "models/exported/b.onnx": "b"})
+    made_by(known["export"], place, {"models/exported/b.onnx": "c"})
+    assert brought(source, "models/exported", place) == {"models/exported/b.onnx": "c"}
+
+
+def test_a_copy_that_was_interrupted_is_not_taken_for_whole(source, known, place, monkeypatch):
+    write_text(place / "work/models/autodeeplab.ckpt", "weights")
+    write_text(place / "work/models/autodeeplab.ckpt.json", "{}")
+
+    def killed(store, files, what):
+        store.put(files["models/autodeeplab.ckpt"], "models/autodeeplab.ckpt")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flow, "send", killed)
+    with pytest.raises(KeyboardInterrupt):
+        leave(source.train, known["train"], complete=True)
+    with pytest.raises(AdlError, match=r"models/autodeeplab.ckpt: the stage train did not finish"):
+        source.find("models/autodeeplab.ckpt")
+
+
+def test_results_of_a_stage_that_failed_are_kept_but_not_taken(source, known, place):
+    write_text(place / "work/reports/train/curves.png", "half")
+    leave(source.train, known["train"], complete=False)
+    assert (place / "train/reports/train/curves.png").read_text() == "half"
+    with pytest.raises(AdlError, match="did not finish, or its results were not copied"):
+        source.find("reports/train")
+
+
+def test_a_stage_that_wrote_nothing_leaves_earlier_results_alone(source, known, place):
+    made_by(known["baselines"], place, {"data/baselines.npz": "old"})
+    leave(source.train, known["baselines"], complete=False)
+    assert brought(source, "data/baselines.npz", place) == {"data/baselines.npz": "old"}
+
+
+def test_a_missing_object_is_named(source, known, place):
+    made_by(known["mindrecord@val"], place, {RECORD: "record", f"{RECORD}.db": "index"})
+    (place / "train" / f"{RECORD}.db").unlink()
+    with pytest.raises(AdlError, match=r"cityscapes_val.mindrecord.db: this object is missing"):
+        source.find(f"{RECORD}.db")
+
+
+def test_an_object_with_other_content_is_refused(source, known, place):
+    made_by(known["mindrecord@val"], place, {RECORD: "record"})
+    (place / "train" / RECORD).write_text("redroc")
+    with pytest.raises(AdlError, match=r"cityscapes_val.mindrecord: its content is not what"):
+        brought(source, RECORD, place)
+    assert not (place / "work" / RECORD).exists()
+
+
+def test_data_url_may_hold_the_unpacked_data_set_or_bare_records(source, place):
+    for name, content in {
+        "leftImg8bit/val/ulm/1.png": "image",
+        "cityscapes_val.mindrecord": "record",
+    }.items():
+        write_text(place / "data" / name, content)
+    raw = "data/cityscapes/leftImg8bit/val"
+    assert brought(source, raw, place, raw_below="data/cityscapes") == {f"{raw}/ulm/1.png": "image"}
+    assert brought(source, RECORD, place) == {RECORD: "record"}
+
+
+def test_data_comes_from_data_url_and_models_from_train_url_if_both_have_them(source, place):
+    for store in ("data", "train"):
+        for name in (RECORD, "models/autodeeplab.ckpt"):
+            write_text(place / store / name, store)
+    assert brought(source, RECORD, place) == {RECORD: "data"}
+    model = "models/autodeeplab.ckpt"
+    assert brought(source, model, place) == {model: "train"}
+
+
+@pytest.mark.parametrize(
+    "folder", ["data", "data/pretrained", "train/models", "train/models/intermediate"]
+)
+def test_a_checkpoint_is_found_by_its_name(source, place, folder):
+    where = f"{folder}/old.ckpt"
+    write_text(place / where, "weights")
+    write_json(place / f"{where}.json", {})
+    found = next(source.named("old.ckpt"))
+    assert {one.target.name for one in found} == {"old.ckpt", "old.ckpt.json"}
+    assert next(source.named("other.ckpt"), None) is None

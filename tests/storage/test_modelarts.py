@@ -1,0 +1,115 @@
+"""A job knows its place from ModelArts' variables, and gives it to the stage `train`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from adl.errors import AdlError
+from adl.storage import modelarts
+from adl.storage.modelarts import place
+
+TWO_BY_EIGHT = {
+    "MA_NUM_HOSTS": "2",
+    "MA_NUM_GPUS": "8",
+    "VC_TASK_INDEX": "1",
+    "VC_WORKER_HOSTS": "job-0.vc,job-1.vc",
+    "MA_CURRENT_IP": "10.0.0.2",
+}
+
+
+def table_of(servers: list[str], **fields) -> dict:
+    """A rank table of eight devices on each server."""
+    listed = [
+        {
+            "server_id": server,
+            "device": [
+                {"device_id": str(i), "device_ip": f"192.1.{n}.{i}", "rank_id": str(8 * n + i)}
+                for i in range(8)
+            ],
+        }
+        for n, server in enumerate(servers)
+    ]
+    return {"status": "completed", "version": "1.0", "server_list": listed} | fields
+
+
+def test_alone_without_accelerators_nothing_is_taken_over():
+    here = place({})
+    assert (here.nodes, here.node_rank, here.arguments(), here.device_num(3)) == (1, 0, [], 3)
+
+
+def test_eight_devices_of_one_node_are_all_used():
+    here = place({"MA_NUM_GPUS": "8"})
+    assert (here.arguments(), here.device_num(1)) == ([], 8)
+
+
+def test_nodes_find_each_other_by_the_list_of_hosts():
+    here = place(TWO_BY_EIGHT)
+    assert here.device_num(1) == 16
+    assert here.arguments() == ["--nodes", "2", "--node-rank", "1", "--master", "job-0.vc:8118"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "rank"), [(["10.0.0.1", "10.0.0.2"], 1), (["10.0.0.2", "10.0.0.1"], 0), (["a", "b"], 1)]
+)  # fmt: skip
+def test_the_rank_table_says_which_server_this_is(tmp_path, servers, rank):
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps(table_of(servers)))
+    here = place(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
+    expected = ["--nodes", "2", "--node-rank", str(rank), "--rank-table-file", str(table)]
+    assert (here.node_rank, here.arguments()) == (rank, expected)
+
+
+def test_a_table_of_the_older_form_leaves_it_to_the_list_of_hosts(tmp_path):
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps({"status": "completed", "group_list": []}))
+    here = place(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
+    assert "--master" in here.arguments()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"VC_WORKER_HOSTS": "job-0.vc"},
+            "VC_WORKER_HOSTS: names 1 hosts, but the job has 2 nodes",
+        ),
+        ({"VC_TASK_INDEX": "2"}, "VC_TASK_INDEX: 2 is none of the 2 nodes"),
+        ({"MA_NUM_GPUS": "eight"}, "MA_NUM_GPUS: eight is not a whole number"),
+    ],
+)
+def test_variables_that_contradict_each_other_are_refused(changes, message):
+    with pytest.raises(AdlError, match=message):
+        place(TWO_BY_EIGHT | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "RANK_TABLE_FILE: .* is no JSON"),
+        (json.dumps(table_of(["10.0.0.1"], status="initializing")), "is not complete yet"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
+    table = tmp_path / "table.json"
+    table.write_text(text)
+    with pytest.raises(AdlError, match=message):
+        place(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({}, None),
+        (
+            {"S3_ENDPOINT": "obs.cn-north-4.myhuaweicloud.com"},
+            "https://obs.cn-north-4.myhuaweicloud.com",
+        ),
+        ({"S3_ENDPOINT": "x.y", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9"),
+    ],
+)
+def test_the_endpoint_is_the_one_that_the_environment_names(monkeypatch, variables, url):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert modelarts.endpoint() == url

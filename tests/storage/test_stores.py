@@ -1,0 +1,279 @@
+"""Files come whole or not at all, over bad lines too; what cannot work is said at once, and no secret with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from adl.errors import AdlError
+from adl.storage import copying, stores
+from adl.storage.copying import Copies, Wanted, send
+from adl.storage.stores import open_store
+from tests.proxy import line_to
+
+CONTENT = os.urandom(3_000_000)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(stores, "PAUSE", 0.01)
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    """A bucket with one file, and the variables by which it is reached."""
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    name = s3.bucket()
+    s3.client().put_object(Bucket=name, Key="run/model.ckpt", Body=CONTENT)
+    return name
+
+
+@pytest.fixture
+def line(s3):
+    with line_to(s3.endpoint) as line:
+        yield line
+
+
+def fetch(bucket: str, endpoint: str, folder) -> None:
+    """Copy the file here, as a job does."""
+    store = open_store(f"obs://{bucket}/run", endpoint)
+    wanted = [
+        Wanted(store, name, entry, folder / name)
+        for name, entry in store.find("model.ckpt").items()
+    ]
+    Copies(folder / "copied.json").bring(wanted, "copying")
+
+
+def test_files_come_and_go_with_their_content(s3, bucket, tmp_path):
+    fetch(bucket, s3.endpoint, tmp_path)
+    assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
+    store = open_store(f"s3://{bucket}/run", s3.endpoint)
+    send(store, {"a/b.ckpt": tmp_path / "model.ckpt"}, "sending")
+    found = store.find()
+    assert {name: entry.bytes for name, entry in found.items()} == {
+        "a/b.ckpt": len(CONTENT),
+        "model.ckpt": len(CONTENT),
+    }
+    body = s3.client().get_object(Bucket=bucket, Key="run/a/b.ckpt")["Body"].read()
+    assert body == CONTENT
+    store.remove("a/b.ckpt")
+    assert set(store.find()) == {"model.ckpt"}
+    assert store.find("model") == {}
+
+
+def test_a_line_that_breaks_is_tried_again(bucket, line, tmp_path, capsys):
+    line.cut_after, line.cuts = 1_000_000, 2
+    fetch(bucket, line.endpoint, tmp_path)
+    assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
+    assert capsys.readouterr().out.count("again in") == 2
+
+
+def test_a_line_that_always_breaks_is_given_up_and_nothing_half_remains(bucket, line, tmp_path):
+    line.cut_after, line.cuts = 1_000_000, 1000
+    with pytest.raises(AdlError, match=r"run/model.ckpt: given up after 5 attempts .*Run the same"):
+        fetch(bucket, line.endpoint, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["copied.json"]
+    line.cuts = 0
+    fetch(bucket, line.endpoint, tmp_path)
+    assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
+
+
+def test_a_slow_server_is_waited_for_and_progress_has_a_time(
+    bucket, line, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("adl.console.progress.LINE_EVERY", 0.2)
+    line.pause = 0.03
+    fetch(bucket, line.endpoint, tmp_path)
+    assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
+    assert "copying (1 files): 1/3 MB, " in capsys.readouterr().err
+
+
+def test_a_server_that_falls_silent_is_given_up(bucket, line, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "READ_TIMEOUT", 0.3)
+    line.silent = True
+    with pytest.raises(AdlError, match="given up after 5 attempts"):
+        fetch(bucket, line.endpoint, tmp_path)
+
+
+def test_no_server_at_all_is_given_up(bucket, tmp_path):
+    with pytest.raises(AdlError, match=r"given up after 5 attempts .*127.0.0.1:9/"):
+        fetch(bucket, "http://127.0.0.1:9", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"AWS_SECRET_ACCESS_KEY": "wrongwrongwrong"},
+            "access is refused .*Check AWS_ACCESS_KEY_ID",
+        ),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "access is refused .*Check AWS_ACCESS_KEY_ID"),
+        ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "Set AWS_ACCESS_KEY_ID"),
+        ({"AWS_SECRET_ACCESS_KEY": None}, "Set AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_wrong_credentials_are_said_at_once(
+    s3, bucket, line, tmp_path, monkeypatch, capfd, variables, message
+):
+    for name, value in variables.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(AdlError, match=message) as refused:
+        fetch(bucket, line.endpoint, tmp_path)
+    assert line.connections <= 1
+    printed = "".join(capfd.readouterr()) + str(refused.value)
+    assert s3.secret not in printed
+    assert "wrongwrongwrong" not in printed
+
+
+def test_what_does_not_exist_is_named(s3, bucket, tmp_path):
+    with pytest.raises(AdlError, match="obs://no-such-bucket/x: does not exist"):
+        open_store("obs://no-such-bucket/x", s3.endpoint).find()
+    store = open_store(f"obs://{bucket}/run", s3.endpoint)
+    with pytest.raises(AdlError, match="run/gone: does not exist"):
+        store.get("gone", tmp_path / "gone", stores.Entry(1, ""), lambda n: None)
+
+
+def test_an_object_that_became_shorter_is_not_taken(s3, bucket, tmp_path):
+    store = open_store(f"obs://{bucket}/run", s3.endpoint)
+    (entry,) = store.find("model.ckpt").values()
+    s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[:-1])
+    with pytest.raises(AdlError, match="2999999 of 3000000 bytes came"):
+        store.get("model.ckpt", tmp_path / "x", entry, lambda n: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_what_is_new_is_copied_again(s3, bucket, tmp_path, monkeypatch):
+    copied = []
+    monkeypatch.setattr(
+        copying,
+        "run",
+        lambda jobs, what, run=copying.run: copied.append(len(jobs)) or run(jobs, what),
+    )
+    fetch(bucket, s3.endpoint, tmp_path)
+    fetch(bucket, s3.endpoint, tmp_path)
+    (tmp_path / "model.ckpt").write_bytes(CONTENT[::-1])  # as a stage might
+    fetch(bucket, s3.endpoint, tmp_path)
+    s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[::-1])
+    fetch(bucket, s3.endpoint, tmp_path)
+    assert copied == [1, 0, 1, 1]
+    assert (tmp_path / "model.ckpt").read_bytes() == CONTENT[::-1]
+
+
+def test_one_copy_that_fails_ends_the_others(s3, bucket, tmp_path):
+    store = open_store(f"obs://{bucket}/run", s3.endpoint)
+    (tmp_path / "a").write_bytes(b"a")
+    with pytest.raises(AdlError, match="does not exist"):
+        copying.run(
+            [
+                copying.Job(1, lambda told: store.put(tmp_path / "a", "a", told)),
+                copying.Job(
+                    1, lambda told: store.get("gone", tmp_path / "b", stores.Entry(1, ""), told)
+                ),
+            ],
+            "copying",
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://key:hunter2@bucket/x", "leave the credentials out"),
+        ("gs://bucket/x", "expected obs://BUCKET/PATH"),
+        ("obs:///x", "expected obs://BUCKET/PATH"),
+        ("", "an empty URL"),
+    ],
+)
+def test_a_url_that_cannot_be_one_is_refused(url, message):
+    with pytest.raises(AdlError, match=message) as refused:
+        open_store(url)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_obs_is_asked_as_huawei_documents_it(bucket):
+    store = open_store("obs://bucket/p", "https://obs.cn-north-4.myhuaweicloud.com")
+    url = store.backend.system.sign("bucket/p/x")
+    assert url.startswith("https://bucket.obs.cn-north-4.myhuaweicloud.com/p/x?")
+    assert "%2Fcn-north-4%2Fs3%2F" in url
+    config = store.backend.system.s3.meta.config
+    assert (config.request_checksum_calculation, config.response_checksum_validation) == (
+        "when_required",
+        "when_required",
+    )
+
+
+def test_a_folder_is_a_store_too(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    store = open_store(str(tmp_path / "store"))
+    assert store.find() == {}
+    store.put(tmp_path / "file", "deep/down/file")
+    assert {name: entry.bytes for name, entry in store.find("deep").items()} == {
+        "deep/down/file": 3
+    }
+    store.remove("deep/down/file")
+    assert store.find() == {}
+
+
+@pytest.fixture
+def moxing(tmp_path, monkeypatch):
+    """What stands for ModelArts' library: obs:// below a folder. Nothing here is the real one."""
+
+    def local(url: str) -> Path:
+        return Path(url.replace("obs:/", str(tmp_path / "obs")))
+
+    def walk(url: str):
+        for folder, folders, names in os.walk(local(url)):
+            yield folder.replace(str(tmp_path / "obs"), "obs:/"), folders, names
+
+    def copy(source: str, target: str) -> None:
+        local(target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(local(source), local(target))
+
+    module = types.ModuleType("moxing")
+    module.__spec__ = types.SimpleNamespace()
+    module.file = types.SimpleNamespace(
+        exists=lambda url: local(url).exists(),
+        is_directory=lambda url: local(url).is_dir(),
+        get_size=lambda url: local(url).stat().st_size,
+        remove=lambda url: local(url).unlink(),
+        walk=walk,
+        copy=copy,
+    )
+    monkeypatch.setitem(sys.modules, "moxing", module)
+    return module
+
+
+def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    store = open_store("s3://bucket/run")
+    store.put(tmp_path / "file", "a/file")
+    assert (tmp_path / "obs/bucket/run/a/file").read_bytes() == b"abc"
+    (found,) = store.find().items()
+    assert found == ("a/file", stores.Entry(3, ""))
+    store.get(*(found[0], tmp_path / "back", found[1]), lambda n: None)
+    assert (tmp_path / "back").read_bytes() == b"abc"
+    store.remove("a/file")
+    assert store.find() == {}
+
+
+def test_an_error_of_moxing_is_tried_again(moxing, tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    calls = []
+
+    def fails_once(source, target, copy=moxing.file.copy):
+        calls.append(source)
+        if len(calls) == 1:
+            raise Exception("some error of OBS")
+        copy(source, target)
+
+    moxing.file.copy = fails_once
+    open_store("obs://bucket/run").put(tmp_path / "file", "file")
+    assert len(calls) == 2
