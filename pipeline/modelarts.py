@@ -74,7 +74,8 @@ def task_of(arguments: argparse.Namespace) -> tuple[Task, dict[str, Any]]:
         scored = f"_{arguments.split or 'val'}" if arguments.stage == "evaluate" else ""
         output = f"{arguments.stage}_{Path(checkpoint or CHECKPOINT).stem}{scored}"
         options += ["--output", output]
-    return Task(arguments.stage, tuple(options), checkpoint, output), changes
+    split = arguments.split or "val"
+    return Task(arguments.stage, tuple(options), split, checkpoint, output), changes
 
 
 def parse() -> argparse.Namespace:

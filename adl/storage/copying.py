@@ -13,7 +13,8 @@ from typing import NamedTuple
 from adl.artifacts import digest, read_json, write_json
 from adl.console.progress import Progress
 from adl.errors import AdlError
-from adl.storage.stores import Abandoned, Entry, Store, Told
+from adl.storage.backends import Abandoned, Entry, Told
+from adl.storage.stores import Store
 
 THREADS = 8
 _LOOK_EVERY = 0.5

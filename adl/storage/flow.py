@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 
 from adl.artifacts import digest, read_json, write_json
 from adl.errors import AdlError
+from adl.storage.backends import Entry
 from adl.storage.copying import Wanted, send
-from adl.storage.stores import Entry, Store
+from adl.storage.stores import Store
 from adl.workspace import CHECKED, STAGES, START_WEIGHTS, sidecar
 
 SYNTHETIC_STAGES = Path("pipeline/synthetic/dvc.yaml")
@@ -161,7 +162,7 @@ def read_receipt(store: Store, stage: str) -> dict[str, Any] | None:
 def leave(store: Store, stage: Stage, *, complete: bool) -> None:
     """Copy what a stage has written to a store. The receipt says that all of it is there only once it is.
 
-    complete: whether the stage did its work.
+    complete: whether the stage did its work. If not, what it did not write stays as it was.
     """
     files = {str(path): path for output in stage.outputs for path in files_below(Path(output))}
     if not files:
@@ -170,9 +171,9 @@ def leave(store: Store, stage: Stage, *, complete: bool) -> None:
     receipt = {"stage": stage.name, "complete": False, "files": {}}
     _write_receipt(store, receipt)
     send(store, files, f"copying the results of {stage.name} to {store.url}")
-    for name in before - set(files):
-        store.remove(name)
     if complete:
+        for name in before - set(files):
+            store.remove(name)
         contents = {name: digest(path) for name, path in files.items()}
         _write_receipt(store, receipt | {"complete": True, "files": contents})
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from adl import params as schema
 from adl import preflight, recipes, workspace
 from adl.architecture import Architecture
 from adl.artifacts import remove, write_text
@@ -48,12 +49,13 @@ _POLL = 2.0
 class Task:
     """A stage and how it is run.
 
-    name: as DVC has it. checkpoint: a file to score or export instead of the run's own; output: folder of the results
-    of such a stage, instead of the pipeline's own places.
+    name: as DVC has it. split: the images to score. checkpoint: a file to score or export instead of the run's own.
+    output: folder of the results of such a stage, instead of the pipeline's own places.
     """
 
     name: str
     arguments: tuple[str, ...] = ()
+    split: str = "val"
     checkpoint: str | None = None
     output: str | None = None
 
@@ -64,6 +66,9 @@ class Task:
     def of(self, declared: Stage) -> Stage:
         """What it reads and writes."""
         inputs = declared.inputs
+        if self.split != "val":
+            record = (name.replace("_val.", f"_{self.split}.") for name in inputs)
+            inputs = tuple(dict.fromkeys(name for name in record if name != str(BASELINES)))
         if self.checkpoint is not None:
             inputs = tuple(name for name in inputs if not name.startswith(str(CHECKPOINT)))
         if self.output is None:
@@ -102,19 +107,29 @@ class Job:
         self.place = place
         self.train = open_store(params.train_url or "", endpoint)
         self.data = open_store(params.data_url, endpoint) if params.data_url else None
-        self.changes = self._of_this_machine(params)
-        self.params = params.model_copy(update=self.changes)
+        values = params.model_dump() | self._of_this_machine(params)
+        self.text = recipes.edited((code / PARAMS).read_text(encoding="utf-8"), values)
+        self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
         self.code = code
         self.work = work
         self.every = every
 
     def _of_this_machine(self, params: Params) -> dict[str, object]:
         """What the job knows better than params.yaml: how many devices there are, and where raw data is put."""
-        changes: dict[str, object] = {"device_num": self.place.device_num(params.device_num)}
+        changes: dict[str, object] = {}
+        devices = self.place.device_num(params.device_num)
+        if devices != params.device_num:
+            changes["device_num"] = devices
+            print(
+                f"device_num is {devices}, as many as this job has, instead of {params.device_num}"
+            )
         is_elsewhere = Path(params.data_path).is_absolute()
         is_drawn = Path(params.data_path) == SYNTHETIC
         if is_elsewhere or (is_drawn and self.data and self.data.find("leftImg8bit/val")):
             changes["data_path"] = RAW
+            print(
+                f"data_path is {RAW}, where the data set is copied to, instead of {params.data_path}"
+            )
         return changes
 
     def run(self, task: Task) -> int:
@@ -156,8 +171,7 @@ class Job:
             remove(Path(name))
             Path(name).symlink_to(self.code / name)
         write_text(Path(".dvc/config"), "[core]\n    no_scm = true\n")
-        before = (self.code / PARAMS).read_text(encoding="utf-8")
-        write_text(PARAMS, recipes.edited(before, self.params.model_dump()))
+        write_text(PARAMS, self.text)
 
     def _inputs(self, stage: Stage, source: Source) -> dict[str, list[Wanted]]:
         """Each input of the stage with its files; none for one that is not there."""

@@ -16,6 +16,7 @@ import pytest
 from adl import params
 from adl.errors import AdlError
 from adl.processes.topology import free_port
+from adl.storage.flow import stages
 from adl.storage.job import Task
 from pipeline import modelarts
 from tests.conftest import ROOT
@@ -40,8 +41,8 @@ FLAGS_OF_2021 = {
                 *("--eval-batch-size", "1", "--split", "val", "--checkpoint", "pretrained/old.ckpt"),
                 *("--output", "evaluate_old_val"),
             ),
-            "old.ckpt",
-            "evaluate_old_val",
+            checkpoint="old.ckpt",
+            output="evaluate_old_val",
         ),
         {"parallel": False, "ms_infer": False},
     ),
@@ -53,8 +54,8 @@ FLAGS_OF_2021 = {
         Task(
             "export",
             ("--checkpoint", "pretrained/old.ckpt", "--output", "export_old"),
-            "old.ckpt",
-            "export_old",
+            checkpoint="old.ckpt",
+            output="export_old",
         ),
         {"filter_multiplier": 20, "parallel": False},
     ),
@@ -85,6 +86,18 @@ def test_flags_that_cannot_be_meant_are_refused(monkeypatch, capsys, arguments, 
     with pytest.raises((AdlError, SystemExit)) as refused:
         modelarts.parse()
     assert message in f"{refused.value}{capsys.readouterr().err}"
+
+
+def test_scoring_other_images_or_weights_needs_other_inputs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    declared = stages("data/cityscapes")["evaluate"]
+    own = Task("evaluate").of(declared)
+    assert own == declared
+    other = Task("evaluate", split="train", checkpoint="old.ckpt", output="o").of(declared)
+    assert other.outputs == ("o",)
+    assert set(other.inputs) == {
+        f"data/mindrecord/cityscapes_train.{end}" for end in ("mindrecord", "mindrecord.db", "json")
+    }
 
 
 class Cloud:
@@ -161,6 +174,10 @@ def test_a_job_that_cannot_work_says_why_before_it_copies(cloud):
     assert "error: train needs data/mindrecord/cityscapes_train.mindrecord, " in text
     text = cloud.refusal("train", MA_NUM_HOSTS="2", VC_TASK_INDEX="0", VC_WORKER_HOSTS="one")
     assert "VC_WORKER_HOSTS: names 1 hosts" in text
+    text = cloud.refusal("train", "--data_path", "/data/cityscapes", MA_NUM_GPUS="8")
+    assert "device_num is 8, as many as this job has, instead of 1" in text
+    assert "data_path is data/cityscapes, where the data set is copied to" in text
+    assert "batch_size: 2 images cannot be divided evenly among device_num 8 devices" in text
     text = cloud.refusal("train", "--bn_momentum", "2")
     assert "bn_momentum: 2 is out of range" in text
     assert cloud.names() == set()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from adl.errors import AdlError
-from adl.storage import copying, stores
+from adl.storage import backends, copying, stores
+from adl.storage.backends import Entry
 from adl.storage.copying import Copies, Wanted, send
 from adl.storage.stores import open_store
 from tests.proxy import line_to
@@ -95,7 +96,7 @@ def test_a_slow_server_is_waited_for_and_progress_has_a_time(
 
 
 def test_a_server_that_falls_silent_is_given_up(bucket, line, tmp_path, monkeypatch):
-    monkeypatch.setattr(stores, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(backends, "READ_TIMEOUT", 0.3)
     line.silent = True
     with pytest.raises(AdlError, match="given up after 5 attempts"):
         fetch(bucket, line.endpoint, tmp_path)
@@ -139,7 +140,7 @@ def test_what_does_not_exist_is_named(s3, bucket, tmp_path):
         open_store("obs://no-such-bucket/x", s3.endpoint).find()
     store = open_store(f"obs://{bucket}/run", s3.endpoint)
     with pytest.raises(AdlError, match="run/gone: does not exist"):
-        store.get("gone", tmp_path / "gone", stores.Entry(1, ""), lambda n: None)
+        store.get("gone", tmp_path / "gone", Entry(1, ""), lambda n: None)
 
 
 def test_an_object_that_became_shorter_is_not_taken(s3, bucket, tmp_path):
@@ -175,9 +176,7 @@ def test_one_copy_that_fails_ends_the_others(s3, bucket, tmp_path):
         copying.run(
             [
                 copying.Job(1, lambda told: store.put(tmp_path / "a", "a", told)),
-                copying.Job(
-                    1, lambda told: store.get("gone", tmp_path / "b", stores.Entry(1, ""), told)
-                ),
+                copying.Job(1, lambda told: store.get("gone", tmp_path / "b", Entry(1, ""), told)),
             ],
             "copying",
         )
@@ -257,7 +256,7 @@ def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
     store.put(tmp_path / "file", "a/file")
     assert (tmp_path / "obs/bucket/run/a/file").read_bytes() == b"abc"
     (found,) = store.find().items()
-    assert found == ("a/file", stores.Entry(3, ""))
+    assert found == ("a/file", Entry(3, ""))
     store.get(*(found[0], tmp_path / "back", found[1]), lambda n: None)
     assert (tmp_path / "back").read_bytes() == b"abc"
     store.remove("a/file")
