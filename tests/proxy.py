@@ -15,14 +15,14 @@ CHUNK = 1 << 16
 class Line:
     """cut_after: bytes of an answer after which the connection is cut. cuts: how many connections, then none is.
 
-    pause: seconds before each chunk of an answer. silent: answers never come.
+    pause: seconds before each chunk of an answer. silent: answers never come. answered: bytes of all answers so far.
     """
 
     def __init__(self, endpoint: str) -> None:
         server = urlsplit(endpoint)
         self.address = (server.hostname, server.port)
         self.cut_after, self.cuts, self.pause, self.silent = 0, 0, 0.0, False
-        self.connections = 0
+        self.connections = self.answered = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
 
@@ -35,13 +35,14 @@ class Line:
             self.connections += 1
             server = socket.create_connection(self.address)
             for target in (
-                lambda c=client, s=server: self._pass(c, s, lambda n: False),
+                lambda c=client, s=server: self._pass(c, s, lambda new, so_far: False),
                 lambda c=client, s=server: self._pass(s, c, self._is_cut),
             ):
                 threading.Thread(target=target, daemon=True).start()
 
-    def _is_cut(self, so_far: int) -> bool:
-        """Asked before the next chunk of an answer."""
+    def _is_cut(self, new: int, so_far: int) -> bool:
+        """Asked before the next chunk of an answer is passed on."""
+        self.answered += new
         while self.silent:
             time.sleep(0.05)
         time.sleep(self.pause)
@@ -51,13 +52,13 @@ class Line:
         return False
 
     def _pass(
-        self, source: socket.socket, target: socket.socket, is_cut: Callable[[int], bool]
+        self, source: socket.socket, target: socket.socket, is_cut: Callable[[int, int], bool]
     ) -> None:
         so_far = 0
         with contextlib.suppress(OSError):
             while chunk := source.recv(CHUNK):
                 so_far += len(chunk)
-                if is_cut(so_far):
+                if is_cut(len(chunk), so_far):
                     break
                 target.sendall(chunk)
         for end in (source, target):

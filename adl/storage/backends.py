@@ -21,8 +21,10 @@ from adl.artifacts import replacing
 Told = Callable[[int], None]
 """Called with the number of bytes that were copied since the last call; it may raise to end the copy."""
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
-"""Seconds without an answer, and without another byte, after which an attempt has failed. A slow copy is no failure."""
+CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30
+"""Seconds without an answer, and without another byte, after which a request has failed. A slow copy is no failure."""
+REQUESTS = 3
+"""How often a request is sent, or a file that broke off goes on where it did, within one attempt."""
 
 
 class Abandoned(Exception):  # noqa: N818 (no error)
@@ -106,7 +108,7 @@ class S3(Files):
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
                 "s3": {"addressing_style": "virtual" if has_name(host) else "auto"},
-                # One layer of attempts is enough.
+                # s3fs repeats requests, as often as is set below; botocore must not multiply that.
                 "retries": {"total_max_attempts": 1},
                 "connect_timeout": CONNECT_TIMEOUT,
                 "read_timeout": READ_TIMEOUT,
@@ -114,8 +116,12 @@ class S3(Files):
             use_listings_cache=False,
             skip_instance_cache=True,
         )
-        system.retries = 1
+        system.retries = REQUESTS
         super().__init__(system)
+
+    def get(self, source: str, target: Path, told: Told) -> None:
+        # One part after the other: s3fs resumes a file that breaks off, but not one that comes in parts at once.
+        self.system.get_file(source, str(target), callback=_Telling(told), max_concurrency=1)
 
 
 def has_name(host: str) -> bool:

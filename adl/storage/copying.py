@@ -107,7 +107,8 @@ def run(jobs: Sequence[Job], what: str) -> None:
                 done, pending = concurrent.futures.wait(
                     pending, _LOOK_EVERY, concurrent.futures.FIRST_EXCEPTION
                 )
-                so_far = int(counted.bytes / _MEGABYTE) if pending else total
+                # Not all before the last file is whole.
+                so_far = min(int(counted.bytes / _MEGABYTE), total - 1) if pending else total
                 progress.advance(so_far - progress.done)
                 for one in done:
                     one.result()

@@ -16,7 +16,7 @@ from adl.errors import DISK_FULL, AdlError
 from adl.storage.backends import S3, Abandoned, Backend, Entry, Folder, Moxing, Told
 
 T = TypeVar("T")
-ATTEMPTS = 5
+ATTEMPTS = 4
 PAUSE = 1.0
 """Seconds before the second attempt; each further pause is twice as long."""
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of OBS: its AK and SK)"

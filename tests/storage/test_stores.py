@@ -23,6 +23,7 @@ CONTENT = os.urandom(3_000_000)
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
     monkeypatch.setattr(stores, "PAUSE", 0.01)
+    monkeypatch.setattr(backends, "REQUESTS", 1)
 
 
 @pytest.fixture
@@ -75,9 +76,18 @@ def test_a_line_that_breaks_is_tried_again(bucket, line, tmp_path, capsys):
     assert capsys.readouterr().out.count("again in") == 2
 
 
+def test_a_file_that_breaks_off_goes_on_where_it_did(bucket, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(backends, "REQUESTS", 3)
+    line.cut_after, line.cuts = 1_200_000, 2
+    fetch(bucket, line.endpoint, tmp_path)
+    assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
+    assert "again in" not in capsys.readouterr().out
+    assert line.answered < 1.5 * len(CONTENT)
+
+
 def test_a_line_that_always_breaks_is_given_up_and_nothing_half_remains(bucket, line, tmp_path):
     line.cut_after, line.cuts = 1_000_000, 1000
-    with pytest.raises(AdlError, match=r"run/model.ckpt: given up after 5 attempts .*Run the same"):
+    with pytest.raises(AdlError, match=r"run/model.ckpt: given up after 4 attempts .*Run the same"):
         fetch(bucket, line.endpoint, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["copied.json"]
     line.cuts = 0
@@ -98,12 +108,12 @@ def test_a_slow_server_is_waited_for_and_progress_has_a_time(
 def test_a_server_that_falls_silent_is_given_up(bucket, line, tmp_path, monkeypatch):
     monkeypatch.setattr(backends, "READ_TIMEOUT", 0.3)
     line.silent = True
-    with pytest.raises(AdlError, match="given up after 5 attempts"):
+    with pytest.raises(AdlError, match="given up after 4 attempts"):
         fetch(bucket, line.endpoint, tmp_path)
 
 
 def test_no_server_at_all_is_given_up(bucket, tmp_path):
-    with pytest.raises(AdlError, match=r"given up after 5 attempts .*127.0.0.1:9/"):
+    with pytest.raises(AdlError, match=r"given up after 4 attempts .*127.0.0.1:9/"):
         fetch(bucket, "http://127.0.0.1:9", tmp_path)
 
 
