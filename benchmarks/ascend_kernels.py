@@ -17,13 +17,15 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 import tempfile
 import textwrap
-from importlib import metadata, util
+from importlib import import_module, metadata, util
 from pathlib import Path
+from types import ModuleType
 
 ANSWER = Path(__file__).with_suffix(".json")
 PLUGIN, KERNELS = "plugin/libmindspore_ascend.so.2", "plugin/libmindspore_ops_ascend.so"
@@ -169,15 +171,20 @@ def all_names() -> set[str]:
     """Every primitive that MindSpore's Python code names."""
     from mindspore import ops
     from mindspore.ops import auto_generate, operations
-    from mindspore.ops.auto_generate import gen_ops_prim
-    from mindspore.ops.operations import _grad_ops, _inner_ops, comm_ops
 
     names = aicpu()
-    for module in (ops, operations, auto_generate, gen_ops_prim, _grad_ops, _inner_ops, comm_ops):
+    modules = [ops, *submodules(operations), *submodules(auto_generate)]
+    for module in modules:
         for name, found in vars(module).items():
             if isinstance(found, type) and issubclass(found, ops.Primitive):
                 names.add(name)
     return names
+
+
+def submodules(package: ModuleType) -> list[ModuleType]:
+    """A package and what it consists of."""
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return [package, *(import_module(f"{package.__name__}.{name}") for name in names)]
 
 
 def main() -> None:

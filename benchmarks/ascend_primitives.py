@@ -1,0 +1,344 @@
+"""What Ascend has for every primitive of our graphs, on paper: no device is used.
+
+    python benchmarks/ascend_primitives.py          # writes ascend_primitives.md, a minute
+
+Each graph of GRAPHS is compiled on a CPU for a small network. The primitives, with the shapes of their outputs, come
+from the graph as MindSpore's front end leaves it (`validate`), which is the last state that is the same for all
+devices. What Ascend has for each comes from ascend_kernels.json.
+
+What this shows: that the back end for Ascend knows each primitive, and whether its kernel is on the AI cores, or only
+on the slow processor beside them (AICPU).
+
+What it cannot show: what Ascend's own passes make of the graph later (they merge and replace nodes); what MindSpore's
+Python code takes only there (known of `all_finite`: ONLY_THERE); whether a kernel takes these types and shapes (some
+take another one for int64, or for a very large k); and whether it computes what it should. Shares of elements are
+those of the small network.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = Path(__file__).with_suffix(".md")
+
+CONTROL = {
+    "UpdateState", "Load", "Depend", "MakeTuple", "TupleGetItem", "make_list", "Partial", "Switch", "Return",
+    "Reshape", "ExpandDims", "Squeeze",
+}  # fmt: skip
+"""No kernel computes these: order of effects, tuples, branches; and the same memory with another shape."""
+TOGETHER = {"AllReduce"}
+"""What all devices do together, by HCCL: IsCommunicationOp in MindSpore."""
+AI_CORE = {
+    "AddN", "ApplyMomentum", "Argmax", "Assign", "AvgPool", "AvgPoolGrad", "BatchNorm", "BatchNormGrad", "Conv2D",
+    "Conv2DBackpropFilter", "Conv2DBackpropInput", "MaxPool", "MaxPoolGrad", "RealDiv", "ReduceMean",
+    "ResizeBilinearV2", "RsqrtGrad", "Stack", "StridedSlice", "TopK",
+}  # fmt: skip
+"""Operators of CANN that run on the AI cores. Not in the wheel: up to 2.0 MindSpore's source listed them, in
+ops/_op_impl/tbe/__init__.py, some under CANN's name (Pack for Stack, ArgMaxD for Argmax, ResizeBilinearV2D); RsqrtGrad:
+CANN 8.5, AOE, "Operator List" of AI core operators (hiascend.com/document/detail/en/canncommercial/850/devaids/aoe)."""
+ONLY_THERE = ("AllFinite", "NPUGetFloatStatusV2", "NPUClearFloatStatusV2", "LogicalNot", "Equal")
+"""What amp.all_finite has on Ascend in place of IsFinite: it asks for the device before a graph exists."""
+LACKING, AICPU, UNKNOWN = "none", "CANN, AICPU", "CANN, where is not known"
+SLOW = (AICPU, UNKNOWN)
+CELL = ((0, 0), (1, 1), (0, 2), (1, 3), (0, 4), (1, 5), (0, 6), (1, 7))
+"""A genotype that has each of the eight primitives of the search space."""
+
+
+class Use(NamedTuple):
+    """Of one primitive in one graph. elements: of the outputs of all its nodes."""
+
+    nodes: int
+    elements: int
+
+
+Graph = Mapping[str, Use]
+
+
+def kernel(name: str, has: Mapping[str, set[str]]) -> str:
+    """What Ascend has for a primitive. has: as ascend_kernels.kept."""
+    if name in CONTROL:
+        return "needs none"
+    platforms = documented(name)
+    if platforms and "Ascend" not in platforms:
+        return LACKING
+    if name in TOGETHER:
+        return "HCCL"
+    if name in has["aclnn"]:
+        return "aclnn"
+    if name not in has["cann"]:
+        return LACKING
+    if name in AI_CORE:
+        return "CANN, AI core"
+    return AICPU if name in has["aicpu"] else UNKNOWN
+
+
+def documented(name: str) -> set[str]:
+    """The supported platforms that MindSpore's documentation states; empty if it states none."""
+    from mindspore import ops
+    from mindspore.ops import auto_generate, operations
+
+    for module in (ops, operations, auto_generate):
+        text = getattr(getattr(module, name, None), "__doc__", None) or ""
+        stated = re.search(r"Supported Platforms:\s*\n\s*(.+)", text)
+        if stated:
+            return set(re.findall(r"``(\w+)``", stated[1]))
+    return set()
+
+
+NODE = re.compile(r"^  [%$]\w+\([^)]*\) = (?:PrimFunc_)?(\w+)\(")
+SHAPE = re.compile(r"\(([\d, ]*)\)")
+
+
+def read(text: str) -> dict[str, Use]:
+    """Primitive → how it is used, from MindSpore's text of a graph."""
+    found: dict[str, Use] = {}
+    name = None
+    for line in text.splitlines():
+        node = NODE.match(line)
+        if node:
+            name = node[1]
+        elif name and line.startswith("      : ("):
+            shapes = SHAPE.findall(line.rsplit(" -> ", 1)[1])
+            elements = sum(math.prod(map(int, re.findall(r"\d+", shape))) for shape in shapes)
+            before = found.get(name, Use(0, 0))
+            found[name] = Use(before.nodes + 1, before.elements + elements)
+            name = None
+    return found
+
+
+def collect(names: list[str]) -> dict[str, dict[str, Use]]:
+    """Graph → primitive → how it is used. In a process of its own, whose compilations are recorded."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = {
+            "MS_DEV_SAVE_GRAPHS": "2",
+            "MS_DEV_SAVE_GRAPHS_PATH": folder,
+            "MS_DEV_DUMP_IR_PASSES": "validate",
+        }
+        command = [sys.executable, __file__, folder, *names]
+        done = subprocess.run(
+            command, env=os.environ | recording, stdout=subprocess.PIPE, check=True, text=True
+        )
+    graphs = json.loads(done.stdout.splitlines()[-1])
+    return {
+        graph: {name: Use(*use) for name, use in uses.items()} for graph, uses in graphs.items()
+    }
+
+
+def small_network(*, use_abn: bool = True, devices: int = 1) -> Any:
+    """Three cells, each of which has all eight primitives of the search space."""
+    from adl import network
+    from adl.architecture import Architecture
+    from adl.parallel.world import World
+
+    architecture = Architecture(
+        net=(0, 1, 1),
+        cell=CELL,
+        filter_multiplier=2,
+        initial_fm=4,
+        head_channels=4,
+        use_abn=use_abn,
+    )
+    return network.build(architecture, world=World(size=devices))
+
+
+def training(*, devices: int, criterion: str, use_abn: bool, parallel: bool = True) -> None:
+    """One step. parallel: batch norm over all devices."""
+    import numpy as np
+    from mindspore import Tensor
+
+    from adl.parallel.world import World
+    from adl.training import choices
+    from adl.training.step import TrainStep
+
+    world, side, batch = World(size=devices), 33, 2
+    net = small_network(use_abn=use_abn, devices=devices if parallel else 1)
+    loss = choices.loss(criterion, ignore_label=255, pixels=batch * side**2, world=world)
+    step = TrainStep(net, loss, choices.optimizer("momentum", net, weight_decay=1e-4), world)
+    images = Tensor(np.zeros((batch, 3, side, side), np.float32))
+    labels = Tensor(np.zeros((batch, side, side), np.int32))
+    keys, survivors = (
+        Tensor(np.ones((2, batch), np.int32)),
+        Tensor(np.ones((3, 8, batch), np.float32)),
+    )
+    scalars = [Tensor(np.float32(x)) for x in (0.1, 1, 0)]
+    step.set_train().compile(images, labels, keys, survivors, *scalars)
+
+
+def evaluation() -> None:
+    """Two scales and the mirror image up to label maps, as `inference.label_maps`; and the sum of counts over ranks."""
+    import numpy as np
+    from mindspore import Tensor, nn, ops
+    from mindspore import dtype as mstype
+
+    from adl import inference
+    from adl.dataset.descriptor import CITYSCAPES
+    from adl.parallel.collective import AllSum
+    from adl.parallel.world import World
+
+    passes = inference.passes(small_network(), CITYSCAPES, inference.Mode((0.5, 1.0), mirror=True))
+
+    class Evaluation(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.half, self.full = passes[0.5], passes[1.0]
+            self.sum = AllSum(World(size=2))
+
+        def construct(self, upright: Tensor, mirrored: Tensor, counts: Tensor) -> object:
+            total = self.half(upright) + ops.flip(self.half(mirrored), (3,))
+            total = total + self.full(upright) + ops.flip(self.full(mirrored), (3,))
+            return total.argmax(axis=1).astype(mstype.uint8), self.sum(counts)
+
+    image = Tensor(np.zeros((1, 66, 66, 3), np.uint8))
+    counts = Tensor(np.zeros((19, 20, 3), np.float32))
+    Evaluation().set_train(False).compile(image, image, counts)
+
+
+def export(*, labels: bool) -> None:
+    import numpy as np
+    from mindspore import Tensor
+
+    from adl.dataset.descriptor import CITYSCAPES
+    from adl.deploy.export import Labels
+    from adl.inference import Probabilities
+
+    model = Probabilities(small_network().set_train(False), CITYSCAPES)
+    cell = Labels(model) if labels else model
+    cell.set_train(False).compile(Tensor(np.zeros((1, 65, 65, 3), np.uint8)))
+
+
+def planted() -> None:
+    """Not ours: a primitive that only the AICPU has, and one that Ascend lacks; the test must find both."""
+    import numpy as np
+    from mindspore import Tensor, nn, ops
+    from mindspore import dtype as mstype
+
+    class Planted(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = ops.AdaptiveMaxPool3D()
+
+        def construct(self, whole: Tensor, size: Tensor) -> object:
+            shifted = ops.bitwise_right_shift(whole, 1)
+            return self.pool(shifted.astype(mstype.float32), size), shifted + 1
+
+    whole = Tensor(np.ones((1, 2, 4, 4), np.int32))
+    Planted().compile(whole, Tensor(np.array([1, 1, 1], np.int32)))
+
+
+GRAPHS: dict[str, Callable[[], None]] = {
+    "training, 1 device, ce": lambda: training(devices=1, criterion="ce", use_abn=True),
+    "training, 8 devices, ohemce, no ABN": lambda: training(
+        devices=8, criterion="ohemce", use_abn=False
+    ),
+    "evaluation": evaluation,
+    "export": lambda: export(labels=False),
+    "export of labels": lambda: export(labels=True),
+}
+"""The two trainings have between them every kind of batch norm, loss and cell, and drop path."""
+OTHERS: dict[str, Callable[[], None]] = {
+    "planted": planted,
+    "training, 8 devices, ce, batch norm alone": lambda: training(
+        devices=8, criterion="ce", use_abn=True, parallel=False
+    ),
+    "training, 1 device, ohemce, no ABN": lambda: training(
+        devices=1, criterion="ohemce", use_abn=False
+    ),
+}
+
+
+def record(folder: Path, names: list[str]) -> dict[str, dict[str, Use]]:
+    from adl import runtime
+
+    runtime.start("CPU")
+    graphs = {}
+    for name in names:
+        (GRAPHS | OTHERS)[name]()
+        file = max(folder.rglob("*_validate_*.ir"), key=lambda path: path.stat().st_mtime_ns)
+        graphs[name] = read(file.read_text(encoding="utf-8"))
+        file.unlink()
+    return graphs
+
+
+def slow_share(graph: Graph, has: Mapping[str, set[str]]) -> float:
+    """Share of a graph's elements that the AICPU computes, or that are computed where is not known."""
+    of = {name: kernel(name, has) for name in graph}
+    slow = sum(use.elements for name, use in graph.items() if of[name] in SLOW)
+    return slow / sum(use.elements for name, use in graph.items() if name not in CONTROL)
+
+
+def lacking(graph: Graph, has: Mapping[str, set[str]]) -> list[str]:
+    return sorted(name for name in graph if kernel(name, has) == LACKING)
+
+
+def table(graphs: Mapping[str, Graph], has: Mapping[str, set[str]], version: str) -> str:
+    names = sorted(set().union(*graphs.values()) - CONTROL)
+    lines = [
+        "# What Ascend has for our primitives, on paper",
+        "",
+        "Written by `benchmarks/ascend_primitives.py`, which says what this shows and what it cannot.",
+        f"MindSpore {version}; a network of three cells. Nothing was run on Ascend.",
+        "",
+        "| graph | primitives | nodes | elements | of them on the AICPU |",
+        "|---|---|---|---|---|",
+    ]
+    for title, graph in graphs.items():
+        computed = {name: use for name, use in graph.items() if name not in CONTROL}
+        nodes = sum(use.nodes for use in computed.values())
+        elements = sum(use.elements for use in computed.values())
+        share = slow_share(graph, has)
+        lines.append(f"| {title} | {len(computed)} | {nodes} | {elements} | {share:.2%} |")
+    lines += [
+        "",
+        "Nodes of each primitive; for one that runs on the AICPU, or where is not known, its share of the elements.",
+        "",
+        f"| primitive | kernel | {' | '.join(graphs)} |",
+        "|---|---|" + "---|" * len(graphs),
+    ]
+    for name in names:
+        kind = kernel(name, has)
+        cells = [cell(name, graph, shared=kind in SLOW) for graph in graphs.values()]
+        lines.append(f"| {name} | {kind} | {' | '.join(cells)} |")
+    there = ", ".join(f"{name} ({kernel(name, has)})" for name in ONLY_THERE)
+    lines += [
+        "",
+        f"In place of IsFinite, `amp.all_finite` has on Ascend, by the device's kind: {there}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cell(name: str, graph: Graph, *, shared: bool) -> str:
+    if name not in graph:
+        return ""
+    if not shared:
+        return str(graph[name].nodes)
+    elements = sum(use.elements for other, use in graph.items() if other not in CONTROL)
+    return f"{graph[name].nodes} ({graph[name].elements / elements:.2%})"
+
+
+def main() -> None:
+    sys.path.insert(0, str(ROOT))
+    if len(sys.argv) > 1:
+        print(json.dumps(record(Path(sys.argv[1]), sys.argv[2:])))
+        return
+    import mindspore as ms
+
+    from benchmarks import ascend_kernels
+
+    has = ascend_kernels.kept()
+    text = table(collect(list(GRAPHS)), has, ms.__version__)
+    TABLE.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
