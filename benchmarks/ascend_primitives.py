@@ -96,17 +96,21 @@ def documented(name: str) -> set[str]:
 
 
 NODE = re.compile(r"^  [%$]\w+\([^)]*\) = (?:PrimFunc_)?(\w+)\(")
+CALL = re.compile(r"^  [%$]\w+\([^)]*\) = %")
+"""Of a part of the graph, whose own nodes are in the text too."""
 SHAPE = re.compile(r"\(([\d, ]*)\)")
 
 
 def read(text: str) -> dict[str, Use]:
-    """Primitive → how it is used, from MindSpore's text of a graph."""
+    """Primitive → how it is used, from MindSpore's text of a graph. Raises ValueError at a node that it cannot read."""
     found: dict[str, Use] = {}
     name = None
     for line in text.splitlines():
         node = NODE.match(line)
         if node:
             name = node[1]
+        elif line.startswith(("  %", "  $")) and not CALL.match(line):
+            raise ValueError(f"not a node of a known form: {line[:200]}")
         elif name and line.startswith("      : ("):
             shapes = SHAPE.findall(line.rsplit(" -> ", 1)[1])
             elements = sum(math.prod(map(int, re.findall(r"\d+", shape))) for shape in shapes)

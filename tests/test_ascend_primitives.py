@@ -86,6 +86,12 @@ def test_graph_is_read_with_the_elements_of_all_outputs():
     assert ascend_primitives.read(text) == {"Cast": Use(2, 49), "TopK": Use(1, 10)}
 
 
+def test_node_that_cannot_be_read_is_not_left_out():
+    assert ascend_primitives.read("  %3(CNode_3) = %2[@FuncUnion(@a, @b)]()") == {}
+    with pytest.raises(ValueError, match="Signature::Mul"):
+        ascend_primitives.read("  %3(CNode_3) = Signature::Mul(%1, %2)")
+
+
 def test_kernels_of_another_mindspore_are_refused(tmp_path, monkeypatch):
     answer = tmp_path / "ascend_kernels.json"
     answer.write_text(json.dumps({"mindspore": "2.9.0", "aclnn": []}))
