@@ -201,7 +201,8 @@ def test_environment_is_read_in_few_places():
     assert asking == {
         "adl/parallel/lifetime.py",  # DVC's
         "adl/parallel/world.py",  # the launcher's
-        "adl/processes/topology.py",  # what children get
+        "adl/processes/environment.py",  # what children get
+        "adl/processes/topology.py",  # how long a person wants ranks to wait
         "adl/runtime.py",
         "adl/storage/modelarts.py",  # ModelArts'
         "adl/workspace.py",  # ADL_STATE_DIR

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +87,9 @@ def wait_for(condition, seconds: float = 10) -> None:
         time.sleep(0.05)
 
 
-def rank_table(path: Path, devices: list[list[int]]) -> Path:
+def rank_table(path: Path, devices: Sequence[Sequence[int]]) -> Path:
     """Write a rank table. devices: of each node."""
-    ranks = iter(range(9))
+    ranks = itertools.count()
     servers = [
         {
             "server_id": f"10.0.0.{i}",

@@ -11,7 +11,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.doctor import ascend, machine, project, software
 from adl.doctor.finding import Case, Check, Finding, fault
 from adl.errors import AdlError
-from adl.processes import topology
+from adl.processes.environment import child_environment, inherited
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("python", software.python),
@@ -43,7 +43,7 @@ def present(dataset: DatasetDescriptor) -> Case:
         p = project.present_params()
     except AdlError:
         p = None  # a check of its own says what is wrong
-    return Case(p, dataset, topology.child_environment({}), topology.inherited())
+    return Case(p, dataset, child_environment({}), inherited())
 
 
 def examine(case: Case, checks: Sequence[tuple[str, Check]] = CHECKS) -> Iterator[Finding]:

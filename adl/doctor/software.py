@@ -120,7 +120,7 @@ def onednn(case: Case) -> Finding:
 
 
 def launcher(case: Case) -> Finding:
-    """Variables of another launcher, which all but training's workers inherit (`topology.child_environment`)."""
+    """Variables of another launcher, which all but training's workers inherit (`environment.child_environment`)."""
     if not case.inherited:
         return ok("environment", "no variables of another launcher")
     names = " ".join(case.inherited)

@@ -17,7 +17,8 @@ from typing import IO
 from adl.errors import STOPPED
 from adl.parallel.lifetime import tied
 from adl.processes import topology
-from adl.processes.topology import Topology, child_environment
+from adl.processes.environment import child_environment
+from adl.processes.topology import Topology
 
 GRACE = 7.0
 """Seconds that a worker has to save its state; one that compiles or computes a long step is ended then."""

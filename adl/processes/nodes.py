@@ -10,7 +10,7 @@ from typing import Any
 
 from adl import runtime
 from adl.errors import AdlError
-from adl.processes import topology
+from adl.processes import environment
 from adl.processes.launcher import Launcher
 from adl.processes.topology import Topology
 from adl.processes.worker import TrainingJob
@@ -40,7 +40,7 @@ class TrainingRun:
 
     def plan(self, nodes: Topology) -> str:
         """What would be started on this node."""
-        return topology.plan(self.command(), nodes)
+        return environment.plan(self.command(), nodes)
 
     def lead(self, nodes: Topology) -> State:
         """Node 0: train, unless the run is finished, and return its state.

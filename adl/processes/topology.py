@@ -1,12 +1,10 @@
-"""Which processes a stage starts on this machine, and what each finds in its environment."""
+"""Which processes a stage starts on this machine, and which variables tell each of them its place."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import shlex
-import shutil
 import socket
 import sys
 import time
@@ -17,9 +15,7 @@ from typing import Protocol
 from adl.errors import AdlError, check
 from adl.parallel import world
 from adl.parallel.world import World
-from adl.runtime import TERMINAL, on_terminal
 
-_CLUSTER_VARIABLES = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_", "DEVICE_ID")
 _SCHEDULER_IS_READY = b"Finish to Initialize MetaServerNode"
 
 
@@ -229,23 +225,6 @@ def check_first_device(first_device: int, device_target: str) -> None:
         raise AdlError("--device-id needs device_target Ascend: there is one CPU.")
 
 
-def inherited() -> dict[str, str]:
-    """What another launcher left in our environment."""
-    return {key: value for key, value in os.environ.items() if key.startswith(_CLUSTER_VARIABLES)}
-
-
-def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
-    """Ours, without what another launcher left in it, and a process's own variables.
-
-    shown: the process's output goes to our terminal.
-    """
-    foreign = inherited()
-    environment = {name: value for name, value in os.environ.items() if name not in foreign}
-    if shown and on_terminal():
-        environment |= {TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
-    return environment | dict(variables)
-
-
 def scheduler_command() -> list[str]:
     return [
         sys.executable,
@@ -263,20 +242,6 @@ def wait_for_scheduler(log: Path, cancelled: Callable[[], bool], seconds: float 
         and _SCHEDULER_IS_READY not in log.read_bytes()
     ):
         time.sleep(0.05)
-
-
-def plan(command: Sequence[str], chosen: Topology) -> str:
-    """What the launcher would start here, one line per process: its variables and its command."""
-    started = []
-    scheduler = chosen.scheduler()
-    if scheduler is not None:
-        started.append(("scheduler", scheduler, scheduler_command()))
-    started += [(f"rank {rank}", chosen.worker(rank), list(command)) for rank in chosen.ranks]
-    lines = []
-    for name, variables, program in started:
-        assignments = " ".join(f"{key}={shlex.quote(value)}" for key, value in variables.items())
-        lines.append(f"{name}: {assignments} {shlex.join(program)}")
-    return "\n".join(lines)
 
 
 def _place(*, rank: int, size: int, device: int) -> dict[str, str]:

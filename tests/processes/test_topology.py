@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from adl.errors import AdlError
-from adl.processes.topology import child_environment, inherited, plan, topology
+from adl.processes.environment import child_environment, inherited, plan
+from adl.processes.topology import topology
+from adl.runtime import TERMINAL
+from tests.conftest import ROOT
 from tests.workspace import rank_table
-
-PATIENCE = "MS_CPU_COMM_OP_TIMEOUT=600 HCCL_CONNECT_TIMEOUT=1800 HCCL_EXEC_TIMEOUT=1800"
 
 
 def test_what_another_launcher_left_is_told_and_handed_to_no_child(monkeypatch):
@@ -30,52 +39,125 @@ def test_person_decides_how_long_ranks_wait(monkeypatch):
 
 @pytest.fixture
 def undecided(monkeypatch):
-    """As in a launcher, which never imports MindSpore: that sets the variable where a person has not."""
-    monkeypatch.delenv("HCCL_CONNECT_TIMEOUT", raising=False)
+    """As in a launcher without a terminal, which never imports MindSpore: that sets a variable of these itself."""
+    for name in ("HCCL_CONNECT_TIMEOUT", "HCCL_EXEC_TIMEOUT", "MS_CPU_COMM_OP_TIMEOUT", TERMINAL):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    for name in inherited():
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+
+
+EXPECTED = Path(__file__).parent / "expected"
+WORKER = ["python", "-m", "adl.processes.worker", "job.json"]
+TWO_NODES = {"nodes": 2, "master": "10.0.0.1:8118"}
+
+
+def expected(name: str, **values: object) -> str:
+    """A file of tests/processes/expected; {python} and {port} in it depend on the machine, {table} on the test."""
+    text = (EXPECTED / f"{name}.txt").read_text(encoding="utf-8")
+    for key, value in ({"python": sys.executable} | values).items():
+        text = text.replace(f"{{{key}}}", str(value))
+    return text.removesuffix("\n")
 
 
 @pytest.mark.usefixtures("undecided")
-def test_each_of_two_nodes_starts_its_own_workers_and_the_first_the_scheduler():
-    def of_node(rank: int) -> list[str]:
-        nodes = topology(
-            4, "Ascend", nodes=2, node_rank=rank, master="10.0.0.1:8118", first_device=2
-        )
-        return plan(["python", "-m", "adl.processes.worker", "job.json"], nodes).splitlines()
-
-    address = "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4"
-    scheduler, *first = of_node(0)
-    assert scheduler.startswith(f"scheduler: MS_ROLE=MS_SCHED {address} ")
-    assert first[1] == (
-        f"rank 1: ADL_RANK=1 ADL_WORLD_SIZE=4 ADL_DEVICE=3 {address} MS_ROLE=MS_WORKER MS_NODE_ID=1 "
-        f"{PATIENCE} python -m adl.processes.worker job.json"
-    )
-    second = of_node(1)
-    assert [line.split(":")[0] for line in first + second] == [
-        "rank 0",
-        "rank 1",
-        "rank 2",
-        "rank 3",
-    ]
-    assert "ADL_DEVICE=2" in second[0]
+def test_plan_of_one_device():
+    assert plan(WORKER, topology(1, "Ascend")) == expected("1_device")
 
 
 @pytest.mark.usefixtures("undecided")
-def test_rank_table_names_each_workers_device(tmp_path):
+def test_plan_of_eight_devices_has_a_free_port():
+    chosen = topology(8, "Ascend")
+    assert plan(WORKER, chosen) == expected("8_devices", port=chosen.port)
+
+
+@pytest.mark.usefixtures("undecided")
+@pytest.mark.parametrize("node", [0, 1])
+def test_plan_of_two_nodes_of_eight_devices(node):
+    chosen = topology(16, "Ascend", node_rank=node, **TWO_NODES)
+    assert plan(WORKER, chosen) == expected(f"2x8_devices_node_{node}")
+
+
+@pytest.mark.usefixtures("undecided")
+@pytest.mark.parametrize("node", [0, 1])
+def test_plan_of_a_rank_table_of_two_nodes_of_eight_devices(tmp_path, node):
+    path = rank_table(tmp_path / "table.json", [range(8), range(8)])
+    chosen = topology(16, "Ascend", nodes=2, node_rank=node, rank_table=path)
+    assert plan(WORKER, chosen) == expected(f"2x8_rank_table_node_{node}", table=path)
+
+
+@pytest.mark.usefixtures("undecided")
+def test_first_device_is_where_a_node_begins():
+    chosen = topology(16, "Ascend", node_rank=1, first_device=2, **TWO_NODES)
+    devices = re.findall(r"ADL_DEVICE=(\d+)", plan(WORKER, chosen))
+    assert devices == [str(device) for device in range(2, 10)]
+
+
+@pytest.mark.usefixtures("undecided")
+def test_rank_table_may_number_the_ranks_across_the_nodes(tmp_path):
     path = rank_table(tmp_path / "table.json", [[0, 1], [4, 5]])
     table = json.loads(path.read_text())
-    # Ranks may be numbered across the nodes.
     for server, ranks in zip(table["server_list"], ((0, 2), (1, 3)), strict=True):
         for device, rank in zip(server["device"], ranks, strict=True):
             device["rank_id"] = str(rank)
     path.write_text(json.dumps(table))
-    lines = plan(
-        ["worker"], topology(4, "Ascend", nodes=2, node_rank=1, rank_table=path)
-    ).splitlines()
-    assert lines == [
-        f"rank {rank}: ADL_RANK={rank} ADL_WORLD_SIZE=4 ADL_DEVICE={device} RANK_TABLE_FILE={path} RANK_SIZE=4 "
-        f"RANK_ID={rank} DEVICE_ID={device} {PATIENCE} worker"
-        for rank, device in ((1, 4), (3, 5))
+    lines = plan(["worker"], topology(4, "Ascend", nodes=2, node_rank=1, rank_table=path))
+    assert re.findall(r"^(rank \d):.* RANK_ID=(\d) DEVICE_ID=(\d) ", lines, re.MULTILINE) == [
+        ("rank 1", "1", "4"),
+        ("rank 3", "3", "5"),
     ]
+
+
+@pytest.mark.usefixtures("undecided")
+def test_plan_takes_out_what_another_launcher_left(monkeypatch):
+    monkeypatch.setenv("RANK_TABLE_FILE", "other.json")
+    monkeypatch.setenv("MS_ROLE", "MS_SCHED")
+    start = "rank 0: env -u MS_ROLE -u RANK_TABLE_FILE ONEDNN_MAX_CPU_ISA=AVX2 ADL_RANK=0 "
+    assert plan(["worker"], topology(1, "CPU")).startswith(start)
+    # What a process gets anew is not taken out.
+    scheduler, first, _ = plan(["worker"], topology(2, "CPU")).splitlines()
+    for line in (scheduler, first):
+        assert re.search(r"env -u RANK_TABLE_FILE ONEDNN.* MS_ROLE=MS_\w+ ", line)
+
+
+@pytest.mark.usefixtures("undecided")
+def test_on_a_terminal_the_worker_that_is_seen_is_told_its_width(monkeypatch):
+    monkeypatch.setenv(TERMINAL, "1")
+    monkeypatch.setenv("COLUMNS", "132")
+    _, first, second = plan(["worker"], topology(2, "CPU")).splitlines()
+    assert f" {TERMINAL}=1 COLUMNS=132 " in first
+    assert "COLUMNS" not in second
+
+
+WHOLE = """
+import json, os, sys
+before = dict(os.environ)
+from adl.processes.environment import child_environment, plan
+from adl.processes.topology import topology
+chosen = topology(2, "CPU")
+variables = {"scheduler": chosen.scheduler()} | {f"rank {rank}": chosen.worker(rank) for rank in chosen.ranks}
+after = {name: child_environment(own, shown=name == "rank 0") for name, own in variables.items()}
+print(json.dumps([before, after, plan(["worker"], chosen)]))
+"""
+
+
+@pytest.mark.parametrize("given", [{}, {TERMINAL: "1", "MS_ROLE": "MS_SCHED", "DEVICE_ID": "3"}])
+def test_plan_is_the_whole_difference_between_our_environment_and_a_process_s(given):
+    """Of a launcher whose environment is bare but for `given`, from before it imported anything of ours."""
+    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | given
+    command = [sys.executable, "-c", WHOLE]
+    printed = subprocess.run(command, env=bare, capture_output=True, check=True, text=True).stdout
+    before, after, lines = json.loads(printed)
+    for line in lines.splitlines():
+        name, _, command = line.partition(": ")
+        words = shlex.split(command)
+        removed = {word for option, word in itertools.pairwise(words) if option == "-u"}
+        rest = {key: value for key, value in before.items() if key not in removed}
+        stated = dict(re.findall(r"(?:^|\s)([A-Z_a-z0-9]+)=(\S+)", command.split(" -c ")[0]))
+        assert rest | stated == after[name], name
+        # Nothing is stated that is not so.
+        assert removed == {key for key in before if key not in after[name]}
 
 
 @pytest.mark.parametrize(
