@@ -22,7 +22,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, check
 from adl.parallel.lifetime import tied
 from adl.params import Params
-from adl.processes.topology import child_environment
+from adl.processes.environment import child_environment
 from adl.storage.copying import Copies, Wanted
 from adl.storage.flow import Source, Stage, leave, stages
 from adl.storage.mirror import EVERY, NAME, Mirror
