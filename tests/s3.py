@@ -6,8 +6,9 @@ import contextlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import boto3
 from moto import settings
@@ -20,13 +21,20 @@ ALL_ALLOWED = {
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
 
+Application = Callable[[dict[str, Any], Callable], Iterable[bytes]]
+"""As WSGI has it."""
+
 
 class Server(NamedTuple):
-    """endpoint: its URL. key, secret: of the one user that it knows."""
+    """endpoint: its URL. key, secret: of the one user that it knows. requests: the headers of each, by WSGI's names.
+
+    It answers under every host name: to a client, `endpoint` may also be an HTTP proxy.
+    """
 
     endpoint: str
     key: str
     secret: str
+    requests: list[dict[str, str]]
 
     def environment(self, *, secret: str | None = None, endpoint: str | None = None) -> dict:
         """The variables by which a client finds the server and proves who it is."""
@@ -58,6 +66,8 @@ def running() -> Iterator[Server]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    requests: list[dict[str, str]] = []
+    server._server.app = noting(server._server.app, requests)
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     iam = boto3.client(
@@ -76,6 +86,19 @@ def running() -> Iterator[Server]:
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     ActionAuthenticatorMixin.request_count = 0
     try:
-        yield Server(endpoint, keys["AccessKeyId"], keys["SecretAccessKey"])
+        yield Server(endpoint, keys["AccessKeyId"], keys["SecretAccessKey"], requests)
     finally:
         server.stop()
+
+
+def noting(application: Application, requests: list[dict[str, str]]) -> Application:
+    """The same application, which also adds the headers of each request to a list."""
+
+    def answer(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        for name in ("RAW_URI", "REQUEST_URI"):
+            # A proxy is asked for whole URLs; the signature, which moto checks with this, covers the path alone.
+            environ[name] = urlsplit(environ[name])._replace(scheme="", netloc="").geturl()
+        requests.append({name: str(environ[name]) for name in environ if name.startswith("HTTP_")})
+        return application(environ, start_response)
+
+    return answer

@@ -103,11 +103,14 @@ class S3(Files):
             endpoint_url=endpoint,
             client_kwargs={"region_name": region} if (region := region_of(host)) else {},
             config_kwargs={
-                # What Huawei's documentation of OBS asks for; other S3 take it as well.
+                # What OBS asks for (deploy/obs.config says where that is documented); other S3 take it as well.
                 "signature_version": "s3v4",
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
-                "s3": {"addressing_style": "virtual" if has_name(host) else "auto"},
+                "s3": {
+                    "addressing_style": "virtual" if has_name(host) else "auto",
+                    "payload_signing_enabled": False,
+                },
                 # s3fs repeats requests, as often as is set below; botocore must not multiply that.
                 "retries": {"total_max_attempts": 1},
                 "connect_timeout": CONNECT_TIMEOUT,

@@ -15,6 +15,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.network import checkpoint, names_2021
 from adl.workspace import sidecar
+from tests import checkpoints_2021
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("pynative")
@@ -75,6 +76,30 @@ def test_2021_file_with_optimizer_entries_loads_and_reports_them(tiny, tmp_path)
     loaded = checkpoint.load(network.build(tiny), tmp_path / "old.ckpt")
     assert loaded.names == "2021"
     assert set(loaded.left_out) == set(others)
+
+
+@pytest.mark.parametrize("use_abn", [True, False])
+@pytest.mark.parametrize("trained", [True, False], ids=["trained", "untrained"])
+@pytest.mark.parametrize("wanted", [True, False], ids=["affine", "not-affine"])
+def test_2021_file_loads_whatever_affine_it_was_trained_with(
+    tiny, tmp_path, rng, use_abn, trained, wanted
+):
+    """affine decides what is trained. What a file holds, and what the network gives, is the same either way."""
+    tiny = dataclasses.replace(tiny, use_abn=use_abn)
+    saved = checkpoints_2021.as_trained(dataclasses.replace(tiny, affine=trained))
+    path = checkpoints_2021.write(saved, tmp_path / "old.ckpt")
+    net = network.build(dataclasses.replace(tiny, affine=wanted))
+    assert str(checkpoint.load(net, path)).startswith(
+        f"{len(values(saved))} parameters, 2021 names"
+    )
+    for name, value in values(net).items():
+        np.testing.assert_array_equal(value, values(saved)[name])
+    image = Tensor(rng.normal(0, 1, (1, 3, 33, 33)).astype(np.float32))
+    logits = [n.set_train(False)(image).asnumpy() for n in (saved, net)]
+    np.testing.assert_array_equal(*logits)
+    fixed = "encoder.nas_cells.0.operations.0.norm.gamma"
+    assert dict(net.parameters_and_names())[fixed].requires_grad == wanted
+    assert (values(net)[fixed] == 1).all() != trained
 
 
 def test_missing_unexpected_and_misshaped_are_listed_with_the_nearest_name(tiny, file):

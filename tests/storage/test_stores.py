@@ -217,6 +217,7 @@ def test_obs_is_asked_as_huawei_documents_it(bucket):
         "when_required",
         "when_required",
     )
+    assert config.s3["payload_signing_enabled"] is False
 
 
 def test_a_folder_is_a_store_too(tmp_path):

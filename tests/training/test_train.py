@@ -39,6 +39,7 @@ from adl.training.result import Description
 from adl.training.state import State
 from adl.training.step import TrainStep
 from adl.training.weights import Weights
+from tests import checkpoints_2021
 from tests.conftest import ROOT
 from tests.data import write_record, write_scenes
 from tests.training.test_step import take
@@ -340,6 +341,28 @@ def test_weights_of_other_classes_start_a_training_without_their_classifier(
         stored[name].asnumpy(), dict(other.parameters_and_names())[name].asnumpy()
     )
     assert stored["decoder.classifier.weight"].shape[0] == 19
+
+
+@pytest.mark.parametrize(
+    ("trained", "wanted"), [(False, False), (False, True), (True, False)], ids=str
+)
+def test_2021_file_starts_a_training_whatever_affine_it_was_trained_with(
+    settings, record, tmp_path, tiny, capsys, trained, wanted
+):
+    old = checkpoints_2021.as_trained(dataclasses.replace(tiny, affine=trained))
+    checkpoints_2021.write(old, tmp_path / "old.ckpt")
+    changes = {"ckpt_name": "old.ckpt", "affine": wanted, "epochs": 1, "warmup_iters": 0}
+    metrics, _ = run(settings, record, tmp_path / "a", **changes)
+    assert metrics["loss"] > 0
+    assert "weights from old.ckpt: " in capsys.readouterr().out
+    new = ms.load_checkpoint(str(tmp_path / "a/result/autodeeplab.ckpt"))
+    before = checkpoint.native(old)
+    assert new.keys() == before.keys()
+    moved = {n for n in new if not np.array_equal(new[n].asnumpy(), before[n].asnumpy())}
+    assert "decoder.classifier.weight" in moved
+    for norm in ("operations.0.norm", "operations.1.first.norm", "operations.1.second.norm"):
+        for part in ("gamma", "beta"):
+            assert (f"encoder.nas_cells.0.{norm}.{part}" in moved) == wanted
 
 
 def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32(

@@ -1,0 +1,186 @@
+"""Data and models go from one clone to another through the S3 storage that README configures, with real git and DVC."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import s3 as loopback
+from tests.conftest import ROOT
+from tests.test_readme import lines as commands_of_readme
+from tests.workspace import git, ran, run, succeeds
+
+# A region of both clouds: the server looks up the keys where AWS would.
+REGION = "ap-southeast-3"
+OBS = f"obs.{REGION}.myhuaweicloud.com"
+
+
+def configure(folder: Path) -> None:
+    """Run the commands of README as they stand there, with its placeholders."""
+    commands = [
+        line
+        for line in commands_of_readme()
+        if line.startswith("dvc remote ") and "--local" not in line
+    ]
+    assert len(commands) == 4
+    for command in commands:
+        succeeds(folder, *shlex.split(command))
+
+
+def fill_in(folder: Path, bucket: str) -> None:
+    """Put a bucket in the place of the placeholders, without TLS, which the server lacks."""
+    config = folder / ".dvc/config"
+    text = config.read_text().replace("BUCKET", bucket).replace("REGION", REGION)
+    config.write_text(text.replace("https:", "http:"))
+
+
+@pytest.fixture
+def small(once, tmp_path) -> Path:
+    """A repository with one file in DVC, and the storage of README."""
+
+    def make(folder: Path) -> None:
+        git(folder, "init", "-q")
+        succeeds(folder, "dvc", "init", "-q")
+        (folder / "deploy").mkdir()
+        (folder / "deploy/obs.config").write_text((ROOT / "deploy/obs.config").read_text())
+        configure(folder)
+        (folder / "data").mkdir()
+        (folder / "data/file.txt").write_text("content\n")
+        succeeds(folder, "dvc", "add", "data", "-q")
+        commit(folder)
+
+    return shutil.copytree(once("small-repository", make), tmp_path / "small")
+
+
+@pytest.fixture
+def obs(s3: loopback.Server, monkeypatch, tmp_path) -> loopback.Server:
+    """The server in the place of OBS, under its host name, for a person who has only the two keys set."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AWS_CONFIG_FILE")
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, s3.endpoint)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.secret)
+    return s3
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", "-A")
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    git(folder, *identity, "commit", "-q", "-m", "next")
+
+
+def clone(folder: Path, place: Path) -> Path:
+    git(folder, "clone", "-q", str(folder), str(place))
+    return place
+
+
+def in_git(folder: Path) -> str:
+    """All that git keeps or would add."""
+    listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    names = succeeds(folder, *listed).strip("\0").split("\0")
+    return "".join((folder / name).read_text(errors="replace") for name in names)
+
+
+def status(folder: Path) -> str:
+    return succeeds(folder, "git", "status", "--porcelain")
+
+
+@pytest.mark.slow
+def test_clone_that_pulls_has_everything_and_reruns_no_stage(finished, obs, tmp_path):
+    configure(finished)
+    fill_in(finished, obs.bucket())
+    commit(finished)
+    succeeds(finished, "dvc", "push")
+
+    second = clone(finished, tmp_path / "second")
+    succeeds(second, "dvc", "pull")
+    for name in ("models/autodeeplab.ckpt", "models/autodeeplab.mindir", "reports/index.html"):
+        assert (second / name).read_bytes() == (finished / name).read_bytes()
+    for pipeline in ("dvc.yaml", "pipeline/synthetic/dvc.yaml"):
+        output = succeeds(second, "dvc", "repro", pipeline)
+        assert ran(output) == {"check"}, "which always runs, and changes nothing"
+        assert "didn't change, skipping" in output
+    assert status(second) == ""
+    shown = [succeeds(folder, "dvc", "metrics", "show", "--json") for folder in (finished, second)]
+    assert shown[0] == shown[1]
+    assert '"mIOU"' in shown[0]
+    assert obs.secret not in in_git(finished)
+
+
+def test_requests_are_as_obs_wants_them(small, obs, tmp_path):
+    bucket = obs.bucket()
+    fill_in(small, bucket)
+    commit(small)
+    obs.requests.clear()
+    succeeds(small, "dvc", "push")
+    second = clone(small, tmp_path / "second")
+    succeeds(second, "dvc", "pull")
+    assert (second / "data/file.txt").read_text() == "content\n"
+    assert len(obs.requests) >= 4, "a file and a folder, there and back"
+    for headers in obs.requests:
+        assert headers["HTTP_HOST"] == f"{bucket}.{OBS}"
+        assert headers["HTTP_X_AMZ_CONTENT_SHA256"] == "UNSIGNED-PAYLOAD"
+        assert f"/{REGION}/s3/" in headers["HTTP_AUTHORIZATION"]
+        assert not [name for name in headers if "CHECKSUM" in name or "TRAILER" in name]
+
+
+def test_other_storage_needs_no_settings_of_its_own(small, obs, tmp_path):
+    fill_in(small, obs.bucket())
+    succeeds(small, "dvc", "remote", "modify", "obs", "endpointurl", obs.endpoint)
+    succeeds(small, "dvc", "remote", "modify", "--unset", "obs", "configpath")
+    commit(small)
+    succeeds(small, "dvc", "push")
+    second = clone(small, tmp_path / "second")
+    succeeds(second, "dvc", "pull")
+    assert (second / "data/file.txt").read_text() == "content\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "push_says", "pull_says"),
+    [
+        ("wrong secret", "Forbidden", "Forbidden"),
+        ("no keys", "Unable to locate credentials", "Unable to locate credentials"),
+        # Of few files DVC asks for each, and takes the bucket's absence for theirs.
+        ("no bucket", "bucket does not exist", "Missing cache files"),
+    ],
+)
+def test_fault_is_named_and_the_exit_code_tells_it(
+    small, obs, monkeypatch, tmp_path, fault, push_says, pull_says
+):
+    fill_in(small, "no-such-bucket" if fault == "no bucket" else obs.bucket())
+    commit(small)
+    if fault == "wrong secret":
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    if fault == "no keys":
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    second = clone(small, tmp_path / "second")
+    for folder, command, says in ((small, "push", push_says), (second, "pull", pull_says)):
+        done = run(folder, "dvc", command)
+        assert done.returncode != 0
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+        assert status(folder) == ""
+    assert not (second / "data").exists()
+
+
+def test_keys_that_are_stored_locally_work_and_stay_out_of_git(small, obs, monkeypatch):
+    fill_in(small, obs.bucket())
+    commit(small)
+    for name, value in (("access_key_id", obs.key), ("secret_access_key", obs.secret)):
+        succeeds(small, "dvc", "remote", "modify", "--local", "obs", name, value)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    succeeds(small, "dvc", "push")
+    assert status(small) == ""
+    assert obs.secret not in in_git(small)
+
+
+def test_the_project_itself_names_no_storage():
+    assert "remote" not in (ROOT / ".dvc/config").read_text()
