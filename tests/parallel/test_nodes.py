@@ -162,7 +162,7 @@ def test_node_ends_when_the_other_lost_its_power_and_two_undisturbed_equal_one(
     other_folder = shutil.copytree(folder, tmp_path / "undisturbed", symlinks=True)
     first, second = begin(start, folder)
     second.loses_power()
-    assert "resuming" not in finish(start(other_folder, port=8119))  # meanwhile
+    assert "resuming" not in finish(start(other_folder, port=29118))  # meanwhile
     assert second.ends() == -signal.SIGKILL
     assert first.ends() != 0
     assert LOST in first.text()
