@@ -167,3 +167,10 @@ def test_node_ends_when_the_other_lost_its_power_and_two_undisturbed_equal_one(
     assert first.ends() != 0
     assert LOST in first.text()
     assert results(other_folder) == on_one_node()
+
+
+def test_system_that_refuses_namespaces_is_told_and_skipped(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    skipped = pytest.raises(pytest.skip.Exception, match="there is no program unshare")
+    with skipped, two_machines():
+        pass
