@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from adl.parallel.lifetime import tied
 from adl.processes.launcher import LOST
 from tests.conftest import reproduced
 from tests.machines import ADDRESSES, Machines, two_machines
@@ -106,7 +107,7 @@ def on_one_node(once):
     def make(empty: Path) -> None:
         workspace = reproduced(once, empty, "mindrecord")
         set_params(workspace, **TRAINING)
-        succeeds(workspace, sys.executable, "-m", "pipeline.train")
+        succeeds(workspace, *tied([sys.executable, "-m", "pipeline.train"]))
 
     return lambda: results(once("on-one-node", make) / "workspace")
 
