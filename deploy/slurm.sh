@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Training on two nodes of eight Ascend devices. Parsed, and run with stand-ins for Slurm; never run on a cluster.
 #
-# Submit it from the workspace, which all nodes must see, after `make environment`, with device_target Ascend and
-# device_num 16 in params.yaml, and with the records in it (`dvc repro mindrecord@train mindrecord@val`):
+# Submit it from the workspace, which all nodes must see, after `make environment`, with device_target Ascend in
+# params.yaml, the records (`dvc repro mindrecord@train mindrecord@val`), then device_num 16, which one node refuses:
 #
 #   sbatch deploy/slurm.sh
 #

@@ -18,12 +18,18 @@ from adl.errors import STOPPED
 from adl.parallel.lifetime import tied
 from adl.processes import topology
 from adl.processes.environment import child_environment
-from adl.processes.topology import Topology
+from adl.processes.topology import Cluster, Topology
 
 GRACE = 7.0
 """Seconds that a worker has to save its state; one that compiles or computes a long step is ended then."""
 TAIL = 40
 """Lines of a failed worker's log that are shown."""
+STOP = signal.SIGUSR1
+"""Asks a worker to save and end. SIGTERM is MindSpore's: with it, a rank that lost the others ends itself."""
+LOST = (
+    "the ranks no longer hear each other: a node or the link to it failed. Start all nodes again, and training "
+    "resumes from the last save; scheduler.log of the first node names the rank that is missing."
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 0.05
 
@@ -35,6 +41,8 @@ class Launcher:
         self.logs = logs
         self.processes: list[subprocess.Popen] = []
         self.tees: list[threading.Thread] = []
+        self.is_cluster = False
+        self.scheduler: subprocess.Popen | None = None
         self.signal: int | None = None
 
     def run(self, command: Sequence[str], chosen: Topology) -> int:
@@ -47,6 +55,7 @@ class Launcher:
             # What was ignored at the start, as SIGHUP under nohup, stays ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 previous[number] = signal.signal(number, self._note)
+        self.is_cluster = isinstance(chosen, Cluster)
         try:
             scheduler = chosen.scheduler()
             if scheduler is not None and not self._start_scheduler(scheduler):
@@ -74,6 +83,7 @@ class Launcher:
             log, lambda: self.signal is not None or scheduler.poll() is not None
         )
         if scheduler.poll() is None:
+            self.scheduler = scheduler
             return True
         self._show_log("scheduler", "the scheduler exited")
         return False
@@ -117,7 +127,7 @@ class Launcher:
                     print(
                         f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr, flush=True
                     )
-                    _signal_all(workers.values(), signal.SIGTERM)
+                    _signal_all(workers.values(), STOP)
                 late = running and time.monotonic() - asked_at > GRACE
                 if late:
                     print(
@@ -130,6 +140,10 @@ class Launcher:
             elif failed is not None:
                 self._wait_for_others(workers.values())
                 return self._report(workers, failed)
+            elif running and self.scheduler is not None and self.scheduler.poll():
+                self._show_log("scheduler", "the scheduler failed")
+                print(f"error: {LOST}", file=sys.stderr, flush=True)
+                return 1
             elif not running:
                 return max(code or 0 for code in codes.values())
             time.sleep(_POLL)
@@ -147,6 +161,8 @@ class Launcher:
         if code < 0:
             name = signal.Signals(-code).name
             print(f"error: rank {failed} was killed by {name}", file=sys.stderr, flush=True)
+            if -code == signal.SIGTERM and self.is_cluster:
+                print(f"MindSpore does that when {LOST}", file=sys.stderr, flush=True)
             return 128 - code
         return code
 

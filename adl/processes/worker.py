@@ -17,6 +17,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import STOPPED, reported
 from adl.parallel import world
 from adl.params import Params
+from adl.processes import launcher
 from adl.reporting.curves import Curves
 from adl.training.state import State
 
@@ -61,8 +62,8 @@ class TrainingJob:
 class Stop:
     """Asked before every step whether to stop.
 
-    Until the first step is done there is nothing to save, and a compilation would not listen for minutes: SIGTERM then
-    ends the process at once.
+    Until the first step is done there is nothing to save, and a compilation would not listen for minutes: the signal
+    then ends the process at once.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class Stop:
     def __call__(self) -> bool:
         self.times_asked += 1
         if self.times_asked == 2:
-            signal.signal(signal.SIGTERM, self._request)
+            signal.signal(launcher.STOP, self._request)
         return self.requested
 
     def _request(self, number: int, frame: FrameType | None) -> None:

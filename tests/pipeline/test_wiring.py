@@ -12,7 +12,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.parallel.world import World
 from adl.params import load
-from adl.processes import worker
+from adl.processes import launcher, worker
 from adl.processes.topology import Local
 from adl.scoring.baselines import Scores
 from adl.training import train as training
@@ -155,13 +155,14 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
 
 
 def test_worker_listens_once_its_first_step_is_done():
-    before = signal.getsignal(signal.SIGTERM)
+    before, of_mindspore = signal.getsignal(launcher.STOP), signal.getsignal(signal.SIGTERM)
     try:
         stop = worker.Stop()
         assert not stop()
-        assert signal.getsignal(signal.SIGTERM) is before, "nothing to save yet: a signal ends it"
+        assert signal.getsignal(launcher.STOP) is before, "nothing to save yet: a signal ends it"
         assert not stop()
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(launcher.STOP)
         assert stop()
+        assert signal.getsignal(signal.SIGTERM) is of_mindspore
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(launcher.STOP, before)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from adl.processes import topology
-from adl.processes.launcher import Launcher
+from adl.processes.launcher import LOST, STOP, Launcher
 from adl.processes.topology import Local
 from tests.conftest import ROOT
 from tests.workspace import alive, wait_for
@@ -67,10 +67,10 @@ def test_killed_worker_is_a_failure_that_says_so(tmp_path, program):
     assert process.returncode == 128 + signal.SIGKILL
 
 
-STUBBORN = """
+STUBBORN = f"""
 import subprocess
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal({int(STOP)}, signal.SIG_IGN)
 print("ready", child.pid, flush=True)
 time.sleep(600)
 """
@@ -93,7 +93,7 @@ def test_worker_is_asked_first_and_may_save(tmp_path, program):
 def save(*_):
     open({str(tmp_path / "saved")!r}, "w").close()
     sys.exit(75)
-signal.signal(signal.SIGTERM, save)
+signal.signal({int(STOP)}, save)
 print("ready", flush=True)
 time.sleep(600)
 """
@@ -137,6 +137,36 @@ def test_scheduler_that_ends_is_a_failure_with_its_log(tmp_path, monkeypatch, ca
     )
     assert "the scheduler exited; the end of its log:\nno such port\n" in capfd.readouterr().err
     assert not (tmp_path / "begun").exists()
+
+
+LOSES_A_RANK = """
+import sys, time
+print("Finish to Initialize MetaServerNode", flush=True)
+time.sleep(1)
+sys.exit("worker 1 is the first one timed out")
+"""
+
+
+def test_scheduler_that_lost_a_rank_ends_the_others_of_its_node(
+    tmp_path, program, monkeypatch, capfd
+):
+    monkeypatch.setattr(topology, "scheduler_command", lambda: [sys.executable, "-c", LOSES_A_RANK])
+    waiting = [sys.executable, program("time.sleep(600)")]
+    assert Launcher(tmp_path / "logs").run(waiting, topology.topology(2, "CPU")) == 1
+    told = capfd.readouterr().err
+    assert "worker 1 is the first one timed out" in told
+    assert LOST in told
+
+
+def test_rank_that_mindspore_ended_says_why(tmp_path, program, monkeypatch, capfd):
+    monkeypatch.setattr(topology, "scheduler_command", lambda: ["sleep", "600"])
+    monkeypatch.setattr(topology, "wait_for_scheduler", lambda *_: None)
+    ending = program("if os.environ['ADL_RANK'] == '1': os.kill(os.getpid(), signal.SIGTERM)")
+    code = Launcher(tmp_path / "logs").run([sys.executable, ending], topology.topology(2, "CPU"))
+    assert code == 128 + signal.SIGTERM
+    assert (
+        f"rank 1 was killed by SIGTERM\nMindSpore does that when {LOST}" in capfd.readouterr().err
+    )
 
 
 COLLECTIVE = """

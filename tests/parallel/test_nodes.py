@@ -1,0 +1,177 @@
+"""Two nodes, each with a network of its own: they train as one, notice when they lose each other, and resume."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from adl.parallel.lifetime import tied
+from adl.processes.launcher import LOST
+from tests.conftest import reproduced
+from tests.machines import ADDRESSES, Machines, two_machines
+from tests.workspace import alive, set_params, succeeds, wait_for
+
+TRAINING = {
+    "device_num": 2,
+    "epochs": 30,
+    "eval_epochs": 0,
+    "save_minutes": 1e-9,
+    "drop_path_keep_prob": 0.7,
+}
+BOUND = 240
+"""Seconds in which a node must end that has lost the other: several times the 20 to 40 that MindSpore needs."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two nodes")]
+
+
+class Node:
+    """Training on one of two machines."""
+
+    def __init__(self, machines: Machines, number: int, folder: Path, port: int) -> None:
+        options = ["--nodes", "2", "--node-rank", str(number), "--master", f"{ADDRESSES[0]}:{port}"]
+        self.log = folder.with_name(f"{folder.name}-{number}.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                machines.command(number, [sys.executable, "-m", "pipeline.train", *options]),
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.seen: list[psutil.Process] = []
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def look(self) -> None:
+        """Remember all processes that it has started so far."""
+        launcher = psutil.Process(self.process.pid)
+        self.seen = [launcher, *launcher.children(recursive=True)]
+
+    def loses_power(self) -> None:
+        for process in self.seen:
+            process.kill()
+
+    def ends(self) -> int:
+        """The exit code, once it has ended and nothing of it is left."""
+        deadline = time.monotonic() + BOUND
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.text()[-3000:]
+            time.sleep(0.1)
+        wait_for(lambda: not alive(self.seen), seconds=15)
+        return self.process.returncode
+
+
+@pytest.fixture
+def machines():
+    with two_machines() as machines:
+        yield machines
+
+
+@pytest.fixture
+def start(machines):
+    """start(folder) -> both nodes, which begin to train there."""
+    started: list[Node] = []
+
+    def both(folder: Path, port: int = 8118) -> list[Node]:
+        nodes = [Node(machines, number, folder, port) for number in (0, 1)]
+        started.extend(nodes)
+        return nodes
+
+    yield both
+    for node in started:
+        if node.process.poll() is None:
+            os.killpg(node.process.pid, signal.SIGKILL)
+            node.process.wait()
+
+
+@pytest.fixture
+def folder(converted) -> Path:
+    """The workspace that both nodes see."""
+    set_params(converted, **TRAINING)
+    return converted
+
+
+@pytest.fixture
+def on_one_node(once):
+    """on_one_node() -> the results of the same training by two processes on one node."""
+
+    def make(empty: Path) -> None:
+        workspace = reproduced(once, empty, "mindrecord")
+        set_params(workspace, **TRAINING)
+        succeeds(workspace, *tied([sys.executable, "-m", "pipeline.train"]))
+
+    return lambda: results(once("on-one-node", make) / "workspace")
+
+
+RESULTS = ("models/autodeeplab.ckpt", "metrics/train.json", "reports/train/plots/metrics/loss.tsv")
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in RESULTS}
+
+
+def saved(folder: Path) -> list[Path]:
+    return list(folder.glob(".adl/state/*/position_*.npz"))
+
+
+def begin(start, folder: Path) -> list[Node]:
+    """Both nodes, in the middle of training: they have saved a state."""
+    nodes = start(folder)
+    leading = nodes[0].process
+    wait_for(lambda: saved(folder) or leading.poll() is not None, seconds=BOUND)
+    assert leading.poll() is None, nodes[0].text()[-3000:]
+    for node in nodes:
+        node.look()
+    return nodes
+
+
+def finish(nodes: list[Node]) -> str:
+    """What the first one printed, once both have trained to the end."""
+    for node in nodes:
+        assert node.ends() == 0, node.text()[-3000:]
+    return nodes[0].text()
+
+
+def test_cut_between_nodes_ends_both_and_they_resume_as_if_there_was_none(
+    machines, start, folder, on_one_node
+):
+    nodes = begin(start, folder)
+    machines.unplug()
+    expected = on_one_node()  # meanwhile
+    for node in nodes:
+        assert node.ends() != 0
+        assert LOST in node.text()
+    assert not (folder / "models/autodeeplab.ckpt").exists()
+
+    machines.plug()
+    assert "resuming at step" in finish(start(folder))
+    assert results(folder) == expected
+
+
+def test_node_ends_when_the_other_lost_its_power_and_two_undisturbed_equal_one(
+    start, folder, on_one_node, tmp_path
+):
+    other_folder = shutil.copytree(folder, tmp_path / "undisturbed", symlinks=True)
+    first, second = begin(start, folder)
+    second.loses_power()
+    assert "resuming" not in finish(start(other_folder, port=29118))  # meanwhile
+    assert second.ends() == -signal.SIGKILL
+    assert first.ends() != 0
+    assert LOST in first.text()
+    assert results(other_folder) == on_one_node()
+
+
+def test_system_that_refuses_namespaces_is_told_and_skipped(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    skipped = pytest.raises(pytest.skip.Exception, match="there is no program unshare")
+    with skipped, two_machines():
+        pass
