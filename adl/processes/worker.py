@@ -63,17 +63,20 @@ class Stop:
     """Asked before every step whether to stop.
 
     Until the first step is done there is nothing to save, and a compilation would not listen for minutes: the signal
-    then ends the process at once.
+    then ends the process at once. A rank without others takes SIGTERM too, which Slurm or systemd may send to every
+    process of a job.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool) -> None:
+        self.signals = (launcher.STOP, signal.SIGTERM) if alone else (launcher.STOP,)
         self.times_asked = 0
         self.requested = False
 
     def __call__(self) -> bool:
         self.times_asked += 1
         if self.times_asked == 2:
-            signal.signal(launcher.STOP, self._request)
+            for number in self.signals:
+                signal.signal(number, self._request)
         return self.requested
 
     def _request(self, number: int, frame: FrameType | None) -> None:
@@ -99,7 +102,7 @@ def main() -> None:
                 world=this,
                 pretrained=job.pretrained,
                 log_epochs=curves.log,
-                stopping=Stop(),
+                stopping=Stop(alone=this.size == 1),
             )
         except Stopped as stopped:
             if this.rank == 0:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,20 +17,24 @@ from adl.errors import AdlError, check
 
 PORT = 8118
 """Of MindSpore's scheduler on the first node, where every job has a network address of its own."""
+PATIENCE = 600.0
+"""Seconds that a node waits for the name of the first one."""
+_POLL = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
     """This node's place in the job.
 
-    devices: on each node; 0 where there is no accelerator. master: address of the first node, if there are several.
-    rank_table: the file that names all devices, if ModelArts wrote one that MindSpore can read.
+    devices: on each node; 0 where there is no accelerator. first: name of the first node, if there are several. port:
+    of MindSpore's scheduler there. rank_table: names all devices, if ModelArts wrote one that MindSpore can read.
     """
 
     nodes: int = 1
     node_rank: int = 0
     devices: int = 0
-    master: str | None = None
+    first: str | None = None
+    port: int = PORT
     rank_table: Path | None = None
 
     def device_num(self, params_value: int) -> int:
@@ -36,11 +42,23 @@ class Place:
         return self.nodes * self.devices if self.devices else params_value
 
     def arguments(self) -> list[str]:
-        """What the stage `train` is told."""
+        """What the stage `train` is told. Waits until the first node's name has an address."""
         nodes = ["--nodes", str(self.nodes), "--node-rank", str(self.node_rank)]
         if self.rank_table is not None:
             return [*nodes, "--rank-table-file", str(self.rank_table)]
-        return [*nodes, "--master", self.master] if self.master else []
+        return [*nodes, "--master", f"{address_of(self.first)}:{self.port}"] if self.first else []
+
+
+def address_of(host: str) -> str:
+    """MindSpore wants a number. A node may start before the names of the others are known."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return socket.gethostbyname(host)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise AdlError(f"VC_WORKER_HOSTS: {host} has no address ({error}).") from None
+        time.sleep(_POLL)
 
 
 def endpoint() -> str | None:
@@ -70,7 +88,8 @@ def place(environment: Mapping[str, str] = os.environ, *, port: int = PORT) -> P
         nodes=nodes,
         node_rank=node_rank if found is None else found,
         devices=devices,
-        master=f"{hosts[0]}:{port}" if nodes > 1 else None,
+        first=hosts[0] if nodes > 1 else None,
+        port=port,
         rank_table=None if found is None else table,
     )
 

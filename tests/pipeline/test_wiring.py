@@ -154,15 +154,20 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     assert bool(list(tmp_path.rglob("loss.tsv"))) == (rank == 0)
 
 
-def test_worker_listens_once_its_first_step_is_done():
-    before, of_mindspore = signal.getsignal(launcher.STOP), signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("alone", [True, False])
+def test_worker_listens_once_its_first_step_is_done(alone):
+    before = {number: signal.getsignal(number) for number in (launcher.STOP, signal.SIGTERM)}
     try:
-        stop = worker.Stop()
+        stop = worker.Stop(alone=alone)
         assert not stop()
-        assert signal.getsignal(launcher.STOP) is before, "nothing to save yet: a signal ends it"
+        for number, handler in before.items():
+            assert signal.getsignal(number) is handler, "nothing to save yet: a signal ends it"
         assert not stop()
-        signal.raise_signal(launcher.STOP)
+        # Beside other ranks, SIGTERM is MindSpore's.
+        is_taken = signal.getsignal(signal.SIGTERM) is not before[signal.SIGTERM]
+        assert is_taken == alone
+        signal.raise_signal(signal.SIGTERM if alone else launcher.STOP)
         assert stop()
-        assert signal.getsignal(signal.SIGTERM) is of_mindspore
     finally:
-        signal.signal(launcher.STOP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

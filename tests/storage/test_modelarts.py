@@ -44,10 +44,33 @@ def test_eight_devices_of_one_node_are_all_used():
     assert (here.arguments(), here.device_num(1)) == ([], 8)
 
 
-def test_nodes_find_each_other_by_the_list_of_hosts():
+@pytest.fixture(autouse=True)
+def names(monkeypatch):
+    """Names have addresses at the second question."""
+    asked = []
+
+    def address(host: str) -> str:
+        asked.append(host)
+        if len(asked) == 1:
+            raise OSError("Name or service not known")
+        return "10.0.0.1"
+
+    monkeypatch.setattr(modelarts.socket, "gethostbyname", address)
+    monkeypatch.setattr(modelarts, "_POLL", 0.01)
+    return asked
+
+
+def test_nodes_find_each_other_by_the_list_of_hosts(names):
     here = place(TWO_BY_EIGHT)
     assert here.device_num(1) == 16
-    assert here.arguments() == ["--nodes", "2", "--node-rank", "1", "--master", "job-0.vc:8118"]
+    assert here.arguments() == ["--nodes", "2", "--node-rank", "1", "--master", "10.0.0.1:8118"]
+    assert names == ["job-0.vc", "job-0.vc"]
+
+
+def test_a_name_that_never_has_an_address_is_given_up(monkeypatch):
+    monkeypatch.setattr(modelarts, "PATIENCE", 0)
+    with pytest.raises(AdlError, match=r"VC_WORKER_HOSTS: job-0.vc has no address \(Name or"):
+        place(TWO_BY_EIGHT).arguments()
 
 
 @pytest.mark.parametrize(
