@@ -32,7 +32,7 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     Architecture.from_params(params)
     check_devices(params)
     _check_history()
-    _check_export(params)
+    check_export(params)
     if params.modelArts:
         raise AdlError(
             "modelArts: true. DVC copies nothing from object storage: run each stage as "
@@ -71,7 +71,7 @@ def _check_drawn(params: Params) -> None:
             )
 
 
-def _check_export(params: Params) -> None:
+def check_export(params: Params) -> None:
     """Raises AdlError if a format cannot be proved on this device, or a back end is missing."""
     onnx = [name for name in params.export_formats if name.startswith("onnx")]
     if params.device_target == "Ascend" and onnx:

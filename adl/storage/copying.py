@@ -5,12 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import math
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from adl.artifacts import digest, read_json, write_json
+from adl.console import text
 from adl.console.progress import Progress
 from adl.errors import AdlError
 from adl.storage.backends import Abandoned, Entry, Told
@@ -47,6 +49,7 @@ class Copies:
         for one in missing:
             self.known.pop(str(one.target), None)
         write_json(self.record, self.known)
+        check_room(missing, self.record.parent)
         jobs = [Job(one.entry.bytes, functools.partial(self._bring, one)) for one in missing]
         try:
             run(jobs, what)
@@ -68,6 +71,18 @@ class Copies:
                 "that stage again."
             )
         self.known[str(one.target)] = _as_it_came(one)
+
+
+def check_room(wanted: Sequence[Wanted], folder: Path) -> None:
+    """Raises AdlError if the files do not fit on the disk of a folder, in which they replace what is there."""
+    needed = sum(one.entry.bytes for one in wanted)
+    kept = sum(one.target.stat().st_size for one in wanted if one.target.exists())
+    free = shutil.disk_usage(folder).free
+    if needed - kept > free:
+        raise AdlError(
+            f"{folder.absolute()}: {text.byte_size(needed)} are to come, but {text.byte_size(free)} are free. "
+            "Name a larger disk (--work FOLDER)."
+        )
 
 
 def _as_it_came(one: Wanted) -> list[str]:

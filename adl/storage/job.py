@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from adl import params as schema
-from adl import preflight, recipes, workspace
+from adl import preflight, recipes, runtime, workspace
 from adl.architecture import Architecture
 from adl.artifacts import remove, write_text
 from adl.console import text
@@ -28,11 +28,14 @@ from adl.storage.flow import Source, Stage, leave, stages
 from adl.storage.mirror import EVERY, NAME, Mirror
 from adl.storage.modelarts import Place
 from adl.storage.stores import open_store
+from adl.training import key
+from adl.training.state import State
 from adl.workspace import (
     BASELINES,
     CHECKPOINT,
     PARAMS,
     PRETRAINED,
+    RECORDS,
     START_WEIGHTS,
     SYNTHETIC,
 )
@@ -100,10 +103,13 @@ class Job:
             (params.train_url, "train_url: empty. It names where the results go: --train_url URL."),
             (
                 params.num_classes == len(dataset.classes),
-                f"num_classes: {dataset.title} has {len(dataset.classes)}.",
+                f"num_classes: {params.num_classes}, but {dataset.title} has {len(dataset.classes)} classes.",
             ),
         )
         Architecture.from_params(params)
+        preflight.check_export(params)
+        runtime.check_device_target(params.device_target, place.devices or 1)
+        self.dataset = dataset
         self.place = place
         self.train = open_store(params.train_url or "", endpoint)
         self.data = open_store(params.data_url, endpoint) if params.data_url else None
@@ -153,6 +159,8 @@ class Job:
         files = [one for files in wanted.values() for one in files]
         files += self._checkpoint(task, source)
         copies.bring(files, f"copying what {task.name} reads")
+        for output in stage.outputs:  # as DVC does: what stands there afterwards is of this run
+            remove(Path(output))
         code = self._train(task, copies) if task.name == "train" else self._run(task)
         if self.place.node_rank == 0:
             leave(self.train, stage, complete=code == 0)
@@ -231,13 +239,22 @@ class Job:
         """
         print("waiting for the first node's state", flush=True)
         deadline = time.monotonic() + PATIENCE
-        while not any(mirror.folder.glob("*/job.json")) and not any(mirror.folder.glob("*/result")):
+        state = self._state()
+        while not (state.job.exists() or state.finished):
             if time.monotonic() > deadline:
                 raise AdlError(
                     f"{self.train.url}/{NAME}: the first node did not start in {text.duration(PATIENCE)}."
                 )
             time.sleep(_POLL)
             mirror.bring(copies)
+
+    def _state(self) -> State:
+        """Of the run that this job trains."""
+        records = [
+            workspace.record(RECORDS, self.dataset.name, split) for split in ("train", "val")
+        ]
+        content = key.key_of(self.params, self.dataset, *records)
+        return key.state_of(workspace.state_folder(), content)
 
     def _run(self, task: Task) -> int:
         """Run a stage as a process. Signals are passed on, and the stage ends in its own way."""

@@ -107,6 +107,7 @@ class Cloud:
         self.code, self.server, self.folder = code, server, folder
         self.bucket = server.bucket()
         self.url = f"obs://{self.bucket}/run"
+        self.flags = ["--train_url", self.url]
         self.jobs = 0
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
@@ -118,7 +119,7 @@ class Cloud:
             return subprocess.Popen(
                 [
                     *(sys.executable, "-m", "pipeline.modelarts", *arguments),
-                    *("--train_url", self.url, "--work", str(self.machine)),
+                    *(*self.flags, "--work", str(self.machine)),
                 ],
                 cwd=self.code,
                 env=os.environ | self.server.environment() | environment,
@@ -178,13 +179,17 @@ def test_a_job_that_cannot_work_says_why_before_it_copies(cloud):
     assert "device_num is 8, as many as this job has, instead of 1" in text
     assert "data_path is data/cityscapes, where the data set is copied to" in text
     assert "batch_size: 2 images cannot be divided evenly among device_num 8 devices" in text
+    text = cloud.refusal("train", "--device_target", "Ascend", "--export_formats", "[]")
+    assert "this machine has 0 such devices" in text
     text = cloud.refusal("train", "--bn_momentum", "2")
     assert "bn_momentum: 2 is out of range" in text
     assert cloud.names() == set()
 
 
 def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
-    """The stages that need no MindSpore graph; nothing of the workspace changes."""
+    """The stages that need no MindSpore graph; params.yaml says where to, and nothing of the workspace changes."""
+    set_params(cloud.code, modelArts=True, train_url=cloud.url)
+    cloud.flags = []
     before = (cloud.code / "params.yaml").read_text()
     cloud.run("synthesize")
     text = cloud.run("mindrecord", "--split", "val")

@@ -179,6 +179,17 @@ def test_only_what_is_new_is_copied_again(s3, bucket, tmp_path, monkeypatch):
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT[::-1]
 
 
+def test_a_disk_that_is_too_small_is_said_before_anything_is_copied(
+    s3, bucket, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        copying.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=2_900_000)
+    )
+    with pytest.raises(AdlError, match=r"3 MB are to come, but 3 MB are free"):
+        fetch(bucket, s3.endpoint, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["copied.json"]
+
+
 def test_one_copy_that_fails_ends_the_others(s3, bucket, tmp_path):
     store = open_store(f"obs://{bucket}/run", s3.endpoint)
     (tmp_path / "a").write_bytes(b"a")
