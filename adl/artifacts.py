@@ -110,8 +110,10 @@ def check_replaceable(folder: Path) -> None:
         )
 
 
-def check_output(path: Path, *, suffix: str = "", folder: bool = False) -> None:
-    """Raises AdlError, before any work, if --output names a place that cannot be written. Creates nothing.
+def check_output(
+    path: Path, *, suffix: str = "", folder: bool = False, option: str = "--output"
+) -> None:
+    """Raises AdlError, before any work, if an option names a place that cannot be written. Creates nothing.
 
     suffix: what a file must have. folder: it is to be a folder.
     """
@@ -119,10 +121,10 @@ def check_output(path: Path, *, suffix: str = "", folder: bool = False) -> None:
     place = path.absolute() if folder else path.absolute().parent
     existing = next(p for p in (place, *place.parents) if p.exists())
     check(
-        (path.name.lower().endswith(suffix), f"--output {path}: must end with {suffix}."),
-        (folder or not path.is_dir(), f"--output {path}: is a folder; name a file."),
-        (existing.is_dir(), f"--output {path}: {existing} is a file; name a folder."),
-        (os.access(existing, os.W_OK), f"--output {path}: {existing} may not be written."),
+        (path.name.lower().endswith(suffix), f"{option} {path}: must end with {suffix}."),
+        (folder or not path.is_dir(), f"{option} {path}: is a folder; name a file."),
+        (existing.is_dir(), f"{option} {path}: {existing} is a file; name a folder."),
+        (os.access(existing, os.W_OK), f"{option} {path}: {existing} may not be written."),
     )
 
 

@@ -28,11 +28,12 @@ SPEED = REPORTS / "speed"
 IMAGE_COUNTS = REPORTS / "evaluate" / "images.npz"
 
 LOGS = Path(".adl/logs")
+STATE_VARIABLE = "ADL_STATE_DIR"
 
 
 def state_folder() -> Path:
     """Where training runs keep what they need to resume."""
-    return Path(os.environ.get("ADL_STATE_DIR", ".adl/state"))
+    return Path(os.environ.get(STATE_VARIABLE, ".adl/state"))
 
 
 def sidecar(model: Path) -> Path:

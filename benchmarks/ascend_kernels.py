@@ -79,7 +79,7 @@ def ask(names: set[str]) -> dict[str, set[str]]:
             env=os.environ | {"LD_LIBRARY_PATH": path, "GLOG_v": "4"},
             stdout=subprocess.PIPE,
             check=True,
-            text=True,
+            encoding="utf-8",
         )
     found = json.loads(done.stdout.splitlines()[-1])
     return {"aclnn": set(found["aclnn"]), "cann": set(found["cann"]), "aicpu": aicpu() & names}
@@ -98,7 +98,9 @@ def missing() -> set[str]:
 
 
 def symbols(file: Path, which: str) -> set[str]:
-    listed = subprocess.run(["nm", "-D", which, file], capture_output=True, check=True, text=True)
+    listed = subprocess.run(
+        ["nm", "-D", which, file], capture_output=True, check=True, encoding="utf-8"
+    )
     return {line.split()[-1] for line in listed.stdout.splitlines()}
 
 

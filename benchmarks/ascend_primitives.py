@@ -131,7 +131,11 @@ def collect(names: list[str]) -> dict[str, dict[str, Use]]:
         }
         command = [sys.executable, __file__, folder, *names]
         done = subprocess.run(
-            command, env=os.environ | recording, stdout=subprocess.PIPE, check=True, text=True
+            command,
+            env=os.environ | recording,
+            stdout=subprocess.PIPE,
+            check=True,
+            encoding="utf-8",
         )
     graphs = json.loads(done.stdout.splitlines()[-1])
     return {

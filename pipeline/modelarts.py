@@ -2,7 +2,7 @@
 
 reads:  params.yaml; from data_url and train_url what the stage reads
 writes: to train_url what the stage writes, under its path in the workspace (data/, models/, metrics/, reports/), also
-        if it fails; state/, as long as it trains; copied/STAGE.json, which says whether all of it came
+        if it fails; state/, while training runs; copied/STAGE.json, which says whether the copy is complete
 
 Every parameter is an option as well. URLs are obs://BUCKET/PATH, s3://BUCKET/PATH or folders. Data sets and records are
 looked for in data_url first, all else in train_url. A job that is started again resumes. The stage runs in a folder of
@@ -26,7 +26,8 @@ from adl.commands.parameters import add_parameters, given_parameters, value
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.storage import modelarts
-from adl.storage.job import Job, Task
+from adl.storage.flow import Task
+from adl.storage.job import Job
 from adl.storage.mirror import EVERY
 from adl.workspace import CHECKPOINT, PRETRAINED
 from pipeline import parser, run
@@ -66,6 +67,8 @@ def task_of(arguments: argparse.Namespace) -> tuple[Task, dict[str, Any]]:
         options += ["--split", arguments.split or "val"]
     if arguments.stage in ("evaluate", "export"):
         checkpoint = changes.pop("ckpt_name", None)
+    if checkpoint is not None and Path(checkpoint).name != checkpoint:
+        raise AdlError(f"ckpt_name: {checkpoint} must be the name of a file, without a folder.")
     if checkpoint == CHECKPOINT.name:
         checkpoint = None
     elif checkpoint is not None:
@@ -101,7 +104,7 @@ def parse() -> argparse.Namespace:
     )
     command.add_argument(
         "--state_seconds",
-        type=float,
+        type=seconds,
         default=EVERY,
         metavar="S",
         help="between two copies of the state of a training run; default: %(default)s",
@@ -118,8 +121,14 @@ def parse() -> argparse.Namespace:
         command.error("mindrecord needs --split")
     if arguments.split is not None and arguments.stage not in ("mindrecord", "evaluate"):
         command.error("--split belongs to mindrecord and evaluate")
-    check_output(arguments.work, folder=True)
+    check_output(arguments.work, folder=True, option="--work")
     return arguments
+
+
+def seconds(text: str) -> float:
+    if not (number := float(text)) > 0:
+        raise argparse.ArgumentTypeError("more than 0")
+    return number
 
 
 if __name__ == "__main__":

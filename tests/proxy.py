@@ -15,13 +15,15 @@ CHUNK = 1 << 16
 class Line:
     """cut_after: bytes of an answer after which the connection is cut. cuts: how many connections, then none is.
 
-    pause: seconds before each chunk of an answer. silent: answers never come. answered: bytes of all answers so far.
+    pause: seconds before each chunk of an answer; pause_there: of a request. silent: answers never come.
+    answered: bytes of all answers so far.
     """
 
     def __init__(self, endpoint: str) -> None:
         server = urlsplit(endpoint)
         self.address = (server.hostname, server.port)
         self.cut_after, self.cuts, self.pause, self.silent = 0, 0, 0.0, False
+        self.pause_there = 0.0
         self.connections = self.answered = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -35,10 +37,14 @@ class Line:
             self.connections += 1
             server = socket.create_connection(self.address)
             for target in (
-                lambda c=client, s=server: self._pass(c, s, lambda new, so_far: False),
+                lambda c=client, s=server: self._pass(c, s, self._is_never_cut),
                 lambda c=client, s=server: self._pass(s, c, self._is_cut),
             ):
                 threading.Thread(target=target, daemon=True).start()
+
+    def _is_never_cut(self, new: int, so_far: int) -> bool:
+        time.sleep(self.pause_there)
+        return False
 
     def _is_cut(self, new: int, so_far: int) -> bool:
         """Asked before the next chunk of an answer is passed on."""

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from adl import params
 
@@ -34,4 +35,7 @@ def given_parameters(arguments: argparse.Namespace, *, but: Collection[str] = ()
 
 def value(text: str) -> Any:
     """A value as params.yaml would hold it; True, False and None are those of 2021's command lines."""
-    return YAML(typ="safe").load("null" if text == "None" else text)
+    try:
+        return YAML(typ="safe").load("null" if text == "None" else text)
+    except YAMLError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no value of YAML") from None

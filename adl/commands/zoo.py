@@ -8,11 +8,10 @@ import importlib.util
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tabulate import tabulate
 
@@ -22,6 +21,7 @@ from adl.commands import add_command
 from adl.commands.parameters import add_parameters, given_parameters, value
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import check
+from adl.processes import foreground
 from adl.workspace import PARAMS, PRETRAINED, RECORDS
 
 DESCRIPTION = """run what a script of the 2021 model zoo did, with that script's arguments
@@ -156,14 +156,8 @@ def with_values(changes: Mapping[str, Any]) -> str:
 
 def _run_in_foreground(command: tuple[str, ...]) -> None:
     sys.stdout.flush()
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        _leave(code)
-
-
-def _leave(code: int) -> NoReturn:
-    # A signal's number is negative here, and 128 above it in a shell.
-    sys.exit(code if code > 0 else 128 - code)
+    if code := foreground.run(command):
+        sys.exit(code)
 
 
 def run_train(arguments: argparse.Namespace) -> Translation:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import ipaddress
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +19,7 @@ from s3fs import S3FileSystem
 
 from adl.artifacts import replacing
 
-Told = Callable[[int], None]
+Tell = Callable[[int], None]
 """Called with the number of bytes that were copied since the last call; it may raise to end the copy."""
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30
@@ -27,12 +28,12 @@ REQUESTS = 3
 """How often a request is sent, or a file that broke off goes on where it did, within one attempt."""
 
 
-class Abandoned(Exception):  # noqa: N818 (no error)
-    """Raised by `told` to end a copy for good."""
+class Abandoned(Exception):  # noqa: N818 (not an error)
+    """Raised by `tell` to end a copy for good."""
 
 
 class Entry(NamedTuple):
-    """A file in a store. version: another one with other content; empty where the store does not tell."""
+    """A file in a store. version: changes when the content does; empty if the store has none."""
 
     bytes: int
     version: str
@@ -42,16 +43,17 @@ class Backend(Protocol):
     """How files are listed and copied. Paths are whole: bucket and key, or a URL."""
 
     transient: tuple[type[Exception], ...]
-    """What may be gone at the next attempt."""
+    """Errors that are worth a retry."""
 
     def find(self, root: str) -> dict[str, Entry]:
         """Every file at or below `root`; none if it does not exist."""
 
-    def get(self, source: str, target: Path, told: Told) -> None: ...
+    def get(self, source: str, target: Path, tell: Tell) -> None: ...
 
-    def put(self, source: Path, target: str, told: Told) -> None: ...
+    def put(self, source: Path, target: str, tell: Tell) -> None: ...
 
-    def remove(self, path: str) -> None: ...
+    def remove(self, path: str) -> None:
+        """Nothing happens if it does not exist."""
 
 
 class Files:
@@ -73,25 +75,31 @@ class Files:
             for path, info in self.system.find(root, detail=True).items()
         }
 
-    def get(self, source: str, target: Path, told: Told) -> None:
-        self.system.get_file(source, str(target), callback=_Telling(told))
+    def get(self, source: str, target: Path, tell: Tell) -> None:
+        self.system.get_file(source, str(target), callback=_Callback(tell))
 
-    def put(self, source: Path, target: str, told: Told) -> None:
-        self.system.put_file(str(source), target, callback=_Telling(told))
+    def put(self, source: Path, target: str, tell: Tell) -> None:
+        self.system.put_file(str(source), target, callback=_Callback(tell))
 
     def remove(self, path: str) -> None:
-        self.system.rm_file(path)
+        with contextlib.suppress(FileNotFoundError):
+            self.system.rm_file(path)
 
 
 class Folder(Files):
-    """A folder of this machine, or one that is mounted here."""
+    """A folder of this machine, or one that is mounted here. fsspec tells nothing while it copies there."""
 
     def __init__(self) -> None:
         super().__init__(LocalFileSystem())
 
-    def put(self, source: Path, target: str, told: Told) -> None:
+    def get(self, source: str, target: Path, tell: Tell) -> None:
+        shutil.copyfile(source, target)
+        tell(target.stat().st_size)
+
+    def put(self, source: Path, target: str, tell: Tell) -> None:
         with replacing(Path(target)) as temporary:
-            super().put(source, str(temporary), told)
+            shutil.copyfile(source, temporary)
+        tell(source.stat().st_size)
 
 
 class S3(Files):
@@ -108,7 +116,7 @@ class S3(Files):
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
                 "s3": {
-                    "addressing_style": "virtual" if has_name(host) else "auto",
+                    "addressing_style": "virtual" if host.startswith("obs") else "auto",
                     "payload_signing_enabled": False,
                 },
                 # s3fs repeats requests, as often as is set below; botocore must not multiply that.
@@ -122,18 +130,13 @@ class S3(Files):
         system.retries = REQUESTS
         super().__init__(system)
 
-    def get(self, source: str, target: Path, told: Told) -> None:
+    def get(self, source: str, target: Path, tell: Tell) -> None:
         # One part after the other: s3fs resumes a file that breaks off, but not one that comes in parts at once.
-        self.system.get_file(source, str(target), callback=_Telling(told), max_concurrency=1)
+        self.system.get_file(source, str(target), callback=_Callback(tell), max_concurrency=1)
 
-
-def has_name(host: str) -> bool:
-    """Is it a domain below which each bucket has a name of its own? OBS refuses the other way on its domains."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return "." in host
-    return False
+    def put(self, source: Path, target: str, tell: Tell) -> None:
+        # s3fs holds every part in memory, and each further connection slows the others on a narrow line.
+        self.system.put_file(str(source), target, callback=_Callback(tell), max_concurrency=1)
 
 
 def region_of(host: str) -> str | None:
@@ -142,13 +145,13 @@ def region_of(host: str) -> str | None:
     return match[1] if match else None
 
 
-class _Telling(Callback):
-    def __init__(self, told: Told) -> None:
+class _Callback(Callback):
+    def __init__(self, tell: Tell) -> None:
         super().__init__()
-        self.told = told
+        self.tell = tell
 
     def relative_update(self, inc: int = 1) -> None:
-        self.told(inc)
+        self.tell(inc)
 
 
 class Moxing:
@@ -171,13 +174,14 @@ class Moxing:
                 found[path] = Entry(self.file.get_size(path), "")
         return found
 
-    def get(self, source: str, target: Path, told: Told) -> None:
+    def get(self, source: str, target: Path, tell: Tell) -> None:
         self.file.copy(source, str(target))
-        told(target.stat().st_size)
+        tell(target.stat().st_size)
 
-    def put(self, source: Path, target: str, told: Told) -> None:
+    def put(self, source: Path, target: str, tell: Tell) -> None:
         self.file.copy(str(source), target)
-        told(source.stat().st_size)
+        tell(source.stat().st_size)
 
     def remove(self, path: str) -> None:
-        self.file.remove(path)
+        if self.file.exists(path):
+            self.file.remove(path)

@@ -15,7 +15,7 @@ from adl.artifacts import digest, read_json, write_json
 from adl.console import text
 from adl.console.progress import Progress
 from adl.errors import AdlError
-from adl.storage.backends import Abandoned, Entry, Told
+from adl.storage.backends import Abandoned, Entry, Tell
 from adl.storage.stores import Store
 
 THREADS = 8
@@ -50,9 +50,9 @@ class Copies:
             self.known.pop(str(one.target), None)
         write_json(self.record, self.known)
         check_room(missing, self.record.parent)
-        jobs = [Job(one.entry.bytes, functools.partial(self._bring, one)) for one in missing]
+        copies = [Copy(one.entry.bytes, functools.partial(self._bring, one)) for one in missing]
         try:
-            run(jobs, what)
+            run(copies, what)
         finally:
             write_json(self.record, self.known)
 
@@ -62,13 +62,13 @@ class Copies:
         is_same = self.known.get(str(one.target)) == _as_it_came(one)
         return is_same and one.target.stat().st_size == one.entry.bytes
 
-    def _bring(self, one: Wanted, told: Told) -> None:
-        one.store.get(one.name, one.target, one.entry, told)
+    def _bring(self, one: Wanted, tell: Tell) -> None:
+        one.store.get(one.name, one.target, one.entry, tell)
         if one.sha256 is not None and digest(one.target) != one.sha256:
             one.target.unlink()
             raise AdlError(
-                f"{one.store.url}/{one.name}: its content is not what the stage wrote that left it there. Run "
-                "that stage again."
+                f"{one.store.url}/{one.name}: its content differs from what the stage wrote there. Run that stage "
+                "again."
             )
         self.known[str(one.target)] = _as_it_came(one)
 
@@ -80,8 +80,8 @@ def check_room(wanted: Sequence[Wanted], folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed - kept > free:
         raise AdlError(
-            f"{folder.absolute()}: {text.byte_size(needed)} are to come, but {text.byte_size(free)} are free. "
-            "Name a larger disk (--work FOLDER)."
+            f"{folder.absolute()}: needs {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free. Choose a "
+            "folder on a larger disk: --work FOLDER."
         )
 
 
@@ -92,38 +92,40 @@ def _as_it_came(one: Wanted) -> list[str]:
 
 def send(store: Store, files: Mapping[str, Path], what: str) -> None:
     """Copy files to a store, under the names that are the keys."""
-    jobs = [
-        Job(path.stat().st_size, functools.partial(store.put, path, name))
+    copies = [
+        Copy(path.stat().st_size, functools.partial(store.put, path, name))
         for name, path in files.items()
     ]
-    run(jobs, what)
+    run(copies, what)
 
 
-class Job(NamedTuple):
-    """A file to copy. copy: tells the bytes as they come."""
+class Copy(NamedTuple):
+    """A file to copy. action: copies it, and tells the bytes as they come."""
 
     bytes: int
-    copy: Callable[[Told], None]
+    action: Callable[[Tell], None]
 
 
-def run(jobs: Sequence[Job], what: str) -> None:
-    """Do all jobs; the first that fails ends the others, and its error is raised."""
-    if not jobs:
+def run(copies: Sequence[Copy], what: str, *, threads: int = THREADS) -> None:
+    """Do all copies, beginning with the first; the first that fails ends the others, and its error is raised."""
+    if not copies:
         return
     counted = _Counter()
-    total = math.ceil(sum(job.bytes for job in jobs) / _MEGABYTE)
+    total = math.ceil(sum(copy.bytes for copy in copies) / _MEGABYTE)
     with (
-        Progress(total, f"{what} ({len(jobs)} files)", "MB") as progress,
-        concurrent.futures.ThreadPoolExecutor(THREADS) as pool,
+        Progress(total, f"{what} ({text.counted(len(copies), 'file')})", "MB") as progress,
+        concurrent.futures.ThreadPoolExecutor(threads) as pool,
     ):
-        pending = {pool.submit(job.copy, counted.add) for job in jobs}
+        pending = {pool.submit(copy.action, counted.add) for copy in copies}
         try:
             while pending:
                 done, pending = concurrent.futures.wait(
                     pending, _LOOK_EVERY, concurrent.futures.FIRST_EXCEPTION
                 )
                 # Not all before the last file is whole.
-                so_far = min(int(counted.bytes / _MEGABYTE), total - 1) if pending else total
+                so_far = (
+                    min(int(counted.bytes / _MEGABYTE), max(total - 1, 0)) if pending else total
+                )
                 progress.advance(so_far - progress.done)
                 for one in done:
                     one.result()
@@ -142,7 +144,7 @@ class _Counter:
         self.lock = threading.Lock()
 
     def add(self, n: int) -> None:
-        if self.abandoned and n > 0:
+        if self.abandoned and n >= 0:
             raise Abandoned
         with self.lock:
             self.bytes += n

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from adl.artifacts import digest, read_json, write_json
+from adl.artifacts import digest
 from adl.errors import AdlError
 from adl.storage.backends import Entry
 from adl.storage.copying import Wanted, send
 from adl.storage.stores import Store
-from adl.workspace import CHECKED, STAGES, START_WEIGHTS, sidecar
+from adl.workspace import BASELINES, CHECKED, CHECKPOINT, STAGES, START_WEIGHTS, sidecar
 
 SYNTHETIC_STAGES = Path("pipeline/synthetic/dvc.yaml")
 RECEIPTS = "copied"
@@ -33,6 +33,39 @@ class Stage:
     inputs: tuple[str, ...]
     raw: frozenset[str]
     outputs: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A stage and how it is run.
+
+    name: as DVC has it. split: the images to score. checkpoint: a file to score or export instead of the run's own.
+    output: folder of the results of such a stage, instead of the pipeline's own places.
+    """
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    split: str = "val"
+    checkpoint: str | None = None
+    output: str | None = None
+
+    @property
+    def module(self) -> str:
+        return f"pipeline.{self.name.partition('@')[0]}"
+
+    def of(self, declared: Stage) -> Stage:
+        """What it reads and writes."""
+        inputs = declared.inputs
+        if self.split != "val":
+            record = (name.replace("_val.", f"_{self.split}.") for name in inputs)
+            inputs = tuple(dict.fromkeys(name for name in record if name != str(BASELINES)))
+        if self.checkpoint is not None:
+            inputs = tuple(name for name in inputs if not name.startswith(str(CHECKPOINT)))
+        if self.output is None:
+            return dataclasses.replace(declared, inputs=inputs)
+        return dataclasses.replace(
+            declared, name=self.output, inputs=inputs, outputs=(self.output,)
+        )
 
 
 def stages(data_path: str) -> dict[str, Stage]:
@@ -73,12 +106,15 @@ def inside(name: str, folder: str) -> bool:
 class Source:
     """Where inputs come from: data_url, if there is one, and train_url, with what earlier stages left there.
 
-    maker: output → the stage that makes it.
+    code: the workspace, for checkpoints that lie in its pretrained/.
     """
 
-    def __init__(self, data: Store | None, train: Store, all_stages: Mapping[str, Stage]) -> None:
+    def __init__(
+        self, data: Store | None, train: Store, all_stages: Mapping[str, Stage], *, code: Store
+    ) -> None:
         self.data = data
         self.train = train
+        self.code = code
         self.makers = {output: stage for stage in all_stages.values() for output in stage.outputs}
 
     def find(self, name: str, *, raw_below: str | None = None) -> list[Wanted]:
@@ -88,7 +124,7 @@ class Source:
         also lie under its bare name, and raw data as in the folder that Cityscapes is unpacked to. raw_below:
         data_path, for raw data. Raises AdlError if the copy that is there is not whole.
         """
-        for store, place in self._places(name, raw_below):
+        for store, place in self._candidates(name, raw_below):
             found = store.find(place)
             receipt = self._receipt(store, name) if place == name else None
             if receipt is not None:
@@ -100,16 +136,20 @@ class Source:
                 ]
         return []
 
-    def named(self, checkpoint: str) -> Iterator[list[Wanted]]:
-        """Everything of the name of a checkpoint, with its sidecar, that is where people and stages put them."""
-        for store in filter(None, (self.data, self.train)):
-            for folder in ("", "pretrained/", "models/", "models/intermediate/"):
-                place = f"{folder}{checkpoint}"
-                found = store.find(place) | store.find(str(sidecar(Path(place))))
-                if place in found:
-                    yield [Wanted(store, path, entry, Path(path)) for path, entry in found.items()]
+    def named(self, checkpoint: str) -> list[Wanted]:
+        """A checkpoint, with its sidecar if it has one, from where people and stages put them; nothing if none is."""
+        in_storage = ("", "pretrained/", "models/", "models/intermediate/")
+        places = [(store, folder) for store in (self.data, self.train) for folder in in_storage]
+        for store, folder in [*places, (self.code, "pretrained/")]:
+            if store is None:
+                continue
+            name = f"{folder}{checkpoint}"
+            found = store.find(name) | store.find(str(sidecar(Path(name))))
+            if name in found:
+                return [Wanted(store, path, entry, Path(path)) for path, entry in found.items()]
+        return []
 
-    def _places(self, name: str, raw_below: str | None) -> list[tuple[Store, str]]:
+    def _candidates(self, name: str, raw_below: str | None) -> list[tuple[Store, str]]:
         in_train = [(self.train, name)]
         if self.data is None:
             return in_train
@@ -124,7 +164,7 @@ class Source:
     def _receipt(self, store: Store, name: str) -> dict[str, Any] | None:
         """What the stage that makes an input says of it; None if no such stage wrote here."""
         maker = next((m for output, m in self.makers.items() if inside(name, output)), None)
-        return read_receipt(store, maker.name) if maker else None
+        return store.read_json(receipt_of(maker.name)) if maker else None
 
     def _as_received(
         self, store: Store, name: str, found: Mapping[str, Entry], receipt: Mapping[str, Any]
@@ -147,50 +187,39 @@ class Source:
         return wanted
 
 
-def read_receipt(store: Store, stage: str) -> dict[str, Any] | None:
-    """What a stage left in a store; None if it never wrote there."""
-    name = f"{RECEIPTS}/{stage}.json"
-    found = store.find(name)
-    if name not in found:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "receipt.json"
-        store.get(name, path, found[name], lambda n: None)
-        return read_json(path)
+def receipt_of(stage: str) -> str:
+    """Name of the file that says what a stage left in a store."""
+    return f"{RECEIPTS}/{stage}.json"
 
 
 def leave(store: Store, stage: Stage, *, complete: bool) -> None:
     """Copy what a stage has written to a store. The receipt says that all of it is there only once it is.
 
-    complete: whether the stage did its work. If not, what it did not write stays as it was.
+    complete: whether the stage did its work. If so, what it left there earlier and no longer writes is removed.
     """
     files = {str(path): path for output in stage.outputs for path in files_below(Path(output))}
     if not files:
         return
-    before = {name for output in stage.outputs for name in store.find(output)}
-    receipt = {"stage": stage.name, "complete": False, "files": {}}
-    _write_receipt(store, receipt)
+    name = receipt_of(stage.name)
+    earlier = store.read_json(name) or {"files": {}}
+    before = sorted({*earlier["files"], *earlier.get("before", [])})
+    receipt = {"stage": stage.name, "complete": False, "files": {}, "before": before}
+    store.write_json(name, receipt)
     send(store, files, f"copying the results of {stage.name} to {store.url}")
     if complete:
-        for name in before - set(files):
-            store.remove(name)
+        for old in set(before) - set(files):
+            store.remove(old)
         contents = {name: digest(path) for name, path in files.items()}
-        _write_receipt(store, receipt | {"complete": True, "files": contents})
-
-
-def _write_receipt(store: Store, receipt: Mapping[str, Any]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "receipt.json"
-        write_json(path, receipt)
-        store.put(path, f"{RECEIPTS}/{receipt['stage']}.json")
+        store.write_json(name, {"stage": stage.name, "complete": True, "files": contents})
 
 
 def files_below(path: Path) -> list[Path]:
     """A file, or all files of a folder but what is only half written."""
     if path.is_file():
         return [path]
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file() and not any(part.startswith(".partial-") for part in file.parts)
-    )
+    found = []
+    # os.walk takes it easily when a folder is renamed meanwhile.
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".partial-")]
+        found += [Path(folder) / name for name in names if not name.startswith(".partial-")]
+    return sorted(found)

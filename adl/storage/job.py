@@ -6,12 +6,9 @@ import contextlib
 import dataclasses
 import os
 import shlex
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from adl import params as schema
 from adl import preflight, recipes, runtime, workspace
@@ -20,65 +17,33 @@ from adl.artifacts import remove, write_text
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, check
-from adl.parallel.lifetime import tied
 from adl.params import Params
+from adl.processes import foreground
 from adl.processes.environment import child_environment
+from adl.processes.nodes import PATIENCE
 from adl.storage.copying import Copies, Wanted
-from adl.storage.flow import Source, Stage, leave, stages
+from adl.storage.flow import Source, Stage, Task, files_below, leave, stages
 from adl.storage.mirror import EVERY, NAME, Mirror
 from adl.storage.modelarts import Place
 from adl.storage.stores import open_store
-from adl.training import key
+from adl.training import key, lock
 from adl.training.state import State
 from adl.workspace import (
     BASELINES,
-    CHECKPOINT,
     PARAMS,
     PRETRAINED,
     RECORDS,
     START_WEIGHTS,
+    STATE_VARIABLE,
     SYNTHETIC,
 )
 
 RAW = "data/cityscapes"
-"""Where raw data is put that data_path does not name a folder of the workspace for."""
+"""Where raw data goes if data_path is not a folder of the workspace."""
+STATES = Path(".adl/state")
+"""Of a job always in its own folder, whatever ADL_STATE_DIR is here: another node may use that too."""
 CODE = ("adl", "architectures", "dvc.yaml", "pipeline")
-PATIENCE = 1800.0
-"""Seconds that a node waits for node 0."""
 _POLL = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """A stage and how it is run.
-
-    name: as DVC has it. split: the images to score. checkpoint: a file to score or export instead of the run's own.
-    output: folder of the results of such a stage, instead of the pipeline's own places.
-    """
-
-    name: str
-    arguments: tuple[str, ...] = ()
-    split: str = "val"
-    checkpoint: str | None = None
-    output: str | None = None
-
-    @property
-    def module(self) -> str:
-        return f"pipeline.{self.name.partition('@')[0]}"
-
-    def of(self, declared: Stage) -> Stage:
-        """What it reads and writes."""
-        inputs = declared.inputs
-        if self.split != "val":
-            record = (name.replace("_val.", f"_{self.split}.") for name in inputs)
-            inputs = tuple(dict.fromkeys(name for name in record if name != str(BASELINES)))
-        if self.checkpoint is not None:
-            inputs = tuple(name for name in inputs if not name.startswith(str(CHECKPOINT)))
-        if self.output is None:
-            return dataclasses.replace(declared, inputs=inputs)
-        return dataclasses.replace(
-            declared, name=self.output, inputs=inputs, outputs=(self.output,)
-        )
 
 
 class Job:
@@ -143,43 +108,71 @@ class Job:
         if self.place.node_rank > 0 and task.name != "train":
             print(f"{task.name} runs on the first node alone: nothing to do here.")
             return 0
-        self._enter_work()
+        with contextlib.ExitStack() as stack:
+            self._enter_work(stack)
+            return self._run_in_work(task)
+
+    def _run_in_work(self, task: Task) -> int:
         known = stages(self.params.data_path)
         stage = task.of(known[task.name])
-        source = Source(self.data, self.train, known)
+        source = Source(self.data, self.train, known, code=open_store(str(self.code)))
         copies = Copies(self.work / ".adl/copied.json")
         wanted = self._inputs(stage, source)
         if str(BASELINES) in stage.inputs and not wanted[str(BASELINES)]:
             print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
-            code = self.run(Task("baselines"))
+            code = self._run_in_work(Task("baselines"))
             if code:
                 return code
             wanted = self._inputs(stage, source)
         self._check(stage, wanted)
         files = [one for files in wanted.values() for one in files]
         files += self._checkpoint(task, source)
+        self._drop_others(stage, files)
         copies.bring(files, f"copying what {task.name} reads")
-        for output in stage.outputs:  # as DVC does: what stands there afterwards is of this run
-            remove(Path(output))
         code = self._train(task, copies) if task.name == "train" else self._run(task)
         if self.place.node_rank == 0:
             leave(self.train, stage, complete=code == 0)
         return code
 
-    def _enter_work(self) -> None:
+    def _enter_work(self, stack: contextlib.ExitStack) -> None:
         """A workspace of this job's own, with the same code, that neither git nor DVC takes for a part of another."""
         for name in CODE:
             if not (self.code / name).exists():
                 raise AdlError(
                     f"{self.code}: holds no {name}. Start the job in the project's folder."
                 )
-        self.work.mkdir(parents=True, exist_ok=True)
+            if (self.work / name).exists() and not (self.work / name).is_symlink():
+                raise AdlError(f"--work {self.work}: holds {name} of its own. Name another folder.")
+        stack.enter_context(lock.held(self.work))
         os.chdir(self.work)
-        for name in CODE:
-            remove(Path(name))
-            Path(name).symlink_to(self.code / name)
+        for path in [*map(Path, CODE), *self._own_architecture()]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove(path)
+            path.symlink_to(self.code / path)
         write_text(Path(".dvc/config"), "[core]\n    no_scm = true\n")
         write_text(PARAMS, self.text)
+
+    def _own_architecture(self) -> list[Path]:
+        """Architecture files of the workspace that lie beside its code, not in it."""
+        named = [Path(path) for path in (self.params.net_arch, self.params.cell_arch)]
+        relative = [path for path in named if not path.is_absolute()]
+        check(
+            *(
+                (".." not in path.parts, f"{path}: must be in the project's folder.")
+                for path in relative
+            )
+        )
+        return [path for path in relative if path.parts[0] not in CODE]
+
+    def _drop_others(self, stage: Stage, files: list[Wanted]) -> None:
+        """What an earlier job in this folder read, and what its stages wrote."""
+        wanted = {one.target for one in files}
+        for name in (*stage.inputs, str(PRETRAINED)):
+            for path in files_below(Path(name)):
+                if path not in wanted:
+                    path.unlink()
+        for output in stage.outputs:  # as DVC does: what stands there afterwards is of this run
+            remove(Path(output))
 
     def _inputs(self, stage: Stage, source: Source) -> dict[str, list[Wanted]]:
         """Each input of the stage with its files; none for one that is not there."""
@@ -211,42 +204,52 @@ class Job:
         name = task.checkpoint or (self.params.ckpt_name if task.name == "train" else None)
         if name is None:
             return []
-        found = next(source.named(name), None)
-        if found is not None:
-            return [one._replace(target=PRETRAINED / one.target.name) for one in found]
-        if (self.code / PRETRAINED / name).is_file():
-            PRETRAINED.mkdir(exist_ok=True)
-            remove(PRETRAINED / name)
-            (PRETRAINED / name).symlink_to(self.code / PRETRAINED / name)
-            return []
-        places = " nor ".join(store.url for store in (self.data, self.train) if store)
-        raise AdlError(f"ckpt_name: {name} is neither in {places}, nor in {PRETRAINED}/.")
+        found = source.named(name)
+        if not found:
+            places = " nor ".join(store.url for store in (self.data, self.train) if store)
+            raise AdlError(f"ckpt_name: {name} is neither in {places}, nor in {PRETRAINED}/.")
+        return [one._replace(target=PRETRAINED / one.target.name) for one in found]
 
     def _train(self, task: Task, copies: Copies) -> int:
         write_text(START_WEIGHTS, f"{preflight.start_weights(self.params)}\n")
         task = dataclasses.replace(task, arguments=tuple(self.place.arguments()))
-        mirror = Mirror(self.train, workspace.state_folder())
-        mirror.bring(copies)
+        mirror = Mirror(self.train, STATES)
         if self.place.node_rank > 0:
-            self._wait_for_first_node(mirror, copies)
+            return self._follow(task, mirror, copies)
+        mirror.bring(copies)
         with mirror.kept(self.every):
             return self._run(task)
 
-    def _wait_for_first_node(self, mirror: Mirror, copies: Copies) -> None:
-        """Until its state is in the store: the stage looks at it in a folder of this node.
+    def _follow(self, task: Task, mirror: Mirror, copies: Copies) -> int:
+        """Train as another node than the first one, from the state that the first one has published."""
+        remove(STATES)
+        if not self._is_published():
+            print("this run is already finished: nothing to do here.")
+            return 0
+        mirror.bring(copies)
+        code = self._run(task)
+        mirror.send(only_logs=True)
+        return code
 
-        What a killed job left there is the same run; its workers wait for those of the first node.
+    def _is_published(self) -> bool:
+        """Wait until the first node has published its run: true; false if it is finished and needs no training.
+
+        A job.json left by a killed job describes the same run: the workers then wait for the first node's.
         """
+        state = f"{NAME}/{self._state().name}"
         print("waiting for the first node's state", flush=True)
         deadline = time.monotonic() + PATIENCE
-        state = self._state()
-        while not (state.job.exists() or state.finished):
+        while f"{state}/job.json" not in self.train.find(f"{state}/job.json"):
+            about = self.train.read_json(f"{state}/about.json") or {}
+            is_sealed = bool(self.train.find(f"{state}/result/digests.json"))
+            if is_sealed and about.get("code") == key.code_digest():
+                return False
             if time.monotonic() > deadline:
                 raise AdlError(
-                    f"{self.train.url}/{NAME}: the first node did not start in {text.duration(PATIENCE)}."
+                    f"{self.train.url}/{state}: the first node did not start in {text.duration(PATIENCE)}."
                 )
             time.sleep(_POLL)
-            mirror.bring(copies)
+        return True
 
     def _state(self) -> State:
         """Of the run that this job trains."""
@@ -254,23 +257,10 @@ class Job:
             workspace.record(RECORDS, self.dataset.name, split) for split in ("train", "val")
         ]
         content = key.key_of(self.params, self.dataset, *records)
-        return key.state_of(workspace.state_folder(), content)
+        return key.state_of(STATES, content)
 
     def _run(self, task: Task) -> int:
-        """Run a stage as a process. Signals are passed on, and the stage ends in its own way."""
+        """Run a stage as a process."""
         command = [sys.executable, "-m", task.module, *task.arguments]
         print(f"+ {shlex.join(['python', *command[1:]])}", flush=True)
-        process = subprocess.Popen(tied(command), env=child_environment({}), start_new_session=True)
-
-        def pass_on(number: int, frame: FrameType | None) -> None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
-
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        previous = [signal.signal(number, pass_on) for number in numbers]
-        try:
-            code = process.wait()
-        finally:
-            for number, handler in zip(numbers, previous, strict=True):
-                signal.signal(number, handler)
-        return code if code >= 0 else 128 - code
+        return foreground.run(command, child_environment({STATE_VARIABLE: str(STATES)}))

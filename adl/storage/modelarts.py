@@ -12,13 +12,14 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from adl.errors import AdlError, check
 
 PORT = 8118
-"""Of MindSpore's scheduler on the first node, where every job has a network address of its own."""
+"""Port of MindSpore's scheduler on the first node; fixed, because every job has its own network address."""
 PATIENCE = 600.0
-"""Seconds that a node waits for the name of the first one."""
+"""Seconds that a node waits for the name of the first one, and for a complete rank table."""
 _POLL = 1.0
 
 
@@ -96,24 +97,28 @@ def place(environment: Mapping[str, str] = os.environ, *, port: int = PORT) -> P
 
 def _server_of(table: Path, environment: Mapping[str, str], node_rank: int) -> int | None:
     """This node's entry in the rank table; None if the table is of the older form, without a list of servers."""
-    try:
-        content = json.loads(table.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AdlError(f"RANK_TABLE_FILE: {table} is no JSON ({error}).") from None
+    deadline = time.monotonic() + PATIENCE
+    while (content := _rank_table(table)).get("status", "completed") != "completed":
+        if time.monotonic() > deadline:
+            raise AdlError(
+                f"RANK_TABLE_FILE: {table} did not become complete: {content['status']}."
+            )
+        time.sleep(_POLL)
     servers = content.get("server_list")
     if not servers:
         return None
-    check(
-        (
-            content.get("status", "completed") == "completed",
-            f"RANK_TABLE_FILE: {table} is not complete yet (status: {content.get('status')}). Start again.",
-        )
-    )
     ours = {environment.get(name) for name in ("MA_CURRENT_IP", "MA_CURRENT_HOST_IP")} - {None}
     for number, server in enumerate(servers):
         if ours & {server.get("server_id"), server.get("container_ip"), server.get("host_ip")}:
             return number
     return node_rank
+
+
+def _rank_table(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdlError(f"RANK_TABLE_FILE: {path} is no JSON ({error}).") from None
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

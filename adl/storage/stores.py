@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 
-from adl.artifacts import replacing
+from adl.artifacts import read_json, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
-from adl.storage.backends import S3, Abandoned, Backend, Entry, Folder, Moxing, Told
+from adl.storage.backends import S3, Abandoned, Backend, Entry, Folder, Moxing, Tell
 
 T = TypeVar("T")
 ATTEMPTS = 4
@@ -22,7 +23,12 @@ PAUSE = 1.0
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of OBS: its AK and SK)"
 
 
-_FINAL = (FileNotFoundError, PermissionError, NoCredentialsError, PartialCredentialsError)
+_NOT_WORTH_A_RETRY = (
+    FileNotFoundError,
+    PermissionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 """What another attempt would meet again."""
 
 
@@ -36,7 +42,7 @@ class Store:
 
     def find(self, name: str = "") -> dict[str, Entry]:
         """The files at or below a name, by their names in this store."""
-        place = self._place(name)
+        place = self._path(name)
         found = self._attempt(name, lambda: self.backend.find(place))
         # A console makes empty objects that stand for folders; a folder may hold what is only half written.
         files = {
@@ -50,30 +56,47 @@ class Store:
             if path == place or path.startswith(f"{place.rstrip('/')}/")
         }
 
-    def get(self, name: str, target: Path, entry: Entry, told: Told) -> None:
+    def get(self, name: str, target: Path, entry: Entry, tell: Tell) -> None:
         """Copy a file here; it appears whole or not at all."""
 
-        def copy(told: Told) -> None:
+        def copy(tell: Tell) -> None:
+            tell(0)  # may say that the copy is no longer wanted
             with replacing(target) as temporary:
-                self.backend.get(self._place(name), temporary, told)
+                self.backend.get(self._path(name), temporary, tell)
                 copied = temporary.stat().st_size if temporary.exists() else 0
                 if copied != entry.bytes:
-                    raise ConnectionError(f"{copied} of {entry.bytes} bytes came")
+                    raise ConnectionError(f"received {copied} of {entry.bytes} bytes")
 
-        self._attempt(name, lambda: _taken_back_if_it_fails(copy, told))
+        self._attempt(name, lambda: _uncounted_on_failure(copy, tell))
 
-    def put(self, source: Path, name: str, told: Told = lambda n: None) -> None:
+    def put(self, source: Path, name: str, tell: Tell = lambda n: None) -> None:
         """Copy a file there. S3 shows an object only when all of it has come."""
 
-        def copy(told: Told) -> None:
-            self.backend.put(source, self._place(name), told)
+        def copy(tell: Tell) -> None:
+            tell(0)
+            self.backend.put(source, self._path(name), tell)
 
-        self._attempt(name, lambda: _taken_back_if_it_fails(copy, told))
+        self._attempt(name, lambda: _uncounted_on_failure(copy, tell))
+
+    def read_json(self, name: str) -> Any | None:
+        """What a small file holds; None if there is no such file."""
+        entry = self.find(name).get(name)
+        if entry is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            self.get(name, Path(folder) / "file.json", entry, lambda n: None)
+            return read_json(Path(folder) / "file.json")
+
+    def write_json(self, name: str, content: Any) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            write_json(Path(folder) / "file.json", content)
+            self.put(Path(folder) / "file.json", name)
 
     def remove(self, name: str) -> None:
-        self._attempt(name, lambda: self.backend.remove(self._place(name)))
+        """Nothing happens if it does not exist."""
+        self._attempt(name, lambda: self.backend.remove(self._path(name)))
 
-    def _place(self, name: str) -> str:
+    def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
 
     def _attempt(self, name: str, action: Callable[[], T]) -> T:
@@ -83,7 +106,9 @@ class Store:
                 return action()
             except Abandoned:
                 raise
-            except _FINAL as error:
+            except _NOT_WORTH_A_RETRY as error:
+                if isinstance(error, PermissionError) and error.filename:
+                    raise  # of a file here
                 raise _refusal(where, error) from None
             except self.backend.transient as error:
                 if getattr(error, "errno", None) in DISK_FULL:
@@ -91,27 +116,27 @@ class Store:
                 reason = str(error) or type(error).__name__
                 if number == ATTEMPTS:
                     raise AdlError(
-                        f"{where}: given up after {ATTEMPTS} attempts ({reason}). Run the same command again."
+                        f"{where}: gave up after {ATTEMPTS} attempts ({reason}). Run the same command again."
                     ) from None
                 pause = PAUSE * 2 ** (number - 1)
-                print(f"warning: {where}: {reason}; again in {pause:g} s", flush=True)
+                print(f"warning: {where}: {reason}; retrying in {pause:g} s", flush=True)
                 time.sleep(pause)
         raise AssertionError("unreachable")
 
 
-def _taken_back_if_it_fails(copy: Callable[[Told], None], told: Told) -> None:
+def _uncounted_on_failure(copy: Callable[[Tell], None], tell: Tell) -> None:
     """Copy; what was told of a copy that failed is told again with the other sign."""
     so_far = 0
 
     def count(n: int) -> None:
         nonlocal so_far
         so_far += n
-        told(n)
+        tell(n)
 
     try:
         copy(count)
     except BaseException:
-        told(-so_far)
+        tell(-so_far)
         raise
 
 

@@ -16,8 +16,7 @@ import pytest
 from adl import params
 from adl.errors import AdlError
 from adl.processes.topology import free_port
-from adl.storage.flow import stages
-from adl.storage.job import Task
+from adl.storage.flow import Task, stages
 from pipeline import modelarts
 from tests.conftest import ROOT
 from tests.workspace import alive, make_workspace, set_params, wait_for
@@ -79,12 +78,17 @@ def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
         ("train --train_url=x --epoch=3", "unrecognized arguments: --epoch"),
         ("mindrecord --train_url=x", "mindrecord needs --split"),
         ("train --train_url=x --split=val", "--split belongs to mindrecord and evaluate"),
+        ("train --train_url=x --epochs=[", "'[' is no value of YAML"),
+        ("train --train_url=x --state_seconds=0", "argument --state_seconds: more than 0"),
+        ("evaluate --train_url=x --ckpt_name=a/b.ckpt", "a/b.ckpt must be the name of a file"),
+        ("train --train_url=x --work=params.yaml", "--work params.yaml: "),
     ],
 )
 def test_flags_that_cannot_be_meant_are_refused(monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["modelarts", *arguments.split()])
     with pytest.raises((AdlError, SystemExit)) as refused:
-        modelarts.parse()
+        modelarts.task_of(modelarts.parse())
     assert message in f"{refused.value}{capsys.readouterr().err}"
 
 

@@ -34,7 +34,8 @@ def known(place):
 
 @pytest.fixture
 def source(place, known):
-    return Source(open_store(str(place / "data")), open_store(str(place / "train")), known)
+    data, train, code = (open_store(str(place / name)) for name in ("data", "train", "code"))
+    return Source(data, train, known, code=code)
 
 
 def brought(source, name, place, **named) -> dict[str, str]:
@@ -129,7 +130,7 @@ def test_a_missing_object_is_named(source, known, place):
 def test_an_object_with_other_content_is_refused(source, known, place):
     made_by(known["mindrecord@val"], place, {RECORD: "record"})
     (place / "train" / RECORD).write_text("redroc")
-    with pytest.raises(AdlError, match=r"cityscapes_val.mindrecord: its content is not what"):
+    with pytest.raises(AdlError, match=r"cityscapes_val.mindrecord: its content differs from what"):
         brought(source, RECORD, place)
     assert not (place / "work" / RECORD).exists()
 
@@ -155,12 +156,18 @@ def test_data_comes_from_data_url_and_models_from_train_url_if_both_have_them(so
 
 
 @pytest.mark.parametrize(
-    "folder", ["data", "data/pretrained", "train/models", "train/models/intermediate"]
+    "folder",
+    ["data", "data/pretrained", "train/models", "train/models/intermediate", "code/pretrained"],
 )
 def test_a_checkpoint_is_found_by_its_name(source, place, folder):
-    where = f"{folder}/old.ckpt"
-    write_text(place / where, "weights")
-    write_json(place / f"{where}.json", {})
-    found = next(source.named("old.ckpt"))
-    assert {one.target.name for one in found} == {"old.ckpt", "old.ckpt.json"}
-    assert next(source.named("other.ckpt"), None) is None
+    write_text(place / folder / "old.ckpt", "weights")
+    write_json(place / folder / "old.ckpt.json", {})
+    assert {one.target.name for one in source.named("old.ckpt")} == {"old.ckpt", "old.ckpt.json"}
+    assert source.named("other.ckpt") == []
+
+
+def test_what_people_put_beside_the_results_stays(source, known, place):
+    write_text(place / "train/models/intermediate/old.ckpt", "theirs")
+    made_by(known["train"], place, {"models/autodeeplab.ckpt": "a"})
+    made_by(known["train"], place, {"models/autodeeplab.ckpt": "b"})
+    assert [one.name for one in source.named("old.ckpt")] == ["models/intermediate/old.ckpt"]

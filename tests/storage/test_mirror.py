@@ -69,10 +69,10 @@ def test_a_result_that_did_not_come_whole_is_not_taken(store, tmp_path, monkeypa
     write(first, position_4="4", result__model="weights", result__digests=".")
     (first / "state" / RUN / "result/digests").rename(first / "state" / RUN / "result/digests.json")
 
-    def lost(path, name, put=Store.put):
+    def lost(path, name, tell, put=Store.put):
         if name.endswith("digests.json"):
             raise AdlError("the machine is gone")
-        put(store, path, name)
+        put(store, path, name, tell)
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "put", lost)
@@ -91,6 +91,7 @@ def test_half_written_files_stay_here(store, tmp_path):
     mirror = mirror_in(first, store)
     write(first, position_1="1")
     (first / "state" / RUN / ".partial-position_2").write_text("ha")
+    write(first, **{".partial-result__model": "lf"})
     mirror.send()
     assert names(store) == {"position_1"}
 
@@ -102,11 +103,11 @@ def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
     mirror = mirror_in(first, store)
     arrived, calls = threading.Event(), []
 
-    def fails_once(path, name, put=Store.put):
+    def fails_once(path, name, tell, put=Store.put):
         calls.append(name)
         if len(calls) == 1:
             raise AdlError("the line is down.")
-        put(store, path, name)
+        put(store, path, name, tell)
         arrived.set()
 
     monkeypatch.setattr(store, "put", fails_once)
@@ -115,16 +116,52 @@ def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
         assert arrived.wait(30)
     assert names(store) == {"position_1"}
     assert (
-        "warning: the state is not copied yet: the line is down. It is tried"
+        "warning: the state could not be copied and will be retried: the line is down."
         in capsys.readouterr().out
     )
+
+
+def test_the_store_is_never_without_a_position(store, tmp_path, monkeypatch):
+    """While a large model is copied, training saves and prunes."""
+    first = tmp_path / "first"
+    mirror = mirror_in(first, store)
+    write(first, position_1="1", position_2="2")
+    mirror.send()
+    write(first, intermediate__epoch="large", position_3="3")
+    copied_twice = threading.Event()
+
+    def put(path, name, tell, put=Store.put):
+        if name.endswith("epoch") and not (first / "state" / RUN / "position_4").exists():
+            write(first, position_4="4", position_5="5")
+            for number in (1, 2, 3):
+                (first / "state" / RUN / f"position_{number}").unlink()
+        put(store, path, name, tell)
+        assert [other for other in names(store) if other.startswith("position")]
+        if name.endswith("position_5"):
+            copied_twice.set()
+
+    monkeypatch.setattr(store, "put", put)
+    with mirror.kept(0.05):
+        assert copied_twice.wait(30)
+    assert names(store) == {"intermediate/epoch", "position_4", "position_5"}
+
+
+def test_another_node_copies_its_logs_alone(store, tmp_path):
+    leader = mirror_in(tmp_path / "leader", store)
+    write(tmp_path / "leader", position_1="1", logs__rank_0="0")
+    leader.send()
+    follower = mirror_in(tmp_path / "follower", store)
+    write(tmp_path / "follower", position_0="old", logs__rank_8="8")
+    (tmp_path / "follower/state" / RUN / "position_1").unlink()
+    follower.send(only_logs=True)
+    assert names(store) == {"position_1", "logs/rank_0", "logs/rank_8"}
 
 
 def test_the_last_copy_must_succeed(store, tmp_path, monkeypatch):
     first = tmp_path / "first"
     mirror = mirror_in(first, store)
 
-    def down(path, name):
+    def down(path, name, tell):
         raise AdlError("the line is down.")
 
     monkeypatch.setattr(store, "put", down)

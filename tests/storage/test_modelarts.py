@@ -84,6 +84,17 @@ def test_the_rank_table_says_which_server_this_is(tmp_path, servers, rank):
     assert (here.node_rank, here.arguments()) == (rank, expected)
 
 
+def test_a_table_that_is_not_complete_yet_is_waited_for(tmp_path, monkeypatch):
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps({"status": "initializing"}))
+
+    def completed(seconds: float) -> None:
+        table.write_text(json.dumps(table_of(["10.0.0.1", "10.0.0.2"])))
+
+    monkeypatch.setattr(modelarts.time, "sleep", completed)
+    assert place(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)}).rank_table == table
+
+
 def test_a_table_of_the_older_form_leaves_it_to_the_list_of_hosts(tmp_path):
     table = tmp_path / "table.json"
     table.write_text(json.dumps({"status": "completed", "group_list": []}))
@@ -111,10 +122,11 @@ def test_variables_that_contradict_each_other_are_refused(changes, message):
     ("text", "message"),
     [
         ("{", "RANK_TABLE_FILE: .* is no JSON"),
-        (json.dumps(table_of(["10.0.0.1"], status="initializing")), "is not complete yet"),
+        (json.dumps(table_of(["10.0.0.1"], status="initializing")), "did not become complete"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, monkeypatch, text, message):
+    monkeypatch.setattr(modelarts, "PATIENCE", 0.05)
     table = tmp_path / "table.json"
     table.write_text(text)
     with pytest.raises(AdlError, match=message):
