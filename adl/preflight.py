@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from adl import params as schema
 from adl import runtime, workspace
 from adl.architecture import Architecture
 from adl.artifacts import digest
@@ -98,7 +99,8 @@ def _check_export_size(params: Params, *, height: int, width: int) -> None:
 def check_devices(params: Params) -> None:
     """Raises AdlError if this machine lacks the devices, unless several machines have trained this already."""
     finished = [state for state in states.found(workspace.state_folder()) if state.finished]
-    if any(state.about["key"]["params"]["device_num"] == params.device_num for state in finished):
+    trained = params.model_dump(include=set(schema.of_stage("train")))
+    if any(state.about["key"]["params"] == trained for state in finished):
         runtime.check_device_target(params.device_target)
         return
     try:

@@ -26,10 +26,17 @@ def small_network(*, use_abn: bool = True, devices: int = 1) -> Any:
     return network.build(architecture, world=World(size=devices))
 
 
-def training(*, devices: int, criterion: str, use_abn: bool, parallel: bool = True) -> None:
+def training(
+    *,
+    devices: int,
+    criterion: str,
+    use_abn: bool,
+    parallel: bool = True,
+    amp_level: str = "O0",
+) -> None:
     """One step. parallel: batch norm over all devices."""
     import numpy as np
-    from mindspore import Tensor
+    from mindspore import Tensor, amp
 
     from adl.parallel.world import World
     from adl.training import choices
@@ -38,7 +45,8 @@ def training(*, devices: int, criterion: str, use_abn: bool, parallel: bool = Tr
     world, side, batch = World(size=devices), 33, 2
     net = small_network(use_abn=use_abn, devices=devices if parallel else 1)
     loss = choices.loss(criterion, ignore_label=255, pixels=batch * side**2, world=world)
-    step = TrainStep(net, loss, choices.optimizer("momentum", net, weight_decay=1e-4), world)
+    precise = amp.auto_mixed_precision(net, amp_level)
+    step = TrainStep(precise, loss, choices.optimizer("momentum", net, weight_decay=1e-4), world)
     images = Tensor(np.zeros((batch, 3, side, side), np.float32))
     labels = Tensor(np.zeros((batch, side, side), np.int32))
     keys, survivors = (
@@ -127,5 +135,11 @@ OTHERS: dict[str, Callable[[], None]] = {
     ),
     "training, 1 device, ohemce, no ABN": lambda: training(
         devices=1, criterion="ohemce", use_abn=False
+    ),
+    "training, 8 devices, ohemce, O2": lambda: training(
+        devices=8, criterion="ohemce", use_abn=True, amp_level="O2"
+    ),
+    "training, 8 devices, ohemce, O3": lambda: training(
+        devices=8, criterion="ohemce", use_abn=True, amp_level="O3"
     ),
 }

@@ -176,7 +176,7 @@ def table(graphs: Mapping[str, Graph], has: Mapping[str, set[str]], version: str
         "Written by `benchmarks/ascend_primitives.py`, which says what this shows and what it cannot.",
         f"MindSpore {version}; a network of three cells. Nothing was run on Ascend.",
         "",
-        "| graph | primitives | nodes | elements | of them on the AICPU |",
+        "| graph | primitives | nodes | elements | of them on the AICPU, or where is not known |",
         "|---|---|---|---|---|",
     ]
     for title, graph in graphs.items():

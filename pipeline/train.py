@@ -19,8 +19,10 @@ from pathlib import Path
 from adl import params, workspace
 from adl.artifacts import read_json, replacing, replacing_folder, write_json
 from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import AdlError
 from adl.params import Params
-from adl.processes.nodes import TrainingRun
+from adl.processes.environment import plan
+from adl.processes.nodes import TrainingRun, worker_command
 from adl.processes.topology import Topology, topology
 from adl.processes.worker import TrainingJob
 from adl.reporting.curves import Curves
@@ -43,10 +45,11 @@ def main() -> None:
     arguments = command_line().parse_args()
     p = params.load()
     nodes = nodes_of(p, arguments)
-    training = training_run(p)
     if arguments.dry_run:
-        print(training.plan(nodes))
-    elif arguments.node_rank > 0:
+        print(plan(worker_command(job_file(p)), nodes))
+        return
+    training = training_run(p)
+    if arguments.node_rank > 0:
         training.follow(nodes)
     else:
         with training.state.held():
@@ -114,6 +117,14 @@ def training_run(p: Params) -> TrainingRun:
         curves=REPORTS / "train",
     )
     return TrainingRun(job, content)
+
+
+def job_file(p: Params) -> Path:
+    """What the workers are told to read; KEY stands for the run's name as long as it has no data."""
+    try:
+        return training_run(p).state.job
+    except AdlError:
+        return State(workspace.state_folder() / "KEY").job
 
 
 def write_outputs(finished: State) -> None:

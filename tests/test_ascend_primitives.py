@@ -13,7 +13,8 @@ from benchmarks import ascend_kernels, ascend_primitives
 from benchmarks.ascend_graphs import CELL, GRAPHS, OTHERS
 from benchmarks.ascend_primitives import CONTROL, TABLE, Use, kernel, lacking
 
-pytestmark = pytest.mark.xdist_group("ascend primitives")
+# The first test compiles for all: half a minute, and several on a loaded machine.
+pytestmark = [pytest.mark.xdist_group("ascend primitives"), pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,8 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
         check(**ascend)
     assert "--help" not in str(error.value), "several machines would not help"
     monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
-    key = {"params": {"device_num": 16}}
+    p = params.load(ROOT / "params.yaml", **of_16)
+    key = {"params": p.model_dump(include=set(params.of_stage("train")))}
     own = key_module.state_of(tmp_path / "states", key)
     write_json(own.folder / "about.json", {"key": key})
     with pytest.raises(AdlError, match="16 are needed"):
@@ -55,6 +56,8 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     assert check(**of_16) == "none", (
         "`dvc repro` puts in place what was trained on several machines"
     )
+    with pytest.raises(AdlError, match="16 are needed"):
+        check(**of_16, bn_momentum=0.5)
 
 
 def test_onnx_is_refused_on_ascend_before_anything_is_trained(check, monkeypatch):

@@ -27,8 +27,8 @@ TAIL = 40
 STOP = signal.SIGUSR1
 """Asks a worker to save and end. SIGTERM is MindSpore's: with it, a rank that lost the others ends itself."""
 LOST = (
-    "the ranks no longer hear each other: a node or the link to it failed. Start all nodes again, and training "
-    "resumes from the last save; scheduler.log of the first node names the rank that is missing."
+    "the ranks no longer hear each other: a rank, a node or the link between nodes failed. Start again, on all nodes, "
+    "and training resumes from the last save; scheduler.log names the rank that is missing."
 )
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 0.05

@@ -6,11 +6,11 @@ import dataclasses
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from adl import runtime
 from adl.errors import AdlError
-from adl.processes import environment
 from adl.processes.launcher import Launcher
 from adl.processes.topology import Topology
 from adl.processes.worker import TrainingJob
@@ -24,6 +24,11 @@ PATIENCE = 1800.0
 _POLL = 0.5
 
 
+def worker_command(job: Path) -> list[str]:
+    """Of each worker of a run. job: the file that it reads."""
+    return [sys.executable, "-m", "adl.processes.worker", str(job)]
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingRun:
     """A training run with its state. content: what the state's key is made of."""
@@ -34,13 +39,6 @@ class TrainingRun:
     @property
     def state(self) -> State:
         return State(self.job.state)
-
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "adl.processes.worker", str(self.state.job)]
-
-    def plan(self, nodes: Topology) -> str:
-        """What would be started on this node."""
-        return environment.plan(self.command(), nodes)
 
     def lead(self, nodes: Topology) -> State:
         """Node 0: train, unless the run is finished, and return its state.
@@ -83,7 +81,7 @@ class TrainingRun:
 
     def _launch(self, nodes: Topology) -> int:
         runtime.check_device_target(self.job.params.device_target, nodes.devices)
-        return Launcher(self.state.logs).run(self.command(), nodes)
+        return Launcher(self.state.logs).run(worker_command(self.state.job), nodes)
 
     def _mention_nearest(self) -> None:
         """Say where a run is that a person may take for this one, which begins at its first step."""

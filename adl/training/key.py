@@ -16,6 +16,7 @@ from adl.architecture import Architecture
 from adl.artifacts import digest
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import read_manifest
+from adl.errors import AdlError
 from adl.params import Params
 from adl.training.state import State
 
@@ -26,7 +27,11 @@ FORMAT = 3
 def key_of(
     params: Params, dataset: DatasetDescriptor, record: Path, val_record: Path
 ) -> dict[str, Any]:
-    """All that changes the result of a training run."""
+    """All that changes the result of a training run. Raises AdlError if a file is missing."""
+    if not workspace.START_WEIGHTS.exists():
+        raise AdlError(
+            f"{workspace.START_WEIGHTS}: no such file. `dvc repro mindrecord` makes it, and the records."
+        )
     architecture = Architecture.from_params(params)
     return {
         "format": FORMAT,

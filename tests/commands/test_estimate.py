@@ -83,7 +83,7 @@ def test_figures_of_one_device_are_those_of_the_quoted_log():
 def test_figures_of_readme_are_those_of_the_command(estimated):
     text = (ROOT / "README.md").read_text().replace("\n", " ")
     foretold = round(1000 * on(estimated(), 8)["seconds"])
-    assert f"foretells {foretold} ms on eight devices" in text
+    assert f"predicts {foretold} ms per step on eight devices" in text
     p, step_hours = params.load(), []
     arguments = commands.parser().parse_args(["estimate"])
     work, machines = estimate.workload(p, arguments), estimate.machines_of(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from dvc.cli import parse_args
 from ruamel.yaml import YAML
 
 from adl import commands
+from adl.params import Params
 from pipeline import checkpoint_arguments, evaluate, infer, modelarts, parser, train
 from tests.conftest import ROOT
 from tests.test_readme import lines as commands_of_readme
@@ -93,9 +95,8 @@ def test_command_of_2021_has_a_counterpart(place, capsys, command):
     shown = [line for line in printed.splitlines() if line.startswith("+ ")]
     assert shown == expected
     rows = [line.split() for line in printed.splitlines()]
-    assert {
-        row[0]: row[2].strip('"') for row in rows if len(row) == 3 and row[0] in changes
-    } == changes
+    changed = {row[0]: row[2].strip('"') for row in rows if row and row[0] in Params.model_fields}
+    assert changed == changes
     assert (place / "params.yaml").read_text() == before
 
 
@@ -175,7 +176,7 @@ def test_exit_code_is_that_of_the_command_that_failed(place, monkeypatch):
 
 
 def test_scripts_really_run(workspace):
-    """Train on the embedded scenes, then score the checkpoint and keep a record, as in 2021."""
+    """Train on the embedded scenes, score the checkpoint, keep a record, export and infer, as in 2021."""
     adl = ("python", "-m", "adl.commands", "zoo")
     comment = "# Training"
     output = succeeds(workspace, *adl, "run_train", "0", "data/synthetic", "2")
@@ -193,5 +194,12 @@ def test_scripts_really_run(workspace):
     assert {path.name for path in (workspace / "kept").iterdir()} == {
         f"cityscapes_val.{end}" for end in ("mindrecord", "mindrecord.db", "json")
     }
+    flags = ("--export_formats=[]", "--parallel=False", "--output", "files")
+    succeeds(workspace, *adl, "export", "--ckpt_name", model, *flags)
+    file = "files/autodeeplab.mindir"
+    succeeds(workspace, *adl, "run_infer_310", file, "data/synthetic", "0", "--output", "seen")
+    results = [workspace / name for name in ("scored/evaluate.json", "seen/infer.json")]
+    scored, inferred = (json.loads(path.read_text())["mIOU"] for path in results)
+    assert scored == inferred
     failed = run(workspace, *adl, "run_eval", "nowhere", model, "scored")
     assert failed.returncode != 0

@@ -15,6 +15,7 @@ import pytest
 
 from adl import params
 from adl.errors import AdlError
+from adl.parallel.lifetime import tied
 from adl.processes.topology import free_port
 from adl.storage.flow import Task, stages
 from pipeline import modelarts
@@ -121,10 +122,12 @@ class Cloud:
         self.log = self.folder / f"job{self.jobs}.log"
         with self.log.open("wb") as log:
             return subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "pipeline.modelarts", *arguments),
-                    *(*self.flags, "--work", str(self.machine)),
-                ],
+                tied(
+                    [
+                        *(sys.executable, "-m", "pipeline.modelarts", *arguments),
+                        *(*self.flags, "--work", str(self.machine)),
+                    ]
+                ),
                 cwd=self.code,
                 env=os.environ | self.server.environment() | environment,
                 stdout=log,
@@ -210,7 +213,7 @@ def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
 
 @pytest.mark.slow
 def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(cloud):
-    set_params(cloud.code, epochs=100, eval_epochs=0, save_epochs=1)
+    set_params(cloud.code, epochs=200, eval_epochs=0, save_epochs=1)
     cloud.run("synthesize")
     cloud.run("mindrecord", "--split", "train")
     cloud.run("mindrecord", "--split", "val")
@@ -227,7 +230,13 @@ def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(cloud):
 
     before = cloud.positions()[-1]
     stopped = cloud.start("train", "--state_seconds", "60")
-    wait_for(lambda: max(cloud.positions_here(), default="") > Path(before).name, 120)
+    wait_for(
+        lambda: (
+            max(cloud.positions_here(), default="") > Path(before).name
+            or stopped.poll() is not None
+        ),
+        120,
+    )
     stopped.terminate()
     assert stopped.wait(timeout=60) == 143, cloud.log.read_text()[-3000:]
     assert cloud.positions()[-1] > before

@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from adl import params
 from adl.errors import AdlError
+from adl.processes import topology as topology_module
 from adl.processes.environment import child_environment, inherited, plan
 from adl.processes.topology import topology
 from adl.runtime import TERMINAL
+from pipeline import train
 from tests.conftest import ROOT
 from tests.workspace import rank_table
 
@@ -85,6 +88,34 @@ def test_plan_of_a_rank_table_of_two_nodes_of_eight_devices(tmp_path, node):
     path = rank_table(tmp_path / "table.json", [range(8), range(8)])
     chosen = topology(16, "Ascend", nodes=2, node_rank=node, rank_table=path)
     assert plan(WORKER, chosen) == expected(f"2x8_rank_table_node_{node}", table=path)
+
+
+@pytest.mark.usefixtures("undecided")
+@pytest.mark.parametrize(
+    ("device_num", "arguments", "name"),
+    [
+        (1, "", "1_device"),
+        (8, "", "8_devices"),
+        (16, "--nodes 2 --node-rank 0 --master 10.0.0.1:8118", "2x8_devices_node_0"),
+        (16, "--nodes 2 --node-rank 1 --master 10.0.0.1:8118", "2x8_devices_node_1"),
+    ],
+)
+def test_dry_run_prints_the_plan_also_where_nothing_was_made_yet(
+    monkeypatch, tmp_path, capsys, device_num, arguments, name
+):
+    p = params.load(
+        ROOT / "params.yaml", device_num=device_num, batch_size=16, device_target="Ascend"
+    )
+    monkeypatch.setattr(train.params, "load", lambda: p)
+    monkeypatch.setattr(topology_module, "free_port", lambda: 12345)
+    monkeypatch.setattr(sys, "argv", ["train", "--dry-run", *arguments.split()])
+    monkeypatch.chdir(tmp_path)
+    train.main()
+    printed = capsys.readouterr().out.removesuffix("\n")
+    program = f"{sys.executable} -m adl.processes.worker .adl/state/KEY/job.json"
+    shown = printed.replace(program, " ".join(WORKER))
+    assert shown == expected(name, port=12345)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("undecided")
