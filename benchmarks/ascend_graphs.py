@@ -136,10 +136,10 @@ OTHERS: dict[str, Callable[[], None]] = {
     "training, 1 device, ohemce, no ABN": lambda: training(
         devices=1, criterion="ohemce", use_abn=False
     ),
-    "training, 8 devices, ohemce, O2": lambda: training(
-        devices=8, criterion="ohemce", use_abn=True, amp_level="O2"
+    "training, 1 device, ce, O2": lambda: training(
+        devices=1, criterion="ce", use_abn=True, amp_level="O2"
     ),
-    "training, 8 devices, ohemce, O3": lambda: training(
-        devices=8, criterion="ohemce", use_abn=True, amp_level="O3"
+    "training, 1 device, ce, O3": lambda: training(
+        devices=1, criterion="ce", use_abn=True, amp_level="O3"
     ),
 }

@@ -175,6 +175,7 @@ def test_exit_code_is_that_of_the_command_that_failed(place, monkeypatch):
     assert len(ran) == 2, "nothing runs after a failure"
 
 
+@pytest.mark.slow
 def test_scripts_really_run(workspace):
     """Train on the embedded scenes, score the checkpoint, keep a record, export and infer, as in 2021."""
     adl = ("python", "-m", "adl.commands", "zoo")

@@ -213,7 +213,7 @@ def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
 
 @pytest.mark.slow
 def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(cloud):
-    set_params(cloud.code, epochs=200, eval_epochs=0, save_epochs=1)
+    set_params(cloud.code, epochs=120, eval_epochs=0, save_epochs=1)
     cloud.run("synthesize")
     cloud.run("mindrecord", "--split", "train")
     cloud.run("mindrecord", "--split", "val")
