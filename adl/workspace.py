@@ -7,6 +7,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 STAGES = Path("dvc.yaml")
+SYNTHETIC_STAGES = Path("pipeline/synthetic/dvc.yaml")
 RECIPES = Path("pipeline/recipes")
 PRETRAINED = Path("pretrained")
 

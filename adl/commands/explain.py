@@ -14,10 +14,9 @@ from adl.artifacts import write_text
 from adl.commands import add_command
 from adl.console.text import MISSING
 from adl.errors import unknown
-from adl.workspace import PARAMS, STAGES
+from adl.workspace import PARAMS, STAGES, SYNTHETIC_STAGES
 
 README = Path("README.md")
-SYNTHESIS = Path("pipeline/synthetic/dvc.yaml")
 BEGINNING, END = (
     "<!-- parameters: written by `adl explain --update` -->\n",
     "\n<!-- end of parameters -->",
@@ -69,12 +68,12 @@ def up_to_date() -> dict[Path, str]:
     for stage in ("train", "evaluate", "export", "infer", "report"):
         stages = _with_params(stages, stage, params.of_stage(stage))
     synthesis = _with_params(
-        SYNTHESIS.read_text(encoding="utf-8"), "synthesize", params.of_stage("synthesize")
+        SYNTHETIC_STAGES.read_text(encoding="utf-8"), "synthesize", params.of_stage("synthesize")
     )
     return {
         README: f"{before}{BEGINNING}{markdown()}{END}{after}",
         STAGES: stages,
-        SYNTHESIS: synthesis,
+        SYNTHETIC_STAGES: synthesis,
     }
 
 

@@ -16,9 +16,16 @@ from adl.errors import AdlError
 from adl.storage.backends import Entry
 from adl.storage.copying import Wanted, send
 from adl.storage.stores import Store
-from adl.workspace import BASELINES, CHECKED, CHECKPOINT, STAGES, START_WEIGHTS, sidecar
+from adl.workspace import (
+    BASELINES,
+    CHECKED,
+    CHECKPOINT,
+    STAGES,
+    START_WEIGHTS,
+    SYNTHETIC_STAGES,
+    sidecar,
+)
 
-SYNTHETIC_STAGES = Path("pipeline/synthetic/dvc.yaml")
 RECEIPTS = "copied"
 """Folder of a store with one JSON for each stage: what it left there, and whether that is all of it."""
 _MADE = ("data", "models", "metrics", "reports")

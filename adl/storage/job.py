@@ -193,11 +193,13 @@ class Job:
                 print(f"{one.target} is {one.store.url}/{one.name}", flush=True)
         missing = [name for name, files in wanted.items() if not files]
         if missing and stage.name != "report":
-            places = " nor ".join(store.url for store in (self.data, self.train) if store)
             raise AdlError(
-                f"{stage.name} needs {', '.join(missing)}: neither in {places}. Run the stage that makes it, or check "
-                "data_url and train_url."
+                f"{stage.name} needs {', '.join(missing)}: not in {self._places()}. Run the stage that makes it, or "
+                "check data_url and train_url."
             )
+
+    def _places(self) -> str:
+        return " or ".join(store.url for store in (self.data, self.train) if store)
 
     def _checkpoint(self, task: Task, source: Source) -> list[Wanted]:
         """The file that ckpt_name names, with its sidecar if it has one; from storage, or from the workspace."""
@@ -206,8 +208,7 @@ class Job:
             return []
         found = source.named(name)
         if not found:
-            places = " nor ".join(store.url for store in (self.data, self.train) if store)
-            raise AdlError(f"ckpt_name: {name} is neither in {places}, nor in {PRETRAINED}/.")
+            raise AdlError(f"ckpt_name: {name} is not in {self._places()}, nor in {PRETRAINED}/.")
         return [one._replace(target=PRETRAINED / one.target.name) for one in found]
 
     def _train(self, task: Task, copies: Copies) -> int:

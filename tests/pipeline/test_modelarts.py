@@ -140,6 +140,11 @@ class Cloud:
         shutil.rmtree(self.machine, ignore_errors=True)
         return self.log.read_text()
 
+    def make_records(self) -> None:
+        self.run("synthesize")
+        for split in ("train", "val"):
+            self.run("mindrecord", "--split", split)
+
     def refusal(self, *arguments: str, **environment: str) -> str:
         """What a job says that ends with exit code 2."""
         job = self.start(*arguments, **environment)
@@ -205,8 +210,8 @@ def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
     assert json.loads(cloud.content("metrics/mindrecord_val.json"))["images"] == 3
     assert (cloud.code / "params.yaml").read_text() == before
     assert not (cloud.code / "data").exists()
-    key = "run/data/synthetic/leftImg8bit/val"
-    lost = next(name for name in cloud.names() if name.startswith(key.removeprefix("run/")))
+    images = "data/synthetic/leftImg8bit/val"
+    lost = next(name for name in cloud.names() if name.startswith(images))
     cloud.server.client().delete_object(Bucket=cloud.bucket, Key=f"run/{lost}")
     assert f"{lost}: this object is missing" in cloud.refusal("mindrecord", "--split", "val")
 
@@ -214,9 +219,7 @@ def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
 @pytest.mark.slow
 def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(cloud):
     set_params(cloud.code, epochs=120, eval_epochs=0, save_epochs=1)
-    cloud.run("synthesize")
-    cloud.run("mindrecord", "--split", "train")
-    cloud.run("mindrecord", "--split", "val")
+    cloud.make_records()
 
     lost = cloud.start("train", "--state_seconds", "0.2")
     wait_for(lambda: cloud.positions() or lost.poll() is not None, 120)
@@ -270,9 +273,7 @@ def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(cloud):
 def test_two_nodes_that_share_only_the_bucket_train_together(cloud):
     """Both on this machine; what ModelArts would set is set here."""
     set_params(cloud.code, epochs=3, eval_epochs=0, batch_size=4)
-    cloud.run("synthesize")
-    cloud.run("mindrecord", "--split", "train")
-    cloud.run("mindrecord", "--split", "val")
+    cloud.make_records()
     place = {"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": "127.0.0.1,127.0.0.1"}
     port = str(free_port())
     jobs, logs = [], []

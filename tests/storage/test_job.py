@@ -147,7 +147,7 @@ def test_weights_to_start_from_come_with_their_sidecar(cloud):
     (cloud.code / "pretrained/old.ckpt.json").unlink()
     assert cloud.run(Task("train"), ckpt_name="old.ckpt") == 0
     assert seen == [["old.ckpt", "old.ckpt.json"], ["old.ckpt"]]
-    with pytest.raises(AdlError, match=r"ckpt_name: new.ckpt is neither in .*, nor in pretrained/"):
+    with pytest.raises(AdlError, match=r"ckpt_name: new.ckpt is not in .*, nor in pretrained/"):
         cloud.run(Task("train"), ckpt_name="new.ckpt")
 
 
