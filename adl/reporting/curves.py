@@ -11,7 +11,6 @@ from dvclive import Live
 
 from adl.reporting import figures
 
-
 DECLARED = ("loss", "val_mIOU", "learning_rate")
 """Curves that dvc.yaml shows: DVC fails to load one whose file is missing, as where no epoch was validated."""
 
