@@ -81,10 +81,11 @@ _PAGE = """<!doctype html>
 }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); }
 body { max-width: 60rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
-nav { display: flex; gap: 1rem; overflow-x: auto; white-space: nowrap; padding-bottom: .25rem; font-size: .9rem; }
+nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-size: .9rem; }
+@media (max-width: 40rem) { nav { flex-wrap: nowrap; overflow-x: auto; white-space: nowrap; padding-bottom: .25rem; } }
 h1 { line-height: 1.25; margin: 1rem 0 .5rem; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-.wide { overflow-x: auto; overflow-wrap: normal; }
+.wide { overflow-x: auto; overflow-wrap: normal; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .25rem .75rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th, code { background: var(--raised); }

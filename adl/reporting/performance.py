@@ -29,28 +29,28 @@ REMEDIES = {
 class Measured:
     """What the stages measured of one model.
 
-    model: its digest, None if there is none. bytes: its size. stages: stage → content of its file, empty if it has
-    measured nothing, or another model. of_others: the stages that measured another one.
+    model: its digest, None if there is none. bytes: its size. stages: stage → content of its file, empty if that is not
+    of this model. missing: stage → why it is empty.
     """
 
     model: str | None
     bytes: int
     stages: Mapping[str, dict[str, Any]]
-    of_others: tuple[str, ...]
+    missing: Mapping[str, str]
 
     @classmethod
     def read(cls, checkpoint: Path, folder: Path) -> Measured:
         model = digest(checkpoint) if checkpoint.exists() else None
-        stages, of_others = {}, []
+        stages, missing = {}, {}
         for stage in REMEDIES:
             path = folder / f"{stage}.json"
             content = read_json(path) if path.exists() else {}
-            if content and content.get("checkpoint_digest") != model:
-                of_others.append(stage)
+            if model is None or content.get("checkpoint_digest") != model:
+                missing[stage] = "measured for another model" if content else NOTHING
                 content = {}
             stages[stage] = content
         size = checkpoint.stat().st_size if model else 0
-        return cls(model, size, stages, tuple(of_others))
+        return cls(model, size, stages, missing)
 
     def __getitem__(self, stage: str) -> dict[str, Any]:
         return self.stages[stage]
@@ -86,10 +86,8 @@ def _what_this_is(results: Results, measured: Measured) -> list[str]:
     if measured.model is None:
         return [*lines, "**There is no model here yet**: run `dvc repro`."]
     lines.append(f"All that was measured here is of the model `{measured.model[:16]}`.")
-    for stage in measured.of_others:
-        lines.append(
-            f"**Left out: `{stage}`** was measured for another model; run {REMEDIES[stage]}."
-        )
+    for stage, why in measured.missing.items():
+        lines.append(f"**Left out: `{stage}`**, {why}; run {REMEDIES[stage]}.")
     return lines
 
 
@@ -182,7 +180,7 @@ def _milliseconds(time: float | None) -> str:
 
 def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> str:
     rows = [
-        (name, published.get(name, ""), measured.get(name, "" if measured else NOTHING))
-        for name in dict.fromkeys([*published, *measured])
+        (name, measured.get(name, ""), published.get(name, ""))
+        for name in dict.fromkeys([*measured, *published])
     ]
-    return table(rows, ("", "2021 (quoted)", "this run (measured)")) if rows else NOTHING
+    return table(rows, ("", "this run (measured)", "2021 (quoted)")) if rows else NOTHING

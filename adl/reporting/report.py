@@ -28,6 +28,7 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
             evaluate / "overlays" / "median.png",
             "The image with the median mIOU: what the network sees, what is there, what it says, where it is wrong",
         ),
+        *_how_it_was_scored(results),
         "## Accuracy",
         _accuracy(results),
         "The interval: 95 % of 1000 resamplings of the images, in which a class missing from a resampling keeps its "
@@ -98,8 +99,7 @@ def _worst(evaluate: Path) -> list[Block]:
 
 
 def _what_this_is(results: Results) -> list[str]:
-    """Of how many images of what, and what that is worth."""
-    score = results.metrics["evaluate"]
+    """What the model has seen, and what its score is worth."""
     lines = []
     if results.is_embedded:
         lines.append(
@@ -108,11 +108,16 @@ def _what_this_is(results: Results) -> list[str]:
         )
     elif trained := results.metrics["train"]:
         lines.append(f"Trained on {trained['images']} images of {results.data}.")
-    if not score:
+    if not results.metrics["evaluate"]:
         return [*lines, "**Nothing has been evaluated yet**: run `dvc repro`."]
+    return [*lines, *_partial(results)]
+
+
+def _how_it_was_scored(results: Results) -> list[str]:
+    score = results.metrics["evaluate"]
+    if not score:
+        return []
     return [
-        *lines,
-        *_partial(results),
         f"Evaluated: {score['images']} val images, mode `{results.mode}`, counted as the official script counts; "
         f"{_which_checkpoint(results)}, not chosen by its score on val.",
         "Times and speeds: `reports/performance.md` and `.html`, which `make repro` and `adl report` write.",
