@@ -44,6 +44,7 @@ COMMANDS = {
     "doctor",
     "check-data",
     "recipe",
+    "report",
     "estimate",
     "explain",
     "predict",
