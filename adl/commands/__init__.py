@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         predict,
         recipe,
         report,
+        restore,
         serve,
         state,
         submission,
@@ -61,8 +62,8 @@ def parser() -> argparse.ArgumentParser:
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
     modules = (
-        doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare,
-        report, state, zoo,
+        doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare, report, state,
+        restore, zoo,
     )  # fmt: skip
     for module in modules:
         module.add(subcommands)

@@ -179,7 +179,7 @@ def evaluated(
     )  # fmt: skip
 
     def in_this_process(command, processes):
-        worker.run(job, Path(command[-1]).parent, VILLAGE)
+        worker.run(job, Path(command[-1]).parent, VILLAGE, worker.of_checkpoint)
         return 0
 
     return evaluate(job, predictions, VILLAGE, processes=1, launch=in_this_process)
@@ -194,9 +194,12 @@ def reported(
     (metrics / "evaluate.json").write_text(json.dumps(result.metrics() | {"checkpoint_epoch": 1}))
     (metrics / "train.json").write_bytes((model.parent / "metrics.json").read_bytes())
     results = Results.read(
-        VILLAGE, metrics=metrics, speed=place / "speed", checkpoint=model,
-        val_manifest=workspace.manifest(val_record), params=p.model_dump(),
-    )  # fmt: skip
+        VILLAGE,
+        metrics=metrics,
+        checkpoint=model,
+        val_manifest=workspace.manifest(val_record),
+        params=p.model_dump(),
+    )
     return page.markdown(report.blocks(results, place / "reports"))
 
 
