@@ -464,6 +464,7 @@ def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
     assert run_of(p, images=480).recipe is None, "not the whole of Cityscapes"
     assert run_of(p, scored=20).recipe is None, "partial"
     assert table_of([one], [one])["mIOU in paper (quoted)"].tolist() == ["77.09"]
+    assert table_of([one], [one])["images"].tolist() == ["500"]
     for other in ({"ms_infer": True}, {"eval_flip": False}):
         scored = run_of(p | other)
         assert scored.recipe is None, "the published figure is at scale 1, with mirror"
