@@ -45,6 +45,7 @@ COMMANDS = {
     "doctor",
     "check-data",
     "recipe",
+    "report",
     "estimate",
     "explain",
     "predict",

@@ -15,46 +15,35 @@ HEADERS = (
     "run by",
     "mIOU on raw images",
     "labels as in `evaluate`",
-    "ms/image",
 )
 
 
 def rows(results: Results) -> list[tuple[str, ...]]:
     """A row for each file and each run time that ran it."""
     proofs, inferred = results.metrics["export"], results.metrics["infer"]
-    measured = list(_measured(inferred, results.speed["infer"]))
+    measured = list(_measured(inferred))
     found = []
     for kind in dict.fromkeys([*proofs, *(name for name, *_ in measured)]):
         proved = _words(proofs[kind]) if kind in proofs else NOTHING
         of_kind = [row for name, *row in measured if name == kind]
-        for row in of_kind or [[MISSING] * 4]:
+        for row in of_kind or [[MISSING] * 3]:
             found.append((kind, proved, *row))
     return found or [(NOTHING, *[""] * (len(HEADERS) - 1))]
 
 
-def _measured(
-    inferred: Mapping[str, Any], speed: Mapping[str, Any]
-) -> Iterator[tuple[str, str, str, str, str]]:
-    """(format, run time, mIOU, agreement, time) of every measurement; the MINDIR's stands above the others."""
+def _measured(inferred: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """(format, run time, mIOU, agreement) of every measurement; the MINDIR's stands above the others."""
     if not inferred:
         return
-    yield _measurement("mindir", "mindspore", inferred, speed.get("ms_per_image"))
+    yield _measurement("mindir", "mindspore", inferred)
     for backend, files in inferred.items():
         if isinstance(files, dict):
             for kind, figures in files.items():
-                yield _measurement(kind, backend, figures, speed.get(backend, {}).get(kind))
+                yield _measurement(kind, backend, figures)
 
 
-def _measurement(
-    kind: str, backend: str, figures: Mapping[str, Any], milliseconds: float | None
-) -> tuple[str, str, str, str, str]:
-    return (
-        kind,
-        backend,
-        percentage(figures["mIOU"]),
-        f"{percentage(figures['agreement'], 4)} %",
-        MISSING if milliseconds is None else f"{milliseconds:g}",
-    )
+def _measurement(kind: str, backend: str, figures: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return kind, backend, percentage(figures["mIOU"]), f"{percentage(figures['agreement'], 4)} %"
 
 
 def _words(proof: Mapping[str, Any]) -> str:

@@ -135,10 +135,9 @@ def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_not
     ):
         assert json.loads((finished / f"metrics/{stage}.json").read_text())
     assert (
-        "This run trained a small network on the embedded synthetic street scenes"
+        "Trained on drawn scenes: means nothing on photographs"
         in (finished / "reports/miou.md").read_text()
     )
-    assert (finished / "reports/preview.png").stat().st_size < 500_000
     assert (finished / "reports/train/plots/metrics/loss.tsv").exists()
 
     assert ran(succeeds(finished, "dvc", "repro")) == {"check"}
