@@ -25,6 +25,7 @@ from adl.artifacts import check_output
 from adl.commands.parameters import add_parameters, given_parameters, value
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.processes.signals import take
 from adl.storage import modelarts
 from adl.storage.flow import Task
 from adl.storage.job import Job
@@ -39,7 +40,7 @@ def main() -> None:
     arguments = parse()
     task, changes = task_of(arguments)
     # ModelArts ends a job with SIGTERM; until a stage runs, and takes it over, that is as good as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    take([signal.SIGTERM], signal.default_int_handler)
     job = Job(
         params.load(**changes),
         modelarts.place(port=arguments.master_port),
