@@ -25,6 +25,7 @@ from adl.artifacts import check_output
 from adl.commands.parameters import add_parameters, given_parameters, value
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.processes import address
 from adl.processes.signals import take
 from adl.storage import modelarts
 from adl.storage.flow import Task
@@ -98,7 +99,7 @@ def parse() -> argparse.Namespace:
     )
     command.add_argument(
         "--master_port",
-        type=int,
+        type=address.port,
         default=modelarts.PORT,
         metavar="PORT",
         help="of the first of several nodes; default: %(default)s",

@@ -76,7 +76,12 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument(
         "--master",
         metavar="HOST:PORT",
-        help="address and free port of node 0, reachable from the others",
+        help="address and free port of node 0, reachable from the others; [ADDRESS]:PORT for IPv6",
+    )
+    command.add_argument(
+        "--loopback",
+        action="store_true",
+        help="several nodes on this machine alone, to try them: --master is its own address",
     )
     command.add_argument(
         "--rank-table-file",
@@ -98,7 +103,9 @@ def nodes_of(p: Params, arguments: argparse.Namespace) -> Topology:
         nodes=arguments.nodes,
         node_rank=arguments.node_rank,
         master=arguments.master,
+        loopback=arguments.loopback,
         rank_table=arguments.rank_table_file,
+        dry=arguments.dry_run,
     )
 
 
