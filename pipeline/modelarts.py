@@ -31,7 +31,7 @@ from adl.storage import modelarts
 from adl.storage.flow import Task
 from adl.storage.job import Job
 from adl.storage.mirror import EVERY
-from adl.workspace import CHECKPOINT, PRETRAINED
+from adl.workspace import CHECKPOINT, PRETRAINED, as_path
 from pipeline import parser, run
 
 STAGES = ("synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
@@ -92,7 +92,7 @@ def parse() -> argparse.Namespace:
     )
     command.add_argument(
         "--work",
-        type=Path,
+        type=as_path,
         default=Path(".adl/modelarts"),
         metavar="FOLDER",
         help="where the stage runs; default: %(default)s",

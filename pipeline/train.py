@@ -28,7 +28,7 @@ from adl.processes.worker import TrainingJob
 from adl.reporting.curves import Curves
 from adl.training import key, states
 from adl.training.state import State
-from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, sidecar
+from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, as_path, sidecar
 from pipeline import parser, run
 
 
@@ -76,7 +76,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--rank-table-file",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="Ascend's rank table, instead of --master",
     )

@@ -181,8 +181,4 @@ def training(case: Case) -> Finding | None:
 def _train_images(case: Case) -> int:
     """As many as there are, or else as the data set has."""
     assert case.params is not None
-    root = Path(case.params.data_path)
-    if root == SYNTHETIC:
-        return case.params.synthetic_train_images
-    there = len(pairs(root, "train", case.dataset).frames)
-    return there or case.dataset.split_sizes["train"]
+    return preflight.train_images(case.params, case.dataset) or case.dataset.split_sizes["train"]
