@@ -183,16 +183,8 @@ def topology(
     Raises AdlError if the values do not fit together.
     """
     _check_nodes(device_num, nodes, node_rank, has_address=bool(master or rank_table))
+    _check_master(master, device_num, rank_table, loopback=loopback)
     check(
-        (
-            master is None or rank_table is None,
-            "--master and --rank-table-file: use only one of the two.",
-        ),
-        (
-            master is None or device_num > 1,
-            "--master: device_num is 1; a process without others meets nobody.",
-        ),
-        (not loopback or master, "--loopback: says what --master is; give both."),
         (
             rank_table is None or device_target == "Ascend",
             "--rank-table-file needs device_target Ascend.",
@@ -235,6 +227,22 @@ def _check_nodes(device_num: int, nodes: int, node_rank: int, *, has_address: bo
             nodes == 1 or has_address,
             f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.",
         ),
+    )
+
+
+def _check_master(
+    master: str | None, device_num: int, rank_table: Path | None, *, loopback: bool
+) -> None:
+    check(
+        (
+            master is None or rank_table is None,
+            "--master and --rank-table-file: use only one of the two.",
+        ),
+        (
+            master is None or device_num > 1,
+            "--master: device_num is 1; a process without others meets nobody.",
+        ),
+        (not loopback or master, "--loopback: says what --master is; give both."),
     )
 
 
