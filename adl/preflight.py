@@ -17,6 +17,7 @@ from adl.dataset.order import steps_per_epoch
 from adl.deploy import backends
 from adl.errors import AdlError
 from adl.intake.faults import DataError
+from adl.intake.layout import pairs
 from adl.intake.survey import Survey, survey
 from adl.params import Params
 from adl.training import states
@@ -54,9 +55,27 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
         check_room(sum(split.bytes for split in found.splits.values()), RECORDS)
         images = found.splits["train"].images
         width, height = found.splits["val"].size
-    check_warmup(params.warmup_iters, params.epochs, steps_per_epoch(images, params.batch_size))
+    _check_warmup(params, images)
     _check_export_size(params, height=height, width=width)
     return start_weights(params)
+
+
+def check_steps(params: Params, dataset: DatasetDescriptor) -> None:
+    """`check`'s word on the warm-up, from the names of the images, as far as they are there. Raises AdlError."""
+    if images := train_images(params, dataset):
+        _check_warmup(params, images)
+
+
+def _check_warmup(params: Params, images: int) -> None:
+    check_warmup(params.warmup_iters, params.epochs, steps_per_epoch(images, params.batch_size))
+
+
+def train_images(params: Params, dataset: DatasetDescriptor) -> int:
+    """How many images there are to train on, by their names."""
+    root = Path(params.data_path)
+    if root == SYNTHETIC:
+        return params.synthetic_train_images
+    return len(pairs(root, "train", dataset).frames)
 
 
 def _check_drawn(params: Params) -> None:

@@ -31,7 +31,16 @@ from adl.params import Params
 from adl.processes.launcher import Launcher
 from adl.processes.topology import Local, check_first_device
 from adl.scoring.baselines import Scores
-from adl.workspace import BASELINES, CHECKPOINT, LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS
+from adl.workspace import (
+    BASELINES,
+    CHECKPOINT,
+    LOGS,
+    METRICS,
+    PREDICTIONS,
+    RECORDS,
+    REPORTS,
+    as_path,
+)
 from pipeline import checkpoint_arguments, parser, run
 
 
@@ -93,7 +102,7 @@ def parse() -> argparse.Namespace:
     )
     command.add_argument(
         "--model",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="score an exported file (.mindir, .onnx) instead; needs --output",
     )

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from adl import params
 from adl.artifacts import check_output, write_png
 from adl.commands import add_command
+from adl.commands.parameters import device
 from adl.console import text
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy.backends import BACKENDS
 from adl.errors import AdlError
-from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, sidecar
+from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, as_path, sidecar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ def add(subcommands: Any) -> None:
     )
     command.add_argument(
         "paths",
-        type=Path,
+        type=as_path,
         nargs="+",
         metavar="IMAGE|FOLDER|VIDEO",
         help="what to label; folders are searched recursively",
@@ -53,7 +54,7 @@ def add(subcommands: Any) -> None:
     add_model_arguments(command)
     command.add_argument(
         "--output",
-        type=Path,
+        type=as_path,
         default=PREDICTIONS / "predict",
         help="folder for the results; default: %(default)s",
     )
@@ -63,7 +64,7 @@ def add(subcommands: Any) -> None:
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model",
-        type=Path,
+        type=as_path,
         default=CHECKPOINT,
         help=".ckpt, .mindir or .onnx; default: %(default)s",
     )
@@ -73,7 +74,11 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
         help="run time of an exported file; default: MindSpore for .mindir, OpenVINO for .onnx",
     )
     command.add_argument(
-        "--device", choices=("CPU", "Ascend"), default="CPU", help="default: %(default)s"
+        "--device",
+        type=device,
+        choices=("CPU", "Ascend"),
+        default="CPU",
+        help="default: %(default)s",
     )
     command.add_argument(
         "--no-flip", action="store_true", help="half the work: do not average with the mirror image"

@@ -18,7 +18,7 @@ from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
 from adl.intake.survey import survey
 from adl.params import Params
-from adl.workspace import CHECKPOINT, PREDICTIONS, SYNTHETIC
+from adl.workspace import CHECKPOINT, PREDICTIONS, SYNTHETIC, as_path
 
 SPLIT = "test"
 DESCRIPTION = """label the test split, check every label map, and zip them for the Cityscapes server
@@ -35,7 +35,7 @@ def add(subcommands: Any) -> None:
         description=DESCRIPTION,
         example="adl submission /data/cityscapes --output submission.zip",
     )
-    command.add_argument("path", nargs="?", type=Path, help="default: data_path of params.yaml")
+    command.add_argument("path", nargs="?", type=as_path, help="default: data_path of params.yaml")
     add_model_arguments(command)
     command.add_argument(
         "--multiscale",
@@ -43,10 +43,10 @@ def add(subcommands: Any) -> None:
         help="average over scales 0.5 to 1.75 (nine times the work)",
     )
     command.add_argument(
-        "--predictions", type=Path, help="check and zip the label maps in this folder instead"
+        "--predictions", type=as_path, help="check and zip the label maps in this folder instead"
     )
     command.add_argument(
-        "--output", type=Path, default=Path("submission.zip"), help="default: %(default)s"
+        "--output", type=as_path, default=Path("submission.zip"), help="default: %(default)s"
     )
     command.add_argument(
         "--partial", action="store_true", help="accept a number of images other than 1525"
