@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adl import params, runtime, workspace
-from adl.artifacts import check_replaceable, write_json
+from adl.artifacts import check_replaceable, digest, write_json
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
@@ -31,7 +31,16 @@ from adl.params import Params
 from adl.processes.launcher import Launcher
 from adl.processes.topology import Local, check_first_device
 from adl.scoring.baselines import Scores
-from adl.workspace import BASELINES, CHECKPOINT, LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS
+from adl.workspace import (
+    BASELINES,
+    CHECKPOINT,
+    LOGS,
+    METRICS,
+    PREDICTIONS,
+    RECORDS,
+    REPORTS,
+    SCORED,
+)
 from pipeline import checkpoint_arguments, parser, run
 
 
@@ -73,6 +82,9 @@ def main() -> None:
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
         )
     write(result, metrics, record, outputs, trained_pixels)
+    scored = {"digest": digest(arguments.model or arguments.checkpoint)}
+    scored |= {name: metrics[name] for name in ("mIOU", "images")}
+    write_json(outputs.report / SCORED.name, scored)
 
 
 def parse() -> argparse.Namespace:
