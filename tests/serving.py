@@ -66,9 +66,10 @@ class Client:
             yield connection
 
     @contextlib.contextmanager
-    def sending(self, stated: int, content: bytes = b"") -> Iterator[socket.socket]:
-        """A picture on its way: of this length, and no more was sent of it."""
-        head = f"Host: {self.address}\r\nContent-Length: {stated}\r\n"
+    def sending(self, stated: int, content: bytes = b"", **headers: str) -> Iterator[socket.socket]:
+        """A picture on its way: of this length, and no more was sent of it. headers: as in `ask`."""
+        lines = {"Host": self.address, "Content-Length": str(stated)} | headers
+        head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
         with self.connected(f"POST /api/predict HTTP/1.1\r\n{head}\r\n".encode() + content) as one:
             yield one
 
@@ -105,13 +106,10 @@ class Served(Client):
 class Running(Client):
     """A server with everything but a network, in a thread of its own."""
 
-    def __init__(self, predict, most: int, host: str, **guard) -> None:
-        self.queue, ready = Queue(most), threading.Event()
-        segmenter = Segmenter(predict, CITYSCAPES, 256)
-        app = create_app(segmenter, self.queue, file=Path("m.onnx"), images={})
-        listening = server.listen(host, 0)
-        guarded = Guard(app, host, **{"is_open": False} | guard)
-        self.server = server.Server(guarded, self.queue, ready.set)
+    def __init__(self, predict, **settings) -> None:
+        ready, listening = threading.Event(), server.listen("127.0.0.1", 0)
+        self.server = serving(predict, ready.set, **settings)
+        self.queue = self.server.queue
         self.thread = threading.Thread(target=asyncio.run, args=[self.server.serve([listening])])
         self.thread.start()
         assert ready.wait(60)
@@ -121,14 +119,24 @@ class Running(Client):
         self.server.handle_exit(signal.SIGTERM, None)
 
 
+def serving(
+    predict, ready, *, most: int = 4, file: Path = Path("m.onnx"), **guard
+) -> server.Server:
+    """predict: in place of a predictor. file: said to be the model's. guard: further arguments of `Guard`."""
+    queue = Queue(most)
+    app = create_app(Segmenter(predict, CITYSCAPES, 256), queue, file=file, images={})
+    guarded = Guard(app, "127.0.0.1", **{"is_open": False} | guard)
+    return server.Server(guarded, queue, ready)
+
+
 def all_road(image: np.ndarray, **options) -> np.ndarray:
     return np.zeros(image.shape[:2], np.uint8)
 
 
 @contextlib.contextmanager
-def running(predict=all_road, *, most: int = 4, host: str = "127.0.0.1", **guard):
-    """predict: in place of a predictor. guard: further arguments of `Guard`."""
-    one = Running(predict, most, host, **guard)
+def running(predict=all_road, **settings) -> Iterator[Running]:
+    """For as long as the block lasts. settings: of `serving`."""
+    one = Running(predict, **settings)
     try:
         yield one
     finally:

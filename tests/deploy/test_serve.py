@@ -8,6 +8,9 @@ import contextlib
 import json
 import re
 import signal
+import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,9 +29,11 @@ from adl.deploy.serve import uploads
 from adl.deploy.serve.app import BROKEN, ENDING, create_app
 from adl.deploy.serve.queue import Queue
 from adl.deploy.serve.segmenter import PREVIEW_SIDE, Segmenter
+from tests.conftest import ROOT
 from tests.data import huge_png
 from tests.serving import (
     Held,
+    Served,
     animated,
     answer_of,
     encoded,
@@ -316,7 +321,7 @@ def test_client_that_leaves_leaves_the_queue(server, half_second):
         first = pool.submit(server.predict, half_second)
         until(lambda: server.get("/api/queue")["running"])
         picture = half_second
-        with sending(server, len(picture), picture, **{"Queue-Ticket": "leaver"}):
+        with server.sending(len(picture), picture, Queue_Ticket="leaver"):
             until(lambda: server.get("/api/queue?ticket=leaver")["ahead"] == 1)
             last = pool.submit(server.predict, encoded(smooth(40, 40)), Queue_Ticket="last")
             until(lambda: server.get("/api/queue?ticket=last")["ahead"] == 2)
@@ -524,10 +529,101 @@ def test_other_machines_are_warned_of_and_reach_it_by_address_only(models, tmp_p
         assert open_server.log[0].startswith("warning: --host 0.0.0.0: whoever can reach this ma")
         assert "there is no password" in open_server.log[0]
         port = open_server.address.split(":")[1]
-        open_server.address = f"127.0.0.1:{port}"
+        assert open_server.url == f"http://127.0.0.1:{port}"
+        addresses = re.findall(r"http://([^\s,]+)", open_server.log[-1])
+        own = {
+            one.address
+            for addresses in psutil.net_if_addrs().values()
+            for one in addresses
+            if one.family == socket.AF_INET
+        }
+        assert {address.removesuffix(f":{port}") for address in addresses} == own | {"127.0.0.1"}
         assert open_server.get("/api/images") == []  # no params.yaml here
-        assert open_server.ask("GET", "/", Host=f"192.0.2.1:{port}")[0] == 200
+        for address in (*addresses, f"192.0.2.1:{port}"):
+            assert open_server.ask("GET", "/", Host=address)[0] == 200
         assert open_server.ask("GET", "/", Host=f"example.org:{port}")[0] == 403
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_addresses_of_ipv6_have_brackets():
+    with serve_server.listen("::", 0) as listening:
+        own, *others = serve_server.urls("::", listening)
+        assert own == f"http://[::1]:{listening.getsockname()[1]}"
+        assert all(re.fullmatch(r"http://\[[0-9a-f:]+\]:\d+", other) for other in others)
+        assert not any("[fe80" in other or "[::]" in other for other in others)
+
+
+def test_machine_is_known_by_its_full_name_where_others_reach_it(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "Box")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "Box.example.org")
+    names = ("box:8000", "box.local:8000", "box.example.org:8000", "BOX.EXAMPLE.ORG")
+    for is_open, status in ((True, 200), (False, 403)):
+        with running(is_open=is_open) as server:
+            for name in names:
+                assert server.ask("GET", "/", Host=name, Origin=f"http://{name}")[0] == status
+            assert server.ask("GET", "/", Host="example.org")[0] == 403
+
+
+def test_reverse_proxy_is_named_by_an_option_that_the_refusal_tells():
+    picture, public = encoded(smooth(40, 40)), ["Segment.example.org", "example.org:8443"]
+    with running(public_names=public) as server:
+        for host, origin, status in (
+            ("segment.example.org", "https://segment.example.org", 200),
+            (server.address, "https://segment.example.org", 200),  # a proxy that sends its own
+            ("example.org", "https://example.org:8443", 200),
+            (server.address, "https://example.org", 403),
+            (server.address, "https://segment.example.org:444", 403),
+            ("other.example.org", "https://segment.example.org", 403),
+            ("segment.example.org", "https://other.example.org", 403),
+        ):
+            found, answer = server.predict(picture, Host=host, Origin=origin)
+            assert found == status, (host, origin)
+            assert status == 200 or "--public-name" in answer["detail"]
+
+
+@pytest.mark.parametrize("name", ["https://example.org", "example.org/page", "", "a b", "x:y"])
+def test_public_name_that_is_none_is_refused_at_once(models, name, capsys):
+    arguments = ["serve", "--model", str(models / "m.onnx"), "--port", "0", "--public-name", name]
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(arguments)
+    assert capsys.readouterr().err.startswith(f"error: --public-name: {name!r} is no name; write")
+
+
+HALF_A_SECOND = """
+import time
+from adl.deploy.serve import server
+from tests.serving import all_road, serving
+def predict(image, **options):
+    print("at work", flush=True)
+    time.sleep(0.5)
+    return all_road(image)
+listening = server.listen("127.0.0.1", 0)
+[url] = server.urls("127.0.0.1", listening)
+serving(predict, lambda: print("ready at", url, flush=True)).run([listening])
+"""
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_closed_terminal_cuts_nobody_off_and_ends_nothing_under_nohup(ignored):
+    command = [sys.executable, "-c", HALF_A_SECOND]
+    process = subprocess.Popen(
+        ["nohup", *command] if ignored else command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    server = Served(process)
+    with ThreadPoolExecutor(1) as pool:
+        at_work = pool.submit(server.predict, encoded(smooth(40, 40)))
+        until(lambda: "at work\n" in server.log)
+        for _ in range(2):  # one from the shell, one from the terminal
+            process.send_signal(signal.SIGHUP)
+        assert at_work.result()[0] == 200
+    if ignored:
+        assert server.get("/api/health") == {"status": "ok"}
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
 
 
 def test_ctrl_c_ends_an_idle_server(models, tmp_path):
