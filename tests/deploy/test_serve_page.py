@@ -160,6 +160,13 @@ def page(browser, server, tmp_path):
     assert {url[: len(server.url)] for url in requested(browser)} == {server.url}
 
 
+def test_page_warns_of_a_model_that_learned_from_drawings(page):
+    assert page["model"].text == "m.onnx, 19 classes of Cityscapes"
+    assert page["trained"].text == (
+        "Trained on drawn scenes: means nothing on photographs. Its checkpoint scored mIOU 53.27 % on 60 val images."
+    )
+
+
 def blend(picture: np.ndarray, labels: np.ndarray, opacity: float) -> np.ndarray:
     """picture: (H, W, 3) uint8 BGR. Returns RGB."""
     return (1 - opacity) * picture[..., ::-1] + opacity * CITYSCAPES.palette[labels]
