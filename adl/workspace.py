@@ -26,6 +26,7 @@ METRICS = Path("metrics")
 REPORTS = Path("reports")
 SPEED = REPORTS / "speed"
 IMAGE_COUNTS = REPORTS / "evaluate" / "images.npz"
+SCORED = REPORTS / "evaluate" / "scored.json"
 
 LOGS = Path(".adl/logs")
 STATE_VARIABLE = "ADL_STATE_DIR"

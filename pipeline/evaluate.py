@@ -39,6 +39,7 @@ from adl.workspace import (
     PREDICTIONS,
     RECORDS,
     REPORTS,
+    SCORED,
     as_path,
 )
 from pipeline import checkpoint_arguments, parser, run
@@ -82,8 +83,10 @@ def main() -> None:
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
         )
     write(result, metrics, record, outputs, trained_pixels)
-    measured_with = {"checkpoint_digest": digest(arguments.model or arguments.checkpoint)}
-    write_json(outputs.speed / "evaluate.json", result.speed() | measured_with)
+    model = digest(arguments.model or arguments.checkpoint)
+    write_json(outputs.speed / "evaluate.json", result.speed() | {"checkpoint_digest": model})
+    scored = {"digest": model} | {name: metrics[name] for name in ("mIOU", "images")}
+    write_json(outputs.report / SCORED.name, scored)
 
 
 def parse() -> argparse.Namespace:

@@ -12,13 +12,13 @@ from adl import params as schema
 from adl.artifacts import check_output, digest, write_png
 from adl.commands import add_command
 from adl.commands.check_data import parameters
-from adl.commands.predict import add_model_arguments, load_predictor, params_for
+from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
 from adl.intake.survey import survey
 from adl.params import Params
-from adl.workspace import CHECKPOINT, PREDICTIONS, SYNTHETIC, as_path
+from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
 
 SPLIT = "test"
 DESCRIPTION = """label the test split, check every label map, and zip them for the Cityscapes server
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _refuse_model_options(arguments: argparse.Namespace) -> None:
     given = {
-        "--model": arguments.model != CHECKPOINT,
+        "--model": arguments.model is not None,
         "--device": arguments.device != "CPU",
         "--backend": arguments.backend is not None,
         "--no-flip": arguments.no_flip,
@@ -100,6 +100,7 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     """Label what is not labelled yet by this very model in this mode."""
     from adl.deploy import photographs
 
+    choose_model(arguments, multiscale=arguments.multiscale)
     if not arguments.model.is_file():
         raise AdlError(
             f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model."

@@ -10,7 +10,7 @@ import numpy as np
 
 from adl import runtime
 from adl.architecture import Architecture
-from adl.artifacts import digest, write_json
+from adl.artifacts import digest, read_json, write_json
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.deploy import backends
@@ -167,10 +167,12 @@ def write_sidecar(
         "dtype": "uint8",
         "meaning": "train id of each pixel, averaged over the image and its mirror image",
     }
+    described = read_json(sidecar(source)) if sidecar(source).exists() else {}
     content = {
         "format": 1,
         "architecture": architecture.to_json(),
         "checkpoint_digest": digest(source),
+        "data": described.get("data", {}),
         "digest": digest(path),
         "verified": kind.verified,
         "input": takes,
