@@ -72,7 +72,9 @@ def _list_kept_models(found: Iterable[State]) -> None:
     """Name the models that runs kept beside the final one, and how to use them."""
     kept = [path for state in found for path in state.kept_models()]
     if kept:
-        print("\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:")
+        print(
+            "\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:"
+        )
     for path in kept:
         print(f"  --checkpoint {path} --output {path.stem}")
 
