@@ -210,13 +210,13 @@ def _label_video(
     )
     [file] = _results(place, videos.OUTPUTS)
     written = encoding.write(file, overlays)
-    codec, rate = videos.CODECS[encoding.codec], f"{encoding.rate:g}"
+    count, rate = text.counted(written, "frame"), f"{encoding.rate:g}"
+    if written != clip.frames:
+        count += f" (its header states {clip.frames})"
     if encoding.rate != clip.rate:
-        rate += f" (it states {clip.rate:g}, which no MP4 can have)"
-    print(
-        f"{clip.path}: {text.counted(written, 'frame')}, {rate} per second, without sound, as {codec}",
-        flush=True,
-    )
+        rate += f" (its header states {clip.rate:g}, which no MP4 can have)"
+    codec = videos.CODECS[encoding.codec]
+    print(f"{clip.path}: {count}, {rate} per second, without sound, as {codec}", flush=True)
     clip.check_complete(written)
 
 

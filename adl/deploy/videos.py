@@ -57,16 +57,7 @@ class Video:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 BGR of each frame that can be read, upright."""
-        capture = _capture(self.path)
-        unreadable = 0
-        try:
-            while unreadable < MOST_UNREADABLE:
-                readable, frame = capture.read()
-                unreadable = 0 if readable else unreadable + 1
-                if readable:
-                    yield frame
-        finally:
-            capture.release()
+        return _readable_frames(self.path)
 
     def check_complete(self, frames: int) -> None:
         """Raises AdlError if clearly fewer frames could be read than the header states."""
@@ -86,6 +77,19 @@ def _silent() -> Iterator[None]:
         yield
     finally:
         cv2.setLogLevel(level)
+
+
+def _readable_frames(path: Path) -> Iterator[np.ndarray]:
+    capture = _capture(path)
+    unreadable = 0
+    try:
+        while unreadable < MOST_UNREADABLE:
+            readable, frame = capture.read()
+            unreadable = 0 if readable else unreadable + 1
+            if readable:
+                yield frame
+    finally:
+        capture.release()
 
 
 def _capture(path: Path) -> cv2.VideoCapture:
@@ -144,7 +148,7 @@ class Encoding:
                 written += 1
             writer.release()
             # OpenCV does not say that a disk is full.
-            if not temporary.exists() or sum(1 for _ in Video.open(temporary)) != written:
+            if not temporary.exists() or sum(1 for _ in _readable_frames(temporary)) != written:
                 raise AdlError(
                     f"{path}: the video could not be written. Is there room on the disk?"
                 )
