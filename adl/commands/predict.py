@@ -228,10 +228,11 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
     """
     from adl.deploy import photographs, videos
 
-    inputs = {os.path.realpath(path): path for path in (*found.images, *found.unlike_images)}
+    paths = [*found.images, *found.unlike_images]
+    inputs = {os.path.realpath(path): path for path in paths}
     places: dict[Path, Path] = {}
     writers: dict[str, Path] = {}
-    for path in inputs.values():
+    for path in paths:
         base = next(
             (folder for folder in named if folder.is_dir() and path.is_relative_to(folder)),
             path.parent,

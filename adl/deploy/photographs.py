@@ -83,6 +83,7 @@ def find(paths: Sequence[Path]) -> Found:
             kind.append(path)
         else:
             raise AdlError(f"{path}: no such image or folder.")
+    found.images = list(dict.fromkeys(found.images))
     if not (found.images or found.unlike_images):
         places = ", ".join(str(path) for path in paths)
         raise AdlError("\n".join([f"{places}: holds no image.", *found.left_out()]))

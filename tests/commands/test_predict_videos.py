@@ -135,21 +135,18 @@ def test_videos_are_known_by_their_content(tmp_path, monkeypatch, frames, name):
 
 
 def test_rate_that_no_mp4_can_have_is_replaced_and_told(predict, frames, tmp_path):
-    for name, scale, step in (("fast", 200_000, 1), ("slow", 1, 10_000)):
-        content = bytearray(write_film(tmp_path / f"{name}.mp4", frames[:1]).read_bytes())
-        place, entry = content.index(b"mdhd") + 16, content.index(b"stts") + 16
-        content[place : place + 4] = struct.pack(">I", scale)
-        content[entry : entry + 4] = struct.pack(">I", step)
-        (tmp_path / f"{name}.mp4").write_bytes(content)
-    code, printed, _ = predict("fast.mp4", "slow.mp4")
+    content = bytearray(write_film(tmp_path / "a.mp4", frames[:1]).read_bytes())
+    # Ticks in a second, and of a frame.
+    for place, value in ((content.index(b"mdhd") + 16, 200_000), (content.index(b"stts") + 16, 1)):
+        content[place : place + 4] = struct.pack(">I", value)
+    (tmp_path / "a.mp4").write_bytes(content)
+    code, printed, _ = predict("a.mp4")
     assert code == 0
-    for name, stated in (("fast", "200000"), ("slow", "0.0001")):
-        assert f"25 (its header states {stated}, which no MP4 can have) per second" in printed
-        film = videos.Video.open(tmp_path / f"out/{name}_overlay.mp4")
-        assert (film.frames, film.rate) == (1, 25)
+    assert "1 frame, 25 (its header states 200000, which no MP4 can have) per second" in printed
+    assert videos.Video.open(tmp_path / "out/a_overlay.mp4").rate == 25
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("rate", [0, -1, 1e-4, float("nan"), float("inf")])
 def test_rate_that_is_none_is_replaced(tmp_path, rate):
     encoding = videos.Encoding.like(videos.Video(tmp_path / "a.mp4", 1, rate, (64, 128)))
     assert encoding.rate == 25
