@@ -294,30 +294,47 @@ def test_image_that_is_named_twice_is_labelled_once(models, photograph, tmp_path
     assert printed.count("in/a.png: ") == printed.count("in/linked.png: ") == 1
 
 
-@pytest.mark.parametrize(
-    "stem", ["x" * 251, "图" * 80, "é" * 120 + "-0001", os.fsdecode(b"\xdf" * 250)]
-)
-def test_names_that_leave_no_room_for_an_ending_are_shortened(
-    models, photograph, tmp_path, capsys, stem
-):
+SHORT = ("x" * 242, "图" * 80)
+LONG = ("x" * 251, "图" * 83, "图" * 82 + "2", os.fsdecode(b"\xdf" * 250))
+
+
+def test_names_that_leave_no_room_for_an_ending_are_shortened(models, photograph, tmp_path, capsys):
     (tmp_path / "in").mkdir()
-    Path("in", f"{stem}.png").write_bytes(cv2.imencode(".png", photograph(40, 40))[1].tobytes())
-    Path("in", f"{stem[:-1]}2.png").write_bytes(
-        cv2.imencode(".png", photograph(40, 40))[1].tobytes()
-    )
-    predict("in", "--model", models / "m.ckpt", "--output", "out", "--no-flip")
-    written = sorted(path.name for path in Path("out").iterdir())
-    assert len(written) == 6
-    for name in written:
-        assert name.startswith(stem[:40])
-        assert len(os.fsencode(name)) <= 255
+    for stem in (*SHORT, *LONG):
+        Path("in", f"{stem}.png").write_bytes(cv2.imencode(".png", photograph(33, 33))[1].tobytes())
+    film = write_film(tmp_path / "film.mp4", [photograph(64, 64)]).rename(f"{'v' * 251}.mp4")
+    predict("in", film, "--model", models / "m.ckpt", "--output", "out", "--no-flip")
+    written = {path.name for path in Path("out").iterdir()}
+    assert max(len(os.fsencode(name)) for name in written) <= 255
     stems = {name.rsplit("_", 1)[0] for name in written}
-    assert len(stems) == 2
-    is_shortened = len(os.fsencode(f"{stem}_labelIds.png")) > 255
-    assert (stem not in stems) is is_shortened
-    assert (
-        "too long a name for its results, which are called" in capsys.readouterr().out
-    ) is is_shortened
+    assert len(written) == 3 * 6 + 1
+    assert len(stems) == 6 + 1
+    assert set(SHORT) < stems
+    assert stems.isdisjoint(LONG)
+    told = "too long a name for its results, which are called"
+    assert capsys.readouterr().out.count(told) == len(LONG) + 1
+    cut = Path("in", f"{LONG[0]}.png")
+    predict(cut, "--model", models / "m.ckpt", "--output", "again", "--no-flip")
+    assert {path.name for path in Path("again").iterdir()} < written, "the same names every time"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "x" * 300),
+        ("predict", "p.png", "--output", "x" * 300),
+        ("predict", "p.png", "--model", f"{'x' * 300}.ckpt"),
+        ("submission", ".", "--output", f"{'x' * 300}.zip"),
+        ("table", "--output", "x" * 300),
+        ("compare", "HEAD", "--output", f"{'x' * 300}.png"),
+    ],
+)
+def test_name_that_no_file_can_have_is_told_as_that(tmp_path, capsys, arguments):
+    cv2.imwrite("p.png", np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(arguments)
+    assert "File name too long. Choose a shorter one." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
 def test_folder_without_images_missing_model_and_shared_names_are_refused(
