@@ -2,7 +2,7 @@
 
 reads:  params.yaml, models/autodeeplab.mindir, models/exported, sidecars, the val images and labels,
         data/predictions/evaluate
-writes: metrics/infer.json, data/predictions/infer (label maps of the MINDIR); reports/speed/infer.json (no output of DVC)
+writes: metrics/infer.json, data/predictions/infer (label maps of the MINDIR); beside DVC reports/speed/infer.json
 
 MindSpore runs the MINDIR; each back end in infer_backends runs the files in models/exported that it can. Outside DVC,
 --model FILE --output DIR runs one file on the val images of any folder: `run_infer_310.sh MINDIR DATASET DEVICE_ID` of

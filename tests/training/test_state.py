@@ -15,6 +15,10 @@ import pytest
 from adl import commands
 from adl.artifacts import remove
 from adl.errors import AdlError
+from adl.params import load
+from adl.processes.nodes import TrainingRun
+from adl.processes.topology import Local
+from adl.processes.worker import TrainingJob
 from adl.training import archive, key, lock, states
 from adl.training.state import Saved, State, seal
 from tests.conftest import ROOT
@@ -257,6 +261,51 @@ def test_finished_states_go_when_another_key_finishes_unfinished_ones_stay(tmp_p
     others[0].result.mkdir()
     states.drop_other_finished(others[0])
     assert [s.name for s in states.found(tmp_path)] == sorted(s.name for s in others)
+
+
+def keep_model(state: State) -> None:
+    (state.result / "intermediate").mkdir(parents=True)
+    (state.result / "intermediate/epoch_00003.ckpt").write_text("model")
+    seal(state.result)
+
+
+def test_finished_state_with_kept_models_stays_and_the_list_says_how_to_use_them(
+    tmp_path, own, monkeypatch, capsys
+):
+    keep_model(own)
+    other = key.state_of(tmp_path, key_with({"data": "e"}))
+    with other.held():
+        states.prepare(other, key_with({"data": "e"}), "code", OPTIONS)
+    states.drop_other_finished(other)
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
+    adl("list")
+    model = own.result / "intermediate/epoch_00003.ckpt"
+    assert f"--checkpoint {model} --output epoch_00003" in capsys.readouterr().out
+    adl("prune")
+    assert not own.folder.exists()
+
+
+def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    content = key_with()
+    own = key.state_of(tmp_path, content)
+    trained = load(keep_checkpoints=1, eval_epochs=8)
+    options = {name: getattr(trained, name) for name in key.OPTIONS}
+    states.prepare(own, content, key.code_digest(), options)
+    own.result.mkdir()
+    seal(own.result)
+
+    def restored(**changes) -> str:
+        job = TrainingJob(
+            load(**{"keep_checkpoints": 1, "eval_epochs": 8, **changes}),
+            *[tmp_path / "record"] * 2, own.folder, tmp_path / "w", tmp_path / "curves",
+        )  # fmt: skip
+        TrainingRun(job, content).lead(Local(1))
+        return capsys.readouterr().out
+
+    assert "without effect" not in restored()
+    told = restored(keep_checkpoints=3, eval_epochs=0)
+    assert "keep_checkpoints 3 (trained with 1), eval_epochs 0 (trained with 8)" in told
 
 
 @pytest.mark.parametrize(
