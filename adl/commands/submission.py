@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import adl
 from adl import params as schema
-from adl.artifacts import check_output, digest, write_png
+from adl.artifacts import check_output, code_digest, digest, write_png
 from adl.commands import add_command
 from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
@@ -107,9 +108,8 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
         )
     params = params_for(arguments.model)
     predictor = load_predictor(arguments, multiscale=arguments.multiscale, one_size=True)
-    folder = (
-        PREDICTIONS / SPLIT / f"{key_of(arguments.model, params, frames)}-{predictor.mode.name}"
-    )
+    key = key_of(arguments.model, params, frames, arguments.backend, arguments.device)
+    folder = PREDICTIONS / SPLIT / f"{key}-{predictor.mode.name}"
     remaining = [
         frame for frame in frames if not CITYSCAPES.prediction_path(folder, frame.name).exists()
     ]
@@ -124,9 +124,20 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     return folder
 
 
-def key_of(model: Path, params: Params | None, frames: list[Frame]) -> str:
-    """What label maps follow from: the model, the parameters that stand for its sidecar, and every image's bytes."""
+def key_of(
+    model: Path, params: Params | None, frames: list[Frame], backend: str | None, device: str
+) -> str:
+    """What label maps follow from: code, model, the parameters that stand for its sidecar, and every image's bytes.
+
+    backend: None for the default, which the code names.
+    """
+    from adl.deploy.submission import CODE
+
     architecture = params.model_dump(include=set(schema.of_stage("train"))) if params else None
     images = [digest(frame.image) for frame in track(frames, len(frames), "reading")]
-    content = json.dumps([digest(model), architecture, images], sort_keys=True)
+    package = Path(adl.__file__).parent
+    code = code_digest([package / name for name in CODE], root=package)
+    content = json.dumps(
+        [code, digest(model), architecture, backend, device, images], sort_keys=True
+    )
     return hashlib.sha256(content.encode()).hexdigest()[:12]
