@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adl.artifacts import read_json
+from adl.artifacts import check_sidecar, read_json
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.workspace import SYNTHETIC, sidecar
 
@@ -48,6 +48,8 @@ class Results:
     ) -> Results:
         """Read what there is of the metrics, the checkpoint's sidecar and the val record's manifest."""
         found_sidecar = _json(sidecar(checkpoint))
+        if checkpoint.exists():
+            check_sidecar(checkpoint)
         return cls(
             dataset=dataset,
             metrics={stage: _json(metrics / f"{stage}.json") or {} for stage in STAGES},
