@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from adl import inference, runtime
 from adl.artifacts import replacing_folder
 from adl.dataset.descriptor import CITYSCAPES
+from adl.dataset.label_maps import LabelMaps
 from adl.evaluation import tables, worker
 from adl.evaluation.counts import Counts
 from adl.evaluation.evaluate import Evaluation, evaluate
@@ -43,6 +44,11 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
         assert prediction.ndim == 2
         assert set(np.unique(prediction)) <= set(CITYSCAPES.label_ids[:19])
         pairs.append((cv2.imread(str(frame.label), cv2.IMREAD_UNCHANGED), prediction))
+    maps = LabelMaps.of(
+        tmp_path / "predictions", model=tmp_path / "net.ckpt", record=record, dataset=CITYSCAPES
+    )
+    assert maps.mode == "flip"
+    np.testing.assert_array_equal(maps.read(frames[0].name), CITYSCAPES.train_ids[pairs[0][1]])
     theirs = official_scores(pairs, tmp_path, monkeypatch)
     ours = result.confusion("flip")
     for name, value in ours.class_iou().items():
