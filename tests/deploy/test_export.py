@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import mindspore as ms
 import numpy as np
 import pytest
@@ -176,6 +177,9 @@ def test_convolutions_say_all_that_readers_of_onnx_look_for(models, name):
         weight = node.input[1]
         stored = constants[weight if weight in constants else makers[weight].input[0]]
         assert tuple(given["kernel_shape"]) == stored[2:]
+    with pytest.raises(cv2.error) as refusal:
+        cv2.dnn.readNetFromONNX(str(models / name))
+    assert "kernel_size" not in str(refusal.value), "OpenCV stops later, at the first resize"
 
 
 def test_mindir_follows_from_its_network_alone(models, tmp_path):
