@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from adl.errors import AdlError, check
+from adl.workspace import sidecar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,6 +237,20 @@ def digest(path: Path) -> str:
         while chunk := file.read(1 << 20):
             sha.update(chunk)
     return sha.hexdigest()
+
+
+def check_sidecar(model: Path) -> None:
+    """Raises AdlError if the JSON beside a model holds the digest of another one."""
+    description = sidecar(model)
+    try:
+        stated = read_json(description)["digest"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return  # There is none, it is of a time before digests, or it is damaged, which its readers report.
+    if stated != digest(model):
+        raise AdlError(
+            f"{description}: describes another file than {model.name}: the digests differ. Put the one there that was "
+            "written with it."
+        )
 
 
 def percent(fraction: float | None) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from adl import params as schema
 from adl import runtime, workspace
 from adl.architecture import Architecture
-from adl.artifacts import digest
+from adl.artifacts import check_sidecar, digest
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.order import steps_per_epoch
@@ -189,7 +189,10 @@ def check_room(needed: int, records: Path) -> None:
 
 
 def start_weights(params: Params) -> str:
-    """Digest of the file that ckpt_name names, or "none". Raises AdlError if there is no such file."""
+    """Digest of the file that ckpt_name names, or "none".
+
+    Raises AdlError if there is no such file, or if its sidecar describes another one.
+    """
     if params.ckpt_name is None:
         return "none"
     path = PRETRAINED / params.ckpt_name
@@ -203,4 +206,5 @@ def start_weights(params: Params) -> str:
             made_of = "which DVC made of what git and DVC track"
             message += f" This is a copy of {original}, {made_of}: `dvc add {path}` there first."
         raise AdlError(message)
+    check_sidecar(path)
     return digest(path)
