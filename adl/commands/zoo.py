@@ -18,7 +18,7 @@ from tabulate import tabulate
 from adl import params, recipes, workspace
 from adl.artifacts import check_output, replacing, write_text
 from adl.commands import add_command
-from adl.commands.parameters import add_parameters, given_parameters, value
+from adl.commands.parameters import add_parameters, given_parameters, switch
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import check
 from adl.processes import foreground
@@ -77,7 +77,7 @@ def add(subcommands: Any) -> None:
     for script in (record, files):
         script.add_argument(
             "--modelArts_mode",
-            type=value,
+            type=switch,
             default=False,
             metavar="BOOL",
             help="True: the folders are URLs of ModelArts' storage"
