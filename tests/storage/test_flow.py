@@ -65,10 +65,12 @@ def test_stages_read_and_write_what_dvc_declares(known):
     )
     assert known["mindrecord@val"].raw == set(known["mindrecord@val"].inputs)
     assert known["mindrecord@val"].outputs == (
-        RECORD, f"{RECORD}.db", "data/mindrecord/cityscapes_val.json", "metrics/mindrecord_val.json"
+        RECORD, f"{RECORD}.db", "data/mindrecord/cityscapes_val.json", "metrics/mindrecord_val.json",
+        "reports/speed/mindrecord_val.json",
     )  # fmt: skip
     assert known["synthesize"].inputs == ()
     assert "models/autodeeplab.ckpt" in known["export"].inputs
+    assert known["mindrecord@val"].parameters == {"data_path", "expected_val_images"}
     assert not [name for stage in known.values() for name in stage.inputs if "adl/" in name]
 
 
@@ -89,6 +91,7 @@ def test_results_that_are_no_longer_written_are_removed(source, known, place):
     made_by(known["export"], place, {"models/exported/a.onnx": "a", "models/exported/b.onnx": "b"})
     made_by(known["export"], place, {"models/exported/b.onnx": "c"})
     assert brought(source, "models/exported", place) == {"models/exported/b.onnx": "c"}
+    assert not (place / "train/models/exported/a.onnx").exists()
 
 
 def test_a_copy_that_was_interrupted_is_not_taken_for_whole(source, known, place, monkeypatch):
