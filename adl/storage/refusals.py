@@ -11,26 +11,26 @@ from adl.errors import AdlError
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of OBS: its AK and SK)"
 _FORBIDDEN = 403
 
-_CLOCK = "this machine's clock differs too much from the storage's. Set it right."
+_CLOCK = "This machine's clock differs too much from the storage's. Set it right."
 _TOKEN = (
-    "the session token is no longer valid, or never was. Get new temporary credentials, and set AWS_SESSION_TOKEN "
+    "The session token is no longer valid, or never was. Get new temporary credentials, and set AWS_SESSION_TOKEN "
     "with the two keys that belong to it; with permanent keys, leave it unset."
 )
 _POLICY = (
-    "the key is known, but may not do this. Check the policies of the bucket and of the key's owner: a job lists, "
+    "The key is known, but may not do this. Check the policies of the bucket and of the key's owner: a job lists, "
     "reads, writes and deletes below train_url, and lists and reads below data_url."
 )
-_ACCOUNT = "the account may not use the storage: arrears, or not (or no longer) registered. Settle that with the provider."
+_ACCOUNT = "The account may not use the storage: arrears, or not registered. Settle that with the provider."
 _HOST = (
-    "this storage wants the bucket in the host name. Name an endpoint whose host begins with obs, as in "
+    "This storage wants the bucket in the host name. Name an endpoint whose host begins with obs, as in "
     "https://obs.REGION.myhuaweicloud.com: AWS_ENDPOINT_URL."
 )
 _REGION = (
-    "the bucket is in another region. Name the endpoint of its region: AWS_ENDPOINT_URL, and for AWS itself "
+    "The bucket is in another region. Name the endpoint of its region: AWS_ENDPOINT_URL, and for AWS itself "
     "AWS_DEFAULT_REGION."
 )
-_ARCHIVED = "this object is archived. Restore it first."
-_FULL = "the bucket has reached its quota. Raise that, or delete what is not needed."
+_ARCHIVED = "This object is archived. Restore it first."
+_FULL = "The bucket has reached its quota. Raise that, or delete what is not needed."
 _KEY = f"Check {CREDENTIALS}."
 
 REMEDIES = {

@@ -225,6 +225,15 @@ def test_a_job_trains_from_its_own_run_alone(cloud, run_name):
     }
 
 
+def test_of_two_nodes_without_numbers_none_leads(cloud, monkeypatch, capsys):
+    with_records(cloud)
+    for name, value in {"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": "one,two"}.items():
+        monkeypatch.setenv(name, value)
+    assert cloud.main("train", "--train_url", str(cloud.train)) == 2
+    assert "VC_TASK_INDEX: not set, but the job has 2 nodes" in capsys.readouterr().err
+    assert cloud.commands == []
+
+
 def test_two_runs_whose_places_differ_behind_a_hash_or_a_question_mark_stay_apart(
     cloud, s3, bucket
 ):

@@ -385,15 +385,15 @@ def refusing(s3):
 @pytest.mark.parametrize(
     ("status", "code", "remedy"),
     [
-        (403, "RequestTimeTooSkewed", "this machine's clock differs .* Set it right"),
-        (400, "ExpiredToken", "the session token is no longer valid.*AWS_SESSION_TOKEN"),
-        (400, "InvalidToken", "the session token is no longer valid"),
-        (403, "AccessDenied", "the key is known, but may not do this. Check the policies"),
-        (403, "InArrearOrInsufficientBalance", "the account may not use the storage: arrears"),
+        (403, "RequestTimeTooSkewed", "This machine's clock differs .* Set it right"),
+        (400, "ExpiredToken", "The session token is no longer valid.*AWS_SESSION_TOKEN"),
+        (400, "InvalidToken", "The session token is no longer valid"),
+        (403, "AccessDenied", "The key is known, but may not do this. Check the policies"),
+        (403, "InArrearOrInsufficientBalance", "The account may not use the storage: arrears"),
         (403, "VirtualHostDomainRequired", "wants the bucket in the host name.*begins with obs"),
-        (301, "PermanentRedirect", "the bucket is in another region"),
-        (400, "AuthorizationHeaderMalformed", "the bucket is in another region"),
-        (403, "InvalidObjectState", "this object is archived"),
+        (301, "PermanentRedirect", "The bucket is in another region"),
+        (400, "AuthorizationHeaderMalformed", "The bucket is in another region"),
+        (403, "InvalidObjectState", "This object is archived"),
         (403, "InsufficientStorageSpace", "has reached its quota"),
         (403, "InvalidAccessKeyId", "Check AWS_ACCESS_KEY_ID"),
         (403, "SomethingNew", "Check AWS_ACCESS_KEY_ID"),
@@ -499,6 +499,6 @@ def test_a_refusal_that_moxing_tells_in_its_text_is_not_tried_again(moxing, tmp_
         raise Exception("{'status': 403, 'errorCode': 'InArrearOrInsufficientBalance'}")
 
     moxing.file.copy = refuses
-    with pytest.raises(AdlError, match=r"bucket/run/file: .*the account may not use the storage"):
+    with pytest.raises(AdlError, match=r"bucket/run/file: .*The account may not use the storage"):
         open_store("obs://bucket/run").put(tmp_path / "file", "file")
     assert len(calls) == 1
