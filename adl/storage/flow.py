@@ -244,7 +244,8 @@ def leave(store: Store, stage: Stage, *, complete: bool) -> None:
         return
     name = receipt_of(stage.name)
     earlier = read_receipt(store, stage.name) or {"files": {}}
-    before = sorted({*earlier["files"], *earlier.get("before", [])})
+    # Those of this time too: if it is not complete, the next one removes what it does not write again.
+    before = sorted({*earlier["files"], *earlier.get("before", []), *files})
     receipt = {"stage": stage.name, "complete": False, "files": {}, "before": before}
     store.write_json(name, receipt)
     send(store, files, f"copying the results of {stage.name} to {store.url}")

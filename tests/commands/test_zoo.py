@@ -146,6 +146,7 @@ def test_what_run_train_set_silently_is_said_and_not_done(place, capsys):
         (["run_distribute_train", "3", "table.json", "raw", "9"], "cannot be divided evenly"),
         (["export", "--ckpt_name", "none.ckpt"], "pretrained/none.ckpt: no such file"),
         (["export", "--ckpt_name", "old.ckpt", "--parallel", "maybe"], "not true or false"),
+        (["export", "--ckpt_name", "old.ckpt", "--criterion=ce # x"], "'ce # x' is out of range"),
         (["export", "--ckpt_name", "old.ckpt", "--modelArts_mode=maybe"], "neither True nor False"),
         (
             ["export", "--ckpt_name", "old.ckpt", "--modelArts_mode=True"],

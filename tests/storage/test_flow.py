@@ -94,6 +94,17 @@ def test_results_that_are_no_longer_written_are_removed(source, known, place):
     assert not (place / "train/models/exported/a.onnx").exists()
 
 
+def test_what_failed_runs_left_is_removed_by_the_next_complete_one(source, known, place):
+    made_by(known["export"], place, {"models/exported/a.onnx": "a"})
+    for name in ("b", "c"):
+        write_text(place / f"work/models/exported/{name}.onnx", name)
+        leave(source.train, known["export"], complete=False)
+        shutil.rmtree(place / "work/models")
+    made_by(known["export"], place, {"models/exported/d.onnx": "d"})
+    left = {path.name for path in (place / "train/models/exported").iterdir()}
+    assert left == {"d.onnx"}
+
+
 def test_a_copy_that_was_interrupted_is_not_taken_for_whole(source, known, place, monkeypatch):
     write_text(place / "work/models/autodeeplab.ckpt", "weights")
     write_text(place / "work/models/autodeeplab.ckpt.json", "{}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adl import params
+from adl import params, recipes
 from adl.artifacts import OURS, write_json, write_text
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
@@ -21,6 +21,7 @@ from adl.storage.modelarts import Place
 from adl.training import key, lock
 from pipeline import modelarts
 from tests.conftest import ROOT
+from tests.workspace import wait_for
 
 RECORDS = [
     f"data/mindrecord/cityscapes_{split}.{end}"
@@ -121,7 +122,57 @@ def test_what_an_earlier_stage_wrote_here_is_not_left_as_this_ones(cloud):
 
 def test_exit_code_is_that_of_the_stage(cloud):
     cloud.stage = lambda: 143
-    assert cloud.run(Task("synthesize")) == 143
+    assert cloud.main("synthesize", "--train_url", str(cloud.train)) == 143
+
+
+def test_a_stage_that_fails_before_the_one_that_was_meant_ends_the_job(cloud):
+    with_records(cloud)
+    for name in ("models/autodeeplab.ckpt", "models/autodeeplab.ckpt.json"):
+        write_text(cloud.train / name, "{}")
+    cloud.stage = lambda: 3
+    assert cloud.main("evaluate", "--train_url", str(cloud.train)) == 3
+    assert cloud.commands == [["-m", "pipeline.baselines"]]
+
+
+def test_a_machine_need_only_fit_the_stage_that_runs(cloud, capsys):
+    (cloud.code / "params.yaml").write_text(
+        recipes.edited((ROOT / "params.yaml").read_text(), {"device_target": "Ascend"})
+    )
+    place = ("--train_url", str(cloud.train))
+    assert cloud.main("synthesize", *place) == 0
+    assert cloud.main("train", *place) == 2
+    assert "this machine has 0 such devices" in capsys.readouterr().err
+    assert cloud.main("infer", "--device_target=CPU", "--infer_backends=[lite]", *place) == 2
+    assert "lite" in capsys.readouterr().err
+
+
+def test_the_port_and_the_pace_of_a_training_are_those_that_were_asked_for(
+    cloud, run_name, monkeypatch
+):
+    with_records(cloud)
+    nodes = {"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": "127.0.0.1,127.0.0.1", "VC_TASK_INDEX": "0"}
+    for name, value in nodes.items():
+        monkeypatch.setenv(name, value)
+    position = Path(run_name) / "position_000000001.npz"
+
+    def stage():
+        write_text(".adl/state" / position, "1")
+        wait_for((cloud.train / "state" / position).exists, seconds=5)
+        return 0
+
+    cloud.stage = stage
+    asked = ("--master_port=8200", "--state_seconds=0.05")
+    assert cloud.main("train", *asked, "--train_url", str(cloud.train)) == 0
+    assert cloud.commands[0][-2:] == ["--master", "127.0.0.1:8200"]
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(cloud, monkeypatch):
+    monkeypatch.setenv("HOME", str(cloud.code.parent))
+    cloud.work = "~/work of mine"
+    cloud.stage = lambda: write_text(Path("data/synthetic/gtFine/1.png"), "x") or 0
+    assert cloud.main("synthesize", "--train_url=~/out") == 0
+    assert (cloud.code.parent / "out/data/synthetic/gtFine/1.png").exists()
+    assert (cloud.code.parent / "work of mine/params.yaml").exists()
 
 
 @pytest.mark.parametrize("where", ["elsewhere", "code", "exported"])
@@ -159,8 +210,9 @@ def test_two_jobs_do_not_work_in_one_folder(cloud):
 
 @pytest.fixture
 def bucket(s3, monkeypatch):
+    """A bucket that is found by ModelArts' own variable."""
     for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name.replace("AWS_ENDPOINT_URL", "S3_ENDPOINT"), value)
     return s3.bucket()
 
 

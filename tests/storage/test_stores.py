@@ -464,7 +464,7 @@ def moxing(tmp_path, monkeypatch):
 
 def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
-    store = open_store("s3://bucket/run")
+    store = open_store("S3://bucket/run/")
     store.put(tmp_path / "file", "a/file")
     assert (tmp_path / "obs/bucket/run/a/file").read_bytes() == b"abc"
     (found,) = store.find().items()
