@@ -38,6 +38,7 @@ from adl.training.plan import Plan
 from adl.training.result import Description
 from adl.training.state import State
 from adl.training.step import TrainStep
+from adl.training.validation import Validation
 from adl.training.weights import Weights
 from tests import checkpoints_2021
 from tests.conftest import ROOT
@@ -248,6 +249,20 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(
     counts = worker.count(worker.of_network(net, job, CITYSCAPES), job, tmp_path, CITYSCAPES)
     scored = Evaluation(CITYSCAPES, "single", counts, "CPU")
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
+
+
+def test_validation_takes_place_after_every_so_many_epochs_and_not_between(
+    tiny, record, monkeypatch
+):
+    monkeypatch.setattr(Validation, "miou", lambda self, trained: 5.0)
+    validation = Validation(tiny, record, CITYSCAPES, every=2)
+    plan = Plan(images=4, steps_per_epoch=2, steps=10, first_step=0)
+    found = {}
+    for position in range(1, 11):
+        reached = counters.Counters(position=position, step=position, history=[{}])
+        validation.add_to_history({}, reached, plan)
+        found[position] = reached.history[-1].get("val_mIOU")
+    assert [position for position, miou in found.items() if miou == 5.0] == [4, 8]
 
 
 def test_stop_in_the_middle_of_a_validation_loses_nothing(settings, record, tmp_path, capsys):
