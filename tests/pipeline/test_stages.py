@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from adl import runtime, synthetic
-from adl.artifacts import digest, write_json, write_text
+from adl.artifacts import digest, remove, write_json, write_text
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import baselines
@@ -84,6 +85,52 @@ def stage(place, monkeypatch):
         signal.signal(number, handler)
 
 
+def declared(stage: str, *kinds: str) -> list[str]:
+    """The data that dvc.yaml names under these of a stage's keys: deps, outs, metrics."""
+    name, _, item = stage.partition("@")
+    yaml = YAML(typ="safe")
+    values = yaml.load(Path("params.yaml")) | {"item": item}
+    folder = ROOT / ("pipeline/synthetic" if name == "synthesize" else ".")
+    found = yaml.load(folder / "dvc.yaml")["stages"][name]
+    entries = [entry for kind in kinds for entry in found.get("do", found).get(kind, [])]
+    paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    paths = [re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], path) for path in paths]
+    return [path for path in paths if not path.startswith(("adl/", "pipeline/"))]
+
+
+@pytest.fixture
+def repro(place, stage, monkeypatch):
+    """repro("mindrecord@val"): run a stage where it finds the data that dvc.yaml declares and nothing else.
+
+    What it leaves must be declared, and what is declared must be there: that alone is kept.
+    """
+    monkeypatch.setenv("ADL_STATE_DIR", str(place / ".adl/state"))
+
+    def run(name: str) -> None:
+        alone = place / "alone"
+        inputs, outputs = declared(name, "deps"), declared(name, "outs", "metrics")
+        for path in ("adl", "pipeline", "dvc.yaml", "params.yaml", *inputs):
+            (alone / path).parent.mkdir(parents=True, exist_ok=True)
+            (alone / path).symlink_to(place / path)
+        monkeypatch.chdir(alone)
+        module, _, split = name.partition("@")
+        stage(module, *(("--split", split) if split else ()))
+        monkeypatch.chdir(place)
+        for path in outputs:
+            remove(place / path)
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+            (alone / path).rename(place / path)
+        left = [
+            path
+            for folder in ("data", "models", "metrics")
+            for path in (alone / folder).rglob("[!.]*")
+        ]
+        assert [path for path in left if path.is_file() and not path.is_symlink()] == []
+        shutil.rmtree(alone)
+
+    return run
+
+
 @pytest.fixture
 def refusal(stage, capsys):
     """refusal("evaluate", "--split", "val"): the one message with which a stage ends."""
@@ -134,10 +181,10 @@ def described(place, models):
             shutil.copy(models / f"m{end}", Path(folder) / f"autodeeplab{end}")
 
 
-def test_conversion_counts_what_the_raw_labels_hold(place, stage, refusal):
+def test_conversion_counts_what_the_raw_labels_hold(place, repro, refusal):
     Path("data/mindrecord").unlink()
     set_params(place, expected_train_images=6, expected_val_images=5)
-    stage("mindrecord", "--split", "train")
+    repro("mindrecord@train")
     assert "has 4 images, but expected_val_images is 5" in refusal("mindrecord", "--split", "val")
     assert "--split" in refusal("mindrecord")
     labels = np.stack(list(truths("train").values()))
@@ -154,13 +201,14 @@ def test_conversion_counts_what_the_raw_labels_hold(place, stage, refusal):
     assert not list(Path("data/mindrecord").glob("*val*"))
 
 
-def test_scenes_are_drawn_as_the_parameters_say(place, stage):
+def test_scenes_are_drawn_as_the_parameters_say(place, stage, repro):
     Path("data/synthetic").unlink()
     few = {"synthetic_train_images": 2, "synthetic_val_images": 1, "synthetic_height": 64}
+    stage("check")
     drawn = []
     for seed in (0, 1):
         set_params(place, **few, synthetic_seed=seed)
-        stage("synthesize")
+        repro("synthesize")
         drawn.append(truths("train"))
         assert len(truths("val")) == 1
     for of_seed in drawn:
@@ -168,10 +216,10 @@ def test_scenes_are_drawn_as_the_parameters_say(place, stage):
     assert any((a != b).any() for a, b in zip(*(one.values() for one in drawn), strict=True))
 
 
-def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(place, stage):
+def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(place, stage, repro):
     set_params(place, batch_size=6, warmup_iters=0)
     stage("check")
-    stage("train")
+    repro("train")
     (own,) = Path(".adl/state").iterdir()
     content = State(own).about["key"]
     others = {}
@@ -182,7 +230,7 @@ def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(p
     others[5].result.mkdir()
     for name in ("models", "metrics", "reports"):
         shutil.rmtree(name)
-    stage("train")
+    repro("train")
     for name in ("autodeeplab.ckpt", "autodeeplab.ckpt.json"):
         assert (Path("models") / name).read_bytes() == (own / "result" / name).read_bytes()
     assert read("metrics/train.json") == read(own / "result/metrics.json")
@@ -195,8 +243,8 @@ def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(p
     assert State(own).finished
 
 
-def test_constant_baseline_is_the_most_frequent_class_of_train(stage):
-    stage("baselines")
+def test_constant_baseline_is_the_most_frequent_class_of_train(repro):
+    repro("baselines")
     train, val = (np.stack(list(truths(split).values())) for split in ("train", "val"))
     most = np.bincount(train[train < 255]).argmax()
     occurring = np.bincount(val[val < 255], minlength=19)
@@ -208,10 +256,10 @@ def test_constant_baseline_is_the_most_frequent_class_of_train(stage):
 
 
 def test_evaluation_scores_the_maps_that_it_leaves_and_inference_gives_them_too(
-    described, place, stage, capsys
+    described, place, stage, repro, capsys
 ):
-    stage("baselines")
-    stage("evaluate")
+    repro("baselines")
+    repro("evaluate")
     found = read("metrics/evaluate.json")
     assert found["mIOU"] == found["mIOU_flip"] == miou("data/predictions/evaluate") > 0
     assert (found["images"], found["checkpoint_epoch"]) == (4, 7)
@@ -219,7 +267,7 @@ def test_evaluation_scores_the_maps_that_it_leaves_and_inference_gives_them_too(
     assert f"mIOU {found['mIOU']:.2f} (flip, 4 images)" in capsys.readouterr().out
     assert Path("reports/evaluate/classes.png").exists()
 
-    stage("infer")
+    repro("infer")
     inferred = read("metrics/infer.json")
     assert inferred["mIOU"] == miou("data/predictions/infer")
     for one in (inferred, inferred["openvino"]["onnx"]):
