@@ -174,8 +174,8 @@ def described(place, models):
     """A model of seven epochs with its files, and in pretrained/ another of four."""
     for name, epoch in {"models/autodeeplab.ckpt": 7, "pretrained/other.ckpt": 4}.items():
         path = Path(shutil.copy(models / "m.ckpt", name))
-        about = read(models / "m.ckpt.json") | {"epoch": epoch, "digest": digest(path)}
-        write_json(sidecar(path), about)
+        about = {"data": {"digest": "d"}, "digest": digest(path), "epoch": epoch}
+        write_json(sidecar(path), read(models / "m.ckpt.json") | about)
     for kind, folder in {".mindir": "models", ".onnx": "models/exported"}.items():
         for end in (kind, f"{kind}.json"):
             shutil.copy(models / f"m{end}", Path(folder) / f"autodeeplab{end}")
@@ -249,6 +249,19 @@ def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(
     assert State(own).finished
 
 
+def test_dry_run_names_the_folder_of_the_run_or_a_stand_in_while_there_is_no_data(stage, capsys):
+    told = []
+    for _ in range(2):
+        stage("train", "--dry-run")
+        told.append(capsys.readouterr().out.strip())
+        stage("check")
+        capsys.readouterr()
+    assert told[0].startswith("rank 0: ")
+    assert told[0].endswith("-m adl.processes.worker .adl/state/KEY/job.json")
+    assert re.search(r"-m adl\.processes\.worker \.adl/state/[0-9a-f]{16}/job\.json$", told[1])
+    assert not Path(".adl").exists()
+
+
 def test_constant_baseline_is_the_most_frequent_class_of_train(repro):
     repro("baselines")
     train, val = (np.stack(list(truths(split).values())) for split in ("train", "val"))
@@ -300,6 +313,23 @@ def test_other_checkpoints_splits_and_files_are_scored_beside_the_pipelines_resu
     assert Path("o/report/classes.png").exists()
     assert not Path("metrics/evaluate.json").exists()
     assert not Path("data/predictions").exists()
+
+
+def test_report_is_made_of_what_dvc_knows_as_its_inputs(described, stage, repro):
+    shutil.copytree(ROOT / "metrics", "metrics")
+    for name in (
+        "train/curves",
+        "evaluate/classes",
+        "evaluate/overlays/worst_01",
+        "evaluate/overlays/median",
+    ):
+        write_text(Path(f"reports/{name}.png"), name)
+    stage("report")
+    outputs = [Path(path) for path in declared("report", "outs")]
+    of_all = [path.read_bytes() for path in outputs]
+    repro("report")
+    assert [path.read_bytes() for path in outputs] == of_all
+    assert f"{read('metrics/evaluate.json')['mIOU']:.2f}" in Path("reports/miou.md").read_text()
 
 
 MODEL, OUTPUT = ("--model", "m.onnx"), ("--output", "o")
