@@ -40,12 +40,12 @@ bench: .venv/complete
 
 RESULTS := params.yaml dvc.lock pipeline/synthetic/dvc.lock metrics reports
 restore: .venv/complete
-	@echo "Discarding these changes, and bringing back the data and models of the last commit:"
+	@echo "Discarding these changes, and bringing back the data and models of the last commit's parameters:"
 	@git status --short -- $(RESULTS)
 # Removed first, because git takes a file for unchanged that was rewritten in the same second to the same size.
 	@git ls-files -z -- $(RESULTS) | xargs -0 rm -f
 	git restore $(RESULTS)
-	$(RUN) dvc checkout
+	$(RUN) adl restore
 
 .venv/complete: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No suitable Python was found: MindSpore needs 3.10, 3.11 or 3.12. Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
@@ -53,4 +53,6 @@ restore: .venv/complete
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+# What draws the page of `dvc plots show`, so that it needs no network.
+	@$(BIN)/python -c 'import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle())' > .venv/vega.js
 	@touch $@

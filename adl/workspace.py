@@ -19,7 +19,6 @@ BASELINES = Path("data/baselines.npz")
 PREDICTIONS = Path("data/predictions")
 
 CHECKPOINT = Path("models/autodeeplab.ckpt")
-INTERMEDIATE = Path("models/intermediate")
 MINDIR = Path("models/autodeeplab.mindir")
 EXPORTED = Path("models/exported")
 

@@ -1,7 +1,7 @@
 """Stage `evaluate`: score the checkpoint on the val record, beside three baselines.
 
 reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord, data/baselines.npz
-writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate, reports/speed/evaluate.json
+writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate; beside DVC reports/speed/evaluate.json
 
 Outside DVC, --checkpoint FILE --output DIR scores any checkpoint, and replaces DIR/predictions and DIR/report if it
 made them; a checkpoint without a sidecar (FILE.json) takes its architecture from params.yaml. --model FILE scores an
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adl import params, runtime, workspace
-from adl.artifacts import check_replaceable, write_json
+from adl.artifacts import check_replaceable, digest, write_json
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
@@ -73,6 +73,8 @@ def main() -> None:
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
         )
     write(result, metrics, record, outputs, trained_pixels)
+    measured_with = {"checkpoint_digest": digest(arguments.model or arguments.checkpoint)}
+    write_json(outputs.speed / "evaluate.json", result.speed() | measured_with)
 
 
 def parse() -> argparse.Namespace:
@@ -164,7 +166,6 @@ def write(
 ) -> None:
     tables.write_report(result, record, outputs.report, trained_pixels=trained_pixels)
     write_json(outputs.metrics / "evaluate.json", metrics)
-    write_json(outputs.speed / "evaluate.json", result.speed())
     print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")
 
 

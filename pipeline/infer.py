@@ -2,7 +2,7 @@
 
 reads:  params.yaml, models/autodeeplab.mindir, models/exported, sidecars, the val images and labels,
         data/predictions/evaluate
-writes: metrics/infer.json, data/predictions/infer (label maps of the MINDIR), reports/speed/infer.json
+writes: metrics/infer.json, data/predictions/infer (label maps of the MINDIR); beside DVC reports/speed/infer.json
 
 MindSpore runs the MINDIR; each back end in infer_backends runs the files in models/exported that it can. Outside DVC,
 --model FILE --output DIR runs one file on the val images of any folder: `run_infer_310.sh MINDIR DATASET DEVICE_ID` of
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adl import params, runtime
-from adl.artifacts import check_output, write_json
+from adl.artifacts import check_output, read_json, write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy import backends
 from adl.deploy.exported import Exported
@@ -29,7 +29,7 @@ from adl.inference import Mode
 from adl.intake import layout
 from adl.params import Params
 from adl.processes.topology import check_first_device
-from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED
+from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, sidecar
 from pipeline import parser, run
 
 
@@ -121,7 +121,8 @@ def write(results: dict[Measurement, Inference], p: Params) -> None:
         metrics.setdefault(one.backend, {})[one.kind] = results[one].metrics()
         speed.setdefault(one.backend, {})[one.kind] = rounded(results[one])
     write_json(METRICS / "infer.json", metrics)
-    write_json(SPEED / "infer.json", speed)
+    of_checkpoint = {"checkpoint_digest": read_json(sidecar(MINDIR))["checkpoint_digest"]}
+    write_json(SPEED / "infer.json", speed | of_checkpoint)
 
 
 def rounded(result: Inference) -> float | None:

@@ -1,8 +1,8 @@
 """Stage `train`: train on the train record, from the last saved state on; write the checkpoint and what belongs to it.
 
 reads:  params.yaml, data/mindrecord, the architecture files, pretrained/ if ckpt_name names a file
-writes: models/autodeeplab.ckpt and its sidecar, models/intermediate, metrics/train.json, reports/train,
-        reports/speed/train.json; while it trains, its state below .adl/state (or ADL_STATE_DIR)
+writes: models/autodeeplab.ckpt and its sidecar, metrics/train.json, reports/train; beside DVC reports/speed/train.json
+        and, below .adl/state (or ADL_STATE_DIR), its state while it trains and the earlier models that it keeps
 
 On several nodes, outside DVC: run it on each node, in one folder that all of them see, with --nodes, --node-rank and
 --master (or --rank-table-file). Then `dvc repro` on node 0 restores the finished run.
@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 
 from adl import params, workspace
-from adl.artifacts import read_json, replacing, replacing_folder, write_json
+from adl.artifacts import digest, read_json, replacing, write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.params import Params
@@ -28,16 +28,7 @@ from adl.processes.worker import TrainingJob
 from adl.reporting.curves import Curves
 from adl.training import key, states
 from adl.training.state import State
-from adl.workspace import (
-    CHECKPOINT,
-    INTERMEDIATE,
-    METRICS,
-    PRETRAINED,
-    RECORDS,
-    REPORTS,
-    SPEED,
-    sidecar,
-)
+from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, sidecar
 from pipeline import parser, run
 
 
@@ -133,17 +124,12 @@ def write_outputs(finished: State) -> None:
     for source, target in ((model, CHECKPOINT), (sidecar(model), sidecar(CHECKPOINT))):
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
-    kept = finished.result / INTERMEDIATE.name
-    with replacing_folder(INTERMEDIATE) as folder:
-        if (
-            kept.exists()
-        ):  # object storage, through which a state may have come, has no empty folders
-            shutil.copytree(kept, folder, dirs_exist_ok=True)
     with Curves(REPORTS / "train") as curves:
         curves.log(read_json(finished.result / "history.json"))
         curves.draw()
     write_json(METRICS / "train.json", read_json(finished.result / "metrics.json"))
-    write_json(SPEED / "train.json", read_json(finished.result / "speed.json"))
+    speed = read_json(finished.result / "speed.json")
+    write_json(SPEED / "train.json", speed | {"checkpoint_digest": digest(CHECKPOINT)})
 
 
 if __name__ == "__main__":

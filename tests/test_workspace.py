@@ -321,8 +321,8 @@ def test_restore_brings_back_contents_that_git_takes_for_unchanged(tmp_path):
     (folder / ".venv/bin").mkdir(parents=True)
     for name in ("requirements.lock", "pyproject.toml", ".venv/complete"):
         (folder / name).touch()
-    (folder / ".venv/bin/dvc").write_text("#!/bin/sh\n")
-    (folder / ".venv/bin/dvc").chmod(0o755)
+    (folder / ".venv/bin/adl").write_text("#!/bin/sh\n")
+    (folder / ".venv/bin/adl").chmod(0o755)
     git(folder, "init", "-q")
     # What another file system or another git does by itself: only size and whole seconds are compared.
     for setting in (

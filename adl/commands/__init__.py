@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         explain,
         predict,
         recipe,
+        restore,
         serve,
         state,
         submission,
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
     modules = (
-        doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare, state, zoo,
+        doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare, state, restore, zoo,
     )  # fmt: skip
     for module in modules:
         module.add(subcommands)

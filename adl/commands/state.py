@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tabulate import tabulate
@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     action = arguments.action
     if action == "list":
         print(table(list(found.values())) if found else "no state")
+        _list_kept_models(found.values())
         return
     names = list(found) if arguments.all or action == "prune" else arguments.names
     if not names and action != "prune":
@@ -65,6 +66,17 @@ def run(arguments: argparse.Namespace) -> None:
             raise AdlError(
                 f"{name}: in use by training process {holder}. Stop it first (`adl stop`)."
             )
+
+
+def _list_kept_models(found: Iterable[State]) -> None:
+    """Name the models that runs kept beside the final one, and how to use them."""
+    kept = [path for state in found for path in state.kept_models()]
+    if kept:
+        print(
+            "\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:"
+        )
+    for path in kept:
+        print(f"  --checkpoint {path} --output {path.stem}")
 
 
 def _act(action: str, chosen: State) -> None:

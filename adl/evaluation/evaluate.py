@@ -130,7 +130,7 @@ def evaluate(
     ):
         job_file = scratch / "job.json"
         write_json(job_file, dataclasses.asdict(job))
-        code = launch([sys.executable, "-m", "adl.evaluation.worker", str(job_file)], processes)
+        code = launch([sys.executable, "-m", job.worker, str(job_file)], processes)
         if code:
             sys.exit(code)
         counts = Counts.merged(Counts.load(counts_path(scratch, rank)) for rank in range(processes))

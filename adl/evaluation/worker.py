@@ -23,7 +23,6 @@ from adl.console.progress import Progress
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
 from adl.dataset.records import Row
-from adl.deploy.exported import Exported
 from adl.errors import reported
 from adl.evaluation.counts import Counts, ImageResult
 from adl.inference import Mode
@@ -37,7 +36,8 @@ from adl.scoring.confusion import count_image
 class EvaluationJob:
     """What every process of an evaluation needs to know.
 
-    model: a checkpoint, or an exported file. architecture: of a checkpoint. limit: the first so many images; None: all.
+    model: a checkpoint, or an exported file. architecture: of a checkpoint; None for an exported file. limit: the
+    first so many images; None: all.
     """
 
     model: str
@@ -48,6 +48,11 @@ class EvaluationJob:
     flip: bool
     limit: int | None
     batch_size: int
+
+    @property
+    def worker(self) -> str:
+        """The module that each process runs: another one for exported files, whose code scores no checkpoint."""
+        return "adl.evaluation.exported" if self.architecture is None else "adl.evaluation.worker"
 
     @property
     def mode(self) -> Mode:
@@ -62,35 +67,36 @@ LabelMaps = Callable[[np.ndarray], dict[str, np.ndarray]]
 """(N, H, W, 3) uint8 → name of each mode that is counted → (N, H, W) uint8 train ids."""
 
 
+Load = Callable[[EvaluationJob, DatasetDescriptor, World], LabelMaps]
+"""The model of a job, ready to predict."""
+
+
 def counts_path(folder: Path, rank: int) -> Path:
     return folder / f"rank_{rank}.npz"
 
 
-def main() -> None:
+def main(load: Load) -> None:
     path = Path(sys.argv[1])
     with reported():
         job = EvaluationJob(**json.loads(path.read_text(encoding="utf-8")))
-        run(job, path.parent, CITYSCAPES, world_module.from_environment())
+        run(job, path.parent, CITYSCAPES, load, world_module.from_environment())
 
 
-def run(job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, world: World = ALONE) -> None:
+def run(
+    job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, load: Load, world: World = ALONE
+) -> None:
     """Evaluate this rank's images; its counts and label maps appear in the folder."""
-    count(load(job, dataset, world), job, folder, dataset, world).save(
-        counts_path(folder, world.rank)
-    )
+    counts = count(load(job, dataset, world), job, folder, dataset, world)
+    counts.save(counts_path(folder, world.rank))
 
 
-def load(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
-    """Raises AdlError if the model is damaged, or if an exported file cannot do what the job asks for."""
-    model = Path(job.model)
-    if job.architecture is None:
-        file = Exported.load(
-            model, dataset, device_target=job.device_target, device_id=world.device
-        )
-        file.check_mode(job.mode)
-        return functools.partial(file.label_maps, mode=job.mode)
+def of_checkpoint(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
+    """Raises AdlError if the checkpoint is damaged."""
+    assert job.architecture is not None
     architecture = Architecture.from_json(job.architecture)
-    network = checkpoint.restore(model, architecture, device_target=job.device_target, world=world)
+    network = checkpoint.restore(
+        Path(job.model), architecture, device_target=job.device_target, world=world
+    )
     return of_network(network, job, dataset)
 
 
@@ -159,4 +165,4 @@ def _count_row(
 
 
 if __name__ == "__main__":
-    main()
+    main(of_checkpoint)

@@ -46,12 +46,16 @@ class TrainingRun:
         Ends the program with an exit code other than 0 if the run did not finish. Call it with the lock held.
         """
         state = self.state
-        states.prepare(state, self.content, key.code_digest())
+        options = {name: getattr(self.job.params, name) for name in key.OPTIONS}
+        states.prepare(state, self.content, key.code_digest(), options)
         if state.finished:
             print(
                 f"this run is already finished: its results are restored from {state.folder}. To train again: "
                 f"`adl state drop {state.name}`, then `dvc repro -f -s train`."
             )
+            idle = states.without_effect(state, options)
+            if idle:
+                print(f"without effect on a finished run: {', '.join(idle)}")
             return state
         if not state.positions():
             self._mention_nearest()

@@ -11,6 +11,9 @@ from dvclive import Live
 
 from adl.reporting import figures
 
+DECLARED = ("loss", "val_mIOU", "learning_rate")
+"""Curves that dvc.yaml shows: DVC fails to load one whose file is missing, as where no epoch was validated."""
+
 
 class Curves:
     """Rows as they come. folder None: nowhere."""
@@ -48,6 +51,8 @@ class Curves:
 
     def draw(self) -> None:
         if self.folder is not None:
+            for name in DECLARED:
+                _append_to(self.folder / f"plots/metrics/{name}.tsv", name, [])
             figures.save(figures.learning_curves(self.rows), self.folder / "curves.png")
 
 
@@ -67,9 +72,14 @@ def _append(live: Live, rows: Sequence[Mapping[str, float]]) -> None:
     for row in rows:
         live.summary.update(_curves(row))
         for name, value in _curves(row).items():
-            lines.setdefault(name, [f"step\t{name}\n"]).append(f"{int(row['epoch'])}\t{value!r}\n")
-    folder = Path(live.plots_dir) / "metrics"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (header, *values) in lines.items():
-        with (folder / f"{name}.tsv").open("a", encoding="utf-8") as file:
-            file.write("".join(values if file.tell() else [header, *values]))
+            lines.setdefault(name, []).append(f"{int(row['epoch'])}\t{value!r}\n")
+    for name, values in lines.items():
+        _append_to(Path(live.plots_dir) / f"metrics/{name}.tsv", name, values)
+
+
+def _append_to(path: Path, name: str, values: Sequence[str]) -> None:
+    """Add lines to the file of a curve, which begins with its header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        header = "" if file.tell() else f"step\t{name}\n"
+        file.write(header + "".join(values))

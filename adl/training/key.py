@@ -20,6 +20,8 @@ from adl.errors import AdlError
 from adl.params import Params
 from adl.training.state import State
 
+OPTIONS = ("save_epochs", "keep_checkpoints", "eval_epochs")
+"""Parameters that change what a run keeps and shows, but not its weights; they are not in the key."""
 FORMAT = 3
 """Of what a state holds; another one is another key."""
 

@@ -84,6 +84,10 @@ class State:
     def finished(self) -> bool:
         return self.result.is_dir()
 
+    def kept_models(self) -> list[Path]:
+        """The models that a finished run kept beside the final one, the oldest first."""
+        return sorted((self.result / self.intermediate.name).glob("*.ckpt"))
+
     def damaged_result(self) -> Path | None:
         """A file of the result that is not what it was when the run was complete, if there is one."""
         try:

@@ -18,7 +18,7 @@ from adl.artifacts import digest, write_png
 from adl.dataset.descriptor import CITYSCAPES
 from adl.network import names_2021
 from tests import damage
-from tests.workspace import alive, files, ran, run, set_params, succeeds, wait_for
+from tests.workspace import alive, files, git, ran, run, set_params, succeeds, wait_for
 
 EVERY_STAGE = {
     "synthesize",
@@ -154,6 +154,7 @@ def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_not
 def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
     first = json.loads((finished / "metrics/evaluate.json").read_text())
     model = digest(finished / "models/autodeeplab.ckpt")
+    own_lock = (finished / "dvc.lock").read_text()
 
     output = succeeds(finished, "dvc", "exp", "run", "-S", "bn_momentum=0.5")
     assert ran(output) == {"check", "train", "evaluate", "export", "infer", "report"}
@@ -186,7 +187,11 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
     assert f"{first['mIOU']:.2f}" in table
     assert "| 0.5 " in table
 
-    # `make restore` brings the committed state back and leaves code alone.
+    # `make restore` brings the committed parameters' results back and leaves code alone, here with a lock that was
+    # committed on another kind of processor: this cache has the run, but not the outputs that the lock names.
+    lock = finished / "dvc.lock"
+    lock.write_text(re.sub(r"(?<=md5: )[0-9a-f]{8}", "00000000", own_lock))
+    git(finished, "commit", "-q", "-m", "from another processor", "dvc.lock")
     (finished / ".venv").symlink_to(sys.prefix)
     with (finished / "adl/figures.py").open("a") as file:
         file.write("# edited\n")
@@ -194,6 +199,7 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
     assert json.loads((finished / "metrics/evaluate.json").read_text()) == first
     assert digest(finished / "models/autodeeplab.ckpt") == model
     assert (finished / "adl/figures.py").read_text().endswith("# edited\n")
+    assert lock.read_text() == own_lock
     assert ran(succeeds(finished, "dvc", "repro")) == {"check"}
 
     # There again and back by parameters alone: DVC's run cache has both models, nothing is trained.
@@ -204,6 +210,15 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
     assert "train" not in ran(output)
     assert json.loads((finished / "metrics/evaluate.json").read_text()) == first
     assert succeeds(finished, "dvc", "metrics", "diff").strip() == ""
+
+
+@pytest.mark.slow
+def test_another_clone_with_an_empty_cache_ends_with_the_same_lock(finished, tmp_path):
+    second = tmp_path / "elsewhere/second"
+    git(finished, "clone", "-q", str(finished), str(second))
+    assert ran(succeeds(second, "dvc", "repro")) == EVERY_STAGE
+    assert (second / "dvc.lock").read_text() == (finished / "dvc.lock").read_text()
+    assert run(second, "git", "status", "--short").stdout == ""
 
 
 @pytest.mark.slow

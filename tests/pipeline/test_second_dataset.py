@@ -179,7 +179,7 @@ def evaluated(
     )  # fmt: skip
 
     def in_this_process(command, processes):
-        worker.run(job, Path(command[-1]).parent, VILLAGE)
+        worker.run(job, Path(command[-1]).parent, VILLAGE, worker.of_checkpoint)
         return 0
 
     return evaluate(job, predictions, VILLAGE, processes=1, launch=in_this_process)

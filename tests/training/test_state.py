@@ -15,6 +15,10 @@ import pytest
 from adl import commands
 from adl.artifacts import remove
 from adl.errors import AdlError
+from adl.params import load
+from adl.processes.nodes import TrainingRun
+from adl.processes.topology import Local
+from adl.processes.worker import TrainingJob
 from adl.training import archive, key, lock, states
 from adl.training.state import Saved, State, seal
 from tests.conftest import ROOT
@@ -28,6 +32,7 @@ PARAMS = {
     "device_num": 1,
     "net_arch": "a.npy",
 }
+OPTIONS = {"save_epochs": 100, "keep_checkpoints": 1, "eval_epochs": 8}
 KEY = {"format": 3, "params": PARAMS, "contents": {"net_arch": "0 1", "data": "d"}}
 
 
@@ -47,7 +52,7 @@ def saved(position: int) -> Saved:
 def own(tmp_path) -> State:
     found = key.state_of(tmp_path, KEY)
     with found.held():
-        states.prepare(found, KEY, "code")
+        states.prepare(found, KEY, "code", OPTIONS)
     return found
 
 
@@ -121,7 +126,7 @@ def test_damaged_states_alone_are_no_reason_to_begin_anew_under_other_code(own):
     with pytest.raises(AdlError, match="can be read"):
         own.latest()
     with pytest.raises(AdlError, match=f"adl state drop {own.name}"):
-        states.prepare(own, KEY, "other code")
+        states.prepare(own, KEY, "other code", OPTIONS)
     assert len(own.damaged_positions()) == 1
 
 
@@ -218,7 +223,7 @@ def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damag
         (own.result / file).parent.mkdir(parents=True, exist_ok=True)
         (own.result / file).write_text(file)
     seal(own.result)
-    states.prepare(own, KEY, "code")
+    states.prepare(own, KEY, "code", OPTIONS)
     assert own.finished
     path = own.result / name
     content = bytearray(path.read_bytes())
@@ -226,7 +231,7 @@ def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damag
     path.write_bytes(content if damage == "a bit" else b"")
     if damage == "missing":
         path.unlink()
-    states.prepare(own, KEY, "code")
+    states.prepare(own, KEY, "code", OPTIONS)
     assert not own.finished
     assert "is damaged; training starts over" in capsys.readouterr().out
 
@@ -234,18 +239,18 @@ def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damag
 def test_unfinished_state_is_refused_under_other_code_until_adopted(own):
     own.save(saved(1))
     with pytest.raises(AdlError, match=f"adl state adopt {own.name}.*adl state drop {own.name}"):
-        states.prepare(own, KEY, "other code")
+        states.prepare(own, KEY, "other code", OPTIONS)
     states.adopt(own, "other code")
-    states.prepare(own, KEY, "other code")
+    states.prepare(own, KEY, "other code", OPTIONS)
     assert own.latest().position == 1
 
 
 def test_finished_state_is_dropped_under_other_code(own):
     own.result.mkdir()
     seal(own.result)
-    states.prepare(own, KEY, "code")
+    states.prepare(own, KEY, "code", OPTIONS)
     assert own.finished
-    states.prepare(own, KEY, "other code")
+    states.prepare(own, KEY, "other code", OPTIONS)
     assert not own.finished
 
 
@@ -254,12 +259,57 @@ def test_finished_states_go_when_another_key_finishes_unfinished_ones_stay(tmp_p
     for data in ("e", "f"):
         other = key.state_of(tmp_path, key_with({"data": data}))
         with other.held():
-            states.prepare(other, key_with({"data": data}), "code")
+            states.prepare(other, key_with({"data": data}), "code", OPTIONS)
         others.append(other)
     own.result.mkdir()
     others[0].result.mkdir()
     states.drop_other_finished(others[0])
     assert [s.name for s in states.found(tmp_path)] == sorted(s.name for s in others)
+
+
+def keep_model(state: State) -> None:
+    (state.result / "intermediate").mkdir(parents=True)
+    (state.result / "intermediate/epoch_00003.ckpt").write_text("model")
+    seal(state.result)
+
+
+def test_finished_state_with_kept_models_stays_and_the_list_says_how_to_use_them(
+    tmp_path, own, monkeypatch, capsys
+):
+    keep_model(own)
+    other = key.state_of(tmp_path, key_with({"data": "e"}))
+    with other.held():
+        states.prepare(other, key_with({"data": "e"}), "code", OPTIONS)
+    states.drop_other_finished(other)
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
+    adl("list")
+    model = own.result / "intermediate/epoch_00003.ckpt"
+    assert f"--checkpoint {model} --output epoch_00003" in capsys.readouterr().out
+    adl("prune")
+    assert not own.folder.exists()
+
+
+def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    content = key_with()
+    own = key.state_of(tmp_path, content)
+    trained = load(keep_checkpoints=1, eval_epochs=8)
+    options = {name: getattr(trained, name) for name in key.OPTIONS}
+    states.prepare(own, content, key.code_digest(), options)
+    own.result.mkdir()
+    seal(own.result)
+
+    def restored(**changes) -> str:
+        job = TrainingJob(
+            load(**{"keep_checkpoints": 1, "eval_epochs": 8, **changes}),
+            *[tmp_path / "record"] * 2, own.folder, tmp_path / "w", tmp_path / "curves",
+        )  # fmt: skip
+        TrainingRun(job, content).lead(Local(1))
+        return capsys.readouterr().out
+
+    assert "without effect" not in restored()
+    told = restored(keep_checkpoints=3, eval_epochs=0)
+    assert "keep_checkpoints 3 (trained with 1), eval_epochs 0 (trained with 8)" in told
 
 
 @pytest.mark.parametrize(
@@ -282,7 +332,7 @@ def test_nearest_training_that_waits_is_an_unfinished_one(tmp_path, own):
     assert states.nearest_unfinished(beginning, began) is None, "nothing was saved"
     own.save(saved(1))
     near = key.state_of(tmp_path, key_with(device_num=2))
-    states.prepare(near, key_with(device_num=2), "code")
+    states.prepare(near, key_with(device_num=2), "code", OPTIONS)
     near.save(saved(1))
     found, differing = states.nearest_unfinished(beginning, began)
     assert (found.name, differing) == (near.name, ["seed: 0 there, 1 now"])
@@ -295,7 +345,7 @@ def test_list_shows_what_the_states_differ_in(tmp_path, own, monkeypatch, capsys
     adl("list")
     assert "device_num" not in capsys.readouterr().out
     other = key.state_of(tmp_path, key_with({"data": "e"}, device_num=2))
-    states.prepare(other, key_with({"data": "e"}, device_num=2), "code")
+    states.prepare(other, key_with({"data": "e"}, device_num=2), "code", OPTIONS)
     adl("list")
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert rows[own.name].endswith("seed 0, device_num 1, content of data d")

@@ -1,0 +1,93 @@
+"""adl restore: the results of the present parameters, from DVC's cache, without running what takes time."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from adl.commands import add_command
+from adl.errors import AdlError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+DESCRIPTION = """bring back data, models and scores of the present parameters from DVC's cache, and train nothing
+
+reads:  params.yaml, dvc.lock, DVC's cache and run cache
+writes: the outputs of every stage whose run DVC remembers, and dvc.lock
+
+`make restore` puts the committed params.yaml in place first."""
+
+
+def add(subcommands: Any) -> None:
+    add_command(subcommands, "restore", run, description=DESCRIPTION, example="adl restore")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo, lock_repo
+
+    try:
+        with Repo() as repo, lock_repo(repo):
+            unknown = _restore(repo)
+    except NotDvcRepoError:
+        raise AdlError(
+            "this folder is no DVC workspace: run this in the project's folder."
+        ) from None
+    except DvcException as error:
+        raise AdlError(f"DVC: {error}.") from None
+    if unknown:
+        raise AdlError(
+            f"DVC's cache holds no run of these parameters for {', '.join(unknown)}: their files are still those of "
+            "another run. `make repro` makes them anew."
+        )
+
+
+def _restore(repo: Repo) -> list[str]:
+    """Bring back every stage of the pipeline in its order; returns the names of those that would have to run."""
+    from dvc.repo.reproduce import collect_stages, plan_repro
+
+    graph = repo.index.graph
+    stages = plan_repro(graph, collect_stages(repo, ["dvc.yaml"]))
+    unknown: set[Stage] = set()
+    for stage in stages:
+        upstream = list(graph.successors(stage))
+        if not unknown.isdisjoint(upstream):
+            unknown.add(stage)
+        elif not _is_remembered(stage):
+            stage.reproduce(upstream=upstream)
+            stage.dump(update_pipeline=False)
+        elif stage.changed() and not _bring_back(stage):
+            unknown.add(stage)
+    return [stage.addressing for stage in stages if stage in unknown]
+
+
+def _is_remembered(stage: Stage) -> bool:
+    """Whether DVC keeps runs of a stage at all; those of which it does not take seconds."""
+    kept = [out.use_cache or out.is_metric or out.is_plot for out in stage.outs]
+    return all(kept) and not stage.always_changed
+
+
+def _bring_back(stage: Stage) -> bool:
+    """Check out the outputs that dvc.lock names; where the cache lacks them, those of the newest run that it knows.
+
+    DVC itself runs a stage whose lock fits and whose outputs are gone, although its run cache may hold that very run
+    with other digests.
+    """
+    from dvc.stage.cache import RunCacheNotFoundError
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    for is_last in (False, True):
+        try:
+            stage.repo.stage_cache.restore(stage)
+            break
+        except RunCacheNotFoundError:
+            if is_last:
+                return False
+            for out in stage.outs:
+                out.hash_info = HashInfo()
+    stage.save(run_cache=False)
+    stage.commit()
+    stage.dump(update_pipeline=False)
+    return True
