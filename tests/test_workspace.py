@@ -226,6 +226,19 @@ def test_check_runs_always_and_needs_no_list_of_code():
     assert [dep for dep in stages()["check"]["deps"] if dep.startswith("adl/")] == []
 
 
+def test_every_stage_that_works_waits_for_the_check():
+    waiting = {name for name, stage in stages().items() if "data/checked.txt" in stage["deps"]}
+    assert waiting == stages().keys() - {"check", "report"}
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_record_is_a_dependency_together_with_its_index(stage):
+    deps = stages()[stage]["deps"]
+    records = {dep.removesuffix(".db") for dep in deps if ".mindrecord" in dep}
+    assert records <= set(deps)
+    assert {f"{record}.db" for record in records} <= set(deps)
+
+
 @pytest.mark.parametrize("stage", ["train", "evaluate", "export", "infer"])
 def test_what_cannot_change_a_number_is_no_dependency(stage):
     assert [

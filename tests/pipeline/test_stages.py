@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import runpy
@@ -33,6 +32,8 @@ from adl.workspace import sidecar
 from tests.conftest import ROOT
 from tests.workspace import TINY, set_params
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
+
 LABELS = "data/synthetic/gtFine/{}/**/*_labelIds.png"
 
 
@@ -62,9 +63,7 @@ def stage(place, monkeypatch):
     )
 
     def as_rank_0(self: Launcher, command: list[str], nodes: object) -> int:
-        _, _, module, job = command
-        monkeypatch.setattr(sys, "argv", [module, job])
-        importlib.import_module(module).main()
+        execute(*command[2:])
         return 0
 
     monkeypatch.setattr(Launcher, "run", as_rank_0)
@@ -74,10 +73,12 @@ def stage(place, monkeypatch):
     # Drawing takes a second a picture; tests/evaluation looks at them.
     monkeypatch.setattr(figures, "save", lambda figure, path: write_text(path, "a picture"))
 
+    def execute(module: str, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        runpy.run_module(module, run_name="__main__")
+
     def run(name: str, *arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        monkeypatch.delitem(sys.modules, f"pipeline.{name}", raising=False)
-        runpy.run_module(f"pipeline.{name}", run_name="__main__")
+        execute(f"pipeline.{name}", *arguments)
 
     before = {number: signal.getsignal(number) for number in (launcher.STOP, signal.SIGTERM)}
     yield run
