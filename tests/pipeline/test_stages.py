@@ -354,6 +354,7 @@ MODEL, OUTPUT = ("--model", "m.onnx"), ("--output", "o")
         ("infer", ("--data-path", "d", *OUTPUT), "--data-path, --output needs --model"),
         ("infer", ("--device-id", "1"), "--device-id needs --model"),
         ("infer", ("--backend", "openvino"), "--backend needs --model"),
+        ("mindrecord", ("--split", "validation"), "invalid choice"),
         ("check", ("--fast",), "unrecognized arguments: --fast"),
         ("baselines", ("--split", "val"), "unrecognized arguments: --split"),
         ("synthesize", ("--seed", "1"), "unrecognized arguments: --seed"),
