@@ -41,6 +41,7 @@ STAGES = (
     "modelarts",
 )
 COMMANDS = {
+    "restore",
     "doctor",
     "check-data",
     "recipe",
