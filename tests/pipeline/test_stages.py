@@ -121,6 +121,10 @@ def repro(place, stage, monkeypatch):
             remove(place / path)
             (place / path).parent.mkdir(parents=True, exist_ok=True)
             (alone / path).rename(place / path)
+        Path("reports/speed").mkdir(parents=True, exist_ok=True)
+        for path in (alone / "reports/speed").glob("*.json"):  # times: no output of DVC's
+            if not path.is_symlink():
+                path.rename(place / "reports/speed" / path.name)
         left = [
             path
             for folder in ("data", "models", "metrics")
@@ -223,6 +227,8 @@ def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(
     set_params(place, batch_size=6, warmup_iters=0)
     stage("check")
     repro("train")
+    for name in declared("check", "outs"):
+        assert Path(name).read_text().strip(), name
     assert "parallel: no effect on one device" in capsys.readouterr().out
     (own,) = Path(".adl/state").iterdir()
     content = State(own).about["key"]
@@ -240,6 +246,7 @@ def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(
     assert read("metrics/train.json") == read(own / "result/metrics.json")
     curve = pd.read_csv("reports/train/plots/metrics/loss.tsv", sep="\t")
     about = read("models/autodeeplab.ckpt.json")
+    assert read("reports/speed/train.json")["checkpoint_digest"] == about["digest"]
     assert about["params"].keys() == set(declared("train", "params"))
     losses = [row["loss"] for row in read(own / "result/history.json")]
     assert curve["loss"].tolist() == pytest.approx(losses)
@@ -294,6 +301,11 @@ def test_evaluation_scores_the_maps_that_it_leaves_and_inference_gives_them_too(
         assert one["images"] == 4
         assert one["agreement"] > 99.9
         assert one["mIOU"] == pytest.approx(found["mIOU"], abs=0.05)
+
+    for speed in (read("reports/speed/evaluate.json"), times := read("reports/speed/infer.json")):
+        assert speed["checkpoint_digest"] == digest(Path("models/autodeeplab.ckpt"))
+        assert speed["ms_per_image"] > 0
+    assert times["openvino"]["onnx"] > 0
 
     set_params(place, eval_images=2)
     file = ("--model", "models/exported/autodeeplab.onnx")
