@@ -16,8 +16,9 @@ environment: .venv/complete
 
 repro: .venv/complete
 	$(RUN) dvc repro
+	$(RUN) adl report
 	@echo
-	@echo "Done: reports/miou.md has the scores, reports/evaluate/overlays the pictures. Before any dvc command, once a shell:"
+	@echo "Done. Open reports/index.html in a browser: scores and pictures. Before any dvc command, once a shell:"
 	@echo "  source .venv/bin/activate"
 
 test: .venv/complete

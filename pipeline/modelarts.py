@@ -25,11 +25,13 @@ from adl.artifacts import check_output
 from adl.commands.parameters import add_parameters, given_parameters, value
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.processes import address
+from adl.processes.signals import take
 from adl.storage import modelarts
 from adl.storage.flow import Task
 from adl.storage.job import Job
 from adl.storage.mirror import EVERY
-from adl.workspace import CHECKPOINT, PRETRAINED
+from adl.workspace import CHECKPOINT, PRETRAINED, as_path
 from pipeline import parser, run
 
 STAGES = ("synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
@@ -39,7 +41,7 @@ def main() -> None:
     arguments = parse()
     task, changes = task_of(arguments)
     # ModelArts ends a job with SIGTERM; until a stage runs, and takes it over, that is as good as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    take([signal.SIGTERM], signal.default_int_handler)
     job = Job(
         params.load(**changes),
         modelarts.place(port=arguments.master_port),
@@ -90,14 +92,14 @@ def parse() -> argparse.Namespace:
     )
     command.add_argument(
         "--work",
-        type=Path,
+        type=as_path,
         default=Path(".adl/modelarts"),
         metavar="FOLDER",
         help="where the stage runs; default: %(default)s",
     )
     command.add_argument(
         "--master_port",
-        type=int,
+        type=address.port,
         default=modelarts.PORT,
         metavar="PORT",
         help="of the first of several nodes; default: %(default)s",

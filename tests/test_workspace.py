@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from adl import params as schema
+from adl.deploy.submission import CODE
 from adl.params import Params
 from tests.conftest import ROOT
 from tests.workspace import git, run, succeeds
@@ -105,9 +106,9 @@ def is_a_docstring(file: Path) -> bool:
     return all(isinstance(node, ast.Expr) for node in ast.parse((ROOT / file).read_text()).body)
 
 
-def code_that_counts(stage: str) -> set[str]:
-    """Every file of the project whose change can change what the stage computes."""
-    todo, seen = [Path(f"pipeline/{stage}.py")], set()
+def code_that_counts(stage: str, *files: str) -> set[str]:
+    """Every file of the project whose change can change what the stage, or these files, compute."""
+    todo, seen = [Path(file) for file in files or (f"pipeline/{stage}.py",)], set()
     while todo:
         file = todo.pop()
         if file not in seen:
@@ -219,6 +220,13 @@ def test_stage_depends_on_all_code_that_it_imports_and_on_nothing_idle(stage):
             listed[dep] = {str(path.relative_to(ROOT)) for path in paths}
     assert needed <= set().union(*listed.values())
     assert [dep for dep, files in listed.items() if not files & needed] == []
+
+
+def test_kept_label_maps_of_a_submission_know_all_the_code_that_they_follow_from():
+    needed = code_that_counts("", "adl/deploy/predictor.py", "adl/deploy/photographs.py")
+    listed = {f"adl/{name}": {f for f in needed if f.startswith(f"adl/{name}")} for name in CODE}
+    assert needed == set().union(*listed.values())
+    assert all(listed.values())
 
 
 def test_check_runs_always_and_needs_no_list_of_code():

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         explain,
         predict,
         recipe,
+        report,
         restore,
         serve,
         state,
@@ -61,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
     modules = (
-        doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare, state, restore, zoo,
+        doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare, report, state,
+        restore, zoo,
     )  # fmt: skip
     for module in modules:
         module.add(subcommands)

@@ -30,7 +30,18 @@ def add_parameters(command: argparse.ArgumentParser, *, but: Collection[str] = (
 def given_parameters(arguments: argparse.Namespace, *, but: Collection[str] = ()) -> dict[str, Any]:
     """The parameters that were given, and their values."""
     names = [entry.name for entry in params.schema() if entry.name not in but]
-    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    return {
+        name: params.plain(name, getattr(arguments, name))
+        for name in names
+        if hasattr(arguments, name)
+    }
+
+
+def device(text: str) -> str:
+    """The type of an option that takes a kind of device."""
+    if text.upper() in params.GPU:
+        raise argparse.ArgumentTypeError(params.NO_GPU)
+    return text
 
 
 def value(text: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,12 +14,13 @@ from adl.artifacts import check_output, write_text
 from adl.commands import add_command
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.workspace import as_path
 
 if TYPE_CHECKING:
     from adl.reporting.runs import Run
 
 FORMATS = {"markdown": "github", "csv": "", "latex": "latex_booktabs", "html": "html"}
-DESCRIPTION = """list every finished run with its mIOU, one per row, over experiments, tags, branches and commits
+DESCRIPTION = """list finished runs with their mIOU, one per row: those of this clone, of experiments and of tags
 
 reads:  git's history, and of each revision dvc.lock and metrics/; reports/evaluate is not needed
 writes: a table to the terminal, or to --output; quoted figures are marked as quoted"""
@@ -31,13 +31,21 @@ def add(subcommands: Any) -> None:
         subcommands, "table", run, description=DESCRIPTION, example="adl table --format latex"
     )
     command.add_argument(
-        "revisions", nargs="*", metavar="REV", help="default: all that hold a finished run"
+        "revisions",
+        nargs="*",
+        metavar="REV",
+        help="default: workspace, experiments, tags, branches, and commits that this clone made or checked out",
+    )
+    command.add_argument(
+        "--all-commits",
+        action="store_true",
+        help="every commit of the history, also for the mean over seeds of the runs that REV names",
     )
     command.add_argument(
         "--format", choices=FORMATS, default="markdown", help="default: %(default)s"
     )
     command.add_argument(
-        "--output", type=Path, metavar="FILE", help="write there instead of the terminal"
+        "--output", type=as_path, metavar="FILE", help="write there instead of the terminal"
     )
 
 
@@ -46,11 +54,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.output:
         check_output(arguments.output)
-    found = runs.collect(CITYSCAPES, arguments.revisions)
+    found = runs.collect(CITYSCAPES, arguments.revisions, all_commits=arguments.all_commits)
     everything = found
     if arguments.revisions:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
-            everything = [*found, *runs.collect(CITYSCAPES)]
+            known = runs.collect(CITYSCAPES, all_commits=arguments.all_commits)
+            everything = [*found, *known]
     if not found:
         raise AdlError(
             "no revision holds a finished run: `dvc repro` makes one, and a commit keeps it."

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from adl.console.text import MISSING, duration, percentage
+from adl.console.text import MISSING, percentage
 from adl.reporting.quoted import Quoted
 
 NOTHING = "not measured yet"
@@ -19,10 +19,11 @@ class Row:
     """A run of a table.
 
     published: the figures that it is compared with. is_ours: was it trained here? The other fields are of such a run:
-    steps and score are empty until it is trained and evaluated. val_images: of the whole val split.
+    steps and score are empty until it is trained and evaluated. date: of its commit. val_images: of the val split.
     """
 
     name: str = ""
+    date: str = ""
     data: str = ""
     published: Quoted | None = None
     is_ours: bool = True
@@ -31,7 +32,6 @@ class Row:
     score: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     val_images: int | None = None
     over_seeds: str = ""
-    seconds: float | None = None
 
 
 Column = Callable[[Row], str]
@@ -92,13 +92,13 @@ def miou(row: Row) -> str:
 
 
 def miou_2021(row: Row) -> str:
-    if row.published is None:
-        return ""
-    return MISSING if row.published.miou is None else f"{row.published.miou:.2f} (quoted)"
+    if row.published is None or row.published.miou is None:
+        return MISSING
+    return f"{row.published.miou:.2f} (quoted)"
 
 
 def miou_of_paper(row: Row) -> str:
-    return f"{row.published.paper:.2f} (quoted)" if row.published else ""
+    return f"{row.published.paper:.2f} (quoted)" if row.published else MISSING
 
 
 def miou_of_paper_plain(row: Row) -> str:
@@ -107,50 +107,34 @@ def miou_of_paper_plain(row: Row) -> str:
 
 def miou_of_this_project(row: Row) -> str:
     if not row.is_ours:
-        return "not measured"
+        return MISSING
     return f"**{row.score['mIOU']:.2f}**" if row.score else NOTHING
 
 
 def interval(row: Row) -> str:
     """95 % of the resamplings of the images."""
     low, high = row.score.get("mIOU_low"), row.score.get("mIOU_high")
-    if not row.is_ours:
-        return ""
     return MISSING if low is None or high is None else f"{low:.2f} to {high:.2f}"
-
-
-def over_seeds(row: Row) -> str:
-    return row.over_seeds if row.is_ours else ""
-
-
-def training_time(row: Row) -> str:
-    """Of the published run, of ours, or of both."""
-    measured = None if row.seconds is None else duration(row.seconds)
-    if row.published is None:
-        return measured or NOTHING
-    hours = MISSING if row.published.hours is None else f"{row.published.hours} h (quoted)"
-    return f"{hours}, {measured} (measured)" if row.is_ours and measured else hours
 
 
 REPORT: dict[str, Column] = {
     "Itr": iterations,
+    "mIOU of this project": miou_of_this_project,
+    "95 % interval": interval,
+    "mIOU 2021": miou_2021,
+    "mIOU in paper": miou_of_paper,
     "epochs": epochs,
     "bn_momentum": bn_momentum,
     "data": lambda row: row.data,
-    "mIOU 2021": miou_2021,
-    "mIOU in paper": miou_of_paper,
-    "mIOU of this project": miou_of_this_project,
-    "95 % interval": interval,
-    "over seeds": over_seeds,
-    "total training time": training_time,
 }
-"""Of the report's table."""
+"""Of the report's tables. The scores stand first, because a telephone shows no more than that."""
 
 
 def of_runs(parameters: Sequence[str], digests: Mapping[str, Column]) -> dict[str, Column]:
     """Of `adl table`. parameters, digests: what the runs differ in."""
     return {
         "run": lambda row: row.name,
+        "date": lambda row: row.date,
         "Itr": steps,
         "epochs": epochs,
         "bn_momentum": bn_momentum,
@@ -159,7 +143,7 @@ def of_runs(parameters: Sequence[str], digests: Mapping[str, Column]) -> dict[st
         "images": images,
         "mIOU": miou,
         "95 % interval": interval,
-        "over seeds": over_seeds,
+        "over seeds": lambda row: row.over_seeds,
         "mIOU in paper (quoted)": miou_of_paper_plain,
     }
 

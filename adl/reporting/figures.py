@@ -52,7 +52,7 @@ def errors(
     grey = (120 + 0.5 * image.mean(axis=2)).clip(0, 255).astype(np.uint8)
     picture = np.repeat(grey[..., None], 3, axis=2)
     scored = truth < classes
-    picture[~scored] = (0.65 * picture[~scored] + 0.35 * NOT_SCORED).astype(np.uint8)
+    picture[~scored] = NOT_SCORED
     picture[scored & (truth != prediction)] = ERROR
     return picture
 

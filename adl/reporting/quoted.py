@@ -10,24 +10,23 @@ PAPER = "Liu et al., Auto-DeepLab, CVPR 2019"
 
 @dataclasses.dataclass(frozen=True)
 class Quoted:
-    """A published run. miou: of the model zoo, percent; hours: its training time on 8 Ascend 910. None: not stated."""
+    """A published run. miou: of the model zoo, percent. None: not stated."""
 
     iterations: str
     epochs: int | None
     bn_momentum: float | None
     miou: float | None
     paper: float
-    hours: int | None
 
 
 DATASET = "cityscapes"
 """Descriptor's name of the data set that all of it is about."""
 
 RUNS = {
-    "cityscapes-0.5M": Quoted("0.5M", 1300, 0.995, 76.16, 75.20, 42),
-    "cityscapes-1.0M": Quoted("1.0M", 2700, 0.9, 77.30, 77.09, 82),
-    "cityscapes-1.5M": Quoted("1.5M", 4000, 0.99, 78.13, 78.00, 125),
-    "cityscapes-1.5M-drop-path": Quoted("1.5M, drop path", None, None, None, 79.74, None),
+    "cityscapes-0.5M": Quoted("0.5M", 1300, 0.995, 76.16, 75.20),
+    "cityscapes-1.0M": Quoted("1.0M", 2700, 0.9, 77.30, 77.09),
+    "cityscapes-1.5M": Quoted("1.5M", 4000, 0.99, 78.13, 78.00),
+    "cityscapes-1.5M-drop-path": Quoted("1.5M, drop path", None, None, None, 79.74),
 }
 """Recipe → Auto-DeepLab-S on Cityscapes val."""
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from adl import params as schema
 from adl.architecture import Architecture
-from adl.console.text import percentage
-from adl.reporting import columns, exported, performance, quoted
+from adl.console.text import MISSING, percentage
+from adl.reporting import columns, exported, quoted
 from adl.reporting.columns import NOTHING, Row
-from adl.reporting.page import Block, Picture
-from adl.reporting.results import Results
+from adl.reporting.page import Block, Picture, table
+from adl.reporting.results import DRAWN, Results
 
 EVALUATION = ("ms_infer", "eval_flip", "eval_images")
 
@@ -25,33 +22,42 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
     """The report. pictures: the folder `reports`, which holds those of the stages."""
     evaluate = pictures / "evaluate"
     return [
-        "# mIOU",
+        f"# {title(results)}",
         *_what_this_is(results),
+        Picture(
+            evaluate / "overlays" / "median.png",
+            "The image with the median mIOU: what the network sees, what is there, what it says, where it is wrong",
+        ),
+        *_how_it_was_scored(results),
         "## Accuracy",
         _accuracy(results),
-        _about_the_figures(results),
+        "The interval: 95 % of 1000 resamplings of the images, in which a class missing from a resampling keeps its "
+        "IoU; it does not include the variation between seeds, which `adl table` shows.",
         _scores(results),
-        "## Training performance",
-        _side_by_side(quoted.training(results.dataset.name), performance.training(results)),
-        "## Inference performance",
-        _side_by_side(quoted.inference(results.dataset.name), performance.inference(results)),
-        f"Quoted: {quoted.MODEL_ZOO}.",
         "## Against predictors without a network",
         _baselines(results.metrics["evaluate"]),
         "Each baseline predicts the majority class of the training split: over all pixels, per quantised colour "
         "(5 bits per channel), or per pixel position.",
-        *_class_section(results, evaluate),
+        *_published(results),
+        "## Classes",
+        *_classes(results),
+        Picture(
+            evaluate / "confusion.png",
+            "Where the pixels of each class went, in percent of the class",
+        ),
         "## Learning curves",
         "In `reports/train`, and in `dvc plots show`.",
         Picture(
             pictures / "train" / "curves.png",
             "Loss, validation mIOU and learning rate over the epochs",
         ),
-        "## Where it fails",
-        "`reports/evaluate/images.csv` ranks all images; `reports/evaluate/overlays` has the worst ones.",
+        "## The best and the worst images",
+        "`reports/evaluate/images.csv` ranks all images; `reports/evaluate/overlays` has the best, the median and the "
+        "worst ones.",
+        Picture(evaluate / "overlays" / "best.png", "The best"),
         *_worst(evaluate),
         "## The exported files",
-        _table(exported.rows(results), exported.HEADERS),
+        table(exported.rows(results), exported.HEADERS),
         "## Architecture",
         _architecture(results),
         "## Parameters",
@@ -59,41 +65,29 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
     ]
 
 
-def _class_section(results: Results, evaluate: Path) -> list[Block]:
-    return [
-        "## Classes",
-        _classes(results.metrics["evaluate"], "class", results.dataset.class_names),
-        Picture(
-            evaluate / "classes.png",
-            "IoU of each class, sorted; the mean and the best baseline as lines",
-        ),
-        Picture(
-            evaluate / "frequency.png",
-            "How often each class occurs in training, and how well it is found",
-        ),
-        Picture(
-            evaluate / "confusion.png",
-            "Where the pixels of each class went, in percent of the class",
-        ),
-        _classes(results.metrics["evaluate"], "category", results.dataset.categories),
-        "“–”: occurs in neither ground truth nor prediction; left out of the mean, as the official script does.",
+def title(results: Results) -> str:
+    score = results.metrics["evaluate"]
+    return f"mIOU {percentage(score['mIOU'])} %" if score else "mIOU"
+
+
+def _published(results: Results) -> list[str]:
+    """What the paper and the model zoo state, of all but the run that this one followed."""
+    others = [
+        Row(data=f"{results.dataset.title} val", published=published, is_ours=False)
+        for recipe, published in quoted.runs(results.dataset.name).items()
+        if recipe != results.recipe
     ]
-
-
-def _about_the_figures(results: Results) -> str:
-    text = (
-        "The interval: 95 % of 1000 resamplings of the images, in which a class missing from a resampling keeps "
-        "its IoU; it does not include the variation between seeds. "
-        "Over seeds: mean ± standard deviation of the finished runs in git and DVC that differ only in `seed`."
-    )
-    if not quoted.runs(results.dataset.name):
-        return text
-    return (
-        f"Quoted: Auto-DeepLab-S on Cityscapes val. mIOU 2021 and times: {quoted.MODEL_ZOO}: 8 × Ascend 910, batch 16, "
-        f"crop 769; scored with the mirror image, the default of its code. mIOU in paper: {quoted.PAPER}, as quoted in "
-        "that README; for the run with drop path, from the paper itself. According to the README, the paper's 0.5M, "
-        f"1.0M and 1.5M iterations are 1344, 2688 and 4032 epochs at batch 8. {text}"
-    )
+    if not others:
+        return []
+    return [
+        "## Published figures",
+        "Quoted, not measured by this project:",
+        table(columns.cells(columns.REPORT, others), columns.REPORT),
+        f"Auto-DeepLab-S on Cityscapes val. mIOU 2021: {quoted.MODEL_ZOO}: 8 × Ascend 910, batch 16, crop 769; scored "
+        f"with the mirror image, the default of its code. mIOU in paper: {quoted.PAPER}, as quoted in that README; for "
+        "the run with drop path, from the paper itself. According to the README, the paper's 0.5M, 1.0M and 1.5M "
+        "iterations are 1344, 2688 and 4032 epochs at batch 8.",
+    ]
 
 
 def _worst(evaluate: Path) -> list[Block]:
@@ -105,33 +99,49 @@ def _worst(evaluate: Path) -> list[Block]:
 
 
 def _what_this_is(results: Results) -> list[str]:
-    score = results.metrics["evaluate"]
+    """What the model has seen, and what its score is worth."""
     lines = []
     if results.is_embedded:
         lines.append(
-            "**This run trained a small network on the embedded synthetic street scenes.** It shows that every stage "
+            f"**{DRAWN}** This small network learned the embedded synthetic street scenes. It shows that every stage "
             f"works; its mIOU says nothing about {results.dataset.title}."
         )
-    if not score:
+    elif trained := results.metrics["train"]:
+        lines.append(f"Trained on {trained['images']} images of {results.data}.")
+    if not results.metrics["evaluate"]:
         return [*lines, "**Nothing has been evaluated yet**: run `dvc repro`."]
-    scored = score["images"]
+    return [*lines, *_partial(results)]
+
+
+def _how_it_was_scored(results: Results) -> list[str]:
+    score = results.metrics["evaluate"]
+    if not score:
+        return []
+    return [
+        f"Evaluated: {score['images']} val images, mode `{results.mode}`, counted as the official script counts; "
+        f"{_which_checkpoint(results)}, not chosen by its score on val.",
+        "Times and speeds: `reports/performance.md` and `.html`, which `make repro` and `adl report` write.",
+    ]
+
+
+def _partial(results: Results) -> list[str]:
+    scored = results.metrics["evaluate"]["images"]
     in_record = results.metrics["mindrecord_val"].get("images", scored)
     complete = results.dataset.split_sizes["val"]
     if scored < in_record:
-        lines.append(f"**Partial: {scored} of {in_record} val images were evaluated.**")
-    elif not results.is_embedded and in_record != complete:
-        lines.append(
+        return [f"**Partial: {scored} of {in_record} val images were evaluated.**"]
+    if not results.is_embedded and in_record != complete:
+        return [
             f"**Partial: the val record holds {in_record} images, {results.dataset.title} has {complete}.**"
-        )
-    lines.append(
-        f"Evaluated: {scored} val images, mode `{results.mode}`, counted as the official script counts; "
-        f"{_which_checkpoint(results)}, not chosen by its score on val."
-    )
-    return lines
+        ]
+    return []
 
 
 def _which_checkpoint(results: Results) -> str:
-    epoch, epochs = results.metrics["evaluate"].get("checkpoint_epoch"), results.params["epochs"]
+    epoch, epochs = (
+        results.metrics["evaluate"].get("checkpoint_epoch"),
+        results.params.get("epochs"),
+    )
     if epoch is None:
         return "a checkpoint that does not say after which epoch it was saved"
     which = "the last" if epoch == epochs else "an intermediate"
@@ -139,25 +149,15 @@ def _which_checkpoint(results: Results) -> str:
 
 
 def _accuracy(results: Results) -> str:
-    score, trained = results.metrics["evaluate"], results.metrics["train"]
-    ours = Row(
+    trained = results.metrics["train"]
+    row = Row(
         data=f"{results.data}, val, `{results.mode}`",
+        published=quoted.runs(results.dataset.name).get(results.recipe or ""),
         params=results.params,
         steps=trained["steps"] if trained else None,
-        score=score,
-        over_seeds=results.over_seeds,
-        seconds=results.speed["train"].get("total_seconds"),
+        score=results.metrics["evaluate"],
     )
-    rows = []
-    for recipe, published in quoted.runs(results.dataset.name).items():
-        data = f"{results.dataset.title} val"
-        if recipe == results.recipe:
-            rows.append(dataclasses.replace(ours, data=data, published=published))
-        else:
-            rows.append(Row(data=data, published=published, is_ours=False))
-    if results.recipe is None:
-        rows.append(ours)
-    return _table(columns.cells(columns.REPORT, rows), columns.REPORT)
+    return table(columns.cells(columns.REPORT, [row]), columns.REPORT)
 
 
 def _scores(results: Results) -> str:
@@ -174,15 +174,7 @@ def _scores(results: Results) -> str:
     }
     score = results.metrics["evaluate"]
     rows = [(words, percentage(score[name])) for name, words in names.items() if name in score]
-    return _table(rows or [("", NOTHING)], ("measure", "%"))
-
-
-def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> str:
-    rows = [
-        (name, published.get(name, ""), measured.get(name, "" if measured else NOTHING))
-        for name in dict.fromkeys([*published, *measured])
-    ]
-    return _table(rows, ("", "2021 (quoted)", "this run (measured)"))
+    return table(rows or [("", NOTHING)], ("measure", "%"))
 
 
 def _baselines(score: Mapping[str, Any]) -> str:
@@ -196,17 +188,34 @@ def _baselines(score: Mapping[str, Any]) -> str:
     }
     for name, value in score.get("baseline", {}).items():
         rows.append((names[name], percentage(value)))
-    return _table(rows, ("predictor", "mIOU %"))
+    return table(rows, ("predictor", "mIOU %"))
 
 
-def _classes(score: Mapping[str, Any], kind: str, names: Iterable[str]) -> str:
-    if f"{kind}_IOU" not in score:
-        return NOTHING
-    values = score[f"{kind}_IOU"]
-    existing = [name for name in names if values[name] is not None]
-    ranked = sorted(existing, key=lambda name: values[name], reverse=True)
-    ranked += [name for name in names if values[name] is None]
-    return _table([(name, percentage(values[name])) for name in ranked], (kind, "IoU %"))
+def _classes(results: Results) -> list[str]:
+    """The IoU of classes and categories, the best first, and how much of the training data each class is."""
+    score = results.metrics["evaluate"]
+    if not score:
+        return [NOTHING]
+    pixels = results.metrics["mindrecord_train"].get("pixels", {})
+    total = sum(pixels.values())
+    shares = {name: percentage(100 * pixels[name] / total) for name in pixels if total}
+    of_classes = _ranked(score["class_IOU"], results.dataset.class_names)
+    return [
+        table(
+            [(*row, shares.get(row[0], MISSING)) for row in of_classes],
+            ("class", "IoU %", "% of the training pixels"),
+        ),
+        table(_ranked(score["category_IOU"], results.dataset.categories), ("category", "IoU %")),
+        "“–”: occurs in neither ground truth nor prediction; left out of the mean, as the official script does.",
+    ]
+
+
+def _ranked(values: Mapping[str, float | None], names: Iterable[str]) -> list[tuple[str, str]]:
+    """The highest first; what has no value, last."""
+    ranked = sorted(
+        names, key=lambda name: (values[name] is not None, values[name] or 0), reverse=True
+    )
+    return [(name, percentage(values[name])) for name in ranked]
 
 
 def _architecture(results: Results) -> str:
@@ -236,8 +245,4 @@ def _parameters(results: Results) -> list[str]:
     described = []
     for name, digest in digests.items():
         described.append(f"{name} `{digest[:16]}`" if digest else f"{name} {NOTHING}")
-    return [_table(rows, ("parameter", "value")), f"SHA-256: {', '.join(described)}."]
-
-
-def _table(rows: Sequence[Sequence[str]], headers: Iterable[str]) -> str:
-    return tabulate(rows, headers=list(headers), tablefmt="pipe", disable_numparse=True)
+    return [table(rows, ("parameter", "value")), f"SHA-256: {', '.join(described)}."]

@@ -7,31 +7,50 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adl.artifacts import read_json
+from adl import workspace
+from adl.artifacts import check_sidecar, read_json
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.workspace import SYNTHETIC, sidecar
+from adl.errors import AdlError
+from adl.reporting import runs
+from adl.workspace import CHECKPOINT, METRICS, RECORDS, SYNTHETIC, sidecar
 
 STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
+DRAWN = "Trained on drawn scenes: means nothing on photographs."
+"""What is said first of a model that has never seen a photograph."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """metrics, speed: stage → content, empty for a stage that has not run.
+    """metrics: stage → content, empty for a stage that has not run.
 
-    sidecar: of the checkpoint that was scored. val_digest: of the data that it was scored on. params: what the run was
-    trained and evaluated with. over_seeds: mean ± standard deviation of the runs that differ only in their seed, as
-    text. recipe: the published one that this run followed.
+    Nothing in here depends on the clock or the machine. sidecar: of the checkpoint that was scored. val_digest: of the
+    data that it was scored on. params: what the run was trained and evaluated with. recipe: the published one that this
+    run followed.
     """
 
     dataset: DatasetDescriptor
     metrics: Mapping[str, dict[str, Any]]
-    speed: Mapping[str, dict[str, Any]]
     sidecar: dict[str, Any] | None
-    checkpoint_bytes: int | None
     val_digest: str | None
     params: Mapping[str, Any]
-    over_seeds: str
     recipe: str | None
+
+    @classmethod
+    def of_workspace(cls, dataset: DatasetDescriptor, asked: Mapping[str, Any]) -> Results:
+        """Read those of the current folder. asked: parameters of params.yaml, for a run that DVC does not know."""
+        try:
+            run = runs.load(runs.WORKSPACE, dataset)
+        except AdlError:
+            run = None
+        return cls.read(
+            dataset,
+            metrics=METRICS,
+            checkpoint=CHECKPOINT,
+            val_manifest=workspace.manifest(workspace.record(RECORDS, dataset.name, "val")),
+            # As the run was trained and evaluated, not as the next one may be asked for by now.
+            params=run.params if run else asked,
+            recipe=run.recipe if run else None,
+        )
 
     @classmethod
     def read(
@@ -39,25 +58,22 @@ class Results:
         dataset: DatasetDescriptor,
         *,
         metrics: Path,
-        speed: Path,
         checkpoint: Path,
         val_manifest: Path,
         params: Mapping[str, Any],
-        over_seeds: str = "",
         recipe: str | None = None,
     ) -> Results:
         """Read what there is of the metrics, the checkpoint's sidecar and the val record's manifest."""
         found_sidecar = _json(sidecar(checkpoint))
+        if checkpoint.exists():
+            check_sidecar(checkpoint)
         return cls(
             dataset=dataset,
             metrics={stage: _json(metrics / f"{stage}.json") or {} for stage in STAGES},
-            speed={stage: _json(speed / f"{stage}.json") or {} for stage in STAGES},
             sidecar=found_sidecar,
-            checkpoint_bytes=checkpoint.stat().st_size if checkpoint.exists() else None,
             val_digest=(_json(val_manifest) or {}).get("digest"),
             # The checkpoint itself knows best how it was trained.
             params={**params, **(found_sidecar or {}).get("params", {})},
-            over_seeds=over_seeds,
             recipe=recipe,
         )
 

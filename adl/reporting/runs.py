@@ -43,13 +43,14 @@ _MODEL = str(workspace.CHECKPOINT)
 class Run:
     """A finished training run and its evaluation.
 
-    revision: None for the workspace. params: of training and evaluation, as dvc.lock has them, with data_path and, for
-    the embedded scenes, how they were drawn. inputs: digests of the data, the architecture and the code. images,
-    val_images: those of the records.
+    revision: None for the workspace. date: of its commit; empty for the workspace. params: of training and evaluation,
+    as dvc.lock has them, with data_path and, for the embedded scenes, how they were drawn. inputs: digests of the data,
+    the architecture and the code. images, val_images: those of the records.
     """
 
     name: str
     revision: str | None
+    date: str
     dataset: DatasetDescriptor
     params: dict[str, Any]
     inputs: dict[str, str]
@@ -90,6 +91,7 @@ class Run:
         published = quoted.runs(self.dataset.name).get(self.recipe or "")
         return Row(
             name=self.name,
+            date=self.date,
             published=published,
             params=self.params,
             steps=self.steps,
@@ -142,6 +144,7 @@ def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     return Run(
         name=name,
         revision=revision,
+        date=_date(files.repo) if revision else "",
         dataset=dataset,
         params=params,
         inputs={
@@ -156,6 +159,11 @@ def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     )
 
 
+def _date(repo: Repo) -> str:
+    """Of the commit that DVC opened the repository at."""
+    return repo.scm.resolve_commit(repo.get_rev()).commit_datetime.date().isoformat()
+
+
 def _data_path(conversion: dict[str, Any], dataset: DatasetDescriptor) -> str:
     """The folder that a stage `mindrecord` converted, from its entry in dvc.lock."""
     end = f"/{dataset.images.folder}/val"
@@ -164,12 +172,16 @@ def _data_path(conversion: dict[str, Any], dataset: DatasetDescriptor) -> str:
     )
 
 
-def revisions() -> list[tuple[str, str]]:
-    """(name, revision) of every experiment, tag, branch and commit that changed dvc.lock, and the workspace."""
+def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
+    """(name, revision) of every experiment, tag and branch, of commits that changed dvc.lock, and of the workspace.
+
+    all_commits: those of the whole history; else those that this clone made or had checked out.
+    """
+    which = ["--all", "--full-history"] if all_commits else ["--walk-reflogs", "HEAD"]
     try:
         with Repo() as repo:
             of_commits = repo.experiments.ls(all_commits=True)
-        log = ["git", "log", "--all", "--full-history", "--format=%h", "--", "dvc.lock"]
+        log = ["git", "log", *which, "--format=%h", "--", "dvc.lock"]
         printed = subprocess.run(
             log, check=True, capture_output=True, encoding="utf-8", errors="replace"
         )
@@ -181,19 +193,21 @@ def revisions() -> list[tuple[str, str]]:
     found = []
     for experiments in of_commits.values():
         found += [(name, revision) for name, revision in experiments]
-    for name in (*all_tags(), *all_branches(), *commits, WORKSPACE):
+    for name in dict.fromkeys((*all_tags(), *all_branches(), *commits, "HEAD", WORKSPACE)):
         found.append((name, name))
     return found
 
 
-def collect(dataset: DatasetDescriptor, names: Iterable[str] = ()) -> list[Run]:
-    """The runs of some revisions, or of all; one that is in several is listed under its first name.
+def collect(
+    dataset: DatasetDescriptor, names: Iterable[str] = (), *, all_commits: bool = False
+) -> list[Run]:
+    """The runs of some revisions, or of all (see `revisions`); one that is in several is listed under its first name.
 
     Revisions without a finished run are left out, unless they were asked for.
     """
     asked = [(name, name) for name in names]
     found: dict[str, Run] = {}
-    for name, revision in asked or revisions():
+    for name, revision in asked or revisions(all_commits=all_commits):
         try:
             run = load(name, dataset, revision)
         except AdlError:

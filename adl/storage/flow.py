@@ -20,6 +20,7 @@ from adl.workspace import (
     BASELINES,
     CHECKED,
     CHECKPOINT,
+    PREDICTIONS,
     STAGES,
     START_WEIGHTS,
     SYNTHETIC_STAGES,
@@ -30,6 +31,9 @@ RECEIPTS = "copied"
 """Folder of a store with one JSON for each stage: what it left there, and whether that is all of it."""
 _MADE = ("data", "models", "metrics", "reports")
 _OF_THE_JOB = (str(CHECKED), str(START_WEIGHTS))  # a job makes them for itself
+_SAVES_TIME = {
+    "export": str(PREDICTIONS / "evaluate")
+}  # else computed: a job may export before it evaluates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +95,11 @@ def stages(data_path: str) -> dict[str, Stage]:
             inputs = tuple(
                 dep
                 for dep in names(body["deps"])
-                if dep in raw or (PurePosixPath(dep).parts[0] in _MADE and dep not in _OF_THE_JOB)
+                if dep in raw
+                or (
+                    PurePosixPath(dep).parts[0] in _MADE
+                    and dep not in (*_OF_THE_JOB, _SAVES_TIME.get(name))
+                )
             )
             outputs = names([*body.get("outs", []), *body.get("metrics", [])])
             found[full] = Stage(full, inputs, raw, tuple(outputs))

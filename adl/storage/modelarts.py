@@ -47,7 +47,11 @@ class Place:
         nodes = ["--nodes", str(self.nodes), "--node-rank", str(self.node_rank)]
         if self.rank_table is not None:
             return [*nodes, "--rank-table-file", str(self.rank_table)]
-        return [*nodes, "--master", f"{address_of(self.first)}:{self.port}"] if self.first else []
+        if self.first is None:
+            return []
+        # Written as a number, it is meant: a name that leads to loopback is a mistake.
+        loopback = ["--loopback"] if self.first.startswith("127.") else []
+        return [*nodes, "--master", f"{address_of(self.first)}:{self.port}", *loopback]
 
 
 def address_of(host: str) -> str:

@@ -194,9 +194,12 @@ def reported(
     (metrics / "evaluate.json").write_text(json.dumps(result.metrics() | {"checkpoint_epoch": 1}))
     (metrics / "train.json").write_bytes((model.parent / "metrics.json").read_bytes())
     results = Results.read(
-        VILLAGE, metrics=metrics, speed=place / "speed", checkpoint=model,
-        val_manifest=workspace.manifest(val_record), params=p.model_dump(),
-    )  # fmt: skip
+        VILLAGE,
+        metrics=metrics,
+        checkpoint=model,
+        val_manifest=workspace.manifest(val_record),
+        params=p.model_dump(),
+    )
     return page.markdown(report.blocks(results, place / "reports"))
 
 

@@ -46,9 +46,7 @@ def test_pixels_that_are_wrong_and_those_that_are_not_scored_have_colours_of_the
     right, wrong, not_scored = picture[0].tolist()
     assert right == [120, 120, 120]
     assert wrong == [213, 94, 0], "vermilion"
-    red, green, blue = not_scored
-    assert red > blue, "yellow over grey"
-    assert green > blue
+    assert not_scored == [240, 228, 66], "yellow, as in the legend, whatever lies below"
 
 
 def test_preview_keeps_the_colours(tmp_path, rng):
@@ -65,6 +63,28 @@ def test_epoch_without_a_loss_is_a_gap_in_the_curve():
     del rows[1]["loss"]
     figure = figures.learning_curves(rows)
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [2, np.nan, 0])
+
+
+def test_legend_has_the_colours_of_the_picture(tmp_path, rng):
+    """Each colour of the labels and of the errors stands in the legend as it stands in the picture."""
+    image = rng.integers(0, 255, (64, 128, 3), dtype=np.uint8)
+    truth = np.repeat(np.arange(32, dtype=np.uint8), 4).reshape(1, 128).repeat(64, axis=0)
+    truth[truth >= 19] = 255
+    figure = figures.overlay(
+        image, truth=truth, prediction=truth[:, ::-1], dataset=CITYSCAPES, title="x"
+    )
+    [legend] = figure.legends
+    named = {
+        text.get_text(): tuple(round(255 * value) for value in patch.get_facecolor()[:3])
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+    }
+    panels = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes}
+    for name, label in zip(CITYSCAPES.class_names, CITYSCAPES.classes, strict=True):
+        place = CITYSCAPES.class_names.index(name)
+        assert named[name] == label.colour == tuple(panels["ground truth"][0, 4 * place]), name
+    assert named["void (other)"] == tuple(panels["ground truth"][0, -1])
+    assert named["wrong"] == tuple(panels["errors"][0, 0])
+    assert named["not scored"] == tuple(panels["errors"][0, -1])
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shlex
 import shutil
 import sys
 import types
@@ -14,13 +16,15 @@ import pytest
 
 from adl import commands, recipes
 from adl import params as schema
+from adl.artifacts import digest, read_png, write_json, write_png
 from adl.commands import compare
 from adl.commands import table as table_command
 from adl.commands.table import table_of
 from adl.dataset.descriptor import CITYSCAPES
-from adl.errors import AdlError
 from adl.reporting import runs
+from pipeline import report
 from tests.conftest import ROOT
+from tests.test_readme import lines as commands_of_readme
 from tests.workspace import git, run, set_params, succeeds
 
 pytestmark = pytest.mark.xdist_group("repository of experiments")
@@ -152,6 +156,14 @@ def test_every_experiment_and_commit_is_a_row_with_its_own_values(repository):
     assert gain == pytest.approx(2.5 + 0.95, abs=0.02)
 
 
+def test_line_of_readme_leaves_the_everyday_columns_of_experiments(repository):
+    [line] = [line for line in commands_of_readme() if line.startswith("dvc exp show ")]
+    shown = run(repository, *shlex.split(line), "--all-commits", "--csv").stdout
+    assert shown.splitlines()[0].split(",")[3:] == [
+        "Created", "steps", "mIOU", "bn_momentum", "epochs", "seed",
+    ]  # fmt: skip
+
+
 def commit(folder, revision: str) -> str:
     return run(folder, "git", "rev-parse", revision).stdout[:7]
 
@@ -167,7 +179,8 @@ def test_runs_that_differ_only_in_the_seed_share_mean_and_deviation(repository):
 
 def test_clone_that_only_has_the_commits_shows_their_rows(repository, tmp_path):
     git(tmp_path, "clone", "-q", str(repository), "clone")
-    found = table(tmp_path / "clone")
+    assert list(table(tmp_path / "clone").index) == ["main"], "the committed run, not the history"
+    found = table(tmp_path / "clone", "--all-commits")
     assert set(found.index) == {"main", commit(repository, "HEAD~1")}
     assert found.loc["main", "seed"] == "2"
     shown = succeeds(tmp_path / "clone", "adl", "compare", "HEAD~1", "main", "--output", "c.png")
@@ -190,31 +203,112 @@ def test_run_of_a_branch_that_was_merged_away_is_found(repository, tmp_path):
     git(clone, "merge", "-q", "-s", "ours", "side")
     git(clone, "branch", "-q", "-D", "side")
     found = table(clone)
+    assert set(found.index) == {side, "main"}, "what this clone made, and what it came with"
     assert found.loc[side, "epochs"] == "33"
-    # The seeds of a group count, whichever rows are asked for.
-    assert table(clone, side).loc[side, "over seeds"] == "n = 1"
-    assert "(n = 2)" in table(clone, "main").loc["main", "over seeds"]
+    assert "(n = 2)" in table(clone, "main", "--all-commits").loc["main", "over seeds"]
+    assert table(clone, side, "--all-commits").loc[side, "over seeds"] == "n = 1"
 
 
-def test_report_knows_its_own_run_where_the_history_cannot_be_read(monkeypatch, capsys):
-    from pipeline import report
+def test_tag_and_the_committed_run_are_listed_whatever_the_workspace_holds(here, tmp_path, capsys):
+    git(tmp_path, "clone", "-q", str(here), "clone")
+    clone = tmp_path / "clone"
+    os.chdir(clone)
+    git(clone, "checkout", "-q", "--detach")
+    git(clone, "branch", "-q", "-D", "main")
+    git(
+        clone, "checkout", "HEAD~1", "--", "."
+    )  # the first run's files, as an experiment would leave them
 
-    def unreadable(*_):
-        raise AdlError("no git here")
+    def seeds_and_dates():
+        commands.main(["table", "--format", "csv"])
+        found = pd.read_csv(io.StringIO(capsys.readouterr().out), dtype=str, keep_default_na=False)
+        return {
+            run: (seed, date)
+            for run, seed, date in zip(found["run"], found["seed"], found["date"], strict=True)
+        }
 
-    monkeypatch.setattr(report.runs, "load", lambda *_: "own run")
-    monkeypatch.setattr(report.runs, "collect", unreadable)
-    assert report.finished_runs() == ("own run", None)
-    assert "warning: runs of other seeds are not known: no git here" in capsys.readouterr().out
+    first, last = (
+        run(clone, "git", "log", "-1", "--format=%cs", name).stdout.strip()
+        for name in ("HEAD~1", "HEAD")
+    )
+    committed = {commit(clone, "HEAD"): ("2", last)}
+    assert seeds_and_dates() == committed | {"workspace": ("0", "")}
+    git(clone, "tag", "published", "HEAD~1")
+    assert seeds_and_dates() == committed | {"published": ("0", first)}
 
 
-def test_report_has_the_spread_over_the_seeds(repository, tmp_path, monkeypatch):
+@pytest.fixture
+def here(repository, tmp_path, monkeypatch):
+    """A copy of the repository, as the current folder, where the workspace holds seed 2."""
     shutil.copytree(repository, tmp_path / "copy")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    succeeds(tmp_path / "copy", "python", "-m", "pipeline.report")
-    expected = table(repository).loc["seed-2", "over seeds"]
-    assert expected.endswith("(n = 3)")
-    assert f"| {expected} " in (tmp_path / "copy/reports/miou.md").read_text()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setattr(sys, "argv", ["report"])
+    return tmp_path / "copy"
+
+
+def reported(folder) -> list[bytes]:
+    report.main()
+    return [(folder / "reports" / name).read_bytes() for name in ("miou.md", "index.html")]
+
+
+def test_report_has_the_parameters_that_the_run_had_not_those_of_today(here):
+    before = reported(here)
+    assert b"| 1,200 steps" in before[0]
+    assert b"mode `flip`" in before[0]
+    set_params(here, epochs=99, seed=7, eval_flip=False, ms_infer=True, data_path="/data/other")
+    assert reported(here) == before
+
+
+def test_report_follows_from_its_run_whatever_else_this_clone_has(here, tmp_path):
+    """Two clones of one commit, one with experiments, end `dvc repro` with the same digests in dvc.lock."""
+    before = reported(here)
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{here}", "clone")
+    os.chdir(tmp_path / "clone")
+    assert reported(tmp_path / "clone") == before
+
+
+def test_times_are_shown_at_any_time_beside_their_own_model_and_git_stays_clean(here, capsys):
+    shutil.copy(ROOT / ".gitignore", here)
+    git(here, "add", "-A")
+    git(here, "commit", "-q", "-m", "ignored")
+    speed = {
+        "device": "CPU", "processor": "P", "cores": 2, "mindspore": "2", "processes": 1,
+        "ms_per_image": 31.5, "network_ms_per_image": 30.5,
+    }  # fmt: skip
+    write_json(
+        here / "reports/speed/evaluate.json",
+        speed | {"checkpoint_digest": digest(here / "models/autodeeplab.ckpt")},
+    )
+    commands.main(["report"])
+    assert "reports/performance.html" in capsys.readouterr().out
+    for name in ("performance.md", "performance.html"):
+        assert "31.5 ms/image, 30.5 in the network" in (here / "reports" / name).read_text()
+    assert not (here / "reports/preview.png").exists(), "README's picture is made on request"
+    assert succeeds(here, "git", "status", "--porcelain") == ""
+    # Another model, as after an experiment whose results came from DVC's cache.
+    (here / "models/autodeeplab.ckpt").write_text("another")
+    commands.main(["report"])
+    text = (here / "reports/performance.md").read_text()
+    assert "31.5" not in text
+    assert "`evaluate`**, measured for another model; run `python -m pipeline.evaluate`" in text
+
+
+def test_stage_report_writes_the_times_too_and_links_to_them(here):
+    _, page = reported(here)
+    assert b'href="performance.html"' in page
+    assert b'href="index.html"' in (here / "reports/performance.html").read_bytes()
+
+
+def test_picture_of_readme_is_made_on_request(here, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(["report", "--preview"])
+    assert "reports/evaluate/overlays/median.png: is missing; `dvc repro` draws it" in (
+        capsys.readouterr().err
+    )
+    picture = np.full((60, 120, 3), (10, 200, 30), np.uint8)
+    write_png(here / "reports/evaluate/overlays/median.png", picture)
+    commands.main(["report", "--preview"])
+    np.testing.assert_array_equal(read_png(here / "reports/preview.png")[..., ::-1], picture)
 
 
 def test_other_data_and_other_code_are_told_apart_and_absent_parameters_are_no_difference():
@@ -222,6 +316,7 @@ def test_other_data_and_other_code_are_told_apart_and_absent_parameters_are_no_d
         return runs.Run(
             name,
             name,
+            "",
             CITYSCAPES,
             {"seed": 0} | params,
             inputs,
@@ -268,7 +363,7 @@ def test_other_formats(repository, tmp_path, options, headers, word):
 
 
 def test_numbers_of_the_table_keep_their_digits(monkeypatch, capsys):
-    monkeypatch.setattr(runs, "collect", lambda *_: ["a run"])
+    monkeypatch.setattr(runs, "collect", lambda *_, **__: ["a run"])
     cells = pd.DataFrame({"run": ["a"], "mIOU %": ["47.80"], "base_lr": ["1e-05"]})
     monkeypatch.setattr(table_command, "table_of", lambda *_: cells)
     commands.main(["table"])
@@ -351,7 +446,16 @@ def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
 
     def run_of(values, *, images=2975, scored=500):
         return runs.Run(
-            "x", "x", CITYSCAPES, values, {}, {"mIOU": 77.0, "images": scored}, 502_200, images, 500
+            "x",
+            "x",
+            "",
+            CITYSCAPES,
+            values,
+            {},
+            {"mIOU": 77.0, "images": scored},
+            502_200,
+            images,
+            500,
         )
 
     one = run_of(p | {"seed": 3})
@@ -360,6 +464,7 @@ def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
     assert run_of(p, images=480).recipe is None, "not the whole of Cityscapes"
     assert run_of(p, scored=20).recipe is None, "partial"
     assert table_of([one], [one])["mIOU in paper (quoted)"].tolist() == ["77.09"]
+    assert table_of([one], [one])["images"].tolist() == ["500"]
     for other in ({"ms_infer": True}, {"eval_flip": False}):
         scored = run_of(p | other)
         assert scored.recipe is None, "the published figure is at scale 1, with mirror"

@@ -69,6 +69,8 @@ def test_stages_read_and_write_what_dvc_declares(known):
     )  # fmt: skip
     assert known["synthesize"].inputs == ()
     assert "models/autodeeplab.ckpt" in known["export"].inputs
+    assert "data/predictions/evaluate" not in known["export"].inputs, "a job may export at once"
+    assert "data/predictions/evaluate" in known["infer"].inputs
     assert not [name for stage in known.values() for name in stage.inputs if "adl/" in name]
 
 

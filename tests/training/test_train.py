@@ -127,7 +127,8 @@ def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(
     assert [row["epoch"] for row in history] == [1, 2]
     sidecar = json.loads((tmp_path / "a/result/autodeeplab.ckpt.json").read_text())
     assert sidecar["digest"] == weights(tmp_path / "a")
-    assert sidecar["data"]["digest"] == read_manifest(record, CITYSCAPES)["digest"]
+    manifest = read_manifest(record, CITYSCAPES)
+    assert sidecar["data"] == {name: manifest[name] for name in ("digest", "images", "drawn")}
     assert sidecar["params"]["drop_path_keep_prob"] == 0.7
     architecture = Architecture.from_sidecar(tmp_path / "a/result/autodeeplab.ckpt.json")
     assert architecture.net == (0, 1, 1)

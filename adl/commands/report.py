@@ -1,0 +1,45 @@
+"""adl report: how long training and inference took, at any time; README's picture on request."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from adl.commands import add_command
+from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import AdlError
+from adl.workspace import REPORTS
+
+PREVIEW = REPORTS / "preview.png"
+MEDIAN = REPORTS / "evaluate" / "overlays" / "median.png"
+DESCRIPTION = """write how long training and inference of the present model took, and on what
+
+reads:  reports/speed, metrics/, the checkpoint and its sidecar, params.yaml, dvc.lock; with --preview
+        reports/evaluate/overlays/median.png
+writes: reports/performance.md and reports/performance.html, which git ignores; with --preview reports/preview.png, the
+        picture of README"""
+
+
+def add(subcommands: Any) -> None:
+    command = add_command(
+        subcommands, "report", run, description=DESCRIPTION, example="adl report --preview"
+    )
+    command.add_argument(
+        "--preview",
+        action="store_true",
+        help="make the picture of README anew too, from the image with the median mIOU",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from adl import params
+    from adl.reporting import figures, performance
+    from adl.reporting.results import Results
+
+    if arguments.preview and not MEDIAN.exists():
+        raise AdlError(f"{MEDIAN}: is missing; `dvc repro` draws it.")
+    performance.write(Results.of_workspace(CITYSCAPES, params.load().model_dump()))
+    print(f"{performance.MARKDOWN}, {performance.PAGE}: times and speeds")
+    if arguments.preview:
+        figures.preview(MEDIAN, PREVIEW)
+        print(f"{PREVIEW}: the image with the median mIOU")
