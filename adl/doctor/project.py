@@ -83,7 +83,9 @@ def parameters(case: Case) -> Finding:
     try:
         present_params()
     except AdlError as error:
-        advice = f"`adl explain` says what {PARAMS} takes; `adl recipe NAME --all` writes a whole one."
+        advice = (
+            f"`adl explain` says what {PARAMS} takes; `adl recipe NAME --all` writes a whole one."
+        )
         return fault("parameters", " ".join(str(error).split()), advice)
     return ok("parameters", f"{PARAMS} and its architecture are valid")
 
