@@ -8,7 +8,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from adl.errors import AdlError, check
+from adl.workspace import sidecar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,27 @@ OURS = ".made_by_adl"
 
 PROBE_BYTES = 2**25
 """With less room than this, it is the disk that makes a library fail."""
+LONGEST_NAME = 255
+"""Bytes; what nearly every file system takes for one file or folder."""
+_KEPT_END = 20
+"""Characters at the end of a name that is shortened: its suffix is among them, or the number of a photograph."""
+
+
+def fitting(name: str, most: int = LONGEST_NAME) -> str:
+    """A file's name of at most so many bytes: of a longer one, a digest of the whole stands for the middle."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= most:
+        return name
+    start, end = name[:-_KEPT_END], name[-_KEPT_END:]
+    middle = f"-{hashlib.sha256(encoded).hexdigest()[:12]}-"
+    while len(os.fsencode(start + middle + end)) > most:
+        start = start[:-1]
+    return start + middle + end
+
+
+def _hidden(path: Path, what: str = "") -> Path:
+    """A place beside `path`, with its suffix, for what is not complete or does not stay."""
+    return path.with_name(fitting(f".partial-{what}{path.name}"))
 
 
 @contextlib.contextmanager
@@ -36,7 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
     What a failed or killed block leaves is hidden, and removed by the next one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{path.name}")
+    temporary = _hidden(path)
     remove(temporary)
     try:
         yield temporary
@@ -49,7 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def scratch_folder(path: Path) -> Iterator[Path]:
     """Yield an empty hidden folder beside `path`, removed at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{path.name}")
+    temporary = _hidden(path)
     remove(temporary)
     temporary.mkdir()
     try:
@@ -87,7 +109,7 @@ def full_disk_reported(path: Path) -> Iterator[None]:
     except AdlError:
         raise
     except Exception:
-        probe = path.with_name(f".partial-probe-{path.name}")
+        probe = _hidden(path, "probe-")
         try:
             with probe.open("wb") as file:
                 file.write(os.urandom(PROBE_BYTES))
@@ -197,6 +219,17 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def code_digest(paths: Iterable[Path], *, root: Path) -> str:
+    """Digest of files, and of the Python files below folders, with their places below root."""
+    files: list[Path] = []
+    for path in paths:
+        files += [path] if path.is_file() else path.rglob("*.py")
+    sha = hashlib.sha256()
+    for path in sorted(files):
+        sha.update(f"{path.relative_to(root)} {digest(path)}\n".encode())
+    return sha.hexdigest()
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     sha = hashlib.sha256()
@@ -204,6 +237,20 @@ def digest(path: Path) -> str:
         while chunk := file.read(1 << 20):
             sha.update(chunk)
     return sha.hexdigest()
+
+
+def check_sidecar(model: Path) -> None:
+    """Raises AdlError if the JSON beside a model holds the digest of another one."""
+    description = sidecar(model)
+    try:
+        stated = read_json(description)["digest"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return  # There is none, it is of a time before digests, or it is damaged, which its readers report.
+    if stated != digest(model):
+        raise AdlError(
+            f"{description}: describes another file than {model.name}: the digests differ. Put the one there that was "
+            "written with it."
+        )
 
 
 def percent(fraction: float | None) -> float | None:

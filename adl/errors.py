@@ -54,7 +54,8 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 def reported() -> Iterator[None]:
     """End the program as people expect: one message and exit 2, or exit 130 after Ctrl-C.
 
-    A fault that the user can mend is an AdlError, a full disk, or a place that may not be read or written.
+    A fault that the user can mend is an AdlError, a full disk, or a place that may not be read or written, or whose
+    name is too long.
     """
     for stream in (sys.stdout, sys.stderr):
         # A letter that the terminal's locale lacks, or a name that is not UTF-8, must not end the program.
@@ -74,6 +75,8 @@ def reported() -> Iterator[None]:
             )
         elif error.errno in FORBIDDEN:
             print(f"error: {what}: {error.strerror}. Change its permissions.", file=sys.stderr)
+        elif error.errno == errno.ENAMETOOLONG:
+            print(f"error: {what}: {error.strerror}. Choose a shorter one.", file=sys.stderr)
         else:
             raise
         sys.exit(2)

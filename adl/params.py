@@ -15,9 +15,17 @@ from ruamel.yaml.error import YAMLError
 from adl import errors
 from adl.dataset.descriptor import IGNORE
 from adl.errors import AdlError
+from adl.workspace import at_home
 
 SMALLEST_SIDE = 33
 """Pixels; a smaller image has nothing left at output stride 32."""
+PATHS = ("data_path", "net_arch", "cell_arch", "data_url", "train_url")
+"""Parameters that are paths, or may be."""
+GPU = ("GPU", "CUDA")
+NO_GPU = (
+    "Since 2.10, which this project needs, MindSpore's wheels have no GPU back end: use CPU on such a machine; the "
+    "exported ONNX files run on its GPU with any run time for it."
+)
 
 
 def param(shipped: str, meaning: str, *stages: str, **limits: Any) -> Any:
@@ -91,7 +99,7 @@ class Params(BaseModel):
 
     # Evaluation and export
     ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate")
-    eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "infer")
+    eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "export", "infer")
     eval_images: int | None = param("", "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", ge=1)
     export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
     export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
@@ -106,17 +114,6 @@ class Params(BaseModel):
     data_url: str | None = param("", "ModelArts: where data sets and records are; empty: train_url", min_length=1)
     train_url: str | None = param("", "ModelArts: where results go, and state", min_length=1)
     # fmt: on
-
-
-SECTIONS = {
-    "data_path": "Data",
-    "synthetic_seed": "Embedded data: drawn street scenes",
-    "net_arch": "Network",
-    "epochs": "Training",
-    "ms_infer": "Evaluation and export",
-    "device_target": "Machine",
-}
-"""First parameter of a section of the file → its heading."""
 
 
 class Entry(NamedTuple):
@@ -143,51 +140,44 @@ def of_stage(stage: str) -> tuple[str, ...]:
     return tuple(entry.name for entry in schema() if stage in entry.stages)
 
 
-def shipped_text() -> str:
-    """params.yaml as it is shipped, without the sentence at its head."""
-    entries = list(schema())
-    columns: dict[str, int] = {}
-    section = ""
-    for entry in entries:
-        section = SECTIONS.get(entry.name, section)
-        columns[section] = max(columns.get(section, 0), len(_line(entry)))
-    lines = []
-    for entry in entries:
-        if entry.name in SECTIONS:
-            section = SECTIONS[entry.name]
-            lines.append(f"# {section}")
-        lines.append(_line(entry).ljust(columns[section]) + f"  # {entry.meaning}")
-    return "\n".join(lines) + "\n"
-
-
-def _line(entry: Entry) -> str:
-    return f"{entry.name}: {entry.shipped}".rstrip()
-
-
 def load(path: str | Path = "params.yaml", **overrides: Any) -> Params:
     """Read and check the whole file, with some values replaced.
 
     Raises AdlError with every fault at once: unknown key (with the nearest name), missing key, wrong type, out of
     range, impossible combination.
     """
-    try:
-        content = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError as error:
-        raise AdlError(f"{path}: not UTF-8 text ({error}). Save it as UTF-8.") from None
-    return parse(content, str(path), **overrides)
+    return _checked(content(path) | overrides, str(path))
 
 
 def parse(text: str, name: str, **overrides: Any) -> Params:
     """`load` for the text of a file; errors begin with `name`."""
+    return _checked(_mapping(text, name) | overrides, name)
+
+
+def content(path: str | Path) -> dict[str, Any]:
+    """What stands in a parameter file, each value unchecked. Raises AdlError if that cannot be said."""
     try:
-        content = YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise AdlError(f"{name}: not valid YAML.\n{error}") from None
-    if not isinstance(content, dict):
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise AdlError(f"{path}: not UTF-8 text ({error}). Save it as UTF-8.") from None
+    return _mapping(text, str(path))
+
+
+def _mapping(text: str, name: str) -> dict[str, Any]:
+    try:
+        found = YAML(typ="safe").load(text)
+    except (YAMLError, ValueError) as error:  # a ValueError of a date that does not exist
+        marks = any(line.startswith("<<<<<<< ") for line in text.splitlines())
+        advice = "\nGit left its conflict marks in it: resolve them." if marks else ""
+        raise AdlError(f"{name}: not valid YAML.\n{error}{advice}") from None
+    if not isinstance(found, dict):
         raise AdlError(f"{name}: expected one `name: value` per line.")
-    values = {str(key): value for key, value in {**content, **overrides}.items()}
+    return {str(key): value for key, value in found.items()}
+
+
+def _checked(values: dict[str, Any], name: str) -> Params:
     try:
         params = Params(**values)
     except ValidationError as error:
@@ -198,6 +188,17 @@ def parse(text: str, name: str, **overrides: Any) -> Params:
             return params
     heading = f"{name}: {len(faults)} faults" if len(faults) > 1 else f"{name}: 1 fault"
     raise AdlError("\n  ".join([heading, *faults]))
+
+
+def plain(name: str, value: Any) -> Any:
+    """A parameter's value as the file holds it. Of a path: with the home folder for ~, as DVC takes it literally.
+
+    dvc.lock names data_path, and /x/cs/ and /x/cs would be two data sets.
+    """
+    if name not in PATHS or not value or not isinstance(value, str):
+        return value
+    path = at_home(value)
+    return os.path.normpath(path) if name == "data_path" else path
 
 
 _KINDS = {
@@ -248,7 +249,8 @@ def _fault(error: dict[str, Any]) -> str:
         nullable = " or null" if type(None) in get_args(field.annotation) else ""
         hint = " Remove the quotes." if _is_quoted_number(value) else ""
         return f"{name}: {value!r} is not {_WANTED[kind]}{nullable}.{hint}"
-    return f"{name}: {value!r} is out of range: {error['msg'][0].lower()}{error['msg'][1:]}."
+    hint = f" {NO_GPU}" if name == "device_target" and str(value).upper() in GPU else ""
+    return f"{name}: {value!r} is out of range: {error['msg'][0].lower()}{error['msg'][1:]}.{hint}"
 
 
 def _is_quoted_number(value: object) -> bool:
@@ -263,7 +265,7 @@ def _is_quoted_number(value: object) -> bool:
 
 def _impossible(p: Params) -> list[str]:
     """Combinations of values that no run can have."""
-    data_path = os.path.normpath(p.data_path)
+    paths = {name: getattr(p, name) for name in PATHS}
     group = p.batch_size if p.parallel else p.batch_size // p.device_num
     enough = "2 in all" if p.parallel else "2 per device"
     lists: dict[str, list[Any]] = {
@@ -272,8 +274,7 @@ def _impossible(p: Params) -> list[str]:
     }
     # fmt: off
     return errors.broken(
-        # DVC writes it as it stands into dvc.lock, where /x/cs/ and /x/cs would be two data sets.
-        (data_path == p.data_path, f"data_path: write {data_path} instead of {p.data_path}."),
+        *((plain(name, path) == path, f"{name}: write {plain(name, path)} instead of {path}.") for name, path in paths.items()),
         (p.ignore_label == IGNORE or p.ignore_label >= p.num_classes,
          f"ignore_label: {p.ignore_label} is a class; use {IGNORE}, or at least num_classes ({p.num_classes})."),
         (p.min_lr is None or p.min_lr <= p.base_lr, f"min_lr: {p.min_lr} is above base_lr ({p.base_lr})."),

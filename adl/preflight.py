@@ -10,13 +10,14 @@ from pathlib import Path
 from adl import params as schema
 from adl import runtime, workspace
 from adl.architecture import Architecture
-from adl.artifacts import digest
+from adl.artifacts import check_sidecar, digest
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.order import steps_per_epoch
 from adl.deploy import backends
 from adl.errors import AdlError
 from adl.intake.faults import DataError
+from adl.intake.layout import pairs
 from adl.intake.survey import Survey, survey
 from adl.params import Params
 from adl.training import states
@@ -54,9 +55,27 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
         check_room(sum(split.bytes for split in found.splits.values()), RECORDS)
         images = found.splits["train"].images
         width, height = found.splits["val"].size
-    check_warmup(params.warmup_iters, params.epochs, steps_per_epoch(images, params.batch_size))
+    _check_warmup(params, images)
     _check_export_size(params, height=height, width=width)
     return start_weights(params)
+
+
+def check_steps(params: Params, dataset: DatasetDescriptor) -> None:
+    """`check`'s word on the warm-up, from the names of the images, as far as they are there. Raises AdlError."""
+    if images := train_images(params, dataset):
+        _check_warmup(params, images)
+
+
+def _check_warmup(params: Params, images: int) -> None:
+    check_warmup(params.warmup_iters, params.epochs, steps_per_epoch(images, params.batch_size))
+
+
+def train_images(params: Params, dataset: DatasetDescriptor) -> int:
+    """How many images there are to train on, by their names."""
+    root = Path(params.data_path)
+    if root == SYNTHETIC:
+        return params.synthetic_train_images
+    return len(pairs(root, "train", dataset).frames)
 
 
 def _check_drawn(params: Params) -> None:
@@ -170,7 +189,10 @@ def check_room(needed: int, records: Path) -> None:
 
 
 def start_weights(params: Params) -> str:
-    """Digest of the file that ckpt_name names, or "none". Raises AdlError if there is no such file."""
+    """Digest of the file that ckpt_name names, or "none".
+
+    Raises AdlError if there is no such file, or if its sidecar describes another one.
+    """
     if params.ckpt_name is None:
         return "none"
     path = PRETRAINED / params.ckpt_name
@@ -184,4 +206,5 @@ def start_weights(params: Params) -> str:
             made_of = "which DVC made of what git and DVC track"
             message += f" This is a copy of {original}, {made_of}: `dvc add {path}` there first."
         raise AdlError(message)
+    check_sidecar(path)
     return digest(path)

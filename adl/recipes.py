@@ -6,11 +6,9 @@ import io
 import itertools
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from adl import params
 from adl.errors import AdlError, unknown
@@ -24,6 +22,16 @@ MACHINE = (
     *("modelArts", "data_url", "train_url"),
 )
 """What describes the machine, not the run: kept from the present file."""
+
+SECTIONS = {
+    "data_path": "Data",
+    "synthetic_seed": "Embedded data: drawn street scenes",
+    "net_arch": "Network",
+    "epochs": "Training",
+    "ms_infer": "Evaluation and export",
+    "device_target": "Machine",
+}
+"""First parameter of a section of the file → its heading."""
 
 
 def names() -> list[str]:
@@ -44,15 +52,6 @@ def about(name: str) -> str:
     return " ".join(line.removeprefix("#").strip() for line in _head(_read(name)))
 
 
-def present(path: Path) -> dict[str, Any]:
-    """What stands in a parameter file, unchecked: it may be what a recipe is wanted for. Empty if it is no YAML."""
-    try:
-        content = YAML(typ="safe").load(path)
-    except (OSError, UnicodeDecodeError, YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def text(
     name: str, present: Mapping[str, Any], *, machine: bool = False, data_path: str | None = None
 ) -> str:
@@ -65,7 +64,28 @@ def text(
         changes |= {key: present[key] for key in MACHINE if key in present}
     if data_path:
         changes["data_path"] = data_path
-    return "".join(_head(_read(name))) + "\n" + edited(params.shipped_text(), changes)
+    return "".join(_head(_read(name))) + "\n" + edited(shipped_text(), changes)
+
+
+def shipped_text() -> str:
+    """params.yaml as it is shipped, without the sentence at its head."""
+    entries = list(params.schema())
+    columns: dict[str, int] = {}
+    section = ""
+    for entry in entries:
+        section = SECTIONS.get(entry.name, section)
+        columns[section] = max(columns.get(section, 0), len(_line(entry)))
+    lines = []
+    for entry in entries:
+        if entry.name in SECTIONS:
+            section = SECTIONS[entry.name]
+            lines.append(f"# {section}")
+        lines.append(_line(entry).ljust(columns[section]) + f"  # {entry.meaning}")
+    return "\n".join(lines) + "\n"
+
+
+def _line(entry: params.Entry) -> str:
+    return f"{entry.name}: {entry.shipped}".rstrip()
 
 
 def edited(text: str, changes: Mapping[str, Any]) -> str:
@@ -95,7 +115,7 @@ def kept(name: str, present: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Machine key → (value of the present file, value of the recipe), if the recipe states another."""
     stated = _values(name)
     if name == SHIPPED:
-        stated = YAML(typ="safe").load(params.shipped_text())
+        stated = YAML(typ="safe").load(shipped_text())
     differing = {}
     for key in MACHINE:
         if key in present and key in stated and not _equal(present[key], stated[key]):
@@ -110,11 +130,12 @@ def changes(before: Mapping[str, Any], after: str) -> list[tuple[str, str, str]]
     for key in dict.fromkeys([*values, *before]):
         is_equal = key in before and key in values and _equal(before[key], values[key])
         if not is_equal:
-            rows.append((key, _shown(before, key), _shown(values, key)))
+            rows.append((key, shown(before, key), shown(values, key)))
     return rows
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def shown(values: Mapping[str, Any], key: str) -> str:
+    """A parameter's value in a table."""
     return json.dumps(values[key], default=str) if key in values else "–"
 
 

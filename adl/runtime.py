@@ -23,18 +23,44 @@ TERMINAL = "ADL_TERMINAL"
 """Environment variable by which a worker knows that its output goes to a terminal."""
 
 
+INSTRUCTION_SETS = {
+    "AVX2": "avx2",
+    "AVX2_VNNI": "avx_vnni",
+    "AVX512_CORE": "avx512bw",
+    "AVX512_CORE_VNNI": "avx512_vnni",
+    "AVX512_CORE_AMX": "amx_int8",
+}
+"""oneDNN's names of those that multiply 8-bit numbers in their own ways → the flag of a processor that has it."""
+
+
+def instruction_sets() -> list[str]:
+    """Those of INSTRUCTION_SETS that this processor has; of a processor that is no x86 its name."""
+    words = set(_processor().split())
+    found = [name for name, flag in INSTRUCTION_SETS.items() if flag in words]
+    return found or [platform.machine()]
+
+
 @contextlib.contextmanager
-def all_instructions() -> Iterator[None]:
-    """Load another run time with a oneDNN of its own, which reads the variable once too: with AVX-512 it is faster."""
-    limited = os.environ[_ISA] == _FOR_MINDSPORE
+def instructions(limit: str) -> Iterator[None]:
+    """Start a process whose oneDNN uses no more than this instruction set: it reads the variable once.
+
+    limit: a name of INSTRUCTION_SETS; for any other, everything that the processor has.
+    """
+    before = os.environ[_ISA]
     # Replaced, never removed: MindSpore's threads may read the environment meanwhile.
-    if limited:
-        os.environ[_ISA] = "DEFAULT"
+    os.environ[_ISA] = limit if limit in INSTRUCTION_SETS else "DEFAULT"
     try:
         yield
     finally:
-        if limited:
-            os.environ[_ISA] = _FOR_MINDSPORE
+        os.environ[_ISA] = before
+
+
+@contextlib.contextmanager
+def all_instructions() -> Iterator[None]:
+    """Load another run time with a oneDNN of its own, which reads the variable once too: with AVX-512 it is faster."""
+    chosen_by_a_person = os.environ[_ISA] != _FOR_MINDSPORE
+    with contextlib.nullcontext() if chosen_by_a_person else instructions("DEFAULT"):
+        yield
 
 
 def devices(device_target: str) -> int | None:
@@ -98,15 +124,19 @@ def machine(device_target: str) -> dict[str, str | int]:
     """What a time was measured on."""
     import mindspore as ms
 
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8") if info.exists() else ""
-    models = re.findall(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
+    models = re.findall(r"^(?:model name|Model)\s*:\s*(.+)$", _processor(), re.MULTILINE)
     return {
         "device": device_target,
         "processor": models[0] if models else platform.machine(),
         "cores": cores(),
         "mindspore": ms.__version__,
     }
+
+
+def _processor() -> str:
+    """What Linux says of it."""
+    info = Path("/proc/cpuinfo")
+    return info.read_text(encoding="utf-8") if info.exists() else ""
 
 
 def peak_memory() -> int:

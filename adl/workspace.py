@@ -26,6 +26,7 @@ METRICS = Path("metrics")
 REPORTS = Path("reports")
 SPEED = REPORTS / "speed"
 IMAGE_COUNTS = REPORTS / "evaluate" / "images.npz"
+SCORED = REPORTS / "evaluate" / "scored.json"
 
 LOGS = Path(".adl/logs")
 STATE_VARIABLE = "ADL_STATE_DIR"
@@ -33,7 +34,17 @@ STATE_VARIABLE = "ADL_STATE_DIR"
 
 def state_folder() -> Path:
     """Where training runs keep what they need to resume."""
-    return Path(os.environ.get(STATE_VARIABLE, ".adl/state"))
+    return as_path(os.environ.get(STATE_VARIABLE, ".adl/state"))
+
+
+def as_path(text: str) -> Path:
+    """The type of an option that is a path."""
+    return Path(at_home(text))
+
+
+def at_home(text: str) -> str:
+    """A path as a person wrote it: a shell leaves the ~ of `--output=~/x` to the program."""
+    return os.path.expanduser(text)  # noqa: PTH111 (that fails where there is no such user)
 
 
 def sidecar(model: Path) -> Path:

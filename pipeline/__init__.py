@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 from adl.errors import RETURNS, reported
 from adl.parallel import lifetime
-from adl.workspace import CHECKPOINT
+from adl.workspace import CHECKPOINT, as_path
 
 
 def parser(stage: str, description: str | None) -> argparse.ArgumentParser:
@@ -23,9 +22,13 @@ def parser(stage: str, description: str | None) -> argparse.ArgumentParser:
 
 def checkpoint_arguments(command: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse with --checkpoint and --output; output None means the pipeline's own places."""
-    command.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="default: %(default)s")
     command.add_argument(
-        "--output", type=Path, help="folder for all results, instead of the pipeline's own places"
+        "--checkpoint", type=as_path, default=CHECKPOINT, help="default: %(default)s"
+    )
+    command.add_argument(
+        "--output",
+        type=as_path,
+        help="folder for all results, instead of the pipeline's own places",
     )
     arguments = command.parse_args()
     if arguments.checkpoint != CHECKPOINT and arguments.output is None:

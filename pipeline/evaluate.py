@@ -31,7 +31,17 @@ from adl.params import Params
 from adl.processes.launcher import Launcher
 from adl.processes.topology import Local, check_first_device
 from adl.scoring.baselines import Scores
-from adl.workspace import BASELINES, CHECKPOINT, LOGS, METRICS, PREDICTIONS, RECORDS, REPORTS
+from adl.workspace import (
+    BASELINES,
+    CHECKPOINT,
+    LOGS,
+    METRICS,
+    PREDICTIONS,
+    RECORDS,
+    REPORTS,
+    SCORED,
+    as_path,
+)
 from pipeline import checkpoint_arguments, parser, run
 
 
@@ -73,8 +83,10 @@ def main() -> None:
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
         )
     write(result, metrics, record, outputs, trained_pixels)
-    measured_with = {"checkpoint_digest": digest(arguments.model or arguments.checkpoint)}
-    write_json(outputs.speed / "evaluate.json", result.speed() | measured_with)
+    model = digest(arguments.model or arguments.checkpoint)
+    write_json(outputs.speed / "evaluate.json", result.speed() | {"checkpoint_digest": model})
+    scored = {"digest": model} | {name: metrics[name] for name in ("mIOU", "images")}
+    write_json(outputs.report / SCORED.name, scored)
 
 
 def parse() -> argparse.Namespace:
@@ -93,7 +105,7 @@ def parse() -> argparse.Namespace:
     )
     command.add_argument(
         "--model",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="score an exported file (.mindir, .onnx) instead; needs --output",
     )

@@ -29,7 +29,7 @@ from adl.inference import Mode
 from adl.intake import layout
 from adl.params import Params
 from adl.processes.topology import check_first_device
-from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, sidecar
+from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, as_path, sidecar
 from pipeline import parser, run
 
 
@@ -71,11 +71,13 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     command = parser("infer", __doc__)
-    command.add_argument("--model", type=Path, help="an exported file; needs --output")
-    command.add_argument("--data-path", help="folder of the data set; default: data_path")
+    command.add_argument("--model", type=as_path, help="an exported file; needs --output")
+    command.add_argument(
+        "--data-path", type=as_path, help="folder of the data set; default: data_path"
+    )
     command.add_argument("--device-id", type=int, default=0, metavar="N", help="default: 0")
     command.add_argument("--backend", choices=backends.BACKENDS, help="default: by the file's name")
-    command.add_argument("--output", type=Path, help="folder for the results of --model")
+    command.add_argument("--output", type=as_path, help="folder for the results of --model")
     arguments = command.parse_args()
     if arguments.model is None:
         given = {

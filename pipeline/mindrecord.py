@@ -8,13 +8,15 @@ example: python -m pipeline.mindrecord --split train
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from adl import params, runtime, workspace
 from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.intake.conversion import convert
 from adl.intake.survey import survey
-from adl.workspace import METRICS, RECORDS
+from adl.workspace import METRICS, RECORDS, SYNTHETIC
 from pipeline import parser, run
 
 
@@ -28,7 +30,13 @@ def main() -> None:
     expected = {"train": p.expected_train_images, "val": p.expected_val_images}[split]
     found = survey(p.data_path, CITYSCAPES, [split], expected={split: expected}).checked()
     record = workspace.record(RECORDS, CITYSCAPES.name, split)
-    manifest = convert(found.splits[split].frames, record, CITYSCAPES, workers=runtime.cores())
+    manifest = convert(
+        found.splits[split].frames,
+        record,
+        CITYSCAPES,
+        workers=runtime.cores(),
+        drawn=Path(p.data_path) == SYNTHETIC,
+    )
     numbers = {
         "images": manifest["images"],
         "classes": len(manifest["classes"]),

@@ -28,7 +28,7 @@ from adl.processes.worker import TrainingJob
 from adl.reporting.curves import Curves
 from adl.training import key, states
 from adl.training.state import State
-from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, sidecar
+from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, as_path, sidecar
 from pipeline import parser, run
 
 
@@ -67,11 +67,16 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument(
         "--master",
         metavar="HOST:PORT",
-        help="address and free port of node 0, reachable from the others",
+        help="address and free port of node 0, reachable from the others; [ADDRESS]:PORT for IPv6",
+    )
+    command.add_argument(
+        "--loopback",
+        action="store_true",
+        help="several nodes on this machine alone, to try them: --master is its own address",
     )
     command.add_argument(
         "--rank-table-file",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="Ascend's rank table, instead of --master",
     )
@@ -89,7 +94,9 @@ def nodes_of(p: Params, arguments: argparse.Namespace) -> Topology:
         nodes=arguments.nodes,
         node_rank=arguments.node_rank,
         master=arguments.master,
+        loopback=arguments.loopback,
         rank_table=arguments.rank_table_file,
+        dry=arguments.dry_run,
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import io
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,24 +24,21 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy.serve import server
+from adl.deploy.serve.app import create_app
+from adl.deploy.serve.guard import Guard
+from adl.deploy.serve.queue import Queue
+from adl.deploy.serve.segmenter import Segmenter
 from tests.conftest import ROOT
 from tests.data import huge_png, write_scenes
 
 
-class Served:
-    """A server that is ready. log: what it printed, which grows."""
+class Client:
+    """Asks a server. address: its host and port."""
 
-    def __init__(self, process: subprocess.Popen) -> None:
-        self.process, self.log = process, []
-        for line in process.stdout:
-            self.log.append(line)
-            if found := re.search(r"at (http://\S+)", line):
-                self.url = found[1]
-                break
-        else:
-            raise AssertionError("".join(self.log))
-        self.address = urlsplit(self.url).netloc
-        threading.Thread(target=lambda: self.log.extend(process.stdout), daemon=True).start()
+    def __init__(self, address: str) -> None:
+        self.address = address
 
     def ask(self, method: str, path: str, body=None, **headers: str) -> tuple[int, dict, bytes]:
         """Status, headers and content of an answer. Underscores in names of headers stand for hyphens."""
@@ -56,6 +57,102 @@ class Served:
     def predict(self, body, path: str = "/api/predict", **headers: str) -> tuple[int, dict]:
         status, _, content = self.ask("POST", path, body, **headers)
         return status, json.loads(content)
+
+    @contextlib.contextmanager
+    def connected(self, sent: bytes = b"") -> Iterator[socket.socket]:
+        """A connection on which no more than this was sent."""
+        with socket.create_connection(tuple(self.address.split(":")), timeout=60) as connection:
+            connection.sendall(sent)
+            yield connection
+
+    @contextlib.contextmanager
+    def sending(self, stated: int, content: bytes = b"", **headers: str) -> Iterator[socket.socket]:
+        """A picture on its way: of this length, and no more was sent of it. headers: as in `ask`."""
+        lines = {"Host": self.address, "Content-Length": str(stated)} | headers
+        head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
+        with self.connected(f"POST /api/predict HTTP/1.1\r\n{head}\r\n".encode() + content) as one:
+            yield one
+
+
+def answer_of(connection: socket.socket) -> tuple[int, dict]:
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return answer.status, json.loads(answer.read())
+
+
+def until(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+class Served(Client):
+    """`adl serve` when it is ready. log: what it printed, which grows."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process, self.log = process, []
+        for line in process.stdout:
+            self.log.append(line)
+            if found := re.search(r"at (http://[^\s,]+)", line):
+                self.url = found[1]
+                break
+        else:
+            raise AssertionError("".join(self.log))
+        super().__init__(urlsplit(self.url).netloc)
+        threading.Thread(target=lambda: self.log.extend(process.stdout), daemon=True).start()
+
+
+class Running(Client):
+    """A server with everything but a network, in a thread of its own."""
+
+    def __init__(self, predict, **settings) -> None:
+        ready, listening = threading.Event(), server.listen("127.0.0.1", 0)
+        self.server = serving(predict, ready.set, **settings)
+        self.queue = self.server.queue
+        self.thread = threading.Thread(target=asyncio.run, args=[self.server.serve([listening])])
+        self.thread.start()
+        assert ready.wait(60)
+        super().__init__(f"127.0.0.1:{listening.getsockname()[1]}")
+
+    def end(self) -> None:
+        self.server.handle_exit(signal.SIGTERM, None)
+
+
+def serving(
+    predict, ready, *, most: int = 4, file: Path = Path("m.onnx"), **guard
+) -> server.Server:
+    """predict: in place of a predictor. file: said to be the model's. guard: further arguments of `Guard`."""
+    queue = Queue(most)
+    app = create_app(Segmenter(predict, CITYSCAPES, 256), queue, file=file, images={})
+    guarded = Guard(app, "127.0.0.1", **{"is_open": False} | guard)
+    return server.Server(guarded, queue, ready)
+
+
+def all_road(image: np.ndarray, **options) -> np.ndarray:
+    return np.zeros(image.shape[:2], np.uint8)
+
+
+@contextlib.contextmanager
+def running(predict=all_road, **settings) -> Iterator[Running]:
+    """For as long as the block lasts. settings: of `serving`."""
+    one = Running(predict, **settings)
+    try:
+        yield one
+    finally:
+        one.end()
+        one.thread.join(60)
+
+
+class Held:
+    """A predictor that begins, and then waits to be released."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def __call__(self, image: np.ndarray, **options) -> np.ndarray:
+        assert self.released.wait(60)
+        return all_road(image)
 
 
 def start(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen:

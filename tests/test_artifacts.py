@@ -25,6 +25,33 @@ def test_failed_write_leaves_the_earlier_file(tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize(
+    "name", ["x" * 251 + ".txt", "图" * 85, "2024." + "图" * 83, os.fsdecode(b"\xdf" * 255)]
+)
+def test_longest_name_is_written_by_way_of_a_shorter_hidden_one(tmp_path, name):
+    """As `adl table --output NAME` and every other file and folder of the project."""
+    artifacts.write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    artifacts.remove(tmp_path / name)
+    with artifacts.replacing_folder(tmp_path / name) as temporary:
+        assert temporary.name.startswith(".partial-")
+        assert temporary.suffix == (tmp_path / name).suffix or len(name) < 200
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_shortened_names_stay_apart_and_keep_their_ends():
+    names = [f"{'图' * 90}{number:04d}{'x' * 20}.png" for number in range(50)]
+    short = {artifacts.fitting(name) for name in names}
+    assert len(short) == 50
+    for name in short:
+        assert len(name.encode()) <= 255
+        assert name.startswith("图" * 50)
+        assert name.endswith("x" * 16 + ".png")
+    assert artifacts.fitting(names[0]) == artifacts.fitting(names[0])
+    assert artifacts.fitting("x" * 255) == "x" * 255
+    assert len(artifacts.fitting("x" * 256)) == 255
+
+
 def test_failed_folder_leaves_the_earlier_folder(tmp_path):
     folder = tmp_path / "a"
     for content in ("first", "second"):

@@ -52,6 +52,12 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("weight_decay: 1.0e-4", "weight_decay: '1e-4'", "is not a number. Remove the quotes."),
         ("save_epochs: 100", "save_epochs: 1.5", "save_epochs: 1.5 is not a whole number"),
         ("min_lr: ", "min_lr: x", "min_lr: 'x' is not a number or null"),
+        (
+            "device_target: CPU",
+            "device_target: GPU",
+            "MindSpore's wheels have no GPU back end: use CPU",
+        ),
+        ("device_target: CPU", "device_target: cuda", "run on its GPU with any run time for it."),
         ("criterion: ", "criterion: mse #", "criterion: 'mse' is out of range"),
         ("ignore_label: 255", "ignore_label: 3", "ignore_label: 3 is a class"),
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
@@ -84,6 +90,13 @@ def test_fault_is_named(file, old, new, expected):
         params.load(edit(file, old, new))
     assert expected in str(error.value)
     assert str(file) in str(error.value)
+
+
+def test_other_devices_are_not_told_of_gpus(file):
+    with pytest.raises(AdlError) as error:
+        params.load(edit(file, "device_target: CPU", "device_target: TPU"))
+    assert "device_target: 'TPU' is out of range: input should be" in str(error.value)
+    assert "GPU" not in str(error.value)
 
 
 def test_momentum_of_two_is_out_of_range():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from adl.architecture import Architecture
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from tests.conftest import ROOT
+from tests.data import write_frame
 from tests.workspace import WITHOUT_ROOT_RIGHTS
 
 NAMES = (
@@ -206,18 +208,122 @@ def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_p
         preflight.check(p, CITYSCAPES)
 
 
-def test_broken_file_is_mended_by_a_recipe(workspace, capsys):
-    (workspace / "params.yaml").write_text("a: [")
-    assert recipe("synthetic").epochs == params.load(ROOT / "params.yaml").epochs
-    assert (
-        "params.yaml cannot be read: the machine keys are taken from the recipe"
-        in capsys.readouterr().out
-    )
-    recipe("synthetic")
+UNREADABLE = {
+    "conflict": b"<<<<<<< HEAD\ndevice_num: 8\n=======\ndevice_num: 4\n>>>>>>> other\n",
+    "open": b"a: [",
+    "tab": b"seed:\n\t0\n",
+    "list": b"- seed\n",
+    "word": b"seed\n",
+    "empty": b"",
+    "twice": b"seed: 0\nseed: 1\n",
+    "date": b"seed: 2026-13-45\n",
+    "latin": b"seed: 0  # f\xfcr\n",
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("recipe",),
+        ("recipe", "synthetic"),
+        ("recipe", "synthetic", "--dry-run"),
+        ("explain",),
+        ("explain", "seed"),
+        ("estimate",),
+        ("check-data",),
+        ("submission",),
+        ("zoo", "run_train", "0", "raw", "9"),
+        ("zoo", "run_train", "0", "raw", "9", "--dry-run"),
+    ],
+    ids=" ".join,
+)
+def test_parameters_that_cannot_be_read_are_said_and_left_alone(workspace, capsys, command):
+    for kind, content in UNREADABLE.items():
+        (workspace / "params.yaml").write_bytes(content)
+        with pytest.raises(SystemExit, match="2"):
+            commands.main(list(command))
+        said = capsys.readouterr()
+        assert said.err.startswith("error: params.yaml: "), kind
+        assert ("conflict marks" in said.err) == (kind == "conflict")
+        assert "–" not in said.out
+        assert (workspace / "params.yaml").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", ["conflict", "latin"])
+def test_a_recipe_replaces_what_cannot_be_read_on_request(workspace, capsys, content):
+    (workspace / "params.yaml").write_bytes(UNREADABLE[content])
+    with pytest.raises(SystemExit, match="2"):
+        recipe("synthetic")
+    assert "or: `adl recipe synthetic --all` replaces the whole file." in capsys.readouterr().err
+    assert recipe("synthetic", "--all") == params.load(ROOT / "params.yaml")
+    cannot = "params.yaml cannot be read: the machine keys are taken from the recipe"
+    assert cannot in capsys.readouterr().out
+    recipe("synthetic", "--all")
     assert "cannot be read" not in capsys.readouterr().out
+
+
+def test_value_of_a_kind_that_no_parameter_has_is_shown_as_it_stands(workspace, capsys):
     (workspace / "params.yaml").write_text("seed: 2026-01-31\n")
-    recipe("synthetic")
+    commands.main(["explain", "seed"])
     assert '"2026-01-31"' in capsys.readouterr().out, "a date, for YAML"
+    recipe("synthetic")
+    assert '"2026-01-31"' in capsys.readouterr().out
+
+
+@pytest.fixture
+def cityscapes(workspace):
+    """cityscapes(train, val) -> a folder of so many images, of 128 × 64."""
+
+    def make(train: int, val: int) -> str:
+        for split, number in (("train", train), ("val", val)):
+            pair = write_frame(workspace / "cs", split, "a", "a_0_0", shape=(64, 128))
+            for i, path in itertools.product(range(1, number), pair):
+                path.with_name(path.name.replace("a_0_0", f"a_{i}_0")).symlink_to(path)
+        return "cs"
+
+    return make
+
+
+def test_recipe_fits_few_images_of_another_size_and_says_so(workspace, cityscapes, capsys):
+    p = recipe("cityscapes-cpu", "--data-path", cityscapes(5, 1))
+    said = capsys.readouterr().out
+    assert (p.warmup_iters, p.export_width, p.export_height) == (0, 128, 64)
+    assert "warmup_iters 0 (the recipe: 10): 5 train images make 3 steps." in said
+    assert "export_width and export_height are those of the val images: 128 × 64." in said
+    assert re.search(r"^export_width +224 +128$", said, re.MULTILINE), "what is written is shown"
+    preflight.check_steps(p, CITYSCAPES)
+    with pytest.raises(AdlError, match="warmup_iters is 10, but the whole run has 3 steps"):
+        preflight.check_steps(p.model_copy(update={"warmup_iters": 10}), CITYSCAPES)
+
+
+@pytest.mark.parametrize(("images", "warmup"), [(20, 1), (21, 10)])
+def test_warm_up_that_fits_is_the_recipe_s(workspace, cityscapes, capsys, images, warmup):
+    p = recipe("cityscapes-cpu", "--data-path", cityscapes(images, 1))
+    assert p.warmup_iters == warmup
+    assert ("(the recipe: 10)" in capsys.readouterr().out) == (warmup < 10)
+
+
+def test_part_of_the_data_is_told_at_once_where_a_recipe_wants_all(workspace, cityscapes, capsys):
+    folder = cityscapes(3, 2)
+    recipe("cityscapes-1.5M", "--data-path", folder, "--dry-run")
+    said = capsys.readouterr().out
+    assert "cs has 3 train images, but this recipe is for 2975: `dvc repro` will refuse it" in said
+    assert "cs has 2 val images, but this recipe is for 500" in said
+    recipe("cityscapes-cpu", "--data-path", folder, "--dry-run")
+    assert "this recipe is for" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_dry_run_shows_its_plan_where_there_are_no_data_or_none_that_can_be_read(
+    workspace, cityscapes, capsys, broken
+):
+    if broken:
+        folder = cityscapes(30, 1)
+        CITYSCAPES.images.path(workspace / folder, "val", "a", "a_0_0").write_bytes(b"x")
+    commands.main(["recipe", "cityscapes-cpu", "--data-path", "cs", "--dry-run"])
+    said = capsys.readouterr().out
+    assert re.search(r"^data_path +\"data/synthetic\" +\"cs\"$", said, re.MULTILINE)
+    assert ("data_path: cs: does not exist" in said) != broken
 
 
 def test_folder_that_may_not_be_written_is_one_message(workspace):

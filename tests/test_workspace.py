@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from adl import params as schema
+from adl.deploy.submission import CODE
 from adl.params import Params
 from tests.conftest import ROOT
 from tests.workspace import git, run, succeeds
@@ -105,9 +106,9 @@ def is_a_docstring(file: Path) -> bool:
     return all(isinstance(node, ast.Expr) for node in ast.parse((ROOT / file).read_text()).body)
 
 
-def code_that_counts(stage: str) -> set[str]:
-    """Every file of the project whose change can change what the stage computes."""
-    todo, seen = [Path(f"pipeline/{stage}.py")], set()
+def code_that_counts(stage: str, *files: str) -> set[str]:
+    """Every file of the project whose change can change what the stage, or these files, compute."""
+    todo, seen = [Path(file) for file in files or (f"pipeline/{stage}.py",)], set()
     while todo:
         file = todo.pop()
         if file not in seen:
@@ -221,9 +222,48 @@ def test_stage_depends_on_all_code_that_it_imports_and_on_nothing_idle(stage):
     assert [dep for dep, files in listed.items() if not files & needed] == []
 
 
+def test_kept_label_maps_of_a_submission_know_all_the_code_that_they_follow_from():
+    needed = code_that_counts("", "adl/deploy/predictor.py", "adl/deploy/photographs.py")
+    listed = {f"adl/{name}": {f for f in needed if f.startswith(f"adl/{name}")} for name in CODE}
+    assert needed == set().union(*listed.values())
+    assert all(listed.values())
+
+
 def test_check_runs_always_and_needs_no_list_of_code():
     assert stages()["check"]["always_changed"]
     assert [dep for dep in stages()["check"]["deps"] if dep.startswith("adl/")] == []
+
+
+def test_every_stage_that_works_waits_for_the_check():
+    waiting = {name for name, stage in stages().items() if "data/checked.txt" in stage["deps"]}
+    assert waiting == stages().keys() - {"check", "report"}
+
+
+def test_what_a_stage_needs_of_another_is_what_that_one_leaves():
+    left = {
+        entry if isinstance(entry, str) else next(iter(entry))
+        for stage in stages().values()
+        for kind in ("outs", "metrics")
+        for entry in stage.get(kind, [])
+    }
+    both = {path.replace("${item}", split) for path in left for split in ("train", "val")}
+    needed = {dep for stage in stages().values() for dep in stage["deps"]}
+    of_stages = {dep for dep in needed if dep.startswith(("data/", "models/", "metrics/"))}
+    assert of_stages <= both
+
+
+def test_metrics_are_kept_in_git():
+    for stage in stages().values():
+        for metric in stage.get("metrics", []):
+            assert list(metric.values()) == [{"cache": False}]
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_record_is_a_dependency_together_with_its_index(stage):
+    deps = stages()[stage]["deps"]
+    records = {dep.removesuffix(".db") for dep in deps if ".mindrecord" in dep}
+    assert records <= set(deps)
+    assert {f"{record}.db" for record in records} <= set(deps)
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "export", "infer"])

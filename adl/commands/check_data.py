@@ -15,7 +15,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.intake.faults import is_folder, listing
 from adl.intake.survey import Survey, survey
-from adl.workspace import PARAMS, SYNTHETIC
+from adl.workspace import PARAMS, SYNTHETIC, as_path
 
 DESCRIPTION = """check a Cityscapes folder, and report every problem
 
@@ -32,7 +32,7 @@ def add(subcommands: Any) -> None:
         example="adl check-data /data/cityscapes --official --deep",
     )
     command.add_argument(
-        "path", nargs="?", type=Path, help="folder that holds leftImg8bit/ and gtFine/"
+        "path", nargs="?", type=as_path, help="folder that holds leftImg8bit/ and gtFine/"
     )
     command.add_argument(
         "--deep",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from adl.commands import add_command
 from adl.console.text import difference, percentage
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.workspace import REPORTS
+from adl.workspace import REPORTS, as_path
 
 if TYPE_CHECKING:
     from adl.reporting.runs import Run
@@ -37,7 +36,11 @@ def add(subcommands: Any) -> None:
         help="branch, tag, commit or experiment; if only one is given, the workspace is compared with it",
     )
     command.add_argument(
-        "--output", type=Path, default=PICTURE, metavar="FILE", help="picture; default: %(default)s"
+        "--output",
+        type=as_path,
+        default=PICTURE,
+        metavar="FILE",
+        help="picture; default: %(default)s",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from tabulate import tabulate
 from adl import params, recipes
 from adl.artifacts import write_text
 from adl.commands import add_command
-from adl.console.text import MISSING
 from adl.errors import unknown
 from adl.workspace import PARAMS, STAGES, SYNTHETIC_STAGES
 
@@ -47,10 +45,10 @@ def run(arguments: argparse.Namespace) -> None:
     for name in arguments.names:
         if name not in entries:
             raise unknown("parameter", name, entries)
-    present = recipes.present(PARAMS)
+    present = params.content(PARAMS) if PARAMS.exists() else {}
     rows = []
     for name in arguments.names or entries:
-        now = json.dumps(present[name]) if name in present else MISSING
+        now = recipes.shown(present, name)
         rows.append((name, now, entries[name].takes, entries[name].meaning))
     print(
         tabulate(

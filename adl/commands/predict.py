@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Mapping
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adl import params
-from adl.artifacts import check_output, write_png
+from adl.artifacts import LONGEST_NAME, check_output, fitting, write_png
 from adl.commands import add_command
+from adl.commands.parameters import device
 from adl.console import text
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy import provenance
 from adl.deploy.backends import BACKENDS
-from adl.errors import AdlError
-from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, sidecar
+from adl.errors import AdlError, check
+from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, as_path, sidecar
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from adl.deploy.photographs import Found
     from adl.deploy.predictor import Predictor
-    from adl.deploy.videos import Video
+    from adl.deploy.videos import Encoding, Video
 
 LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
@@ -32,7 +37,9 @@ DESCRIPTION = """label photographs, every one in a folder, or a video, with a tr
 
 reads:  images of any size (EXIF orientation respected), videos, a checkpoint or an exported file with its sidecar
 writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
-        for each video <name>_overlay.mp4, frame by frame"""
+        for each video <name>_overlay.mp4, frame by frame
+A file that cannot be read, or a video of which clearly fewer frames than its header states can be, keeps no other from
+being labelled; the end is then exit code 2, with their names."""
 
 
 def add(subcommands: Any) -> None:
@@ -45,7 +52,7 @@ def add(subcommands: Any) -> None:
     )
     command.add_argument(
         "paths",
-        type=Path,
+        type=as_path,
         nargs="+",
         metavar="IMAGE|FOLDER|VIDEO",
         help="what to label; folders are searched recursively",
@@ -53,7 +60,7 @@ def add(subcommands: Any) -> None:
     add_model_arguments(command)
     command.add_argument(
         "--output",
-        type=Path,
+        type=as_path,
         default=PREDICTIONS / "predict",
         help="folder for the results; default: %(default)s",
     )
@@ -63,9 +70,9 @@ def add(subcommands: Any) -> None:
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model",
-        type=Path,
-        default=CHECKPOINT,
-        help=".ckpt, .mindir or .onnx; default: %(default)s",
+        type=as_path,
+        help=f".ckpt, .mindir or .onnx; default: {CHECKPOINT}, or the ONNX file exported from it, which gives the same "
+        "in less time",
     )
     command.add_argument(
         "--backend",
@@ -73,7 +80,11 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
         help="run time of an exported file; default: MindSpore for .mindir, OpenVINO for .onnx",
     )
     command.add_argument(
-        "--device", choices=("CPU", "Ascend"), default="CPU", help="default: %(default)s"
+        "--device",
+        type=device,
+        choices=("CPU", "Ascend"),
+        default="CPU",
+        help="default: %(default)s",
     )
     command.add_argument(
         "--no-flip", action="store_true", help="half the work: do not average with the mirror image"
@@ -90,6 +101,14 @@ def add_longest_side(command: argparse.ArgumentParser) -> None:
     )
 
 
+def choose_model(arguments: argparse.Namespace, *, multiscale: bool = False) -> None:
+    """In place of a `--model` that was not given, name the fastest file that gives the checkpoint's results."""
+    if arguments.model is None:
+        # An ONNX file has a single scale, and runs on a CPU only.
+        on_onnx = arguments.device == "CPU" and not multiscale
+        arguments.model = provenance.fastest() if on_onnx else CHECKPOINT
+
+
 def params_for(model: Path) -> params.Params | None:
     """Only a checkpoint without a sidecar, one of 2021, takes its architecture from params.yaml."""
     if sidecar(model).exists() or not PARAMS.exists():
@@ -101,6 +120,8 @@ def load_predictor(arguments: argparse.Namespace, **settings: Any) -> Predictor:
     """What the arguments of `add_model_arguments` name. settings: further ones of `Predictor.load`."""
     from adl.deploy.predictor import Predictor
 
+    if arguments.model.is_file():
+        print(f"model: {arguments.model}, {provenance.summary(arguments.model)}", flush=True)
     return Predictor.load(
         arguments.model,
         CITYSCAPES,
@@ -115,23 +136,50 @@ def load_predictor(arguments: argparse.Namespace, **settings: Any) -> Predictor:
 def run(arguments: argparse.Namespace) -> None:
     from adl.deploy import photographs, videos
 
+    choose_model(arguments)
     longest_side = checked_longest_side(arguments)
     check_output(arguments.output, folder=True)
-    paths = [path for path in arguments.paths if path.suffix.lower() not in videos.SUFFIXES]
-    clips = [videos.Video.open(path) for path in arguments.paths if path not in paths]
-    found = photographs.find(paths) if paths else photographs.Found()
+    found = photographs.find(arguments.paths)
     for line in found.left_out():
         print(line, flush=True)
-    outputs = output_places(paths, found.images, arguments.output)
-    outputs |= output_places([], [clip.path for clip in clips], arguments.output)
-    photographs.check(found.images)
-    predictor = load_predictor(arguments)
-    for path in track(found.images, len(found.images), "predicting"):
-        _label_photograph(path, outputs[path], predictor, longest_side)
-    for clip in clips:
-        _label_video(clip, outputs[clip.path], predictor, longest_side)
-    labelled = text.counted(len(found.images) + len(clips), "image or video", "images and videos")
-    print(f"{labelled} labelled: {arguments.output}")
+    places = output_places(arguments.paths, found, arguments.output)
+    for path, place in places.items():
+        if place.name != path.stem:
+            print(f"{path}: too long a name for its results, which are called {place.name}_…")
+    faults: list[Path] = []
+    images, clips = [], []
+    for path in track(found.images, len(found.images), "checking"):
+        with _noted(path, faults):
+            photographs.read(path)
+            images.append(path)
+    for path in found.unlike_images:
+        with _noted(path, faults):
+            clip = videos.Video.open(path)
+            clips.append((clip, videos.Encoding.like(clip)))
+    if images or clips:
+        predictor = load_predictor(arguments)
+        for path in track(images, len(images), "predicting"):
+            with _noted(path, faults):
+                _label_photograph(path, places[path], predictor, longest_side)
+        for clip, encoding in clips:
+            with _noted(clip.path, faults):
+                _label_video(clip, encoding, places[clip.path], predictor, longest_side)
+        print(
+            f"{len(places) - len(faults)} of {text.counted(len(places), 'image or video', 'images and videos')} "
+            f"labelled: {arguments.output}"
+        )
+    if faults:
+        raise AdlError(f"not or not wholly labelled: {', '.join(map(str, faults))}.")
+
+
+@contextlib.contextmanager
+def _noted(path: Path, faults: list[Path]) -> Iterator[None]:
+    """What is wrong with one file is said at once, and keeps no other from being labelled."""
+    try:
+        yield
+    except AdlError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        faults.append(path)
 
 
 def checked_longest_side(arguments: argparse.Namespace) -> int:
@@ -150,8 +198,7 @@ def checked_longest_side(arguments: argparse.Namespace) -> int:
     return longest_side
 
 
-def _label_photograph(path: Path, stem: Path, predictor: Predictor, longest_side: int) -> None:
-    """stem: the place of the results, without suffix."""
+def _label_photograph(path: Path, place: Path, predictor: Predictor, longest_side: int) -> None:
     from adl.deploy import photographs
     from adl.deploy.colouring import coloured, overlay
 
@@ -162,13 +209,15 @@ def _label_photograph(path: Path, stem: Path, predictor: Predictor, longest_side
         coloured(labels, CITYSCAPES),
         overlay(photograph.pixels, labels, CITYSCAPES),
     )
-    for suffix, picture in zip(photographs.OUTPUTS, pictures, strict=True):
-        write_png(stem.with_name(f"{stem.name}{suffix}"), picture)
+    for file, picture in zip(_results(place, photographs.OUTPUTS), pictures, strict=True):
+        write_png(file, picture)
     depth = f", {photograph.used_bits} of 16 bits are used" if photograph.used_bits else ""
     print(f"{path}: {text.size(*labels.shape)}{depth}, {largest_classes(labels)}", flush=True)
 
 
-def _label_video(clip: Video, stem: Path, predictor: Predictor, longest_side: int) -> None:
+def _label_video(
+    clip: Video, encoding: Encoding, place: Path, predictor: Predictor, longest_side: int
+) -> None:
     from adl.deploy import videos
     from adl.deploy.colouring import overlay
 
@@ -176,31 +225,55 @@ def _label_video(clip: Video, stem: Path, predictor: Predictor, longest_side: in
     overlays = (
         overlay(frame, predictor(frame, longest_side=longest_side), CITYSCAPES) for frame in frames
     )
-    written = videos.write(stem.with_name(f"{stem.name}_overlay.mp4"), overlays, rate=clip.rate)
-    print(f"{clip.path}: {text.counted(written, 'frame')}", flush=True)
+    [file] = _results(place, videos.OUTPUTS)
+    written = encoding.write(file, overlays)
+    count, rate = text.counted(written, "frame"), f"{encoding.rate:g}"
+    if written != clip.frames:
+        count += f" (its header states {clip.frames})"
+    if encoding.rate != clip.rate:
+        rate += f" (its header states {clip.rate:g}, which no MP4 can have)"
+    codec = videos.CODECS[encoding.codec]
+    print(f"{clip.path}: {count}, {rate} per second, without sound, as {codec}", flush=True)
+    clip.check_complete(written)
 
 
-def output_places(named: list[Path], paths: list[Path], output: Path) -> dict[Path, Path]:
-    """Image (or video) → its place below the output folder, without suffix.
+def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, Path]:
+    """Image or video → its place below the output folder, without suffix.
 
-    named: as the person did; what lies below a folder keeps its place there. Raises AdlError if two would share one.
+    named: as the person did; what lies below a folder keeps its place there. Raises AdlError if two would write one
+    file, or if one would be written over another.
     """
+    from adl.deploy import photographs, videos
+
+    paths = [*found.images, *found.unlike_images]
+    inputs = {os.path.realpath(path): path for path in paths}
     places: dict[Path, Path] = {}
+    writers: dict[str, Path] = {}
     for path in paths:
         base = next(
             (folder for folder in named if folder.is_dir() and path.is_relative_to(folder)),
             path.parent,
         )
-        places[path] = output / path.relative_to(base).with_suffix("")
-    _check_distinct(places)
+        endings = photographs.OUTPUTS if path in found.images else videos.OUTPUTS
+        stem = fitting(path.stem, LONGEST_NAME - max(map(len, endings)))
+        places[path] = output / path.relative_to(base).with_name(stem)
+        for file in map(os.path.realpath, _results(places[path], endings)):
+            check(
+                (
+                    file not in inputs,
+                    f"{path}: a result would be written over {inputs.get(file)}; name another --output.",
+                ),
+                (
+                    file not in writers,
+                    f"{writers.get(file)} and {path} would write the same files; rename one.",
+                ),
+            )
+            writers[file] = path
     return places
 
 
-def _check_distinct(places: Mapping[Path, Path]) -> None:
-    uses = Counter(places.values())
-    clashing = [str(path) for path, place in places.items() if uses[place] > 1]
-    if clashing:
-        raise AdlError(f"these would write the same files; rename one: {', '.join(clashing)}.")
+def _results(place: Path, endings: Iterable[str]) -> list[Path]:
+    return [place.with_name(f"{place.name}{ending}") for ending in endings]
 
 
 def largest_classes(labels: np.ndarray) -> str:

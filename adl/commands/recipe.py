@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,14 @@ from adl import params, recipes
 from adl.artifacts import write_text
 from adl.commands import add_command
 from adl.console import estimate
-from adl.console.text import rough_duration
-from adl.dataset.descriptor import CITYSCAPES
+from adl.console.text import counted, rough_duration
+from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
+from adl.intake import png
+from adl.intake.faults import DataError
+from adl.intake.layout import pairs
+from adl.intake.missing import missing_folders
 from adl.params import Params
 from adl.workspace import PARAMS, SYNTHETIC
 
@@ -25,7 +28,8 @@ DESCRIPTION = """list the recipes, or write one to params.yaml
 
 reads:  pipeline/recipes/*.yaml, params.yaml
 writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
-        every other value is overwritten with the recipe's"""
+        every other value is overwritten with the recipe's. Where data_path holds images, warmup_iters and the
+        exported size are made to fit them. --all replaces the whole file, also one that cannot be read"""
 
 
 def add(subcommands: Any) -> None:
@@ -39,15 +43,14 @@ def add(subcommands: Any) -> None:
     command.add_argument("name", nargs="?", metavar="NAME", help="without it: list them")
     command.add_argument("--dry-run", action="store_true", help="only show what would change")
     command.add_argument(
-        "--all", action="store_true", help="take the machine keys from the recipe too"
+        "--all",
+        action="store_true",
+        help="take the machine keys from the recipe too, whatever params.yaml holds",
     )
     command.add_argument("--data-path", metavar="PATH", help="set data_path too")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    present = recipes.present(PARAMS)
-    if PARAMS.exists() and not present:
-        print(f"{PARAMS} cannot be read: the machine keys are taken from the recipe.\n")
     if arguments.data_path == "":
         raise AdlError(
             "--data-path: is empty; name the folder that holds leftImg8bit/ and gtFine/."
@@ -57,25 +60,38 @@ def run(arguments: argparse.Namespace) -> None:
             raise AdlError(
                 "--dry-run, --all and --data-path need the NAME of a recipe (`adl recipe` lists them)."
             )
-        _list(present)
+        _list(_present())
         return
     recipes.check_name(arguments.name)
+    try:
+        present = _present()
+    except AdlError as error:
+        replacing = f"`{_with_machine_keys(arguments.name)}` replaces the whole file."
+        if not arguments.all:
+            raise AdlError(f"{error}\nMend it, or: {replacing}") from None
+        print(f"{PARAMS} cannot be read: the machine keys are taken from the recipe.\n")
+        present = {}
     _write(arguments, present)
+
+
+def _present() -> dict[str, Any]:
+    """What stands in params.yaml, each value unchecked: it may be what a recipe is wanted for. Empty without one."""
+    return params.content(PARAMS) if PARAMS.exists() else {}
 
 
 def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
     """Show what a recipe changes in params.yaml, and write it."""
     name: str = arguments.name
-    data_path = arguments.data_path and os.path.normpath(arguments.data_path)
+    data_path = params.plain("data_path", arguments.data_path)
     text = recipes.text(name, present, machine=arguments.all, data_path=data_path)
-    changes = recipes.changes(present, text)
-    print(
-        tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True)
-        if changes
-        else "no change"
-    )
+    source = f"recipe {name} with the values of this machine"
+    notes: list[str] = []
     try:
-        p = params.parse(text, f"recipe {name} with the values of this machine")
+        p = params.parse(text, source)
+        fitting, notes = _fit(p)
+        if fitting:
+            text = recipes.edited(text, fitting)
+            params.parse(text, source)
     except AdlError as error:
         if arguments.all:
             raise
@@ -83,6 +99,10 @@ def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
             f"The machine keys are kept from {PARAMS}: `{_with_machine_keys(name)}` replaces them."
         )
         raise AdlError(f"{error}\n{replacing}") from None
+    finally:
+        _show(present, text)
+        for note in notes:
+            print(f"\n{note}")
     if not arguments.dry_run:
         write_text(PARAMS, text)
         print(f"\n{PARAMS} is now the recipe {name}. `dvc repro` runs it.")
@@ -95,6 +115,56 @@ def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
             f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
             f"(adl recipe {name} --data-path PATH)."
         )
+
+
+def _show(present: Mapping[str, Any], text: str) -> None:
+    changes = recipes.changes(present, text)
+    table = tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True)
+    print(table if changes else "no change")
+
+
+def _fit(p: Params) -> tuple[dict[str, Any], list[str]]:
+    """What must differ from a recipe for the images in data_path, and what a person should know of them.
+
+    Their names are looked at, and the header of one.
+    """
+    root = Path(p.data_path)
+    if root == SYNTHETIC:
+        return {}, []
+    if faults := missing_folders(root, CITYSCAPES):
+        return {}, [f"data_path: {faults[0]}"]
+    train, val = (pairs(root, split, CITYSCAPES).frames for split in ("train", "val"))
+    notes = []
+    for split, frames in (("train", train), ("val", val)):
+        expected = getattr(p, f"expected_{split}_images")
+        if expected not in (None, len(frames)):
+            notes.append(
+                f"{root} has {counted(len(frames), f'{split} image')}, but this recipe is for {expected}: `dvc repro` "
+                f"will refuse it. `adl check-data {root} --official` says what is missing."
+            )
+    fitting: dict[str, Any] = {}
+    steps = p.epochs * steps_per_epoch(len(train), p.batch_size)
+    if train and p.warmup_iters >= steps:
+        fitting["warmup_iters"] = steps // 10
+        shown = f"{counted(len(train), 'train image')} make {counted(steps, 'step')}"
+        notes.append(
+            f"warmup_iters {fitting['warmup_iters']} (the recipe: {p.warmup_iters}): {shown}."
+        )
+    size = _size(val)
+    if size not in (None, (p.export_width, p.export_height)):
+        fitting["export_width"], fitting["export_height"] = size
+        notes.append(
+            f"export_width and export_height are those of the val images: {size[0]} × {size[1]}."
+        )
+    return fitting, notes
+
+
+def _size(frames: Sequence[Frame]) -> tuple[int, int] | None:
+    """(width, height) of the first image; None if it cannot be read, which `check` reports."""
+    try:
+        return png.header(frames[0].image, CITYSCAPES.images).size if frames else None
+    except DataError:
+        return None
 
 
 def _say_what_was_kept(name: str, present: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import functools
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ from adl.commands.predict import (
     add_longest_side,
     add_model_arguments,
     checked_longest_side,
+    choose_model,
     load_predictor,
 )
 from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import AdlError
 from adl.workspace import PARAMS
 
 if TYPE_CHECKING:
@@ -27,12 +30,13 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PORT = 8000
 MOST_AT_ONCE = 32
-"""Requests that are received, waiting or at work: each holds its file in memory, at most 20 MB."""
+"""Pictures that wait or are at work, each of at most 20 MB; as many bytes as theirs may be on their way."""
+PUBLIC_NAME = re.compile(r"[\w.-]+(:\d+)?")
 SPLIT = "val"
 """Whose images the page offers to try."""
 DESCRIPTION = """a web page, on this machine, that segments the photographs dropped on it
 
-reads:  a checkpoint or an exported file with its sidecar; the val images of data_path, if there are any
+reads:  a checkpoint or an exported file with its sidecar, its score; the val images of data_path, if there are any
 writes: nothing: pictures stay in memory until they are answered
 
 POST /api/predict answers in JSON; /openapi.json describes it. One picture is segmented at a time, the others wait.
@@ -53,10 +57,26 @@ def add(subcommands: Any) -> None:
     command.add_argument(
         "--port", type=int, default=PORT, help="0: any that is free; default: %(default)s"
     )
+    command.add_argument(
+        "--public-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="under which browsers reach it through a reverse proxy, with its port if the address bar shows one "
+        "(segment.example.org, example.org:8443); may be given several times",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
+    choose_model(arguments)
     longest_side = checked_longest_side(arguments)
+
+    for name in arguments.public_name:
+        if not PUBLIC_NAME.fullmatch(name):
+            raise AdlError(
+                f"--public-name: {name!r} is no name; write what stands between // and the next / in the address bar, "
+                "such as segment.example.org or example.org:8443."
+            )
 
     from adl.deploy.serve import server
     from adl.deploy.serve.queue import Queue
@@ -75,13 +95,13 @@ def run(arguments: argparse.Namespace) -> None:
         from adl.deploy.serve.app import create_app
         from adl.deploy.serve.guard import Guard
 
-        app = create_app(segmenter, queue, name=arguments.model.name, images=images())
-        address = server.url(arguments.host, listening)
-        ready = f"serving {arguments.model} at {address} (Ctrl-C ends it)"
+        app = create_app(segmenter, queue, file=arguments.model, images=images())
+        addresses = ", ".join(server.urls(arguments.host, listening))
+        ready = f"serving {arguments.model} at {addresses} (Ctrl-C ends it)"
         logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
         logging.getLogger("adl.serve").setLevel(logging.INFO)
         server.Server(
-            Guard(app, arguments.host, is_open=is_open),
+            Guard(app, arguments.host, is_open=is_open, public_names=arguments.public_name),
             queue,
             ready=functools.partial(print, ready, flush=True),
         ).run([listening])

@@ -8,17 +8,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import adl
 from adl import params as schema
-from adl.artifacts import check_output, digest, write_png
+from adl.artifacts import check_output, code_digest, digest, write_png
 from adl.commands import add_command
 from adl.commands.check_data import parameters
-from adl.commands.predict import add_model_arguments, load_predictor, params_for
+from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
 from adl.intake.survey import survey
 from adl.params import Params
-from adl.workspace import CHECKPOINT, PREDICTIONS, SYNTHETIC
+from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
 
 SPLIT = "test"
 DESCRIPTION = """label the test split, check every label map, and zip them for the Cityscapes server
@@ -35,7 +36,7 @@ def add(subcommands: Any) -> None:
         description=DESCRIPTION,
         example="adl submission /data/cityscapes --output submission.zip",
     )
-    command.add_argument("path", nargs="?", type=Path, help="default: data_path of params.yaml")
+    command.add_argument("path", nargs="?", type=as_path, help="default: data_path of params.yaml")
     add_model_arguments(command)
     command.add_argument(
         "--multiscale",
@@ -43,10 +44,10 @@ def add(subcommands: Any) -> None:
         help="average over scales 0.5 to 1.75 (nine times the work)",
     )
     command.add_argument(
-        "--predictions", type=Path, help="check and zip the label maps in this folder instead"
+        "--predictions", type=as_path, help="check and zip the label maps in this folder instead"
     )
     command.add_argument(
-        "--output", type=Path, default=Path("submission.zip"), help="default: %(default)s"
+        "--output", type=as_path, default=Path("submission.zip"), help="default: %(default)s"
     )
     command.add_argument(
         "--partial", action="store_true", help="accept a number of images other than 1525"
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _refuse_model_options(arguments: argparse.Namespace) -> None:
     given = {
-        "--model": arguments.model != CHECKPOINT,
+        "--model": arguments.model is not None,
         "--device": arguments.device != "CPU",
         "--backend": arguments.backend is not None,
         "--no-flip": arguments.no_flip,
@@ -100,15 +101,15 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     """Label what is not labelled yet by this very model in this mode."""
     from adl.deploy import photographs
 
+    choose_model(arguments, multiscale=arguments.multiscale)
     if not arguments.model.is_file():
         raise AdlError(
             f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model."
         )
     params = params_for(arguments.model)
     predictor = load_predictor(arguments, multiscale=arguments.multiscale, one_size=True)
-    folder = (
-        PREDICTIONS / SPLIT / f"{key_of(arguments.model, params, frames)}-{predictor.mode.name}"
-    )
+    key = key_of(arguments.model, params, frames, arguments.backend, arguments.device)
+    folder = PREDICTIONS / SPLIT / f"{key}-{predictor.mode.name}"
     remaining = [
         frame for frame in frames if not CITYSCAPES.prediction_path(folder, frame.name).exists()
     ]
@@ -123,9 +124,20 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     return folder
 
 
-def key_of(model: Path, params: Params | None, frames: list[Frame]) -> str:
-    """What label maps follow from: the model, the parameters that stand for its sidecar, and every image's bytes."""
+def key_of(
+    model: Path, params: Params | None, frames: list[Frame], backend: str | None, device: str
+) -> str:
+    """What label maps follow from: code, model, the parameters that stand for its sidecar, and every image's bytes.
+
+    backend: None for the default, which the code names.
+    """
+    from adl.deploy.submission import CODE
+
     architecture = params.model_dump(include=set(schema.of_stage("train"))) if params else None
     images = [digest(frame.image) for frame in track(frames, len(frames), "reading")]
-    content = json.dumps([digest(model), architecture, images], sort_keys=True)
+    package = Path(adl.__file__).parent
+    code = code_digest([package / name for name in CODE], root=package)
+    content = json.dumps(
+        [code, digest(model), architecture, backend, device, images], sort_keys=True
+    )
     return hashlib.sha256(content.encode()).hexdigest()[:12]

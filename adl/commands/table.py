@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ from adl.artifacts import check_output, write_text
 from adl.commands import add_command
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.workspace import as_path
 
 if TYPE_CHECKING:
     from adl.reporting.runs import Run
@@ -45,7 +45,7 @@ def add(subcommands: Any) -> None:
         "--format", choices=FORMATS, default="markdown", help="default: %(default)s"
     )
     command.add_argument(
-        "--output", type=Path, metavar="FILE", help="write there instead of the terminal"
+        "--output", type=as_path, metavar="FILE", help="write there instead of the terminal"
     )
 
 

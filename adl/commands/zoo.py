@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import os
 import shlex
 import shutil
 import sys
@@ -15,14 +14,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from adl import params, recipes, workspace
+from adl import params, preflight, recipes, workspace
 from adl.artifacts import check_output, replacing, write_text
 from adl.commands import add_command
-from adl.commands.parameters import add_parameters, given_parameters, value
+from adl.commands.parameters import add_parameters, given_parameters, switch
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import check
 from adl.processes import foreground
-from adl.workspace import PARAMS, PRETRAINED, RECORDS
+from adl.workspace import PARAMS, PRETRAINED, RECORDS, as_path, at_home
 
 DESCRIPTION = """run what a script of the 2021 model zoo did, with that script's arguments
 
@@ -38,10 +37,12 @@ class Translation:
     """A script of 2021 in terms of this project.
 
     changes: parameter → value. commands: run one after the other, in the foreground. note: for the person.
-    copies: file → place, once all commands are done.
+    copies: file → place, once all commands are done. reads, folder: what must be there, and what may be written to.
     """
 
     commands: tuple[tuple[str, ...], ...]
+    reads: Path | None = None
+    folder: Path | None = None
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     note: str = ""
     copies: Mapping[Path, Path] = dataclasses.field(default_factory=dict)
@@ -66,18 +67,22 @@ def add(subcommands: Any) -> None:
         (("--data_path", "--data_url"), "folder that holds leftImg8bit/ and gtFine/"),
         (("--train_path", "--train_url"), "folder that receives the record"),
     ):
-        record.add_argument(*spellings, required=True, metavar="FOLDER", help=words)
+        record.add_argument(*spellings, type=at_home, required=True, metavar="FOLDER", help=words)
     record.add_argument("--split", choices=("train", "val"), required=True, help="which images")
     files = add_script(scripts, export)
     files.add_argument(
-        "--ckpt_name", required=True, metavar="FILE", help=f"a path, or a file in {PRETRAINED}/"
+        "--ckpt_name",
+        type=as_path,
+        required=True,
+        metavar="FILE",
+        help=f"a path, or a file in {PRETRAINED}/",
     )
     add_output(files, "exported")
     add_parameters(files, but=("ckpt_name", "modelArts"))
     for script in (record, files):
         script.add_argument(
             "--modelArts_mode",
-            type=value,
+            type=switch,
             default=False,
             metavar="BOOL",
             help="True: the folders are URLs of ModelArts' storage"
@@ -90,14 +95,14 @@ Argument = tuple[str, dict[str, Any]]
 DEVICE_ID: Argument = ("device_id", {"type": int, "help": "number of the device"})
 DATASET_PATH: Argument = (
     "dataset_path",
-    {"type": Path, "help": "folder that holds leftImg8bit/ and gtFine/"},
+    {"type": as_path, "help": "folder that holds leftImg8bit/ and gtFine/"},
 )
 EPOCHS: Argument = ("epochs", {"type": int, "help": "passes over the training images"})
 RANK_SIZE: Argument = ("rank_size", {"type": int, "help": "devices"})
-RANK_TABLE_FILE: Argument = ("rank_table_file", {"type": Path, "help": "Ascend's rank table"})
-CKPT_FILE: Argument = ("ckpt_file", {"type": Path, "help": "a checkpoint, of 2021 or of now"})
-OUTPUT_PATH: Argument = ("output_path", {"type": Path, "help": "folder for the results"})
-MINDIR: Argument = ("mindir", {"type": Path, "help": "an exported file"})
+RANK_TABLE_FILE: Argument = ("rank_table_file", {"type": as_path, "help": "Ascend's rank table"})
+CKPT_FILE: Argument = ("ckpt_file", {"type": as_path, "help": "a checkpoint, of 2021 or of now"})
+OUTPUT_PATH: Argument = ("output_path", {"type": as_path, "help": "folder for the results"})
+MINDIR: Argument = ("mindir", {"type": as_path, "help": "an exported file"})
 
 
 def add_script(
@@ -117,7 +122,7 @@ def add_script(
 def add_output(script: argparse.ArgumentParser, default: str) -> None:
     script.add_argument(
         "--output",
-        type=Path,
+        type=as_path,
         default=Path(default),
         metavar="FOLDER",
         help="default: %(default)s",
@@ -135,6 +140,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"+ copy to {place}")
     if arguments.dry_run:
         return
+    _check_files(translation)
+    preflight.check_steps(params.parse(text, str(PARAMS)), CITYSCAPES)
     write_text(PARAMS, text)
     for command in translation.commands:
         _run_in_foreground(command)
@@ -143,12 +150,20 @@ def run(arguments: argparse.Namespace) -> None:
             shutil.copyfile(file, temporary)
 
 
+def _check_files(translation: Translation) -> None:
+    """A plan is shown without them."""
+    if translation.reads is not None:
+        check((translation.reads.is_file(), f"{translation.reads}: no such file."))
+    if translation.folder is not None:
+        check_output(translation.folder, folder=True)
+
+
 def with_values(changes: Mapping[str, Any]) -> str:
     """The text of params.yaml with other values, which are shown. Raises AdlError if they are impossible."""
     params.load()
     text = recipes.edited(PARAMS.read_text(encoding="utf-8"), changes)
     params.parse(text, f"{PARAMS} with the arguments")
-    if changed := recipes.changes(recipes.present(PARAMS), text):
+    if changed := recipes.changes(params.content(PARAMS), text):
         headers = ("parameter", "now", "then")
         print(tabulate(changed, headers=headers, disable_numparse=True))
     return text
@@ -174,8 +189,8 @@ def run_train(arguments: argparse.Namespace) -> Translation:
 
 def run_distribute_train(arguments: argparse.Namespace) -> Translation:
     """train on several Ascend devices that a rank table names"""
-    _check_file(arguments.rank_table_file)
     return Translation(
+        reads=arguments.rank_table_file,
         commands=training("--rank-table-file", str(arguments.rank_table_file)),
         changes=data_of(arguments)
         | {
@@ -197,10 +212,10 @@ def training(*arguments: str) -> tuple[tuple[str, ...], ...]:
 
 def run_eval(arguments: argparse.Namespace) -> Translation:
     """score a checkpoint on the val images"""
-    _check_file(arguments.ckpt_file)
-    check_output(arguments.output_path, folder=True)
     model, output = str(arguments.ckpt_file), str(arguments.output_path)
     return Translation(
+        reads=arguments.ckpt_file,
+        folder=arguments.output_path,
         commands=(
             ("dvc", "repro", "baselines"),
             (*STAGE, "pipeline.evaluate", "--checkpoint", model, "--output", output),
@@ -217,11 +232,11 @@ def export(arguments: argparse.Namespace) -> Translation:
             "--modelArts_mode=True: on ModelArts it is `python -m pipeline.modelarts export`.",
         )
     )
-    given = Path(arguments.ckpt_name)
+    given = arguments.ckpt_name
     model = given if given.exists() else PRETRAINED / given
-    _check_file(model)
-    check_output(arguments.output, folder=True)
     return Translation(
+        reads=model,
+        folder=arguments.output,
         commands=(
             ("dvc", "repro", "mindrecord"),
             (
@@ -235,8 +250,6 @@ def export(arguments: argparse.Namespace) -> Translation:
 
 def run_infer_310(arguments: argparse.Namespace) -> Translation:
     """run an exported file on the val images, with MindSpore Lite where it is installed"""
-    _check_file(arguments.mindir)
-    check_output(arguments.output, folder=True)
     lite = ("--backend", "lite") if importlib.util.find_spec("mindspore_lite") else ()
     used = "MindSpore Lite" if lite else "MindSpore, because MindSpore Lite is not installed"
     return Translation(
@@ -248,6 +261,8 @@ def run_infer_310(arguments: argparse.Namespace) -> Translation:
                 *("--output", str(arguments.output)),
             ),
         ),
+        reads=arguments.mindir,
+        folder=arguments.output,
         note=f"run by {used}",
     )
 
@@ -259,19 +274,15 @@ def build_mindrecord(arguments: argparse.Namespace) -> Translation:
         job = (*STAGE, "pipeline.modelarts", "mindrecord", "--split", arguments.split, *urls)
         return Translation(commands=(job,))
     folder = Path(arguments.train_path)
-    check_output(folder, folder=True)
     record = workspace.record(RECORDS, CITYSCAPES.name, arguments.split)
     files = (record, record.with_name(f"{record.name}.db"), workspace.manifest(record))
     return Translation(
         commands=(("dvc", "repro", f"mindrecord@{arguments.split}"),),
-        changes={"data_path": os.path.normpath(arguments.data_path)},
+        folder=folder,
+        changes={"data_path": params.plain("data_path", arguments.data_path)},
         copies={file: folder / file.name for file in files},
     )
 
 
 def data_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {"data_path": os.path.normpath(arguments.dataset_path)}
-
-
-def _check_file(path: Path) -> None:
-    check((path.is_file(), f"{path}: no such file."))
+    return {"data_path": params.plain("data_path", str(arguments.dataset_path))}

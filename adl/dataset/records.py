@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,11 +47,34 @@ def read_manifest(record: Path, dataset: DatasetDescriptor) -> dict[str, Any]:
     return manifest
 
 
-def read(record: Path, *, limit: int | None = None, world: World = ALONE) -> Iterator[Row]:
-    """The first `limit` rows in their order; of several ranks each gets its own, and all together each row once."""
+def evenly(rows: int) -> list[int]:
+    """The numbers of all rows, in such an order that the first ones, however many, are spread over the record.
+
+    Rows that follow one another are frames of one drive: the first hundred of Cityscapes are one city.
+    """
+    bits = rows.bit_length()
+    return sorted(range(rows), key=lambda number: f"{number:0{bits}b}"[::-1])
+
+
+def read(
+    record: Path,
+    *,
+    limit: int | None = None,
+    numbers: Sequence[int] | None = None,
+    world: World = ALONE,
+) -> Iterator[Row]:
+    """The first `limit` rows in their order; of several ranks each gets its own, and all together each row once.
+
+    numbers: those of the rows to read, in this order; None: of all.
+    """
     import mindspore.dataset as ds
 
-    rows = ds.MindDataset(str(record), columns_list=["file_name", "image", "label"], shuffle=False)
+    columns = ["file_name", "image", "label"]
+    if numbers is None:
+        rows = ds.MindDataset(str(record), columns_list=columns, shuffle=False)
+    else:
+        sampler = ds.SubsetSampler(list(numbers))
+        rows = ds.MindDataset(str(record), columns_list=columns, sampler=sampler)
     if limit is not None:
         rows = rows.take(limit)
     tuples = rows.create_tuple_iterator(num_epochs=1, output_numpy=True)

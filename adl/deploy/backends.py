@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from adl import runtime
 from adl.errors import AdlError
+from adl.parallel.pool import process_pool
 
 Run = Callable[[np.ndarray], np.ndarray]
 """(1, H, W, 3) uint8 → what the file gives: (1, classes, H, W) float32, or (1, H, W) uint8."""
@@ -94,11 +96,37 @@ def _mindspore(path: Path, _: str, __: int) -> Run:
 
 
 def _openvino(path: Path, _: str, __: int) -> Run:
+    with runtime.all_instructions():
+        return _compiled(path)
+
+
+def _compiled(path: Path) -> Run:
     import openvino
 
-    with runtime.all_instructions():
-        model = openvino.Core().compile_model(path, "CPU", OPENVINO)
+    model = openvino.Core().compile_model(path, "CPU", OPENVINO)
     return lambda images: model(images)[0]
+
+
+@contextlib.contextmanager
+def limited(path: Path, instruction_set: str) -> Iterator[Run]:
+    """A file at work in OpenVINO, in a process of its own that uses no more than an instruction set."""
+    with process_pool(1) as pool:
+        with runtime.instructions(instruction_set):
+            pool.submit(_start, path).result()
+        yield lambda images: pool.submit(_run, images).result()
+
+
+def _start(path: Path) -> None:
+    global _file
+    _file = _compiled(path)
+
+
+def _run(images: np.ndarray) -> np.ndarray:
+    return _file(images)
+
+
+_file: Run
+"""What this process runs, if it is one of `limited`."""
 
 
 def _onnxruntime(path: Path, _: str, __: int) -> Run:
@@ -128,7 +156,8 @@ def _lite(path: Path, device_target: str, device_id: int) -> Run:
     def run(images: np.ndarray) -> Any:
         inputs = model.get_inputs()
         inputs[0].set_data_from_numpy(images)
-        return model.predict(inputs)[0].get_data_to_numpy()
+        # What it returns is the model's own buffer, which the next image overwrites.
+        return model.predict(inputs)[0].get_data_to_numpy().copy()
 
     return run
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -21,24 +20,24 @@ from adl.console.progress import track
 from adl.dataset import records
 from adl.dataset.augment import Normalise
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.deploy import backends, onnx_graph
+from adl.dataset.label_maps import LabelMaps
+from adl.dataset.records import Row
+from adl.deploy import accuracy, backends, onnx_graph
+from adl.deploy.canonical import canonicalise
 from adl.deploy.exported import Exported, Size
 from adl.deploy.formats import Format
 from adl.deploy.onnx_labels import with_labels
-from adl.deploy.proofs import Equality, Loss, Proof
+from adl.deploy.proofs import EightBits, Equality, Proof
 from adl.deploy.quantise import quantise
 from adl.errors import AdlError
 from adl.inference import Mode, Probabilities, label_maps
 from adl.network import AutoDeepLab, checkpoint
-from adl.scoring import Confusion
 
 PROOF_IMAGES = 3
 CALIBRATION_IMAGES = 100
 """Training images from which 8-bit ranges come. metrics/export.json shows what mIOU is lost."""
 CALIBRATION_SIDE = 769
 """Pixels; of a larger image the middle is taken, as large as the published crop: it bounds time and memory."""
-SCORED_IMAGES = 60
-"""Val images by which the mIOU that 8 bits lose is judged."""
 
 
 class Labels(nn.Cell):
@@ -56,8 +55,9 @@ class Labels(nn.Cell):
 class Exporter:
     """Writes a network's files.
 
-    size: of the images that a file takes whose format takes only one. record: whose first images prove that a file
-    holds; images of another size are resized for that. training_record: whose first images calibrate 8 bits.
+    size: of the images that a file takes whose format takes only one. record: some of its images prove that a file
+    holds; those of another size are resized for that. training_record: some of its images calibrate 8 bits. mode: in
+    which 8 bits are scored. evaluated: label maps that the network is known to give for the record.
     """
 
     def __init__(
@@ -68,9 +68,12 @@ class Exporter:
         size: Size,
         record: Path,
         training_record: Path,
+        mode: Mode = Mode(mirror=True),  # noqa: B008 (it is frozen)
+        evaluated: LabelMaps | None = None,
     ) -> None:
         self.network, self.dataset, self.size = network, dataset, size
         self.record, self.training_record = record, training_record
+        self.mode, self.evaluated = mode, evaluated
         # Compiled once, for all proofs.
         self.model = Probabilities(network.set_train(False), dataset).set_train(False)
 
@@ -96,32 +99,35 @@ class Exporter:
         return proof
 
     def _proof(self, path: Path, kind: Format) -> Proof:
-        size = None if kind.any_size else self.size
-        file = Exported(backends.load(path), size, labels=kind.labels, name=str(path))
         if kind.quantised:
-            return self.score(file)
-        return self.compare(file)
+            return self.score(path, kind)
+        size = None if kind.any_size else self.size
+        return self.compare(Exported(backends.load(path), size, labels=kind.labels, name=str(path)))
 
     def compare(self, file: Exported) -> Equality:
         """Run the file and the network on the same images."""
         height, width = self.size
-        rows = itertools.islice(records.read(self.record), PROOF_IMAGES)
+        rows, _ = _some(self.record, self.dataset, PROOF_IMAGES)
         images = [cv2.resize(row.image, (width, height)) for row in rows]
         proof = compare(file, self.model, images)
         if not proof.holds:
             proof = dataclasses.replace(proof, largest_logit=self._largest_logit(images))
         return proof
 
-    def score(self, file: Exported) -> Loss:
-        """mIOU of the file and of the network on the same labelled images."""
-        passes, mode = {1.0: self.model}, Mode(mirror=file.labels)
-        ours, theirs = Confusion(self.dataset), Confusion(self.dataset)
-        rows = list(itertools.islice(records.read(self.record), SCORED_IMAGES))
-        for row in track(rows, len(rows), "scoring 8 bits and the checkpoint"):
-            batch = row.image[None]
-            ours.add(row.label, file.label_maps(batch, mode)[mode.name][0])
-            theirs.add(row.label, label_maps(passes, batch, mode)[mode.name][0])
-        return Loss(len(rows), ours.mean_iou(), theirs.mean_iou())
+    def score(self, path: Path, kind: Format) -> EightBits:
+        """What the file loses in the mode in which it is used."""
+        mode = Mode(mirror=True) if kind.labels else self.mode
+        evaluated = self.evaluated if self.evaluated and self.evaluated.mode == mode.name else None
+
+        def expected(row: Row) -> np.ndarray:
+            known = evaluated.read(row.name) if evaluated else None
+            if known is not None:
+                return known
+            return label_maps({1.0: self.model}, row.image[None], mode)[mode.name][0]
+
+        return accuracy.score(
+            path, self.record, self.dataset, mode, labels=kind.labels, expected=expected
+        )
 
     def _largest_logit(self, images: list[np.ndarray]) -> float:
         normalise = Normalise(mean=self.dataset.mean, std=self.dataset.std)
@@ -140,9 +146,9 @@ class Exporter:
 
     @functools.cached_property
     def onnx_model_in_8_bits(self) -> onnx.ModelProto:
-        rows = list(itertools.islice(records.read(self.training_record), CALIBRATION_IMAGES))
+        rows, count = _some(self.training_record, self.dataset, CALIBRATION_IMAGES)
         images = (_middle(row.image) for row in rows)
-        return quantise(self.onnx_model, track(images, len(rows), "calibrating 8 bits"))
+        return quantise(self.onnx_model, track(images, count, "calibrating 8 bits"))
 
 
 def compare(file: Exported, model: Probabilities, images: list[np.ndarray]) -> Equality:
@@ -166,6 +172,12 @@ def compare(file: Exported, model: Probabilities, images: list[np.ndarray]) -> E
     return Equality(len(images), None if file.labels else difference, equal / pixels)
 
 
+def _some(record: Path, dataset: DatasetDescriptor, wanted: int) -> tuple[Iterator[Row], int]:
+    """So many rows, spread over a record, and how many there are."""
+    numbers = records.evenly(records.read_manifest(record, dataset)["images"])[:wanted]
+    return records.read(record, numbers=numbers), len(numbers)
+
+
 def _middle(image: np.ndarray) -> np.ndarray:
     top, left = (max(0, side - CALIBRATION_SIDE) // 2 for side in image.shape[:2])
     return image[top : top + CALIBRATION_SIDE, left : left + CALIBRATION_SIDE]
@@ -176,6 +188,8 @@ def _write_mindspore(exporter: Exporter, path: Path, kind: Format) -> None:
     blank = Tensor(np.zeros((1, *exporter.size, 3), np.uint8))
     file_format = path.suffix.removeprefix(".").upper()
     ms.export(cell.set_train(False), blank, file_name=str(path), file_format=file_format)
+    if file_format == "MINDIR":
+        canonicalise(path)
 
 
 def _write_air(exporter: Exporter, path: Path, kind: Format) -> None:

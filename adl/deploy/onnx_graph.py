@@ -175,7 +175,11 @@ class _Network:
 
     def _primitive(self, op: int, x: str, at: str) -> str:
         chosen = PRIMITIVES[op]
-        window: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+        window: dict[str, Any] = {
+            "kernel_shape": [3, 3],
+            "strides": [1, 1],
+            "pads": [1, 1, 1, 1],
+        }
         table: dict[str, Callable[[], str]] = {
             "none": lambda: self.graph.node("Mul", x, self.graph.constant(np.array(0, np.float32))),
             "avg_pool_3x3": lambda: self.graph.node("AveragePool", x, **window),
@@ -260,6 +264,8 @@ class _Network:
             dilations=[dilation] * 2,
             pads=[padding] * 4,
             group=groups,
+            # It follows from the weights, but OpenCV, ncnn and onnx2tf look for it here.
+            kernel_shape=kernel.shape[2:],
         )
 
     def _relu(self, x: str) -> str:

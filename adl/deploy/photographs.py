@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from io import BytesIO
 from pathlib import Path
 
@@ -13,13 +13,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from adl.console.progress import track
 from adl.console.text import counted, listing
 from adl.errors import AdlError
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
-"""What `adl predict` writes for an image, and does not take for one: label ids, palette, both in one."""
+"""What `adl predict` writes for an image: label ids, palette, both in one."""
 MOST_NAMED = 3
 """Files of one kind that a sentence names."""
 CONVERT_HEIC = "Convert it to JPEG first (heif-convert, ImageMagick, or the phone's “most compatible” setting)."
@@ -39,17 +38,24 @@ class NotAnImageError(AdlError):
 
 @dataclasses.dataclass
 class Found:
-    """Files below some folders. hidden: files and folders whose names begin with a dot. others: no images."""
+    """Files below some folders. hidden: files and folders whose names begin with a dot. others: no images.
+
+    results: of an earlier `adl predict`. unlike_images: named by themselves, and perhaps videos.
+    """
 
     images: list[Path] = dataclasses.field(default_factory=list)
     hidden: int = 0
     others: list[Path] = dataclasses.field(default_factory=list)
+    results: list[Path] = dataclasses.field(default_factory=list)
+    unlike_images: list[Path] = dataclasses.field(default_factory=list)
 
     def left_out(self) -> list[str]:
         """Lines that say what was not taken for an image."""
         lines = []
         if self.hidden:
             lines.append(f"skipped: {self.hidden} hidden (names that begin with a dot)")
+        if self.results:
+            lines.append(f"skipped: {_named(self.results)}, results of an earlier `adl predict`")
         heic = [path for path in self.others if _is_heic(path)]
         if heic:
             lines.append(
@@ -64,30 +70,45 @@ class Found:
 
 
 def find(paths: Sequence[Path]) -> Found:
-    """The images themselves, and every image below the folders, sorted, whatever their suffixes.
+    """The files themselves, and every image below the folders, sorted, whatever their suffixes.
 
-    Raises AdlError if a path does not exist, or if there is no image at all.
+    Raises AdlError if a path does not exist, or if there is nothing at all.
     """
     found = Found()
-    for path in paths:
+    for path in dict.fromkeys(paths):
         if path.is_dir():
             _find_below(path, found)
         elif path.exists():
-            found.images.append(path)
+            kind = found.images if _is_image(path) or _is_heic(path) else found.unlike_images
+            kind.append(path)
         else:
             raise AdlError(f"{path}: no such image or folder.")
-    if not found.images:
+    found.images = list(dict.fromkeys(found.images))
+    if not (found.images or found.unlike_images):
         places = ", ".join(str(path) for path in paths)
         raise AdlError("\n".join([f"{places}: holds no image.", *found.left_out()]))
     return found
 
 
 def _find_below(root: Path, found: Found) -> None:
-    for path in sorted(_walk(root, found, seen={os.path.realpath(root)})):
-        if path.name.endswith(OUTPUTS):
-            continue
-        kind = found.images if _is_image(path) else found.others
-        kind.append(path)
+    paths = sorted(_walk(root, found, seen={os.path.realpath(root)}))
+    everything = set(paths)
+    for path in paths:
+        if _is_result(path, everything):
+            found.results.append(path)
+        elif _is_image(path):
+            found.images.append(path)
+        else:
+            found.others.append(path)
+
+
+def _is_result(path: Path, everything: Set[Path]) -> bool:
+    """Is it one of all the files that `adl predict` writes for an image? A picture may well be called `x_color.png`."""
+    for ending in OUTPUTS:
+        stem = path.name.removesuffix(ending)
+        if stem != path.name:
+            return {path.with_name(f"{stem}{other}") for other in OUTPUTS} <= everything
+    return False
 
 
 def _walk(folder: Path, found: Found, *, seen: set[str]) -> Iterator[Path]:
@@ -146,19 +167,6 @@ def _begins_as_heic(start: bytes) -> bool:
 def _named(paths: Sequence[Path]) -> str:
     names = listing([path.name for path in paths], most=MOST_NAMED)
     return f"{counted(len(paths), 'file')} ({names})"
-
-
-def check(paths: Iterable[Path]) -> None:
-    """Decode every image. Raises AdlError with each that cannot be, before anything is predicted."""
-    paths = list(paths)
-    faults = []
-    for path in track(paths, len(paths), "checking"):
-        try:
-            read(path)
-        except AdlError as error:
-            faults.append(str(error))
-    if faults:
-        raise AdlError("\n".join(faults))
 
 
 @dataclasses.dataclass

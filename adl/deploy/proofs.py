@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from adl.artifacts import percent
 
@@ -15,6 +17,8 @@ A probability moves by up to half of what the logits move by. Where no logit is 
 LARGEST_DIFFERENCE; a network that had hardly trained had logits of 4e9, and lost 2e-6 of them.
 """
 MOST_POINTS_LOST = 1.0
+LEAST_AGREEMENT_IN_8_BITS = 0.9
+"""A bad network can give other labels in 8 bits and score the same: such a file does not stand for the checkpoint."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,42 +66,94 @@ class Equality:
 
 
 @dataclasses.dataclass(frozen=True)
-class Loss:
-    """mIOU of a file in 8 bits and of the checkpoint, 0-1, on the same images; None where nothing is scored."""
+class AccuracyDrop:
+    """A file in 8 bits and the checkpoint on the same images. mIOU: 0-1, None where nothing is scored.
+
+    agreement: share of equal labels, 0-1. interval: 95 % of the resamplings of the images, in points of mIOU lost;
+    None for a single image, or where nothing is scored.
+    """
 
     images: int
     miou: float | None
     checkpoint: float | None
+    agreement: float
+    interval: tuple[float, float] | None = None
 
     @property
-    def points(self) -> float:
-        return 100 * ((self.checkpoint or 0) - (self.miou or 0))
+    def points_lost(self) -> float | None:
+        """Of mIOU; below 0 where the file is the better one."""
+        if self.miou is None or self.checkpoint is None:
+            return None
+        return round(100 * (self.checkpoint - self.miou), 4)
 
     @property
     def holds(self) -> bool:
-        return self.points <= MOST_POINTS_LOST
+        points = self.points_lost
+        loses_little = points is not None and points <= MOST_POINTS_LOST
+        return loses_little and self.agreement >= LEAST_AGREEMENT_IN_8_BITS
 
     @property
-    def fault(self) -> str:
-        return (
-            f"{self}; at most {MOST_POINTS_LOST:g} may be lost. The other formats are not affected"
-        )
+    def is_certain(self) -> bool:
+        """More images are not likely to change on which side of MOST_POINTS_LOST the loss is."""
+        if self.interval is None:
+            return False
+        low, high = self.interval
+        return high <= MOST_POINTS_LOST or low > MOST_POINTS_LOST
 
     def __str__(self) -> str:
         if self.miou is None or self.checkpoint is None:
-            return f"no pixel of {self.images} images is scored"
+            return f"no pixel of {self.images} images is scored, so that nothing is proved"
+        lost = f"{self.points_lost:.2f} points of mIOU lost"
+        if self.interval:
+            low, high = self.interval
+            lost += f" (95 % between {low:.2f} and {high:.2f})"
         return (
-            f"mIOU {100 * self.miou:.2f} on {self.images} images, {self.points:.2f} points below "
-            f"the checkpoint's {100 * self.checkpoint:.2f}"
+            f"{lost}: {100 * self.miou:.2f} instead of {100 * self.checkpoint:.2f} on {self.images} images, "
+            f"equal labels {100 * self.agreement:.2f} %"
         )
 
-    def metrics(self) -> dict[str, float | int | bool | None]:
+    def metrics(self) -> dict[str, float | int | None]:
+        low, high = self.interval or (None, None)
         return {
             "images": self.images,
             "mIOU": percent(self.miou),
             "mIOU_checkpoint": percent(self.checkpoint),
-            "kept": self.holds,
+            "points_lost": self.points_lost,
+            "points_lost_low": low,
+            "points_lost_high": high,
+            "agreement": percent(self.agreement),
         }
 
 
-Proof = Equality | Loss
+@dataclasses.dataclass(frozen=True)
+class EightBits:
+    """drops: name of each instruction set of this processor → what the file loses with it."""
+
+    drops: Mapping[str, AccuracyDrop]
+
+    @property
+    def worst(self) -> AccuracyDrop:
+        """A drop that does not hold, if there is one; of several the largest."""
+        return max(self.drops.values(), key=lambda drop: (not drop.holds, drop.points_lost or 0))
+
+    @property
+    def holds(self) -> bool:
+        return self.worst.holds
+
+    @property
+    def fault(self) -> str:
+        return (
+            f"{self}; at most {MOST_POINTS_LOST:g} point may be lost, and {100 * LEAST_AGREEMENT_IN_8_BITS:g} % of the "
+            "labels must be equal. The other formats are not affected"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.worst}; with {', '.join(self.drops)}, not proved on other processors"
+
+    def metrics(self) -> dict[str, Any]:
+        """Those of the worst drop, and of each instruction set what it loses."""
+        lost = {name: drop.points_lost for name, drop in self.drops.items()}
+        return self.worst.metrics() | {"kept": self.holds, "points_lost_with": lost}
+
+
+Proof = Equality | EightBits

@@ -16,6 +16,21 @@ from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
 from adl.intake import png
 
+CODE = (
+    "architecture",
+    "dataset",
+    "deploy/backends.py",
+    "deploy/exported.py",
+    "deploy/formats.py",
+    "deploy/photographs.py",
+    "deploy/predictor.py",
+    "inference.py",
+    "network",
+    "parallel",
+    "runtime.py",
+)
+"""Files and folders of the package that can change a label map."""
+
 
 def check(predictions: Path, frames: list[Frame], dataset: DatasetDescriptor) -> list[Path]:
     """The one label map of each frame, in their order.
@@ -78,4 +93,7 @@ def pack(label_maps: list[Path], output: Path) -> None:
     ):
         for path in label_maps:
             city = path.stem.split("_")[0]
-            archive.writestr(zipfile.ZipInfo(f"{city}/{path.name}"), path.read_bytes())
+            entry = zipfile.ZipInfo(f"{city}/{path.name}")
+            # By itself it would unpack to a file that only its owner may read.
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, path.read_bytes())

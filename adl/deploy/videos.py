@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,73 +13,153 @@ import cv2
 import numpy as np
 
 from adl.artifacts import replacing
+from adl.console import text
 from adl.errors import AdlError
 
-SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+OUTPUTS = ("_overlay.mp4",)
+"""What `adl predict` writes for a video."""
+USUAL_RATE = 25.0
+"""Frames per second of a result whose source states what no MP4 can have."""
+CODECS = {
+    "avc1": "H.264",
+    "mp4v": "MPEG-4 Part 2, which VLC and mpv show, and web browsers do not",
+}
+"""What is written, the best first; not every build of OpenCV has an encoder for H.264."""
+MOST_UNREADABLE = 1000
+"""Frames in a row. OpenCV does not tell a damaged one from the end."""
+_START = 4096
+"""Bytes in which every container of videos has a zero, and no text has one: FFmpeg makes a film of a text, too."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """frames: as its header states, which may be one too many or too few. rate: frames per second."""
+    """frames: as its header states, which may be one too many or too few. rate: frames per second. size: (h, w)."""
 
     path: Path
     frames: int
     rate: float
+    size: tuple[int, int]
 
     @classmethod
     def open(cls, path: Path) -> Video:
         """Raises AdlError if it cannot be read."""
         capture = _capture(path)
         try:
-            readable, _ = capture.read()
+            readable, frame = capture.read()
             if not readable:
-                raise AdlError(f"{path}: not a video that can be read.")
+                raise AdlError(f"{path}: is neither an image nor a video that can be read.")
             frames = max(1, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-            return cls(path, frames, capture.get(cv2.CAP_PROP_FPS) or 25.0)
+            return cls(
+                path, frames, capture.get(cv2.CAP_PROP_FPS), (frame.shape[0], frame.shape[1])
+            )
         finally:
             capture.release()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """(H, W, 3) uint8 BGR of each frame, upright."""
-        capture = _capture(self.path)
-        try:
-            while True:
-                more, frame = capture.read()
-                if not more:
-                    return
+        """(H, W, 3) uint8 BGR of each frame that can be read, upright."""
+        return _readable_frames(self.path)
+
+    def check_complete(self, frames: int) -> None:
+        """Raises AdlError if clearly fewer frames could be read than the header states."""
+        # Some containers state a length in seconds only, from which the number of frames is estimated.
+        if self.frames - frames > max(1, self.frames // 20):
+            raise AdlError(
+                f"{self.path}: only {frames} of the {self.frames} frames that its header states could be read: it is "
+                "cut short or damaged. The result holds these."
+            )
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """OpenCV prints what it cannot do, which is found out here and told by its own message."""
+    level = cv2.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
+
+
+def _readable_frames(path: Path) -> Iterator[np.ndarray]:
+    capture = _capture(path)
+    unreadable = 0
+    try:
+        while unreadable < MOST_UNREADABLE:
+            readable, frame = capture.read()
+            unreadable = 0 if readable else unreadable + 1
+            if readable:
                 yield frame
-        finally:
-            capture.release()
+    finally:
+        capture.release()
 
 
 def _capture(path: Path) -> cv2.VideoCapture:
+    """An open video; one without frames if it is none. Raises AdlError if there is no such file."""
     if not path.is_file():
         raise AdlError(f"{path}: no such video.")
     try:
-        name = str(path)
+        # Absolute, so that no name looks like an address.
+        name = str(path.absolute())
         name.encode()
     except UnicodeEncodeError:
         raise AdlError(
             f"{path}: OpenCV reads no video whose name is not UTF-8. Rename it."
         ) from None
-    return cv2.VideoCapture(name)
+    with path.open("rb") as file:
+        if b"\0" not in file.read(_START):
+            return cv2.VideoCapture()
+    with _silent():
+        capture = cv2.VideoCapture(name)
+    # By itself it shows a film of a phone that was held upright lying on its side.
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    return capture
 
 
-def write(path: Path, frames: Iterable[np.ndarray], *, rate: float) -> int:
-    """Write an MP4 of (H, W, 3) uint8 RGB frames of one size, whole or not at all. Returns how many there were."""
-    writer, written = None, 0
-    with replacing(path) as temporary:
-        for frame in frames:
-            if writer is None:
-                size = (frame.shape[1], frame.shape[0])
-                writer = cv2.VideoWriter(
-                    str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate, size
-                )
-            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-            written += 1
-        if writer is not None:
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How a video is written. codec: one of CODECS. rate: frames per second. size: (height, width)."""
+
+    codec: str
+    rate: float
+    size: tuple[int, int]
+
+    @classmethod
+    def like(cls, video: Video) -> Encoding:
+        """What this OpenCV can write for it: as fast as it is, or at the usual rate. Raises AdlError if nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            for rate in (video.rate, USUAL_RATE):
+                for codec in CODECS:
+                    encoding = cls(codec, rate, video.size)
+                    if encoding._writer(Path(folder) / "trial.mp4").isOpened():
+                        return encoding
+        raise AdlError(
+            f"{video.path}: no encoder of this OpenCV takes frames of {text.size(*video.size)} pixels. Scale it, or "
+            "label its frames as images."
+        )
+
+    def write(self, path: Path, frames: Iterable[np.ndarray]) -> int:
+        """Write an MP4 of (H, W, 3) uint8 RGB frames, whole or not at all. Returns how many there were."""
+        written = 0
+        with replacing(path) as temporary:
+            writer = self._writer(temporary)
+            for frame in frames:
+                # The size may change within a video; OpenCV leaves such a frame out without a word.
+                same = cv2.resize(frame, self.size[::-1])
+                writer.write(cv2.cvtColor(same, cv2.COLOR_RGB2BGR))
+                written += 1
             writer.release()
-        # OpenCV does not say that a disk is full.
-        if not temporary.exists() or sum(1 for _ in Video.open(temporary)) != written:
-            raise AdlError(f"{path}: the video could not be written. Is there room on the disk?")
-    return written
+            # OpenCV does not say that a disk is full.
+            if not temporary.exists() or sum(1 for _ in _readable_frames(temporary)) != written:
+                raise AdlError(
+                    f"{path}: the video could not be written. Is there room on the disk?"
+                )
+        return written
+
+    def _writer(self, path: Path) -> cv2.VideoWriter:
+        """Not open if this OpenCV cannot write so."""
+        if not (
+            math.isfinite(self.rate) and self.rate > 0
+        ):  # OpenCV searches an infinite one for ever
+            return cv2.VideoWriter()
+        with _silent():
+            code = cv2.VideoWriter.fourcc(*self.codec)
+            return cv2.VideoWriter(str(path), code, self.rate, self.size[::-1])

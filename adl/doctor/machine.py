@@ -13,6 +13,7 @@ from adl.architecture import Architecture, cost
 from adl.console.text import byte_size, counted
 from adl.doctor.finding import Case, Finding, fault, ok, warning
 from adl.errors import AdlError
+from adl.params import NO_GPU
 from adl.processes.topology import free_port
 
 FULL, SCARCE = 0.2e9, 2e9
@@ -31,9 +32,11 @@ def devices(case: Case) -> Finding | None:
         return fault("devices", text, advice)
     found = counted(runtime.devices("Ascend") or 0, "Ascend device")
     if target == "CPU":
-        return ok(
-            "devices", f"device_target CPU ({counted(wanted, 'process', 'processes')}); {found}"
-        )
+        text = f"device_target CPU ({counted(wanted, 'process', 'processes')}); {found}"
+        gpus = sum(1 for _ in (case.root / "dev").glob("nvidia[0-9]*"))
+        if gpus:
+            text += f"; {counted(gpus, 'GPU')}. {NO_GPU}"
+        return ok("devices", text)
     return ok("devices", f"{found}, {wanted} wanted")
 
 

@@ -83,7 +83,9 @@ def parameters(case: Case) -> Finding:
     try:
         present_params()
     except AdlError as error:
-        advice = f"`adl explain` says what {PARAMS} takes; `adl recipe` writes a whole one."
+        advice = (
+            f"`adl explain` says what {PARAMS} takes; `adl recipe NAME --all` writes a whole one."
+        )
         return fault("parameters", " ".join(str(error).split()), advice)
     return ok("parameters", f"{PARAMS} and its architecture are valid")
 
@@ -181,8 +183,4 @@ def training(case: Case) -> Finding | None:
 def _train_images(case: Case) -> int:
     """As many as there are, or else as the data set has."""
     assert case.params is not None
-    root = Path(case.params.data_path)
-    if root == SYNTHETIC:
-        return case.params.synthetic_train_images
-    there = len(pairs(root, "train", case.dataset).frames)
-    return there or case.dataset.split_sizes["train"]
+    return preflight.train_images(case.params, case.dataset) or case.dataset.split_sizes["train"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from adl import runtime
 from adl.artifacts import percent, read_png, replacing_folder, scratch_folder, write_json
+from adl.dataset import label_maps
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.evaluation.counts import Counts
 from adl.evaluation.worker import EvaluationJob, counts_path
@@ -144,4 +145,11 @@ def evaluate(
             label_ids = read_png(dataset.prediction_path(scratch / selected, name))
             evaluation.shown[name] = dataset.train_ids[label_ids]
         (scratch / at_scale_1).replace(target)
+        label_maps.describe(
+            target,
+            model=Path(job.model),
+            record=Path(job.record),
+            mode=at_scale_1,
+            dataset=dataset,
+        )
     return evaluation

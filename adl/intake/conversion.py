@@ -61,10 +61,16 @@ class Contents:
 
 
 def convert(
-    frames: list[Frame], record: Path, dataset: DatasetDescriptor, *, workers: int
+    frames: list[Frame],
+    record: Path,
+    dataset: DatasetDescriptor,
+    *,
+    workers: int,
+    drawn: bool = False,
 ) -> dict[str, Any]:
     """Convert frames, in their order, to one MindRecord file, its index and its manifest; returns the manifest.
 
+    drawn: the frames are the embedded scenes, which the manifest says.
     An image's bytes are passed through unchanged; a label becomes train ids, 255 where ignored. All three files
     appear when the record is complete. Raises DataError at the first bad frame.
     """
@@ -89,7 +95,7 @@ def convert(
         if fault:
             raise DataError([fault])
         _check_complete(target, len(frames))
-        manifest = contents.manifest(len(frames), dataset)
+        manifest = contents.manifest(len(frames), dataset) | {"drawn": drawn}
         write_json(workspace.manifest(target), manifest)
         for path in sorted(folder.iterdir()):
             path.replace(record.parent / path.name)

@@ -46,10 +46,6 @@ def is_nested(place: Path, dataset: DatasetDescriptor) -> bool:
 
 
 def _no_root(root: Path) -> Fault:
-    if str(root).startswith("~"):
-        return Fault(
-            "data_path", root, "does not exist", "~ is not expanded here", "Write the full path"
-        )
     if root.exists():
         return Fault(
             "data_path",

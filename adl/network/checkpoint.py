@@ -13,7 +13,7 @@ from mindspore import nn
 
 from adl import runtime
 from adl.architecture import Architecture
-from adl.artifacts import full_disk_reported, scratch_folder
+from adl.artifacts import check_sidecar, full_disk_reported, scratch_folder
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, nearest
 from adl.network import AutoDeepLab, build, names_2021
@@ -66,11 +66,13 @@ def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None
 
     leave_out: parameters whose names begin so stay as they are, whatever the file has for them.
 
-    Raises AdlError if the file is unreadable, or if it and the network do not match exactly; the message lists
-    missing, unexpected and mis-shaped parameters with the nearest names. The network is then unchanged.
+    Raises AdlError if the file is unreadable, if its sidecar describes another one, or if it and the network do not
+    match exactly; the message lists missing, unexpected and mis-shaped parameters with the nearest names. The network
+    is then unchanged.
     """
     path = Path(path)
     stored = _read(path)
+    check_sidecar(path)
     from_2021 = names_2021.recognised(stored)
     parameters = native(network)
     name_in_file = {name: name for name in parameters}
@@ -96,14 +98,18 @@ def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None
 
 
 def _read(path: Path) -> dict[str, ms.Parameter]:
-    if not path.is_file():
-        raise AdlError(f"{path}: no such checkpoint file.")
+    _check_exists(path)
     try:
         # MindSpore logs its own error first, and insists on the suffix.
         return ms.load_checkpoint(str(path))
     except Exception as error:  # it raises whatever its parser meets
         reason = str(error).strip().splitlines()[0]
         raise AdlError(f"{path}: not a readable MindSpore checkpoint ({reason})") from None
+
+
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise AdlError(f"{path}: no such checkpoint file.")
 
 
 def _check_match(
@@ -148,8 +154,11 @@ def _hint(name: str, candidates: list[str]) -> str:
 def architecture_of(path: Path, params: Params | None, dataset: DatasetDescriptor) -> Architecture:
     """The architecture of a checkpoint: from its sidecar, or from the parameters if it has none (a 2021 file).
 
-    Raises AdlError if its classes are not those of the data set: their scores and colours would mean nothing.
+    Raises AdlError if the sidecar describes another file, or if the classes are not those of the data set: their scores
+    and colours would mean nothing.
     """
+    _check_exists(path)
+    check_sidecar(path)
     description = sidecar(path)
     if description.exists() or params is None:
         source, architecture = str(description), Architecture.from_sidecar(description)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from adl.parallel.lifetime import tied
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from adl.processes.signals import taken
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
@@ -28,14 +26,10 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
 
-    previous = [signal.signal(number, pass_on) for number in _SIGNALS]
-    try:
+    with taken(pass_on):
         # In a session of its own, so that a terminal's Ctrl-C does not reach it twice.
         started.append(subprocess.Popen(tied(command), env=environment, start_new_session=True))
         for number in early:
             pass_on(number, None)
         code = started[0].wait()
-    finally:
-        for number, handler in zip(_SIGNALS, previous, strict=True):
-            signal.signal(number, handler)
     return code if code >= 0 else 128 - code

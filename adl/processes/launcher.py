@@ -18,6 +18,7 @@ from adl.errors import STOPPED
 from adl.parallel.lifetime import tied
 from adl.processes import topology
 from adl.processes.environment import child_environment
+from adl.processes.signals import taken
 from adl.processes.topology import Cluster, Topology
 
 GRACE = 7.0
@@ -30,7 +31,6 @@ LOST = (
     "the ranks no longer hear each other: a rank, a node or the link between nodes failed. Start again, on all nodes, "
     "and training resumes from the last save; scheduler.log names the rank that is missing."
 )
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 0.05
 
 
@@ -50,27 +50,22 @@ class Launcher:
 
         128 + n after signal n; a worker's own code if one fails, and the end of its log is shown.
         """
-        previous = {}
-        for number in _SIGNALS:
-            # What was ignored at the start, as SIGHUP under nohup, stays ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                previous[number] = signal.signal(number, self._note)
         self.is_cluster = isinstance(chosen, Cluster)
-        try:
-            scheduler = chosen.scheduler()
-            if scheduler is not None and not self._start_scheduler(scheduler):
-                return 1
-            workers = {}
-            for rank in chosen.ranks:
-                shown = rank == chosen.ranks[0]
-                workers[rank] = self._start(
-                    command, chosen.worker(rank), f"rank_{rank}", shown=shown
-                )
-            return self._watch(workers)
-        finally:
-            self._end_all()
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        with taken(self._note):
+            try:
+                return self._run(command, chosen)
+            finally:
+                self._end_all()
+
+    def _run(self, command: Sequence[str], chosen: Topology) -> int:
+        scheduler = chosen.scheduler()
+        if scheduler is not None and not self._start_scheduler(scheduler):
+            return 1
+        workers = {}
+        for rank in chosen.ranks:
+            shown = rank == chosen.ranks[0]
+            workers[rank] = self._start(command, chosen.worker(rank), f"rank_{rank}", shown=shown)
+        return self._watch(workers)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = self.signal or number

@@ -15,6 +15,7 @@ from typing import Protocol
 from adl.errors import AdlError, check
 from adl.parallel import world
 from adl.parallel.world import World
+from adl.processes import address
 
 _SCHEDULER_IS_READY = b"Finish to Initialize MetaServerNode"
 
@@ -136,6 +137,11 @@ class RankTable:
             )
         return cls(path, size, device_of)
 
+    @classmethod
+    def assumed(cls, path: Path, size: int, *, nodes: int, node_rank: int) -> RankTable:
+        """One that is not written yet: as many devices on each node, ranks in order; ID stands for each device."""
+        return cls(path, size, dict.fromkeys(World(node_rank, nodes).share(size), "ID"))
+
     @property
     def ranks(self) -> list[int]:
         return sorted(self.device_of)
@@ -152,7 +158,7 @@ class RankTable:
             "RANK_ID": str(rank),
             "DEVICE_ID": device,
         }
-        return _place(rank=rank, size=self.size, device=int(device)) | table | _patience()
+        return _place(rank=rank, size=self.size, device=device) | table | _patience()
 
     def scheduler(self) -> None:
         return None
@@ -166,21 +172,19 @@ def topology(
     nodes: int = 1,
     node_rank: int = 0,
     master: str | None = None,
+    loopback: bool = False,
     rank_table: Path | None = None,
+    dry: bool = False,
 ) -> Topology:
     """This node's part of a training run on device_num devices.
 
-    master: HOST:PORT of the scheduler, which node 0 starts; None, on one node: a free port of this machine.
+    master: HOST:PORT of the scheduler, which node 0 starts; None, on one node: a free port of this machine. loopback:
+    all nodes are this machine. dry: nothing will be started, so that the rank table need not exist.
     Raises AdlError if the values do not fit together.
     """
-    host, _, port = (master or "").rpartition(":")
     _check_nodes(device_num, nodes, node_rank, has_address=bool(master or rank_table))
+    _check_master(master, device_num, rank_table, loopback=loopback)
     check(
-        (master is None or (host and port.isdecimal()), f"--master: {master} is not HOST:PORT."),
-        (
-            master is None or rank_table is None,
-            "--master and --rank-table-file: use only one of the two.",
-        ),
         (
             rank_table is None or device_target == "Ascend",
             "--rank-table-file needs device_target Ascend.",
@@ -189,13 +193,19 @@ def topology(
     )
     check_first_device(first_device, device_target)
     if rank_table is not None:
+        if dry and not rank_table.exists():
+            return RankTable.assumed(rank_table, device_num, nodes=nodes, node_rank=node_rank)
         return RankTable.read(rank_table, device_num, node_rank=node_rank)
     if device_num == 1:
         return Local(first_device=first_device)
+    if master is None:
+        host, port = "127.0.0.1", free_port()
+    else:
+        host, port = address.scheduler(master, nodes=nodes, on_loopback=loopback)
     return Cluster(
         device_num,
-        host=host or "127.0.0.1",
-        port=int(port) if port else free_port(),
+        host=host,
+        port=port,
         first_device=first_device,
         nodes=nodes,
         node_rank=node_rank,
@@ -203,6 +213,7 @@ def topology(
 
 
 def _check_nodes(device_num: int, nodes: int, node_rank: int, *, has_address: bool) -> None:
+    check((nodes >= 1, f"--nodes: {nodes}; at least 1."))
     check(
         (
             device_num % nodes == 0,
@@ -219,8 +230,25 @@ def _check_nodes(device_num: int, nodes: int, node_rank: int, *, has_address: bo
     )
 
 
+def _check_master(
+    master: str | None, device_num: int, rank_table: Path | None, *, loopback: bool
+) -> None:
+    check(
+        (
+            master is None or rank_table is None,
+            "--master and --rank-table-file: use only one of the two.",
+        ),
+        (
+            master is None or device_num > 1,
+            "--master: device_num is 1; a process without others meets nobody.",
+        ),
+        (not loopback or master, "--loopback: says what --master is; give both."),
+    )
+
+
 def check_first_device(first_device: int, device_target: str) -> None:
-    """Raises AdlError if --device-id counts devices of a kind of which there is one."""
+    """Raises AdlError if --device-id is no number, or counts devices of a kind of which there is one."""
+    check((first_device >= 0, f"--device-id: {first_device}; they are numbered from 0."))
     if first_device > 0 and device_target != "Ascend":
         raise AdlError("--device-id needs device_target Ascend: there is one CPU.")
 
@@ -244,7 +272,7 @@ def wait_for_scheduler(log: Path, cancelled: Callable[[], bool], seconds: float 
         time.sleep(0.05)
 
 
-def _place(*, rank: int, size: int, device: int) -> dict[str, str]:
+def _place(*, rank: int, size: int, device: int | str) -> dict[str, str]:
     """What `world.from_environment` reads."""
     return {world.RANK: str(rank), world.WORLD_SIZE: str(size), world.DEVICE: str(device)}
 

@@ -18,6 +18,7 @@ from adl.errors import STOPPED, reported
 from adl.parallel import world
 from adl.params import Params
 from adl.processes import launcher
+from adl.processes.signals import take
 from adl.reporting.curves import Curves
 from adl.training.state import State
 
@@ -68,15 +69,16 @@ class Stop:
     """
 
     def __init__(self, *, alone: bool) -> None:
-        self.signals = (launcher.STOP, signal.SIGTERM) if alone else (launcher.STOP,)
+        self.alone = alone
         self.times_asked = 0
         self.requested = False
 
     def __call__(self) -> bool:
         self.times_asked += 1
         if self.times_asked == 2:
-            for number in self.signals:
-                signal.signal(number, self._request)
+            signal.signal(launcher.STOP, self._request)
+            if self.alone:
+                take([signal.SIGTERM], self._request)
         return self.requested
 
     def _request(self, number: int, frame: FrameType | None) -> None:

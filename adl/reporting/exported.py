@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adl.console.text import MISSING, difference, percentage
+from adl.console.text import MISSING, percentage
 from adl.reporting.columns import NOTHING
 from adl.reporting.results import Results
 
@@ -49,10 +49,24 @@ def _measurement(kind: str, backend: str, figures: Mapping[str, Any]) -> tuple[s
 def _words(proof: Mapping[str, Any]) -> str:
     on_images = f"{proof['images']} images"
     if "mIOU_checkpoint" in proof:
-        lost = difference(proof["mIOU_checkpoint"], proof["mIOU"])
-        kept = "" if proof["kept"] else ": not kept"
-        return f"{lost} points of mIOU ({on_images}){kept}"
+        return _drop(proof, on_images)
     words = [f"equal labels {percentage(proof['agreement'], 4)} % ({on_images})"]
     if "largest_difference" in proof:
         words.append(f"largest difference of a probability {proof['largest_difference']:g}")
     return ", ".join(words)
+
+
+def _drop(proof: Mapping[str, Any], on_images: str) -> str:
+    kept = "" if proof["kept"] else ", not kept"
+    if proof["points_lost"] is None:
+        return f"nothing is scored ({on_images}), not proved{kept}"
+    interval = ""
+    if proof["points_lost_low"] is not None:
+        interval = (
+            f", 95 % between {proof['points_lost_low']:.2f} and {proof['points_lost_high']:.2f}"
+        )
+    with_sets = ", ".join(proof["points_lost_with"])
+    return (
+        f"{proof['points_lost']:.2f} points of mIOU lost ({on_images}{interval}), equal labels "
+        f"{percentage(proof['agreement'])} %; with {with_sets}, not proved on other processors{kept}"
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adl import workspace
-from adl.artifacts import read_json
+from adl.artifacts import check_sidecar, read_json
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.reporting import runs
@@ -65,6 +65,8 @@ class Results:
     ) -> Results:
         """Read what there is of the metrics, the checkpoint's sidecar and the val record's manifest."""
         found_sidecar = _json(sidecar(checkpoint))
+        if checkpoint.exists():
+            check_sidecar(checkpoint)
         return cls(
             dataset=dataset,
             metrics={stage: _json(metrics / f"{stage}.json") or {} for stage in STAGES},

@@ -10,10 +10,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from adl import artifacts, workspace
 from adl import params as schema
-from adl import workspace
 from adl.architecture import Architecture
-from adl.artifacts import digest
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import read_manifest
 from adl.errors import AdlError
@@ -79,10 +78,4 @@ def code_digest() -> str:
     """Digest of the code that the stage `train` depends on, as dvc.yaml lists it."""
     stages = YAML(typ="safe").load(workspace.STAGES)["stages"]
     listed = [Path(dep) for dep in stages["train"]["deps"] if dep.startswith(("adl/", "pipeline/"))]
-    files: list[Path] = []
-    for path in listed:
-        files += [path] if path.is_file() else path.rglob("*.py")
-    sha = hashlib.sha256()
-    for path in sorted(files):
-        sha.update(f"{path} {digest(path)}\n".encode())
-    return sha.hexdigest()
+    return artifacts.code_digest(listed, root=Path())

@@ -32,7 +32,7 @@ class Description:
         content = {
             "format": 1,
             "architecture": self.architecture.to_json(),
-            "data": {"digest": self.manifest["digest"], "images": self.manifest["images"]},
+            "data": {name: self.manifest.get(name) for name in ("digest", "images", "drawn")},
             "digest": digest(model),
             "epoch": epoch,
             "params": self.params.model_dump(include=set(schema.of_stage("train"))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,10 +15,11 @@ from PIL import Image
 from adl import commands
 from adl.console import progress
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import photographs, videos
+from adl.deploy import photographs
 from adl.deploy.predictor import Predictor
 from adl.deploy.videos import Video
 from tests.data import huge_png
+from tests.films import write_film
 
 
 def read(folder, name, kind):
@@ -158,7 +160,7 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(
     (tmp_path / "in").mkdir()
     shutil.copy(tmp_path / "a.png", tmp_path / "in" / odd)
     (tmp_path / "in/notes.txt").write_text("no image")
-    videos.write(tmp_path / "a.mp4", [photograph(64, 128) for _ in range(3)], rate=10)
+    write_film(tmp_path / "a.mp4", [photograph(64, 128) for _ in range(3)])
     inputs = (tmp_path / "a.png", tmp_path / "in", tmp_path / "a.mp4")
     monkeypatch.setattr(progress, "LINE_EVERY", 0)
     predict(*inputs, "--model", models / "m.ckpt", "--output", tmp_path / "out")
@@ -173,42 +175,166 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(
     assert "3 images and videos labelled" in printed
 
 
+def cut(kind: str) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    whole = cv2.imencode(kind, noise)[1]
+    return whole.tobytes()[: len(whole) // 2]
+
+
+BROKEN = {
+    "text.jpg": (b"hello", "is not an image that can be read"),
+    "empty.png": (b"", "is not an image that can be read"),
+    "half.jpg": (cut(".jpg"), "the image is damaged (image file is truncated"),
+    "cut.png": (cut(".png"), "the image is damaged"),
+    "huge.png": (huge_png(), "states more pixels than can be read"),
+}
+
+
+def test_broken_files_are_named_and_the_others_labelled(models, photograph, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for name, (content, _) in BROKEN.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    cv2.imwrite(str(tmp_path / "in/good.png"), photograph(40, 40))
+    (tmp_path / "film.mp4").write_bytes(b"no video")
+    shutil.copy(tmp_path / "in/good.png", tmp_path / "last.png")
+    inputs = (tmp_path / "in", tmp_path / "film.mp4", tmp_path / "last.png")
+    with pytest.raises(SystemExit, match="2"):
+        predict(*inputs, "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    printed, told = capsys.readouterr()
+    names = {
+        f"{name}_{kind}.png"
+        for name in ("good", "last")
+        for kind in ("labelIds", "color", "overlay")
+    }
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    for name, (_, message) in BROKEN.items():
+        assert f"in/{name}: {message}" in told
+    assert "film.mp4: is neither an image nor a video that can be read" in told
+    assert "2 of 8 images and videos labelled" in printed
+    faulty = [*(tmp_path / "in" / name for name in sorted(BROKEN)), tmp_path / "film.mp4"]
+    assert told.endswith(f"error: not or not wholly labelled: {', '.join(map(str, faulty))}.\n")
+
+
+def test_nothing_but_broken_files_loads_no_model(models, tmp_path, capsys):
+    (tmp_path / "cut.png").write_bytes(cut(".png"))
+    with pytest.raises(SystemExit, match="2"):
+        predict(tmp_path / "cut.png", "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    assert "parameters, native names" not in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_path_is_refused_before_the_others_are_labelled(
+    models, photograph, tmp_path, capsys
+):
+    cv2.imwrite(str(tmp_path / "good.png"), photograph(40, 40))
+    with pytest.raises(SystemExit, match="2"):
+        predict(tmp_path / "good.png", tmp_path / "lost.png", "--output", tmp_path / "out")
+    assert "lost.png: no such image or folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_of_an_earlier_run_are_left_out_and_nothing_else(
+    models, photograph, tmp_path, capsys
+):
+    """`x_color.png` may well be somebody's photograph."""
+    for name in ("a.png", "x_color.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
+    for output in ("in", "again"):
+        predict(tmp_path / "in", "--model", models / "m.ckpt", "--output", tmp_path / output)
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {
+        f"{name}_{kind}.png"
+        for name in ("a", "x_color")
+        for kind in ("labelIds", "color", "overlay")
+    }
+    skipped = (
+        "skipped: 6 files (a_color.png, a_labelIds.png, a_overlay.png, …), results of an earlier"
+    )
+    assert capsys.readouterr().out.count(skipped) == 1
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("inputs", "message"),
     [
-        ("text.jpg", b"hello", "text.jpg: is not an image that can be read"),
-        ("empty.png", b"", "empty.png: is not an image that can be read"),
-        ("cut.jpg", "truncated", "cut.jpg: the image is damaged (image file is truncated"),
-        ("cut.png", "truncated", "cut.png: the image is damaged"),
-        ("huge.png", huge_png(), "huge.png: states more pixels than can be read"),
-        (None, None, "no such image or folder"),
+        (
+            ("a.png", "a_color.png"),
+            "a.png: a result would be written over a_color.png; name another",
+        ),
+        (
+            ("sub/a.png", "linked/a_overlay.png"),
+            "a result would be written over linked/a_overlay.png",
+        ),
+        (("a.mp4", "a_overlay.mp4"), "a.mp4: a result would be written over a_overlay.mp4"),
+        (("a.png", "sub/a.png"), "a.png and sub/a.png would write the same files; rename one"),
+        ((".",), "a result would be written over"),
     ],
 )
-def test_what_is_no_image_is_refused_before_the_model_is_loaded(
-    models, tmp_path, capsys, name, content, message
+def test_no_result_is_written_over_an_input_or_another_result(
+    photograph, tmp_path, capsys, inputs, message
 ):
-    if name and content == "truncated":
-        whole = cv2.imencode(
-            name[3:], np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
-        )[1]
-        content = whole.tobytes()[: len(whole) // 2]
-    if name:
-        (tmp_path / name).write_bytes(content)
-        cv2.imwrite(
-            str(tmp_path / "good.png"), np.zeros((40, 40, 3), np.uint8)
-        )  # a whole folder is checked first
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path)
+    for name in ("a.png", "a_color.png", "a_overlay.png", "sub/a.png"):
+        cv2.imwrite(name, photograph(40, 40))
+    for name in ("a.mp4", "a_overlay.mp4"):
+        write_film(tmp_path / name, [photograph(64, 64)])
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     with pytest.raises(SystemExit, match="2"):
-        predict(
-            tmp_path if name else tmp_path / "lost.png",
-            "--model",
-            models / "m.ckpt",
-            "--output",
-            tmp_path / "out",
-        )
-    printed = capsys.readouterr()
-    assert message in printed.err
-    assert "cells at levels" not in printed.out
-    assert not (tmp_path / "out").exists()
+        predict(*inputs, "--output", ".")
+    assert message in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_image_that_is_named_twice_is_labelled_once(models, photograph, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite("in/a.png", photograph(40, 40))
+    (tmp_path / "in/linked.png").symlink_to("a.png")
+    predict("in", "in/a.png", "in/a.png", "--model", models / "m.ckpt", "--output", "out")
+    printed = capsys.readouterr().out
+    assert printed.count("in/a.png: ") == printed.count("in/linked.png: ") == 1
+
+
+SHORT = ("x" * 242, "图" * 80)
+LONG = ("x" * 251, "图" * 83, "图" * 82 + "2", os.fsdecode(b"\xdf" * 250))
+
+
+def test_names_that_leave_no_room_for_an_ending_are_shortened(models, photograph, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for stem in (*SHORT, *LONG):
+        Path("in", f"{stem}.png").write_bytes(cv2.imencode(".png", photograph(33, 33))[1].tobytes())
+    film = write_film(tmp_path / "film.mp4", [photograph(64, 64)]).rename(f"{'v' * 251}.mp4")
+    predict("in", film, "--model", models / "m.ckpt", "--output", "out", "--no-flip")
+    written = {path.name for path in Path("out").iterdir()}
+    assert max(len(os.fsencode(name)) for name in written) <= 255
+    stems = {name.rsplit("_", 1)[0] for name in written}
+    assert len(written) == 3 * 6 + 1
+    assert len(stems) == 6 + 1
+    assert set(SHORT) < stems
+    assert stems.isdisjoint(LONG)
+    told = "too long a name for its results, which are called"
+    assert capsys.readouterr().out.count(told) == len(LONG) + 1
+    cut = Path("in", f"{LONG[0]}.png")
+    predict(cut, "--model", models / "m.ckpt", "--output", "again", "--no-flip")
+    assert {path.name for path in Path("again").iterdir()} < written, "the same names every time"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "x" * 300),
+        ("predict", "p.png", "--output", "x" * 300),
+        ("predict", "p.png", "--model", f"{'x' * 300}.ckpt"),
+        ("submission", ".", "--output", f"{'x' * 300}.zip"),
+        ("table", "--output", "x" * 300),
+        ("compare", "HEAD", "--output", f"{'x' * 300}.png"),
+    ],
+)
+def test_name_that_no_file_can_have_is_told_as_that(tmp_path, capsys, arguments):
+    cv2.imwrite("p.png", np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(arguments)
+    assert "File name too long. Choose a shorter one." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
 def test_folder_without_images_missing_model_and_shared_names_are_refused(

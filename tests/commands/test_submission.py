@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import functools
+import os
 import shutil
+import stat
 import zipfile
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 
+import adl
 from adl import commands, inference, params
 from adl.commands import submission as submission_command
 from adl.dataset.descriptor import CITYSCAPES, Frame
@@ -85,25 +87,70 @@ def test_interrupted_submission_goes_on_and_gives_the_same_zip(
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
 
 
-def test_maps_belong_to_the_bytes_of_their_images(models, scenes, tmp_path):
+def test_entries_of_the_zip_may_be_read_by_everybody(scenes, tmp_path):
+    frames = layout.unlabelled(scenes, "test", CITYSCAPES).frames
+    (tmp_path / "a_000000_000019.png").write_bytes(frames[0].image.read_bytes())
+    name = f"{'x' * 251}.zip"
+    for umask in (0o022, 0o077):
+        before = os.umask(umask)
+        submission.pack([tmp_path / "a_000000_000019.png"], tmp_path / name)
+        os.umask(before)
+        with zipfile.ZipFile(tmp_path / name) as archive:
+            [entry] = archive.infolist()
+        assert stat.filemode(entry.external_attr >> 16) == "-rw-r--r--"
+
+
+@pytest.fixture
+def key(models):
+    def of(frames, **changes):
+        defaults = {"params": None, "backend": None, "device": "CPU"}
+        return submission_command.key_of(
+            models / "m.ckpt", frames=frames, **{**defaults, **changes}
+        )
+
+    return of
+
+
+def test_maps_belong_to_the_bytes_of_their_images(key, scenes, tmp_path):
     shutil.copytree(scenes / "leftImg8bit", tmp_path / "other/leftImg8bit")
-    of = functools.partial(submission_command.key_of, models / "m.ckpt", None)
     frames = layout.unlabelled(scenes, "test", CITYSCAPES).frames
     others = layout.unlabelled(tmp_path / "other", "test", CITYSCAPES).frames
-    assert of(frames) == of(others), "copies, elsewhere"
+    assert key(frames) == key(others), "copies, elsewhere"
     cv2.imwrite(str(others[1].image), cv2.imread(str(others[1].image))[::-1])
-    assert of(frames) != of(others), "the same names"
+    assert key(frames) != key(others), "the same names"
 
 
-def test_maps_of_a_2021_file_belong_to_the_parameters_that_stand_for_its_sidecar(scenes, models):
+def test_maps_belong_to_their_code_back_end_device_and_parameters(
+    key, scenes, tmp_path, monkeypatch
+):
+    """A 2021 file has no sidecar: the parameters stand for it."""
     frames = layout.unlabelled(scenes, "test", CITYSCAPES).frames
     p = params.load(ROOT / "params.yaml")
-    keys = [
-        submission_command.key_of(models / "m.ckpt", p.model_copy(update={"bn_eps": e}), frames)
-        for e in (1e-5, 1e-3)
-    ]
-    assert keys[0] != keys[1]
-    assert submission_command.key_of(models / "m.ckpt", None, frames) not in keys
+    keys = {
+        key(frames),
+        key(frames, backend="onnxruntime"),
+        key(frames, device="Ascend"),
+        *(key(frames, params=p.model_copy(update={"bn_eps": e})) for e in (1e-5, 1e-3)),
+    }
+    package = shutil.copytree(
+        ROOT / "adl", tmp_path / "adl", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(adl, "__file__", str(package / "__init__.py"))
+    assert key(frames) in keys, "a copy, elsewhere"
+    for file in ("inference.py", "network/aspp.py", "deploy/predictor.py", "commands/predict.py"):
+        with (package / file).open("a") as code:
+            code.write("# edited\n")
+        keys.add(key(frames))
+    assert len(keys) == 5 + 3, "a command changes no label map"
+
+
+def test_maps_of_another_back_end_are_made_anew(submit, models, tmp_path, capsys):
+    made = []
+    for backend in ("openvino", "onnxruntime", "onnxruntime"):
+        submit("--partial", "--model", models / "m.onnx", "--backend", backend, "--no-flip")
+        made.append(len(list((tmp_path / "data/predictions/test").iterdir())))
+    assert made == [1, 2, 2]
+    assert capsys.readouterr().out.count("3 of 3 label maps already exist") == 1
 
 
 def test_incomplete_test_split_is_refused_with_both_numbers(submit, tmp_path, capsys):

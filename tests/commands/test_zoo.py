@@ -16,6 +16,7 @@ from adl import commands
 from adl.params import Params
 from pipeline import checkpoint_arguments, evaluate, infer, modelarts, parser, train
 from tests.conftest import ROOT
+from tests.data import write_frame
 from tests.test_readme import lines as commands_of_readme
 from tests.workspace import run, succeeds
 
@@ -71,7 +72,7 @@ SEED = {
 
 @pytest.fixture
 def place(tmp_path):
-    for name in ("params.yaml", "architectures", "pipeline"):
+    for name in ("params.yaml", "architectures", "dvc.yaml", "pipeline"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "params.yaml").unlink()
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -142,10 +143,19 @@ def test_what_run_train_set_silently_is_said_and_not_done(place, capsys):
     [
         (["run_eval", "raw", "none.ckpt", "out"], "none.ckpt: no such file"),
         (["run_eval", "raw", "old.ckpt", "a.mindir"], "is a file; name a folder"),
+        (["run_infer_310", "none.mindir", "raw", "0"], "none.mindir: no such file"),
+        (["run_distribute_train", "4", "none.json", "raw", "9"], "none.json: no such file"),
+        (
+            ["build_mindrecord", "--train_path=a.mindir", "--data_path=raw", "--split=val"],
+            "is a file; name a folder",
+        ),
+        (["run_train", "0", "few", "1"], "warmup_iters is 30, but the whole run has 1 steps"),
         (["run_train", "0", "raw", "0"], "epochs: 0 is out of range"),
         (["run_distribute_train", "3", "table.json", "raw", "9"], "cannot be divided evenly"),
         (["export", "--ckpt_name", "none.ckpt"], "pretrained/none.ckpt: no such file"),
         (["export", "--ckpt_name", "old.ckpt", "--parallel", "maybe"], "not true or false"),
+        (["export", "--ckpt_name", "old.ckpt", "--criterion=ce # x"], "'ce # x' is out of range"),
+        (["export", "--ckpt_name", "old.ckpt", "--modelArts_mode=maybe"], "neither True nor False"),
         (
             ["export", "--ckpt_name", "old.ckpt", "--modelArts_mode=True"],
             "on ModelArts it is `python -m pipeline.modelarts export`",
@@ -153,11 +163,54 @@ def test_what_run_train_set_silently_is_said_and_not_done(place, capsys):
     ],
 )  # fmt: skip
 def test_fault_is_found_before_anything_is_changed(place, capsys, arguments, message):
+    write_frame(place / "few", "train", "a", "a_0_0")
     before = (place / "params.yaml").read_text()
     with pytest.raises(SystemExit, match="2"):
         commands.main(["zoo", *arguments])
     assert message in capsys.readouterr().err
     assert (place / "params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plan"),
+    [
+        (["run_eval", "raw", "none.ckpt", "a.mindir"], "--checkpoint none.ckpt --output a.mindir"),
+        (["run_infer_310", "none.mindir", "raw", "0"], "--model none.mindir --data-path raw"),
+        (["run_distribute_train", "4", "none.json", "raw", "9"], "--rank-table-file none.json"),
+        (["export", "--ckpt_name", "none.ckpt"], "--checkpoint pretrained/none.ckpt"),
+        (["run_train", "0", "few", "1"], "python -m pipeline.train --device-id 0"),
+    ],
+)
+def test_dry_run_prints_its_plan_whether_or_not_files_exist(place, capsys, arguments, plan):
+    write_frame(place / "few", "train", "a", "a_0_0")
+    commands.main(["zoo", *arguments, "--dry-run"])
+    assert f"{plan}" in capsys.readouterr().out
+
+
+def test_device_of_2021_that_is_none_here_is_told_what_works(place, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(["zoo", "export", "--ckpt_name=old.ckpt", "--device_target=GPU", "--dry-run"])
+    assert "MindSpore's wheels have no GPU back end: use CPU" in capsys.readouterr().err
+    for command in (["predict", "a.jpg"], ["serve"]):
+        with pytest.raises(SystemExit, match="2"):
+            commands.main([*command, "--device", "GPU"])
+        assert "MindSpore's wheels have no GPU back end: use CPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["./local out #1", "a: b", "[x]", "007", "'quoted'", "yes"])
+def test_a_value_that_is_text_stays_as_it_was_typed(place, capsys, monkeypatch, text):
+    """In params.yaml, and on its way to a job."""
+    monkeypatch.setattr(commands.zoo.foreground, "run", lambda command: 0)
+    commands.main(["zoo", "export", "--ckpt_name=old.ckpt", f"--train_url={text}"])
+    assert YAML(typ="safe").load(place / "params.yaml")["train_url"] == text
+    folders = [f"--data_url={text}", f"--train_url={text}", "--split=val"]
+    commands.main(["zoo", "build_mindrecord", *folders, "--modelArts_mode=True", "--dry-run"])
+    (line,) = [
+        x for x in capsys.readouterr().out.splitlines() if x.startswith("+ python -m pipeline.m")
+    ]
+    monkeypatch.setattr(sys, "argv", shlex.split(line)[3:])
+    changes = modelarts.task_of(modelarts.parse())[1]
+    assert (changes["data_url"], changes["train_url"]) == (text, text)
 
 
 def test_exit_code_is_that_of_the_command_that_failed(place, monkeypatch):

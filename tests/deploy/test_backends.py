@@ -78,13 +78,14 @@ def test_back_end_that_does_not_fit_is_refused(models, name, backend, message):
 def test_lite_is_given_the_device_and_its_number(models, monkeypatch):
     """The package is not here; what is called stands in its documentation."""
     called = {}
+    buffer = np.zeros((1, 19, 64, 128), np.float32)
 
     class Tensor:
         def set_data_from_numpy(self, images):
             called["images"] = images
 
         def get_data_to_numpy(self):
-            return np.zeros((1, 19, 64, 128), np.float32)
+            return buffer
 
     class Model:
         def build_from_file(self, path, kind, context):
@@ -94,6 +95,7 @@ def test_lite_is_given_the_device_and_its_number(models, monkeypatch):
             return [Tensor()]
 
         def predict(self, inputs):
+            buffer[:] = called["images"].max()
             return [Tensor()]
 
     context = types.SimpleNamespace(ascend=types.SimpleNamespace())
@@ -104,8 +106,11 @@ def test_lite_is_given_the_device_and_its_number(models, monkeypatch):
     monkeypatch.setitem(sys.modules, "mindspore_lite", lite)
     run = backends.load(models / "m.mindir", backend="lite", device_target="Ascend", device_id=3)
     images = np.zeros((1, 64, 128, 3), np.uint8)
-    assert run(images).shape == (1, 19, 64, 128)
+    first = run(images)
+    assert first.shape == (1, 19, 64, 128)
     assert called["images"] is images
+    assert (run(images + 9) == 9).all()
+    assert not first.any(), "the next image does not overwrite what the last one gave"
     assert called["path"] == str(models / "m.mindir")
     assert (context.target, context.ascend.device_id) == (["ascend"], 3)
 

@@ -1,4 +1,4 @@
-"""Photographs as people have them: odd names, odd formats, odd places, videos; on real files."""
+"""Photographs as people have them: odd names, odd formats, odd places; on real files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from adl import artifacts
-from adl.deploy import photographs, videos
+from adl.deploy import photographs
 from adl.deploy.videos import Video
 from adl.errors import AdlError
 
@@ -164,47 +164,6 @@ def test_16_bit_image_of_one_column_or_with_alpha_is_read(tmp_path):
     assert photographs.read(tmp_path / "column.png").pixels[:, 0, 0].tolist() == [255, 0, 128]
     cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([np.dstack([column] * 3), column * 0]))
     assert photographs.read(tmp_path / "alpha.png").pixels.shape == (3, 1, 3)
-
-
-def moving(picture: np.ndarray, frames: int) -> list[np.ndarray]:
-    return [np.roll(picture, 2 * i, axis=1) for i in range(frames)]
-
-
-def test_video_comes_back_frame_by_frame(tmp_path, picture):
-    big = cv2.resize(picture, (128, 64))
-    assert videos.write(tmp_path / "a.mp4", moving(big, 7), rate=12.5) == 7
-    video = Video.open(tmp_path / "a.mp4")
-    assert (video.frames, video.rate) == (7, 12.5)
-    frames = list(video)
-    assert len(frames) == 7
-    for frame, expected in zip(frames, moving(big, 7), strict=True):
-        assert np.abs(frame[..., ::-1].astype(int) - expected).mean() < 12
-    assert not list(tmp_path.glob(".partial*"))
-
-
-def test_what_is_no_video_or_cannot_be_written_is_refused(tmp_path, picture, monkeypatch):
-    (tmp_path / "a.mp4").write_bytes(b"no video")
-    with pytest.raises(AdlError, match=r"a\.mp4: not a video"):
-        Video.open(tmp_path / "a.mp4")
-    with pytest.raises(AdlError, match=r"none\.mp4: no such video"):
-        Video.open(tmp_path / "none.mp4")
-
-    class Full:
-        fourcc = staticmethod(cv2.VideoWriter.fourcc)
-
-        def __init__(self, *_) -> None:
-            pass
-
-        def write(self, frame) -> None:
-            pass
-
-        def release(self) -> None:
-            pass
-
-    monkeypatch.setattr(videos.cv2, "VideoWriter", Full)
-    with pytest.raises(AdlError, match=r"could not be written\. Is there room"):
-        videos.write(tmp_path / "b.mp4", moving(picture, 2), rate=25)
-    assert not (tmp_path / "b.mp4").exists()
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])

@@ -32,6 +32,61 @@ def test_scaling_down_and_up_keeps_what_lies_where(takes, gives_labels):
     np.testing.assert_array_equal(labels[~border], expected[~border])
 
 
+@pytest.mark.parametrize(
+    ("size", "takes", "longest_side", "given", "inner"),
+    [
+        ((100, 100), (64, 128), None, (64, 128), (64, 64)),
+        ((50, 200), (64, 64), None, (64, 64), (16, 64)),
+        ((20, 40), (64, 128), None, (64, 128), (64, 128)),
+        ((1, 300), (64, 64), None, (64, 64), (1, 64)),
+        ((300, 200), None, 150, (150, 100), (150, 100)),
+        ((100, 50), None, 150, (100, 50), (100, 50)),
+        ((600, 40), None, 300, (300, 33), (300, 33)),
+        ((10, 50), None, None, (33, 50), (33, 50)),
+    ],
+)
+def test_network_sees_an_image_in_its_aspect_ratio_and_black_beside_it(
+    size, takes, longest_side, given, inner
+):
+    seen = []
+
+    def look(batch: np.ndarray) -> np.ndarray:
+        seen.append(batch[0])
+        return np.zeros((1, 19, *batch.shape[1:3]), np.float32)
+
+    predictor = Predictor(Exported(look, takes, labels=False, name="m"), Mode())
+    assert predictor(np.full((*size, 3), 200, np.uint8), longest_side=longest_side).shape == size
+    [canvas] = seen
+    expected = np.zeros((*given, 3), np.uint8)
+    expected[: inner[0], : inner[1]] = 200
+    np.testing.assert_array_equal(canvas, expected)
+
+
+def test_probabilities_are_enlarged_not_labels_and_images_are_averaged_when_they_shrink():
+    seen = []
+
+    def ramp(batch: np.ndarray) -> np.ndarray:
+        seen.append(batch[0])
+        rising = np.tile(np.arange(128, dtype=np.float32), (64, 1))
+        return np.stack([np.full_like(rising, 30.1), rising])[None]
+
+    image = np.zeros((128, 256, 3), np.uint8)
+    image[:, ::2] = 200
+    labels = Predictor(Exported(ramp, (64, 128), labels=False, name="m"), Mode())(image)
+    assert (seen[0] == 100).all()
+    # Column X of the result lies at (X + 0.5) / 2 - 0.5 of the ramp, which passes 30.1 between columns 60 and 61.
+    np.testing.assert_array_equal(labels, np.tile(np.arange(256) > 60, (128, 1)))
+
+
+def test_labels_of_a_file_that_gives_no_others_are_enlarged_without_new_ones_in_between():
+    def halves(batch: np.ndarray) -> np.ndarray:
+        return np.tile(np.where(np.arange(128) < 50, 3, 11).astype(np.uint8), (1, 64, 1))
+
+    model = Exported(halves, (64, 128), labels=True, name="m")
+    labels = Predictor(model, Mode(mirror=True))(np.zeros((128, 256, 3), np.uint8))
+    np.testing.assert_array_equal(labels, np.tile(np.where(np.arange(256) < 100, 3, 11), (128, 1)))
+
+
 def test_prediction_equals_that_of_the_stages(models, photograph):
     image = photograph(64, 128)
     of_checkpoint = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)(

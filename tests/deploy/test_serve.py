@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import http.client
 import json
 import re
 import signal
 import socket
-import time
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,24 +21,29 @@ import pytest
 from PIL import Image
 
 from adl import commands
-from adl.commands.serve import MOST_AT_ONCE
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy.colouring import overlay
 from adl.deploy.predictor import Predictor
+from adl.deploy.serve import server as serve_server
 from adl.deploy.serve import uploads
 from adl.deploy.serve.app import BROKEN, ENDING, create_app
 from adl.deploy.serve.queue import Queue
 from adl.deploy.serve.segmenter import PREVIEW_SIDE, Segmenter
+from tests.conftest import ROOT
 from tests.data import huge_png
 from tests.serving import (
+    Held,
     Served,
     animated,
+    answer_of,
     encoded,
     header_of,
+    running,
     saved,
     served,
     serving_folder,
     smooth,
+    until,
 )
 
 LONGEST_SIDE = 256
@@ -82,29 +87,6 @@ def half_second() -> bytes:
 def seconds() -> bytes:
     """At work for longer than a server that ends waits."""
     return encoded(smooth(5000, 8000), ".jpg")
-
-
-def until(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def sending(server: Served, stated: int, content: bytes = b"", **headers: str):
-    """A request that states a length, and has sent no more than this."""
-    with socket.create_connection(tuple(server.address.split(":")), timeout=60) as connection:
-        lines = {"Host": server.address, "Content-Length": str(stated)} | headers
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        connection.sendall(f"POST /api/predict HTTP/1.1\r\n{head}\r\n".encode() + content)
-        yield connection
-
-
-def answer_of(connection: socket.socket) -> tuple[int, dict]:
-    answer = http.client.HTTPResponse(connection)
-    answer.begin()
-    return answer.status, json.loads(answer.read())
 
 
 @pytest.mark.parametrize("size", [(64, 128), (90, 50), (300, 700)])
@@ -228,7 +210,7 @@ def test_client_that_lies_about_its_length_fills_no_memory(server):
     [peak] = re.findall(r"VmHWM:\s+(\d+) kB", status_of_process)
     assert 1024 * int(peak) < before + 60_000_000
     # A length beyond all reason is refused before anything is sent.
-    with sending(server, stated=1 << 40) as connection:
+    with server.sending(stated=1 << 40) as connection:
         assert answer_of(connection)[0] == 413
 
 
@@ -289,7 +271,7 @@ def test_model_and_health_are_told(server):
     model = server.get("/api/model")
     assert (model["model"], model["dataset"]) == ("m.onnx", CITYSCAPES.title)
     assert [entry["name"] for entry in model["classes"]] == list(CITYSCAPES.class_names)
-    assert model["limits"] == {"bytes": uploads.MOST_BYTES, "pixels": uploads.MOST_PIXELS}
+    assert model["limits"] == {"bytes": 20_000_000, "pixels": 50_000_000, "side": 65_500}
     assert server.get("/api/health") == {"status": "ok"}
 
 
@@ -339,7 +321,7 @@ def test_client_that_leaves_leaves_the_queue(server, half_second):
         first = pool.submit(server.predict, half_second)
         until(lambda: server.get("/api/queue")["running"])
         picture = half_second
-        with sending(server, len(picture), picture, **{"Queue-Ticket": "leaver"}):
+        with server.sending(len(picture), picture, Queue_Ticket="leaver"):
             until(lambda: server.get("/api/queue?ticket=leaver")["ahead"] == 1)
             last = pool.submit(server.predict, encoded(smooth(40, 40)), Queue_Ticket="last")
             until(lambda: server.get("/api/queue?ticket=last")["ahead"] == 2)
@@ -349,16 +331,99 @@ def test_client_that_leaves_leaves_the_queue(server, half_second):
         assert [first.result()[0], last.result()[0]] == [200, 200]
 
 
-def test_full_server_asks_to_come_back_and_recovers(server):
-    with contextlib.ExitStack() as stack:
-        for _ in range(MOST_AT_ONCE):
-            stack.enter_context(sending(server, stated=1000))
-        picture = encoded(smooth(40, 40))
-        until(lambda: server.predict(picture)[0] == 503)
+def test_full_server_asks_to_come_back_and_recovers():
+    picture, held = encoded(smooth(40, 40)), Held()
+    with running(held, most=2) as server, ThreadPoolExecutor(2) as pool:
+        taken = [pool.submit(server.predict, picture) for _ in range(2)]
+        until(lambda: server.queue.running and server.queue.waiting == 1)
         status, headers, content = server.ask("POST", "/api/predict", picture)
         assert (status, int(headers["retry-after"]) > 0) == (503, True)
         assert json.loads(content)["detail"].startswith("Too many pictures are waiting. Try again")
-    until(lambda: server.predict(picture)[0] == 200)
+        held.released.set()
+        assert [answer.result()[0] for answer in taken] == [200, 200]
+        assert server.predict(picture)[0] == 200
+
+
+def test_pictures_on_their_way_keep_nobody_out():
+    with running(most=1) as server, contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(server.sending(stated=1000))
+            stack.enter_context(server.sending(stated=1000, content=b"some of it"))
+        assert server.predict(encoded(smooth(40, 40)))[0] == 200
+
+
+def test_what_is_on_its_way_has_bounded_memory_and_gives_it_back(monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_BYTES", 1000)
+    with running(most=1) as server:
+        with server.sending(stated=900, content=bytes(700)):
+            until(lambda: server.predict(bytes(301))[0] == 503)
+            assert server.predict(bytes(300))[0] == 415, "no image, but there is room for it"
+        until(lambda: server.predict(bytes(1000))[0] == 415)
+        assert server.predict(bytes(1001))[0] == 413
+        assert server.predict(iter([bytes(600), bytes(600)]))[0] == 413
+        assert server.predict(bytes(1000))[0] == 415
+
+
+def test_connection_without_a_request_is_closed_and_one_at_work_is_not(monkeypatch):
+    monkeypatch.setattr(serve_server, "IDLE_SECONDS", 0.2)
+    held = Held()
+    question = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n"
+    with running(held) as server, ThreadPoolExecutor(1) as pool:
+        at_work = pool.submit(server.predict, encoded(smooth(40, 40)))
+        until(lambda: server.queue.running)
+        for sent in (b"", question, question + b"\r\n" + question):
+            with server.connected(sent) as connection:
+                answered = b""
+                while content := connection.recv(1 << 16):
+                    answered += content
+                assert answered.count(b"200 OK") == sent.count(b"\r\n\r\n")
+        held.released.set()
+        assert at_work.result()[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "path", "status"),
+    [
+        (1, 65_500, "/api/predict?overlay=true&preview=true", 200),
+        (65_500, 1, "/api/predict?overlay=true&preview=true", 200),
+        (65_501, 1, "/api/predict?overlay=true", 422),
+        (1, 1_000_001, "/api/predict", 422),
+    ],
+)
+def test_longest_side_is_that_of_a_jpeg(height, width, path, status):
+    content = saved(Image.new("L", (width, height)), "PPM")
+    with running() as server:
+        found, answer = server.predict(content, path)
+    assert found == status, answer
+    if status == 422:
+        sentence = f"The picture has {width}×{height} pixels; at most 65,500 on a side are taken."
+        assert answer["detail"].startswith(sentence)
+    else:
+        assert decoded(answer["overlay"]).shape == (height, width, 3)
+
+
+def test_picture_in_digits_is_refused_and_the_same_in_bytes_is_not():
+    with running() as server:
+        for content in (b"P1 2 1\n0 1", b"P2 2 1 255\n0 255", b"P3 1 1 255\n0 128 255"):
+            status, answer = server.predict(content)
+            assert (status, answer["detail"][:37]) == (422, "This PPM holds its pixels as text. Sa")
+        for content in (b"P4 2 1\n\x40", b"P5 2 1 255\n\0\xff", b"P6 1 1 255\n\0\x80\xff"):
+            assert server.predict(content)[0] == 200
+
+
+def test_picture_that_arrives_while_the_server_ends_is_told_so():
+    picture, held = encoded(smooth(40, 40)), Held()
+    with running(held) as server, ThreadPoolExecutor(1) as pool:
+        at_work = pool.submit(server.predict, picture)
+        until(lambda: server.queue.running)
+        with server.sending(stated=len(picture), content=picture[:-1]) as arriving:
+            server.get("/api/health")  # what was sent before has been noticed
+            server.end()
+            until(lambda: server.queue.closed)
+            arriving.sendall(picture[-1:])
+            assert answer_of(arriving) == (503, {"detail": ENDING})
+        held.released.set()
+        assert at_work.result()[0] == 200
 
 
 def test_nothing_of_a_user_is_on_disk(server, workspace_of_server):
@@ -394,7 +459,7 @@ def test_fault_of_the_server_is_a_sentence_without_its_inside():
         raise RuntimeError("inside")
 
     queue = Queue(most=1)
-    app = create_app(Segmenter(fails, CITYSCAPES, LONGEST_SIDE), queue, name="m", images={})
+    app = create_app(Segmenter(fails, CITYSCAPES, LONGEST_SIDE), queue, file=Path("m"), images={})
     with pytest.raises(RuntimeError, match="inside"):  # which uvicorn writes to its log
         asyncio.run(handed(app, encoded(smooth(40, 40)), sent := []))
     queue.close()
@@ -405,7 +470,7 @@ def test_fault_of_the_server_is_a_sentence_without_its_inside():
 def test_client_that_sends_nothing_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(uploads, "READ_SECONDS", 0.01)
     queue = Queue(most=1)
-    app = create_app(Segmenter(None, CITYSCAPES, LONGEST_SIDE), queue, name="m", images={})
+    app = create_app(Segmenter(None, CITYSCAPES, LONGEST_SIDE), queue, file=Path("m"), images={})
     asyncio.run(handed(app, None, sent := []))
     queue.close()
     assert sent[0]["status"] == 408
@@ -464,10 +529,101 @@ def test_other_machines_are_warned_of_and_reach_it_by_address_only(models, tmp_p
         assert open_server.log[0].startswith("warning: --host 0.0.0.0: whoever can reach this ma")
         assert "there is no password" in open_server.log[0]
         port = open_server.address.split(":")[1]
-        open_server.address = f"127.0.0.1:{port}"
+        assert open_server.url == f"http://127.0.0.1:{port}"
+        addresses = re.findall(r"http://([^\s,]+)", open_server.log[-1])
+        own = {
+            one.address
+            for addresses in psutil.net_if_addrs().values()
+            for one in addresses
+            if one.family == socket.AF_INET
+        }
+        assert {address.removesuffix(f":{port}") for address in addresses} == own | {"127.0.0.1"}
         assert open_server.get("/api/images") == []  # no params.yaml here
-        assert open_server.ask("GET", "/", Host=f"192.0.2.1:{port}")[0] == 200
+        for address in (*addresses, f"192.0.2.1:{port}"):
+            assert open_server.ask("GET", "/", Host=address)[0] == 200
         assert open_server.ask("GET", "/", Host=f"example.org:{port}")[0] == 403
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_addresses_of_ipv6_have_brackets():
+    with serve_server.listen("::", 0) as listening:
+        own, *others = serve_server.urls("::", listening)
+        assert own == f"http://[::1]:{listening.getsockname()[1]}"
+        assert all(re.fullmatch(r"http://\[[0-9a-f:]+\]:\d+", other) for other in others)
+        assert not any("[fe80" in other or "[::]" in other for other in others)
+
+
+def test_machine_is_known_by_its_full_name_where_others_reach_it(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "Box")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "Box.example.org")
+    names = ("box:8000", "box.local:8000", "box.example.org:8000", "BOX.EXAMPLE.ORG")
+    for is_open, status in ((True, 200), (False, 403)):
+        with running(is_open=is_open) as server:
+            for name in names:
+                assert server.ask("GET", "/", Host=name, Origin=f"http://{name}")[0] == status
+            assert server.ask("GET", "/", Host="example.org")[0] == 403
+
+
+def test_reverse_proxy_is_named_by_an_option_that_the_refusal_tells():
+    picture, public = encoded(smooth(40, 40)), ["Segment.example.org", "example.org:8443"]
+    with running(public_names=public) as server:
+        for host, origin, status in (
+            ("segment.example.org", "https://segment.example.org", 200),
+            (server.address, "https://segment.example.org", 200),  # a proxy that sends its own
+            ("example.org", "https://example.org:8443", 200),
+            (server.address, "https://example.org", 403),
+            (server.address, "https://segment.example.org:444", 403),
+            ("other.example.org", "https://segment.example.org", 403),
+            ("segment.example.org", "https://other.example.org", 403),
+        ):
+            found, answer = server.predict(picture, Host=host, Origin=origin)
+            assert found == status, (host, origin)
+            assert status == 200 or "--public-name" in answer["detail"]
+
+
+@pytest.mark.parametrize("name", ["https://example.org", "example.org/page", "", "a b", "x:y"])
+def test_public_name_that_is_none_is_refused_at_once(models, name, capsys):
+    arguments = ["serve", "--model", str(models / "m.onnx"), "--port", "0", "--public-name", name]
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(arguments)
+    assert capsys.readouterr().err.startswith(f"error: --public-name: {name!r} is no name; write")
+
+
+HALF_A_SECOND = """
+import time
+from adl.deploy.serve import server
+from tests.serving import all_road, serving
+def predict(image, **options):
+    print("at work", flush=True)
+    time.sleep(0.5)
+    return all_road(image)
+listening = server.listen("127.0.0.1", 0)
+[url] = server.urls("127.0.0.1", listening)
+serving(predict, lambda: print("ready at", url, flush=True)).run([listening])
+"""
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_closed_terminal_cuts_nobody_off_and_ends_nothing_under_nohup(ignored):
+    command = [sys.executable, "-c", HALF_A_SECOND]
+    process = subprocess.Popen(
+        ["nohup", *command] if ignored else command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    server = Served(process)
+    with ThreadPoolExecutor(1) as pool:
+        at_work = pool.submit(server.predict, encoded(smooth(40, 40)))
+        until(lambda: "at work\n" in server.log)
+        for _ in range(2):  # one from the shell, one from the terminal
+            process.send_signal(signal.SIGHUP)
+        assert at_work.result()[0] == 200
+    if ignored:
+        assert server.get("/api/health") == {"status": "ok"}
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
 
 
 def test_ctrl_c_ends_an_idle_server(models, tmp_path):
@@ -489,7 +645,7 @@ def test_server_ends_while_pictures_are_at_work_waiting_and_arriving(models, tmp
         until(lambda: running.get("/api/queue")["running"])
         sent += [pool.submit(running.predict, seconds) for _ in range(2)]
         until(lambda: running.get("/api/queue")["waiting"] == 2)
-        with sending(running, stated=1000) as arriving:
+        with running.sending(stated=1000) as arriving:
             running.process.send_signal(signal.SIGTERM)
             assert running.process.wait(timeout=60) == 0
             assert answer_of(arriving)[0] == 503

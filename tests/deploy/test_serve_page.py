@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,9 +17,11 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy.predictor import Predictor
 from adl.deploy.serve import uploads
+from adl.workspace import SCORED, sidecar
 from tests.browsing import OVERLAPS, events, requested, resize
 from tests.serving import animated, encoded, saved, served, serving_folder, smooth
 
@@ -63,7 +68,13 @@ return [...document.querySelectorAll('body *')]
 @pytest.fixture(scope="module")
 def server(models, tmp_path_factory):
     folder = serving_folder(tmp_path_factory.mktemp("serve"))
-    with served(models / "m.onnx", "--longest-side", 256, cwd=folder) as running:
+    model = Path(shutil.copy(models / "m.onnx", folder))
+    about = json.loads(sidecar(models / "m.onnx").read_text())
+    write_json(sidecar(model), about | {"data": {"digest": "d", "images": 480, "drawn": True}})
+    write_json(
+        folder / SCORED, {"digest": about["checkpoint_digest"], "mIOU": 53.2697, "images": 60}
+    )
+    with served(model, "--longest-side", 256, cwd=folder) as running:
         yield running
 
 
@@ -147,6 +158,13 @@ def page(browser, server, tmp_path):
         line for line in browser.get_log("browser") if not refused.search(line["message"])
     ] == []
     assert {url[: len(server.url)] for url in requested(browser)} == {server.url}
+
+
+def test_page_warns_of_a_model_that_learned_from_drawings(page):
+    assert page["model"].text == "m.onnx, 19 classes of Cityscapes"
+    assert page["trained"].text == (
+        "Trained on drawn scenes: means nothing on photographs. Its checkpoint scored mIOU 53.27 % on 60 val images."
+    )
 
 
 def blend(picture: np.ndarray, labels: np.ndarray, opacity: float) -> np.ndarray:

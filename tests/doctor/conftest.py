@@ -10,7 +10,8 @@ import pytest
 
 from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor.finding import Case
-from adl.params import Params, parse, shipped_text
+from adl.params import Params, parse
+from adl.recipes import shipped_text
 from tests.conftest import ROOT
 
 

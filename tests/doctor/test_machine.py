@@ -33,6 +33,18 @@ def test_idle_ascend_devices_are_mentioned_on_a_cpu(case, monkeypatch):
     assert machine.devices(case()).text.endswith("8 Ascend devices")
 
 
+def test_gpus_are_said_to_be_of_no_use(case, write):
+    assert "GPU" not in machine.devices(case()).text
+    write("dev/nvidiactl", "")
+    assert "GPU" not in machine.devices(case()).text
+    for number in (0, 1):
+        write(f"dev/nvidia{number}", "")
+    found = machine.devices(case())
+    assert found.status == "ok"
+    assert "; 2 GPUs. Since 2.10," in found.text
+    assert "MindSpore's wheels have no GPU back end" in found.text
+
+
 def test_workers_beyond_the_cores_are_said_to_be_left_out(case, monkeypatch):
     monkeypatch.setattr(runtime, "cores", lambda: 3)
     assert machine.cores(case(workers=8)).text == "3 cores; of workers 8, 3 are started"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from adl import inference, runtime
 from adl.artifacts import replacing_folder
 from adl.dataset.descriptor import CITYSCAPES
+from adl.dataset.label_maps import LabelMaps
 from adl.evaluation import tables, worker
 from adl.evaluation.counts import Counts
 from adl.evaluation.evaluate import Evaluation, evaluate
@@ -43,6 +45,11 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
         assert prediction.ndim == 2
         assert set(np.unique(prediction)) <= set(CITYSCAPES.label_ids[:19])
         pairs.append((cv2.imread(str(frame.label), cv2.IMREAD_UNCHANGED), prediction))
+    maps = LabelMaps.of(
+        tmp_path / "predictions", model=tmp_path / "net.ckpt", record=record, dataset=CITYSCAPES
+    )
+    assert maps.mode == "flip"
+    np.testing.assert_array_equal(maps.read(frames[0].name), CITYSCAPES.train_ids[pairs[0][1]])
     theirs = official_scores(pairs, tmp_path, monkeypatch)
     ours = result.confusion("flip")
     for name, value in ours.class_iou().items():
@@ -78,7 +85,7 @@ def score_here(net, evaluation_data):
         settings = {"multiscale": False, "flip": True, "limit": None, "batch_size": 1}
         record = str(evaluation_data / "cityscapes_val.mindrecord")
         job = EvaluationJob(
-            model="",
+            model=os.devnull,
             architecture={},
             record=record,
             device_target="CPU",
@@ -139,6 +146,25 @@ def test_speed_is_the_usual_image_without_those_that_waited_for_a_compilation():
     assert Evaluation(CITYSCAPES, "single", alone, "CPU").speed()["ms_per_image"] is None
 
 
+def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, monkeypatch):
+    """By a clock that only prediction and writing move: 6 seconds a batch, 1 second a label map."""
+    clock = [0.0]
+
+    def predict(images):
+        clock[0] += 6
+        return {"single": np.zeros(images.shape[:3], np.uint8)}
+
+    def write(path, values):
+        clock[0] += 1
+
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(worker, "write_png", write)
+    record = str(evaluation_data / "cityscapes_val.mindrecord")
+    job = EvaluationJob("", {}, record, "CPU", False, False, limit=None, batch_size=2)
+    counts = worker.count(predict, job, tmp_path, CITYSCAPES)
+    assert counts.milliseconds() == {"ms_per_image": 4000.0, "network_ms_per_image": 3000.0}
+
+
 def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
     counts = np.zeros((13, 19, 20), np.int64)
     counts[:, 0, 0] = [i * 7 % 13 for i in range(13)]
@@ -167,7 +193,7 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(
 
     record = str(evaluation_data / "cityscapes_val.mindrecord")
     job = EvaluationJob(
-        "", {}, record, "CPU", multiscale=False, flip=True, limit=None, batch_size=1
+        os.devnull, {}, record, "CPU", multiscale=False, flip=True, limit=None, batch_size=1
     )
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
         evaluate(job, tmp_path / "p", CITYSCAPES, processes=1, launch=launch)
@@ -214,7 +240,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
     evaluation_data, evaluation_scenes, tmp_path, monkeypatch, multiscale, flip
 ):
     record = evaluation_data / "cityscapes_val.mindrecord"
-    job = EvaluationJob("", {}, str(record), "CPU", multiscale, flip, None, 1)
+    job = EvaluationJob(os.devnull, {}, str(record), "CPU", multiscale, flip, None, 1)
     modes = {"flip": 0, "multiscale_flip": 1} if multiscale else {"flip": 0}
 
     def label_maps(passes, images, chosen):

@@ -308,14 +308,10 @@ def test_path_of_the_parameters_is_the_default(root, tmp_path, capsys, monkeypat
     [
         ("check-data", None, "run this in the project's folder, or name the PATH"),
         ("check-data", "data/synthetic", "the stage synthesize makes (`dvc repro`)"),
-        (
-            "check-data",
-            "~/cityscapes",
-            "~/cityscapes: does not exist. Likely cause: ~ is not expanded here. Write the",
-        ),
+        ("check-data", "~/cityscapes", "/cityscapes instead of ~/cityscapes."),
         ("submission", None, "run this in the project's folder, or name the PATH"),
         ("submission", "data/synthetic", "without a test split: name the PATH of Cityscapes"),
-        ("submission", "~/cityscapes", "~ is not expanded here. Write the full path"),
+        ("submission", "~/cityscapes", "/cityscapes instead of ~/cityscapes."),
     ],
 )
 def test_without_a_path_and_without_data_it_says_what_to_do(

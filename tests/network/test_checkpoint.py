@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import sys
+from pathlib import Path
 
+import cv2
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from adl import network, params, runtime
-from adl.artifacts import write_json
+from adl import commands, network, params, preflight, runtime
+from adl.artifacts import digest, write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.network import checkpoint, names_2021
 from adl.workspace import sidecar
+from pipeline import export as export_stage
 from tests import checkpoints_2021
 from tests.conftest import ROOT
 
@@ -187,6 +192,42 @@ def test_sidecar_beats_the_parameters(tiny, file):
     assert len(checkpoint.architecture_of(file, p, CITYSCAPES).net) == 12
     write_json(sidecar(file), {"architecture": tiny.to_json()})
     assert checkpoint.architecture_of(file, p, CITYSCAPES) == tiny
+
+
+def export(model):
+    sys.argv = ["export", "--checkpoint", str(model), "--output", "exported"]
+    export_stage.main()
+
+
+def start_training(model):
+    p = params.load(ckpt_name=model.name)
+    preflight.start_weights(p)
+
+
+def predict(model):
+    cv2.imwrite("p.png", np.zeros((40, 40, 3), np.uint8))
+    commands.main(["predict", "p.png", "--model", str(model)])
+
+
+@pytest.mark.parametrize("use", [export, start_training, predict])
+def test_sidecar_of_another_checkpoint_is_refused(tiny, file, monkeypatch, capsys, use):
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    Path("pretrained").mkdir()
+    model = shutil.move(file, Path("pretrained/m.ckpt"))
+    write_json(sidecar(model), {"architecture": tiny.to_json(), "digest": "0" * 64})
+    with pytest.raises((AdlError, SystemExit)) as refusal:
+        use(model)
+    said = f"{refusal.value}{capsys.readouterr().err}"
+    assert f"{sidecar(model)}: describes another file than m.ckpt: the digests differ" in said
+
+
+def test_weights_are_not_loaded_from_beside_the_sidecar_of_another_checkpoint(tiny, file):
+    write_json(sidecar(file), {"architecture": tiny.to_json(), "digest": digest(file)})
+    checkpoint.load(network.build(tiny), file)
+    rewrite(file, lambda stored: stored["decoder.classifier.weight"].fill(0))
+    with pytest.raises(AdlError, match="describes another file"):
+        checkpoint.load(network.build(tiny), file)
 
 
 @pytest.mark.parametrize("classes", [5, 30])

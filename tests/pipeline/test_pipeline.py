@@ -16,7 +16,9 @@ import pytest
 from adl import synthetic
 from adl.artifacts import digest, write_png
 from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy import provenance
 from adl.network import names_2021
+from adl.workspace import CHECKPOINT
 from tests import damage
 from tests.workspace import alive, files, git, ran, run, set_params, succeeds, wait_for
 
@@ -122,7 +124,9 @@ def test_other_checkpoint_needs_an_output_folder(workspace):
 
 
 @pytest.mark.slow
-def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_nothing(finished):
+def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_nothing(
+    finished, monkeypatch
+):
     assert ran((finished.parent / "repro.log").read_text()) == EVERY_STAGE
     for stage in (
         "mindrecord_train",
@@ -139,6 +143,14 @@ def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_not
         in (finished / "reports/miou.md").read_text()
     )
     assert (finished / "reports/train/plots/metrics/loss.tsv").exists()
+
+    monkeypatch.chdir(finished)
+    assert provenance.fastest() == Path("models/exported/autodeeplab.onnx")
+    for model, whose in ((CHECKPOINT, ""), (provenance.fastest(), "its checkpoint scored ")):
+        assert re.fullmatch(
+            f"{provenance.DRAWN}; {whose}mIOU \\d+\\.\\d\\d % on 3 val images",
+            provenance.summary(model),
+        )
 
     assert ran(succeeds(finished, "dvc", "repro")) == {"check"}
 

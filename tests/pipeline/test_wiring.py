@@ -6,8 +6,11 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
+from adl.artifacts import write_png
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.parallel.world import World
@@ -17,8 +20,9 @@ from adl.processes.topology import Local
 from adl.scoring.baselines import Scores
 from adl.training import train as training
 from adl.training.loop import Stopped
-from pipeline import evaluate, infer
+from pipeline import evaluate, export, infer
 from tests.conftest import ROOT, TINY
+from tests.workspace import files
 
 
 class Called(Exception):  # noqa: N818 (no error)
@@ -121,6 +125,50 @@ def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, 
     assert (file, frames) == ("the MINDIR", [("somewhere", "val", 0), ("somewhere", "val", 1)])
     assert mode.mirror == eval_flip
     assert named["reference"] == Path("data/predictions/evaluate")
+
+
+@pytest.mark.parametrize("eval_flip", [True, False])
+def test_export_has_the_size_and_the_mode_of_the_parameters(monkeypatch, eval_flip):
+    monkeypatch.setattr(export.checkpoint, "architecture_of", lambda *_: TINY)
+    monkeypatch.setattr(export.checkpoint, "restore", lambda *_, **__: "the network")
+    asked = []
+    monkeypatch.setattr(
+        export.LabelMaps, "of", lambda folder, **named: asked.append((folder, named))
+    )
+    values = {"eval_flip": eval_flip, "export_height": 64, "export_width": 128}
+    (network, dataset), named = stage_with(monkeypatch, export, export, "Exporter", **values)
+    assert (network, dataset) == ("the network", CITYSCAPES)
+    assert named["size"] == (64, 128)
+    assert named["mode"].mirror == eval_flip
+    assert str(named["record"]) == "data/mindrecord/cityscapes_val.mindrecord"
+    assert str(named["training_record"]) == "data/mindrecord/cityscapes_train.mindrecord"
+    [(folder, of)] = asked
+    assert folder == Path("data/predictions/evaluate")
+    assert (of["model"], of["record"]) == (Path("models/autodeeplab.ckpt"), named["record"])
+
+
+def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
+    """Label maps, metrics and speeds, none elsewhere."""
+    p = load(ROOT / "params.yaml", data_path=str(evaluation_scenes))
+    monkeypatch.setattr(infer.params, "load", lambda: p)
+    monkeypatch.setattr(sys, "argv", ["infer"])
+    for frame in infer.layout.frames(evaluation_scenes, "val", CITYSCAPES):
+        path = CITYSCAPES.prediction_path(Path("data/predictions/evaluate"), frame.name)
+        write_png(path, np.zeros((64, 128), np.uint8))
+    before = files(Path())
+    labels = np.zeros((1, 64, 128), np.uint8)
+    file = infer.Exported(lambda _: labels, None, labels=True, name="m")
+    monkeypatch.setattr(infer, "load", lambda *_: file)
+    infer.main()
+    stage = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["infer"]
+    declared = {Path(path) for path in (*stage["outs"], *stage["metrics"][0])}
+    written = files(Path()) - before
+    within = {
+        path: [place for place in declared if place in (path, *path.parents)] for path in written
+    }
+    assert {place for places in within.values() for place in places} == declared
+    # Speeds follow from the clock.
+    assert all(places for path, places in within.items() if "speed" not in path.parts)
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import json
@@ -20,7 +21,7 @@ from adl.processes import topology as topology_module
 from adl.processes.environment import child_environment, inherited, plan
 from adl.processes.topology import topology
 from adl.runtime import TERMINAL
-from pipeline import train
+from pipeline import modelarts, train
 from tests.conftest import ROOT
 from tests.workspace import rank_table
 
@@ -90,6 +91,27 @@ def test_plan_of_a_rank_table_of_two_nodes_of_eight_devices(tmp_path, node):
     assert plan(WORKER, chosen) == expected(f"2x8_rank_table_node_{node}", table=path)
 
 
+@pytest.fixture
+def dry_run(monkeypatch, tmp_path, capsys):
+    """dry_run(device_num, arguments) -> what `python -m pipeline.train --dry-run` prints in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(topology_module, "free_port", lambda: 12345)
+    load = functools.partial(
+        params.load, ROOT / "params.yaml", batch_size=16, device_target="Ascend"
+    )
+
+    def printed(device_num: int, *arguments: str) -> str:
+        p = load(device_num=device_num)
+        monkeypatch.setattr(train.params, "load", lambda: p)
+        monkeypatch.setattr(sys, "argv", ["train", "--dry-run", *arguments])
+        train.main()
+        assert list(tmp_path.iterdir()) == []
+        program = f"{sys.executable} -m adl.processes.worker .adl/state/KEY/job.json"
+        return capsys.readouterr().out.removesuffix("\n").replace(program, " ".join(WORKER))
+
+    return printed
+
+
 @pytest.mark.usefixtures("undecided")
 @pytest.mark.parametrize(
     ("device_num", "arguments", "name"),
@@ -101,20 +123,105 @@ def test_plan_of_a_rank_table_of_two_nodes_of_eight_devices(tmp_path, node):
     ],
 )
 def test_dry_run_prints_the_plan_also_where_nothing_was_made_yet(
-    monkeypatch, tmp_path, capsys, device_num, arguments, name
+    dry_run, device_num, arguments, name
 ):
-    p = params.load(
-        ROOT / "params.yaml", device_num=device_num, batch_size=16, device_target="Ascend"
-    )
-    monkeypatch.setattr(train.params, "load", lambda: p)
-    monkeypatch.setattr(topology_module, "free_port", lambda: 12345)
-    monkeypatch.setattr(sys, "argv", ["train", "--dry-run", *arguments.split()])
-    monkeypatch.chdir(tmp_path)
-    train.main()
-    printed = capsys.readouterr().out.removesuffix("\n")
-    program = f"{sys.executable} -m adl.processes.worker .adl/state/KEY/job.json"
-    shown = printed.replace(program, " ".join(WORKER))
-    assert shown == expected(name, port=12345)
+    assert dry_run(device_num, *arguments.split()) == expected(name, port=12345)
+
+
+@pytest.mark.usefixtures("undecided")
+def test_dry_run_of_a_rank_table_that_is_not_written_yet_takes_its_devices_in_order(dry_run):
+    nodes = ("--nodes", "2", "--node-rank", "1", "--rank-table-file", "table.json")
+    lines = dry_run(16, *nodes).splitlines()
+    found = [re.search(r"^rank (\d+): .* RANK_ID=(\d+) DEVICE_ID=ID ", line) for line in lines]
+    assert [each.groups() for each in found] == [(str(n), str(n)) for n in range(8, 16)]
+
+
+@pytest.mark.parametrize(
+    ("master", "host", "port"),
+    [
+        ("10.0.0.1:1", "10.0.0.1", "1"),
+        ("10.0.0.1:65535", "10.0.0.1", "65535"),
+        ("[fd00::1]:8118", "fd00::1", "8118"),
+        ("node-0:8118", "10.0.0.7", "8118"),
+    ],
+)
+def test_scheduler_s_address_becomes_a_number(dry_run, monkeypatch, master, host, port):
+    """MindSpore takes nothing else."""
+    asked = topology_module.address.socket.getaddrinfo
+
+    def known(name, *others, **named):
+        return asked("10.0.0.7" if name == "node-0" else name, *others, **named)
+
+    monkeypatch.setattr(topology_module.address.socket, "getaddrinfo", known)
+    printed = dry_run(16, "--nodes", "2", "--master", master)
+    assert f" MS_SCHED_HOST={host} MS_SCHED_PORT={port} " in printed
+
+
+FORM = "is not HOST:PORT, such as 10.0.0.1:8118 or [fd00::1]:8118."
+FROM_HERE = "can be reached from this machine only; use an address that the other nodes reach"
+
+
+@pytest.mark.parametrize(
+    ("master", "message"),
+    [
+        ("10.0.0.1:0", "--master: 0 is no port; they go from 1 to 65535."),
+        ("10.0.0.1:65536", "65536 is no port"),
+        ("10.0.0.1:99999", "99999 is no port"),
+        ("http://10.0.0.1:8118", FORM),
+        ("10.0.0.1:8118:9", FORM),
+        ("10.0.0.1:8118/", FORM),
+        ("10.0.0.1: 8118", FORM),
+        ("node 0:8118", FORM),
+        ("10.0.0.1:-1", FORM),
+        ("10.0.0.1:", FORM),
+        (":8118", FORM),
+        ("fd00::1", FORM),
+        ("fd00::1:8118", FORM),
+        ("[fd00::1]", FORM),
+        ("no-such-node.invalid:8118", "--master: no-such-node.invalid has no address ("),
+        ("10.0.0.256:8118", "--master: 10.0.0.256 has no address ("),
+        (f"{'a' * 64}.example:8118", "has no address ("),
+        ("0.0.0.0:8118", "--master: 0.0.0.0 is no address of a machine"),
+        ("[::]:8118", "--master: :: is no address of a machine"),
+        ("127.0.0.1:8118", f"--master: 127.0.0.1 {FROM_HERE}"),
+        ("[::1]:8118", f"--master: ::1 {FROM_HERE}"),
+        ("localhost:8118", f"--master: localhost is 127.0.0.1, which {FROM_HERE}"),
+    ],
+)
+def test_address_at_which_nodes_cannot_meet_is_refused_before_anything_starts(
+    dry_run, master, message
+):
+    with pytest.raises(AdlError) as refused:
+        dry_run(16, "--nodes", "2", "--master", master)
+    assert message in str(refused.value)
+
+
+def test_loopback_joins_nodes_on_one_machine_on_request_only(dry_run):
+    on_one = ("--nodes", "2", "--master", "127.0.0.1:8118", "--loopback")
+    assert "MS_SCHED_HOST=127.0.0.1 " in dry_run(16, *on_one)
+    # One node needs no request.
+    assert "MS_SCHED_HOST=127.0.0.1 " in dry_run(16, "--master", "127.0.0.1:8118")
+    for arguments, message in (
+        (("--nodes", "2", "--master", "10.0.0.1:8118", "--loopback"), "is no loopback address"),
+        (("--loopback",), "says what --master is"),
+    ):
+        with pytest.raises(AdlError, match=f"--loopback: .*{message}"):
+            dry_run(16, *arguments)
+
+
+def test_address_for_one_process_alone_is_refused_and_not_ignored(dry_run):
+    with pytest.raises(AdlError, match="--master: device_num is 1"):
+        dry_run(1, "--master", "10.0.0.1:8118")
+
+
+@pytest.mark.parametrize("port", ["0", "99999", "many"])
+def test_port_of_a_modelarts_job_is_checked_before_anything_is_copied(
+    monkeypatch, tmp_path, capsys, port
+):
+    monkeypatch.setattr(sys, "argv", ["modelarts", "train", "--master_port", port])
+    with pytest.raises(SystemExit, match="2"):
+        modelarts.main()
+    assert "argument --master_port: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,6 +301,8 @@ def test_plan_is_the_whole_difference_between_our_environment_and_a_process_s(gi
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"nodes": 0}, "--nodes: 0; at least 1"),
+        ({"nodes": -2}, "--nodes: -2; at least 1"),
         ({"nodes": 3}, "device_num: 4 devices cannot be divided evenly among --nodes 3"),
         (
             {"nodes": 2, "node_rank": 2, "master": "a:1"},
@@ -205,6 +314,7 @@ def test_plan_is_the_whole_difference_between_our_environment_and_a_process_s(gi
             {"rank_table": "table.json", "device_target": "CPU"},
             "--rank-table-file needs device_target Ascend",
         ),
+        ({"first_device": -1}, "--device-id: -1; they are numbered from 0"),
         ({"first_device": 1, "device_target": "CPU"}, "--device-id needs device_target Ascend"),
         (
             {"rank_table": "table.json"},

@@ -13,6 +13,7 @@ from adl import params as schema
 from adl.architecture import Architecture
 from adl.artifacts import digest
 from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import AdlError
 from adl.params import load
 from adl.reporting import exported, figures, page, performance, report
 from adl.reporting.columns import NOTHING
@@ -51,7 +52,10 @@ def files(tmp_path, rng):
             "mindir": {"images": 3, "largest_difference": 1e-7, "agreement": 100.0},
             "onnx": {"images": 3, "largest_difference": 2e-6, "agreement": 99.9998},
             "onnx-labels": {"images": 3, "agreement": 100.0},
-            "onnx-int8": {"images": 60, "mIOU": 46.6, "mIOU_checkpoint": 47.7, "kept": False},
+            "onnx-int8": {
+                "images": 60, "mIOU": 46.6, "mIOU_checkpoint": 47.7, "points_lost": 1.1, "points_lost_low": 0.6,
+                "points_lost_high": 1.625, "agreement": 94.5, "kept": False, "points_lost_with": {"AVX2": 1.1},
+            },
         },
         "infer": {
             "mIOU": 47.86, "agreement": 99.9999, "images": 60,
@@ -59,15 +63,17 @@ def files(tmp_path, rng):
         },
     }  # fmt: skip
     params = load(ROOT / "params.yaml", **RUN).model_dump()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/m.ckpt").write_bytes(b"0" * 12_340_000)
     sidecar = {
-        "architecture": Architecture().to_json(), "data": {"digest": "d" * 64}, "digest": "c" * 64,
+        "architecture": Architecture().to_json(), "data": {"digest": "d" * 64},
+        "digest": digest(tmp_path / "models/m.ckpt"),
         "params": {name: params[name] for name in schema.of_stage("train")},
     }  # fmt: skip
-    for folder in ("metrics", "reports/speed", "models", "data"):
+    for folder in ("metrics", "reports/speed", "data"):
         (tmp_path / folder).mkdir(parents=True)
     for stage, content in metrics.items():
         (tmp_path / f"metrics/{stage}.json").write_text(json.dumps(content))
-    (tmp_path / "models/m.ckpt").write_bytes(b"0" * 12_340_000)
     for stage in ("train", "evaluate", "infer"):
         write_speed(tmp_path, stage)
     (tmp_path / "models/m.ckpt.json").write_text(json.dumps(sidecar))
@@ -270,13 +276,33 @@ def test_report_has_no_time_and_is_the_same_whatever_was_measured(files):
 
 def test_exported_files_are_compared_with_the_checkpoint(files):
     equal = "equal labels {} % (3 images), largest difference of a probability {}"
+    lost = (
+        "1.10 points of mIOU lost (60 images, 95 % between 0.60 and 1.62), equal labels 94.50 %; with AVX2, not proved "
+        "on other processors, not kept"
+    )
     assert table(text(files), "The exported files") == [
         list(exported.HEADERS),
         ["mindir", equal.format("100.0000", "1e-07"), "mindspore", "47.86", "99.9999 %"],
         ["onnx", equal.format("99.9998", "2e-06"), "openvino", "47.85", "99.9900 %"],
         ["onnx-labels", "equal labels 100.0000 % (3 images)", "–", "–", "–"],
-        ["onnx-int8", "-1.10 points of mIOU (60 images): not kept", "–", "–", "–"],
+        ["onnx-int8", lost, "–", "–", "–"],
     ]
+
+
+def test_8_bits_of_which_nothing_was_scored_are_not_said_to_lose_anything(files):
+    path = files / "metrics/export.json"
+    proofs = json.loads(path.read_text())
+    nothing = dict.fromkeys(("mIOU", "mIOU_checkpoint", "points_lost", "points_lost_low"))
+    proofs["onnx-int8"] |= nothing | {"points_lost_with": {"AVX2": None}}
+    path.write_text(json.dumps(proofs))
+    [row] = [row for row in table(text(files), "The exported files") if row[0] == "onnx-int8"]
+    assert row[1] == "nothing is scored (60 images), not proved, not kept"
+
+
+def test_sidecar_of_another_checkpoint_is_not_reported(files):
+    (files / "models/m.ckpt").write_bytes(b"another")
+    with pytest.raises(AdlError, match=r"m\.ckpt\.json: describes another file than m\.ckpt"):
+        results(files)
 
 
 def test_files_that_were_not_exported_are_not_measured_yet(files):
@@ -334,8 +360,8 @@ def test_parameters_architecture_and_digests_are_stated(files):
         f"`{name}`" in section(whole, "Parameters")
         for name in (*schema.of_stage("train"), "ms_infer", "eval_flip")
     )
-    for letter in ("d", "e", "c"):
-        assert f"`{letter * 16}`" in whole
+    for shown in ("d" * 64, "e" * 64, digest(files / "models/m.ckpt")):
+        assert f"`{shown[:16]}`" in whole
     assert "the last checkpoint (epoch 15 of 15), not chosen by its score on val" in whole
 
 

@@ -54,10 +54,15 @@ class Prediction(BaseModel):
 class Limits(BaseModel):
     bytes: int
     pixels: int
+    side: int = Field(description="Pixels.")
 
 
 class Model(BaseModel):
     model: str = Field(description="Name of the file.")
+    trained_on: str = Field(description="One sentence for people.")
+    score: str | None = Field(
+        description="What `evaluate` found for its checkpoint; null: nothing."
+    )
     dataset: str
     classes: list[LabelClass] = Field(description="All that the model knows.")
     limits: Limits = Field(description="Of a picture that is sent.")

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
+from adl.deploy import provenance
 from adl.deploy.serve import uploads
 from adl.deploy.serve.answers import Health, Limits, Model, Prediction, Problem, QueueState
 from adl.deploy.serve.queue import ClosedError, FullError, Queue
@@ -36,7 +37,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     415: {"model": Problem, "description": f"None of {uploads.KINDS}"},
     422: {
         "model": Problem,
-        "description": f"Damaged, animated, or of more than {uploads.MOST_PIXELS:,} pixels",
+        "description": f"Damaged, animated, of more than {uploads.MOST_PIXELS:,} pixels, more than "
+        f"{uploads.MOST_SIDE:,} on a side, or a PPM in digits",
     },
     500: {"model": Problem, "description": "A fault of the server"},
     503: {"model": Problem, "description": "Too many waiting (see Retry-After), or shutting down"},
@@ -66,13 +68,14 @@ ASSETS = {
 class Endpoints:
     """What the routes do.
 
-    name: of the model, for people. images: those that the page offers by name.
+    file: the model's, with its sidecar. images: those that the page offers by name.
     """
 
     def __init__(
-        self, segmenter: Segmenter, queue: Queue, *, name: str, images: Mapping[str, Path]
+        self, segmenter: Segmenter, queue: Queue, *, file: Path, images: Mapping[str, Path]
     ) -> None:
-        self.segmenter, self.queue, self.name, self.images = segmenter, queue, name, images
+        self.segmenter, self.queue, self.file, self.images = segmenter, queue, file, images
+        self.uploads = uploads.Uploads(queue.most * uploads.MOST_BYTES)
 
     async def predict(
         self,
@@ -87,12 +90,13 @@ class Endpoints:
         """
         try:
             with self.queue.entered():
-                content = await uploads.read(request)
-                await asyncio.to_thread(uploads.check, content)
-                work = functools.partial(self.segmenter, content, overlay=overlay, preview=preview)
-                turn = await _while_connected(request, self.queue.run(work, queue_ticket))
+                async with self.uploads.received(request) as content:
+                    await asyncio.to_thread(uploads.check, content)
+                    work = functools.partial(
+                        self.segmenter, content, overlay=overlay, preview=preview
+                    )
+                    turn = await _while_connected(request, self.queue.run(work, queue_ticket))
         except FullError:
-            await uploads.discard(request)
             raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)}) from None
         except ClosedError:
             raise HTTPException(503, ENDING) from None
@@ -109,11 +113,16 @@ class Endpoints:
 
     async def model(self) -> Model:
         """The model, its classes, and what may be sent to it."""
+        about = provenance.described(self.file)
         return Model(
-            model=self.name,
+            model=self.file.name,
+            trained_on=provenance.trained_on(about),
+            score=provenance.score(about),
             dataset=self.segmenter.dataset.title,
             classes=self.segmenter.classes(),
-            limits=Limits(bytes=uploads.MOST_BYTES, pixels=uploads.MOST_PIXELS),
+            limits=Limits(
+                bytes=uploads.MOST_BYTES, pixels=uploads.MOST_PIXELS, side=uploads.MOST_SIDE
+            ),
         )
 
     async def list_images(self) -> list[str]:
@@ -136,13 +145,13 @@ class Endpoints:
 
 
 def create_app(
-    segmenter: Segmenter, queue: Queue, *, name: str, images: Mapping[str, Path]
+    segmenter: Segmenter, queue: Queue, *, file: Path, images: Mapping[str, Path]
 ) -> FastAPI:
     """All routes. Its own documentation pages are off, because they load scripts from elsewhere."""
     app = FastAPI(
         title="adl serve", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None
     )
-    endpoints = Endpoints(segmenter, queue, name=name, images=images)
+    endpoints = Endpoints(segmenter, queue, file=file, images=images)
     app.post("/api/predict", responses=PROBLEMS, openapi_extra=IMAGE_BODY)(endpoints.predict)
     app.get("/api/queue")(endpoints.state)
     app.get("/api/model")(endpoints.model)
@@ -153,8 +162,8 @@ def create_app(
         responses={200: {"content": {"image/png": {}}}, 404: {"model": Problem}},
     )(endpoints.image)
     app.get("/api/health")(endpoints.health)
-    for route, (file, kind) in ASSETS.items():
-        content = Path(__file__).with_name(file).read_bytes()
+    for route, (asset, kind) in ASSETS.items():
+        content = Path(__file__).with_name(asset).read_bytes()
         app.get(route, include_in_schema=False)(_asset(content, kind))
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(ClientDisconnect)(_gone)

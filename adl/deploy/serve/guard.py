@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import socket
 import time
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,10 +27,12 @@ LOG = logging.getLogger("adl.serve")
 LOGGED = "/api/predict"
 OWN_NAMES = {"localhost", "127.0.0.1", "::1"}
 FOREIGN_ORIGIN = (
-    "Requests from other web pages are refused. Open this server's own page, or use a program."
+    "Requests from other web pages are refused. Open this server's own page, or use a program. Behind a reverse "
+    "proxy, start the server with --public-name and the name in the page's address."
 )
 FOREIGN_HOST = (
-    "The server does not answer to this name. Use the address that it printed when it started."
+    "The server does not answer to this name. Use an address that it printed when it started; behind a reverse proxy, "
+    "start it with --public-name and this name."
 )
 
 
@@ -40,15 +43,19 @@ class Guard:
     directly, with an Origin that is not ours, or by giving a name of its own to our address (DNS rebinding).
 
     host: what the server is bound to. is_open: other machines reach it too. Then any IP address will do as a name: the
-    server does not know all of its own, and rebinding needs a name that can be bound anew.
+    server does not know all of its own, and rebinding needs a name that can be bound anew. public_names: by which
+    others reach it through a reverse proxy, with a port where their browsers show one.
     """
 
-    def __init__(self, app: ASGIApp, host: str, *, is_open: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str, *, is_open: bool, public_names: Iterable[str] = ()
+    ) -> None:
         self.app, self.is_open = app, is_open
-        self.names = OWN_NAMES | {host.lower()}
+        self.public_origins = {name.lower() for name in public_names}
+        self.names = OWN_NAMES | {host.lower()} | {_name(origin) for origin in self.public_origins}
         if is_open:
             machine = socket.gethostname().lower()
-            self.names |= {machine, f"{machine}.local"}
+            self.names |= {machine, f"{machine}.local", socket.getfqdn().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +81,8 @@ class Guard:
         if not self._is_own(host):
             return FOREIGN_HOST
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        own_origins = {host.lower(), *self.public_origins}
+        if origin is not None and origin.partition("://")[2].lower() not in own_origins:
             return FOREIGN_ORIGIN
         # A link on another page may lead here.
         is_own_page = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
@@ -84,7 +92,12 @@ class Guard:
 
     def _is_own(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = _name(host)
             return name in self.names or (self.is_open and bool(ipaddress.ip_address(name)))
         except ValueError:
             return False
+
+
+def _name(host: str) -> str:
+    """A host without its port. Raises ValueError if it is none."""
+    return urlsplit(f"//{host}").hostname or ""

@@ -269,6 +269,7 @@ function moveProbe(event) {
 
 // Numbers and files
 
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const megabytes = (bytes) => Math.round(bytes / 1e6);
 const percent = (share) => (share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 const time = (milliseconds) => (milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`);
@@ -340,6 +341,7 @@ async function start() {
     model = await json(await ask("api/model"));
     const names = await json(await ask("api/images"));
     element("model").textContent = `${model.model}, ${model.classes.length} classes of ${model.dataset}`;
+    element("trained").textContent = [`${capital(model.trained_on)}.`, model.score && `${capital(model.score)}.`].filter(Boolean).join(" ");
     element("hint").textContent = `At most ${megabytes(model.limits.bytes)} MB and ${Math.round(model.limits.pixels / 1e6)} megapixels`;
     element("sample").replaceChildren(...names.map((name) => new Option(name, name)));
     element("samples").hidden = !names.length;

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class FullError(Exception):
-    """As many requests are inside as fit."""
+    """As many pictures wait as fit."""
 
 
 class ClosedError(Exception):
@@ -31,7 +31,7 @@ class Queue:
     """A thread that does one piece of work after another.
 
     MindSpore may tie a graph to the thread that loaded it, so the model is loaded by `load`, in that thread.
-    most: requests that are inside at once; each holds its picture in memory.
+    most: pieces of work that wait or are done at once.
     """
 
     def __init__(self, most: int) -> None:
@@ -48,15 +48,10 @@ class Queue:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """From its first byte on, a request counts as inside.
-
-        Raises FullError if there is no room, ClosedError if the server ends before the request is answered.
-        """
+        """From its first byte on, a request is known here. Raises ClosedError if the server ends before its answer."""
         task = asyncio.current_task()
         if task is None or self.closed:
             raise ClosedError
-        if len(self._requests) >= self.most:
-            raise FullError
         self._requests.add(task)
         try:
             yield
@@ -70,8 +65,12 @@ class Queue:
     async def run(self, work: Callable[[], T], ticket: str | None = None) -> Turn[T]:
         """Wait for the turn of this work, and for its result. Cancelled while it waits, it leaves the queue.
 
-        ticket: by which `ahead` finds it.
+        ticket: by which `ahead` finds it. Raises FullError if there is no room, ClosedError if the server ends.
         """
+        if self.closed:
+            raise ClosedError
+        if len(self._waiting) + self.running >= self.most:
+            raise FullError
         arrived, place = time.perf_counter(), object()
 
         def timed() -> Turn[T]:

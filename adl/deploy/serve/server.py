@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
 
+import psutil
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adl.deploy.serve.queue import Queue
 from adl.errors import AdlError
 
 GRACE_SECONDS = 3
 """That the picture at work gets to be finished when the server is asked to end."""
+
+
+IDLE_SECONDS = 10
+"""In which a connection begins its first request, or its next."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -45,10 +52,42 @@ def is_loopback(listening: socket.socket) -> bool:
     return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
 
 
-def url(host: str, listening: socket.socket) -> str:
-    """Where a browser finds the page."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
+def urls(host: str, listening: socket.socket) -> list[str]:
+    """Where a browser finds the page: first on this machine, then on others where every address is bound."""
+    hosts = [host]
+    if ipaddress.ip_address(listening.getsockname()[0]).is_unspecified:
+        own = "::1" if listening.family == socket.AF_INET6 else "127.0.0.1"
+        hosts = [own, *_addresses(listening.family)]
+    shown = [f"[{one}]" if ":" in one else one for one in hosts]
+    return [f"http://{one}:{listening.getsockname()[1]}" for one in shown]
+
+
+def _addresses(family: int) -> list[str]:
+    """By which other machines may reach this one."""
+    found = []
+    for addresses in psutil.net_if_addrs().values():
+        found += [one.address for one in addresses if one.family == family]
+    parsed = [ipaddress.ip_address(address) for address in found]
+    return [str(one) for one in parsed if not (one.is_loopback or one.is_link_local)]
+
+
+class Connection(H11Protocol):
+    """uvicorn's, which has time for each request to begin, but waits for a connection's first one for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """A request stops the clock; in uvicorn any byte of its header does."""
+        self.conn.receive_data(data)
+        self.handle_events()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            super().timeout_keep_alive_handler()
 
 
 class Server(uvicorn.Server):
@@ -62,13 +101,14 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=GRACE_SECONDS + 2,
             )
         )
@@ -78,9 +118,18 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self.ready()
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until a signal comes: SIGHUP too, unless it is ignored, as under nohup."""
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, self.handle_exit)
+        super().run(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The second signal does not wait. uvicorn would raise the signal again at its end: exit 143 instead of 0."""
-        self.force_exit = self.should_exit
+        """The second signal does not wait. uvicorn would raise the signal again at its end: exit 143 instead of 0.
+
+        A terminal that is closed may send several SIGHUP.
+        """
+        self.force_exit = self.should_exit and sig != signal.SIGHUP
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

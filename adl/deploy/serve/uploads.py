@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 from fastapi import HTTPException, Request
 
 from adl.deploy import photographs
+from adl.deploy.serve.queue import FullError
 from adl.errors import AdlError
 
 MOST_BYTES = 20_000_000
 MOST_PIXELS = 50_000_000
+MOST_SIDE = 65_500
+"""Of a JPEG, which overlays and previews are."""
+ASCII_NETPBM = (b"P1", b"P2", b"P3")
+"""20 MB of digits take five seconds to decode, in which nothing else is answered."""
 MOST_DISCARDED = 5 * MOST_BYTES
 """Bytes that are received and forgotten. Most clients read an answer only when they have sent all they have."""
 READ_SECONDS = 60
@@ -28,53 +35,70 @@ NOT_ALONE = (
 TOO_SLOW = f"The picture did not arrive within {READ_SECONDS} s. Send it again."
 
 
-async def read(request: Request) -> bytes:
-    """The body of a request: an image file, of which nothing is written to a disk.
+class Uploads:
+    """Receives bodies. Those that have not arrived hold memory, but no place: a silent client keeps nobody out."""
 
-    Raises HTTPException: 408 too slow, 413 too large, 415 a form or nothing at all.
-    """
-    try:
-        content = await asyncio.wait_for(_limited(request, MOST_BYTES), READ_SECONDS)
-    except asyncio.TimeoutError:
-        raise HTTPException(408, TOO_SLOW) from None
-    if content is None:
-        raise HTTPException(413, TOO_LARGE)
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        raise HTTPException(415, NOT_ALONE)
-    if not content:
-        raise HTTPException(415, f"The request is empty. {NOT_ALONE}")
-    return content
+    def __init__(self, most: int) -> None:
+        """most: bytes that all requests hold together, until they are answered."""
+        self.free = most
 
+    @contextlib.asynccontextmanager
+    async def received(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request: an image file, of which nothing is written to a disk.
 
-async def discard(request: Request) -> None:
-    """Let a client that will be turned away finish, so that it sees why."""
-    try:
-        await asyncio.wait_for(_limited(request, 0), READ_SECONDS)
-    except asyncio.TimeoutError:
-        return
+        Raises FullError if there is no room for it, and HTTPException: 408 too slow, 413 too large, 415 a form or
+        nothing at all.
+        """
+        try:
+            content = await asyncio.wait_for(self._receive(request), READ_SECONDS)
+        except asyncio.TimeoutError:
+            raise HTTPException(408, TOO_SLOW) from None
+        try:
+            if request.headers.get("content-type", "").startswith("multipart/"):
+                raise HTTPException(415, NOT_ALONE)
+            if not content:
+                raise HTTPException(415, f"The request is empty. {NOT_ALONE}")
+            yield content
+        finally:
+            self.free += len(content)
 
+    async def _receive(self, request: Request) -> bytes:
+        """What is refused is received and forgotten: most clients read an answer only when they have sent all."""
+        stated = int(request.headers.get("content-length", 0))
+        if stated > MOST_DISCARDED:
+            raise HTTPException(413, TOO_LARGE)
+        content, received = bytearray(), 0
+        refusal: Exception | None = None
+        try:
+            async for chunk in request.stream():
+                received += len(chunk)
+                if max(stated, received) > MOST_BYTES:
+                    refusal = HTTPException(413, TOO_LARGE)
+                elif len(chunk) > self.free:
+                    refusal = FullError()
+                if received > MOST_DISCARDED:
+                    break
+                if refusal:
+                    self._forget(content)
+                else:
+                    content += chunk
+                    self.free -= len(chunk)
+            if refusal:
+                raise refusal
+            return bytes(content)
+        except BaseException:
+            self._forget(content)
+            raise
 
-async def _limited(request: Request, most: int) -> bytes | None:
-    """The body; None if it is larger than most, by what the client states or by what it sends."""
-    stated = int(request.headers.get("content-length", 0))
-    if stated > MOST_DISCARDED:
-        return None
-    received, content = 0, bytearray()
-    async for chunk in request.stream():
-        received += len(chunk)
-        if max(stated, received) <= most:
-            content += chunk
-        else:
-            content.clear()
-        if received > MOST_DISCARDED:
-            break
-    return None if max(stated, received) > most else bytes(content)
+    def _forget(self, content: bytearray) -> None:
+        self.free += len(content)
+        content.clear()
 
 
 def check(content: bytes) -> None:
     """Judge a picture by its header, before anything is decoded.
 
-    Raises HTTPException: 415 no image, 422 damaged, animated, or of too many pixels.
+    Raises HTTPException: 415 no image, 422 damaged, animated, of too many pixels, or too slow to decode.
     """
     try:
         header = photographs.header(content, _NAME)
@@ -85,6 +109,16 @@ def check(content: bytes) -> None:
     if header.is_animated:
         raise HTTPException(
             422, f"This {header.format} is animated. Save one of its frames, and send that."
+        )
+    if content[:2] in ASCII_NETPBM:
+        raise HTTPException(
+            422, "This PPM holds its pixels as text. Save it as a PNG, and send that."
+        )
+    if max(header.width, header.height) > MOST_SIDE:
+        raise HTTPException(
+            422,
+            f"The picture has {header.width}×{header.height} pixels; at most {MOST_SIDE:,} on a side are taken. Cut it "
+            "into pieces, or scale it down, and send that.",
         )
     if header.width * header.height > MOST_PIXELS:
         raise HTTPException(

@@ -1,0 +1,68 @@
+"""Where the ranks of several nodes meet: the scheduler's address and port, as a person writes them."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+import socket
+
+from adl.errors import AdlError, check
+
+_FORM = re.compile(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)")
+_HIGHEST = 65535
+
+
+def port(text: str) -> int:
+    """The type of an option that takes a port to which others connect."""
+    number = int(text)
+    if not 1 <= number <= _HIGHEST:
+        raise argparse.ArgumentTypeError(f"{text} is no port; they go from 1 to {_HIGHEST}")
+    return number
+
+
+def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
+    """The address as a number, which MindSpore wants, and the port of HOST:PORT. Raises AdlError.
+
+    on_loopback: all nodes are this machine, which must be so if the address cannot be reached from another one.
+    """
+    form = _FORM.fullmatch(master)
+    if form is None:
+        raise AdlError(
+            f"--master: {master} is not HOST:PORT, such as 10.0.0.1:8118 or [fd00::1]:8118."
+        )
+    try:
+        number = port(form[3])
+    except argparse.ArgumentTypeError as error:
+        raise AdlError(f"--master: {error}.") from None
+    host = form[1] or form[2]
+    address = _address(host)
+    shown = host if host == str(address) else f"{host} is {address}, which"
+    check(
+        (
+            not (address.is_unspecified or address.is_multicast),
+            f"--master: {shown} is no address of a machine; use that of node 0.",
+        ),
+        (
+            nodes == 1 or on_loopback or not address.is_loopback,
+            f"--master: {shown} can be reached from this machine only; use an address that the other nodes reach, or "
+            "--loopback to try several nodes on one machine.",
+        ),
+        (
+            not on_loopback or address.is_loopback,
+            f"--loopback: {shown} is no loopback address; leave it out.",
+        ),
+    )
+    return str(address), number
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AdlError(
+            f"--master: {host} has no address ({reason}); use that of node 0, as a number."
+        ) from None
+    addresses = [ipaddress.ip_address(place[0]) for *_, place in found]
+    return min(addresses, key=lambda address: address.version)
