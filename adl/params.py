@@ -98,9 +98,9 @@ class Params(BaseModel):
     amp_level: Literal["O0", "O2", "O3"] = param("O0", "mixed precision: O0 none; O2, O3 on Ascend", "train")
 
     # Evaluation and export
-    ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate")
-    eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "export", "infer")
-    eval_images: int | None = param("", "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", ge=1)
+    ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate", "report")
+    eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "export", "infer", "report")
+    eval_images: int | None = param("", "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", "report", ge=1)
     export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
     export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
 

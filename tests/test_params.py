@@ -61,6 +61,12 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("criterion: ", "criterion: mse #", "criterion: 'mse' is out of range"),
         ("ignore_label: 255", "ignore_label: 3", "ignore_label: 3 is a class"),
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
+        ("min_lr: ", "min_lr: 0.2", "min_lr: 0.2 is above base_lr (0.1)"),
+        (
+            "warmup_start_lr: 5.0e-6",
+            "warmup_start_lr: 1.0",
+            "warmup_start_lr: 1.0 is above base_lr",
+        ),
         ("amp_level: O0", "amp_level: O2", "amp_level: O2 needs device_target Ascend"),
         ("[onnx, onnx-int8]", "[air]", "MindSpore writes air only on device_target Ascend"),
         (
@@ -104,6 +110,16 @@ def test_momentum_of_two_is_out_of_range():
         params.load(ROOT / "params.yaml", bn_momentum=2)
 
 
+def test_limits_themselves_are_taken():
+    p = params.load(
+        ROOT / "params.yaml",
+        **{"min_lr": 0.1, "warmup_start_lr": 0.1, "min_scale": 1.0, "max_scale": 1.0},
+        # Equal to epochs: the weights are only copied.
+        **{"start_epoch": 16, "epochs": 16, "ckpt_name": "old.ckpt", "ignore_label": 19},
+    )
+    assert (p.min_lr, p.start_epoch) == (p.base_lr, p.epochs)
+
+
 def test_batch_of_one_is_refused_with_the_reason():
     with pytest.raises(AdlError, match="no variance with a single image; use at least 2 in all"):
         params.load(ROOT / "params.yaml", batch_size=1)
@@ -124,7 +140,9 @@ def test_all_faults_are_listed_at_once(file):
     assert "save_epochs" in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["", "- a\n", "a: [\n", "seed: 0\nseed: 1\n"])
+@pytest.mark.parametrize(
+    "content", ["", "- a\n", "a: [\n", "seed: 0\nseed: 1\n", "seed: 2026-13-45\n"]
+)
 def test_what_is_not_a_parameter_file_is_refused(tmp_path, content):
     file = tmp_path / "params.yaml"
     file.write_text(content)

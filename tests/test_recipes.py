@@ -326,6 +326,17 @@ def test_dry_run_shows_its_plan_where_there_are_no_data_or_none_that_can_be_read
     assert ("data_path: cs: does not exist" in said) != broken
 
 
+def test_places_of_a_job_are_the_machine_s_and_one_is_not_true(workspace, capsys):
+    text = (workspace / "params.yaml").read_text()
+    text = text.replace("\ntrain_url:", "\ntrain_url: obs://b/run1").replace(
+        "\ndata_url:", "\ndata_url: obs://b/data"
+    )
+    (workspace / "params.yaml").write_text(text.replace("use_ABN: true", "use_ABN: 1"))
+    p = recipe("synthetic")
+    assert (p.train_url, p.data_url) == ("obs://b/run1", "obs://b/data")
+    assert re.search(r"^use_ABN +1 +true$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_folder_that_may_not_be_written_is_one_message(workspace):
     workspace.chmod(0o555)
     command = [

@@ -234,6 +234,38 @@ def test_check_runs_always_and_needs_no_list_of_code():
     assert [dep for dep in stages()["check"]["deps"] if dep.startswith("adl/")] == []
 
 
+def test_every_stage_that_works_waits_for_the_check():
+    waiting = {name for name, stage in stages().items() if "data/checked.txt" in stage["deps"]}
+    assert waiting == stages().keys() - {"check", "report"}
+
+
+def test_what_a_stage_needs_of_another_is_what_that_one_leaves():
+    left = {
+        entry if isinstance(entry, str) else next(iter(entry))
+        for stage in stages().values()
+        for kind in ("outs", "metrics")
+        for entry in stage.get(kind, [])
+    }
+    both = {path.replace("${item}", split) for path in left for split in ("train", "val")}
+    needed = {dep for stage in stages().values() for dep in stage["deps"]}
+    of_stages = {dep for dep in needed if dep.startswith(("data/", "models/", "metrics/"))}
+    assert of_stages <= both
+
+
+def test_metrics_are_kept_in_git():
+    for stage in stages().values():
+        for metric in stage.get("metrics", []):
+            assert list(metric.values()) == [{"cache": False}]
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_record_is_a_dependency_together_with_its_index(stage):
+    deps = stages()[stage]["deps"]
+    records = {dep.removesuffix(".db") for dep in deps if ".mindrecord" in dep}
+    assert records <= set(deps)
+    assert {f"{record}.db" for record in records} <= set(deps)
+
+
 @pytest.mark.parametrize("stage", ["train", "evaluate", "export", "infer"])
 def test_what_cannot_change_a_number_is_no_dependency(stage):
     assert [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from adl import params
+from adl.params import Params
 
 
 def add_parameters(command: argparse.ArgumentParser, *, but: Collection[str] = ()) -> None:
@@ -20,7 +22,7 @@ def add_parameters(command: argparse.ArgumentParser, *, but: Collection[str] = (
             command.add_argument(
                 *names,
                 dest=entry.name,
-                type=value,
+                type=functools.partial(value, entry.name),
                 default=argparse.SUPPRESS,
                 metavar="VALUE",
                 help=entry.meaning,
@@ -44,9 +46,24 @@ def device(text: str) -> str:
     return text
 
 
-def value(text: str) -> Any:
-    """A value as params.yaml would hold it; True, False and None are those of 2021's command lines."""
+def value(name: str, text: str) -> Any:
+    """The value of a parameter. Text is taken as it stands, all else as params.yaml would hold it.
+
+    None, True and False are those of 2021's command lines.
+    """
+    if text in ("", "None", "null"):
+        return None
+    kind = Params.model_fields[name].annotation
+    if kind is str or str in get_args(kind) or get_origin(kind) is Literal:
+        return text
     try:
-        return YAML(typ="safe").load("null" if text == "None" else text)
+        return YAML(typ="safe").load(text)
     except YAMLError:
         raise argparse.ArgumentTypeError(f"{text!r} is no value of YAML") from None
+
+
+def switch(text: str) -> bool:
+    """True or False, as in 2021."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+    return text.lower() == "true"

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from adl import params, preflight, recipes, workspace
 from adl.artifacts import check_output, replacing, write_text
 from adl.commands import add_command
-from adl.commands.parameters import add_parameters, given_parameters, value
+from adl.commands.parameters import add_parameters, given_parameters, switch
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import check
 from adl.processes import foreground
@@ -82,7 +82,7 @@ def add(subcommands: Any) -> None:
     for script in (record, files):
         script.add_argument(
             "--modelArts_mode",
-            type=value,
+            type=switch,
             default=False,
             metavar="BOOL",
             help="True: the folders are URLs of ModelArts' storage"

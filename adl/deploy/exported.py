@@ -23,6 +23,18 @@ from adl.workspace import sidecar
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
+PROBABILITIES = {
+    "layout": "NCHW",
+    "dtype": "float32",
+    "meaning": "probability of each train id",
+}
+LABELS = {
+    "layout": "NHW",
+    "dtype": "uint8",
+    "meaning": "train id of each pixel, averaged over the image and its mirror image",
+}
+"""What a file returns, as its sidecar says it."""
+
 _AGAIN = "Export it again: `dvc repro export`."
 
 
@@ -156,16 +168,6 @@ def write_sidecar(
         "height": height,
         "width": width,
     }
-    probabilities = {
-        "layout": "NCHW",
-        "dtype": "float32",
-        "meaning": "probability of each train id",
-    }
-    labels = {
-        "layout": "NHW",
-        "dtype": "uint8",
-        "meaning": "train id of each pixel, averaged over the image and its mirror image",
-    }
     described = read_json(sidecar(source)) if sidecar(source).exists() else {}
     content = {
         "format": 1,
@@ -175,7 +177,7 @@ def write_sidecar(
         "digest": digest(path),
         "verified": kind.verified,
         "input": takes,
-        "output": labels if kind.labels else probabilities,
+        "output": LABELS if kind.labels else PROBABILITIES,
         "classes": list(dataset.class_names),
         "palette": [one.colour for one in dataset.classes],
     }

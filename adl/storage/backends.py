@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -24,6 +25,9 @@ Tell = Callable[[int], None]
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30
 """Seconds without an answer, and without another byte, after which a request has failed. A slow copy is no failure."""
+PART = 2**24
+"""Bytes that are sent at a time: a copy that is no longer wanted ends after those."""
+_MOST_PARTS = 10_000
 REQUESTS = 3
 """How often a request is sent, or a file that broke off goes on where it did, within one attempt."""
 
@@ -107,7 +111,7 @@ class S3(Files):
 
     def __init__(self, endpoint: str | None) -> None:
         host = urlsplit(endpoint or "").hostname or ""
-        system = S3FileSystem(
+        system = _PlainKeys(
             endpoint_url=endpoint,
             client_kwargs={"region_name": region} if (region := region_of(host)) else {},
             config_kwargs={
@@ -136,7 +140,18 @@ class S3(Files):
 
     def put(self, source: Path, target: str, tell: Tell) -> None:
         # s3fs holds every part in memory, and each further connection slows the others on a narrow line.
-        self.system.put_file(str(source), target, callback=_Callback(tell), max_concurrency=1)
+        part = max(PART, math.ceil(source.stat().st_size / _MOST_PARTS))
+        self.system.put_file(
+            str(source), target, callback=_Callback(tell), chunksize=part, max_concurrency=1
+        )
+
+
+class _PlainKeys(S3FileSystem):
+    """s3fs takes the end of a key that holds ?versionId= for a version."""
+
+    def split_path(self, path: str) -> tuple[str, str, None]:
+        bucket, _, key = path.partition("/")
+        return bucket, key, None
 
 
 def region_of(host: str) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,12 +16,13 @@ from adl.artifacts import digest
 from adl.errors import AdlError
 from adl.storage.backends import Entry
 from adl.storage.copying import Wanted, send
-from adl.storage.stores import Store
+from adl.storage.stores import Store, inner_path
 from adl.workspace import (
     BASELINES,
     CHECKED,
     CHECKPOINT,
     PREDICTIONS,
+    SPEED,
     STAGES,
     START_WEIGHTS,
     SYNTHETIC_STAGES,
@@ -31,19 +33,22 @@ RECEIPTS = "copied"
 """Folder of a store with one JSON for each stage: what it left there, and whether that is all of it."""
 _MADE = ("data", "models", "metrics", "reports")
 _OF_THE_JOB = (str(CHECKED), str(START_WEIGHTS))  # a job makes them for itself
-_SAVES_TIME = {
-    "export": str(PREDICTIONS / "evaluate")
-}  # else computed: a job may export before it evaluates
+_SAVES_TIME = {"export": str(PREDICTIONS / "evaluate")}
+"""Stage → what it reads where it is there and computes otherwise: a job may export before it evaluates."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """name: as DVC names it, such as mindrecord@val. raw: those inputs that are below data_path."""
+    """name: as DVC names it, such as mindrecord@val. raw: those inputs that are below data_path.
+
+    parameters: those that it reads, in its code or in the names of its inputs.
+    """
 
     name: str
     inputs: tuple[str, ...]
     raw: frozenset[str]
     outputs: tuple[str, ...]
+    parameters: frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +86,8 @@ class Task:
 
 def stages(data_path: str) -> dict[str, Stage]:
     """Every stage of both dvc.yaml but `check`."""
+    if not STAGES.exists():
+        raise AdlError(f"{STAGES}: no such file. Start the job in the project's folder.")
     yaml = YAML(typ="safe")
     declared = yaml.load(SYNTHETIC_STAGES)["stages"] | yaml.load(STAGES)["stages"]
     found = {}
@@ -89,21 +96,34 @@ def stages(data_path: str) -> dict[str, Stage]:
             continue
         for item in stage.get("foreach", [None]):
             full = name if item is None else f"{name}@{item}"
-            body = stage.get("do", stage)
             names = functools.partial(_names, item=item, data_path=data_path)
-            raw = frozenset(names(dep for dep in body["deps"] if dep.startswith("${data_path}")))
-            inputs = tuple(
-                dep
-                for dep in names(body["deps"])
-                if dep in raw
-                or (
-                    PurePosixPath(dep).parts[0] in _MADE
-                    and dep not in (*_OF_THE_JOB, _SAVES_TIME.get(name))
-                )
-            )
-            outputs = names([*body.get("outs", []), *body.get("metrics", [])])
-            found[full] = Stage(full, inputs, raw, tuple(outputs))
-    return found
+            found[full] = _stage(full, stage.get("do", stage), names)
+    # How fast a stage was differs from run to run, so DVC need not know of it.
+    speeds = tuple(speed_of(name) for name in found)
+    report = found["report"]
+    inputs = tuple(dict.fromkeys([*report.inputs, *speeds]))
+    return found | {"report": dataclasses.replace(report, inputs=inputs)}
+
+
+def speed_of(stage: str) -> str:
+    """The file that says how fast a stage was, if it wrote one."""
+    return str(SPEED / f"{stage.replace('@', '_')}.json")
+
+
+def _stage(name: str, body: Mapping[str, Any], names: Callable[..., list[str]]) -> Stage:
+    raw = frozenset(names(dep for dep in body["deps"] if dep.startswith("${data_path}")))
+    not_fetched = (*_OF_THE_JOB, _SAVES_TIME.get(name))
+    inputs = tuple(
+        dep
+        for dep in names(body["deps"])
+        if dep in raw or (PurePosixPath(dep).parts[0] in _MADE and dep not in not_fetched)
+    )
+    outputs = names([*body.get("outs", []), *body.get("metrics", [])])
+    if name != "report":
+        outputs.append(speed_of(name))
+    in_names = re.findall(r"\$\{(\w+)\}", " ".join(body["deps"]))
+    parameters = frozenset([*names(body.get("params", [])), *in_names]) - {"item"}
+    return Stage(name, inputs, raw, tuple(dict.fromkeys(outputs)), parameters)
 
 
 def _names(declared: Iterable[Any], *, item: str | None, data_path: str) -> list[str]:
@@ -153,6 +173,7 @@ class Source:
 
     def named(self, checkpoint: str) -> list[Wanted]:
         """A checkpoint, with its sidecar if it has one, from where people and stages put them; nothing if none is."""
+        inner_path(checkpoint, "ckpt_name")
         in_storage = ("", "pretrained/", "models/", "models/intermediate/")
         places = [(store, folder) for store in (self.data, self.train) for folder in in_storage]
         for store, folder in [*places, (self.code, "pretrained/")]:
@@ -179,7 +200,7 @@ class Source:
     def _receipt(self, store: Store, name: str) -> dict[str, Any] | None:
         """What the stage that makes an input says of it; None if no such stage wrote here."""
         maker = next((m for output, m in self.makers.items() if inside(name, output)), None)
-        return store.read_json(receipt_of(maker.name)) if maker else None
+        return read_receipt(store, maker.name) if maker else None
 
     def _as_received(
         self, store: Store, name: str, found: Mapping[str, Entry], receipt: Mapping[str, Any]
@@ -207,6 +228,16 @@ def receipt_of(stage: str) -> str:
     return f"{RECEIPTS}/{stage}.json"
 
 
+def read_receipt(store: Store, stage: str) -> dict[str, Any] | None:
+    """What a stage left in a store; None if it never did. Raises AdlError if it names what cannot be there."""
+    name = receipt_of(stage)
+    receipt = store.read_json(name)
+    if receipt is not None:
+        for path in [*receipt["files"], *receipt.get("before", [])]:
+            inner_path(path, f"{store.url}/{name}")
+    return receipt
+
+
 def leave(store: Store, stage: Stage, *, complete: bool) -> None:
     """Copy what a stage has written to a store. The receipt says that all of it is there only once it is.
 
@@ -216,8 +247,9 @@ def leave(store: Store, stage: Stage, *, complete: bool) -> None:
     if not files:
         return
     name = receipt_of(stage.name)
-    earlier = store.read_json(name) or {"files": {}}
-    before = sorted({*earlier["files"], *earlier.get("before", [])})
+    earlier = read_receipt(store, stage.name) or {"files": {}}
+    # Those of this time too: if it is not complete, the next one removes what it does not write again.
+    before = sorted({*earlier["files"], *earlier.get("before", []), *files})
     receipt = {"stage": stage.name, "complete": False, "files": {}, "before": before}
     store.write_json(name, receipt)
     send(store, files, f"copying the results of {stage.name} to {store.url}")

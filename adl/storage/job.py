@@ -43,6 +43,8 @@ RAW = "data/cityscapes"
 STATES = Path(".adl/state")
 """Of a job always in its own folder, whatever ADL_STATE_DIR is here: another node may use that too."""
 CODE = ("adl", "architectures", "dvc.yaml", "pipeline")
+MARK = ".work_of_modelarts"
+"""Stands in a folder that jobs work in: one without it is somebody else's."""
 _POLL = 2.0
 
 
@@ -72,8 +74,6 @@ class Job:
             ),
         )
         Architecture.from_params(params)
-        preflight.check_export(params)
-        runtime.check_device_target(params.device_target, place.devices or 1)
         self.dataset = dataset
         self.place = place
         self.train = open_store(params.train_url or "", endpoint)
@@ -94,8 +94,10 @@ class Job:
             print(
                 f"device_num is {devices}, as many as this job has, instead of {params.device_num}"
             )
-        is_elsewhere = Path(params.data_path).is_absolute()
-        is_drawn = Path(params.data_path) == SYNTHETIC
+        folder = Path(params.data_path)
+        # The code in the job's folder is a link: what is written there would be written into the workspace.
+        is_elsewhere = folder.is_absolute() or bool({"..", *CODE} & {*folder.parts[:1]})
+        is_drawn = folder == SYNTHETIC
         if is_elsewhere or (is_drawn and self.data and self.data.find("leftImg8bit/val")):
             changes["data_path"] = RAW
             print(
@@ -115,6 +117,7 @@ class Job:
     def _run_in_work(self, task: Task) -> int:
         known = stages(self.params.data_path)
         stage = task.of(known[task.name])
+        self._check_machine(stage)
         source = Source(self.data, self.train, known, code=open_store(str(self.code)))
         copies = Copies(self.work / ".adl/copied.json")
         wanted = self._inputs(stage, source)
@@ -134,6 +137,13 @@ class Job:
             leave(self.train, stage, complete=code == 0)
         return code
 
+    def _check_machine(self, stage: Stage) -> None:
+        """Raises AdlError if this machine lacks what the stage uses; it need not fit the other stages."""
+        if "device_target" in stage.parameters:
+            runtime.check_device_target(self.params.device_target, self.place.devices or 1)
+        if "export_formats" in stage.parameters:
+            preflight.check_export(self.params)
+
     def _enter_work(self, stack: contextlib.ExitStack) -> None:
         """A workspace of this job's own, with the same code, that neither git nor DVC takes for a part of another."""
         for name in CODE:
@@ -141,8 +151,14 @@ class Job:
                 raise AdlError(
                     f"{self.code}: holds no {name}. Start the job in the project's folder."
                 )
-            if (self.work / name).exists() and not (self.work / name).is_symlink():
-                raise AdlError(f"--work {self.work}: holds {name} of its own. Name another folder.")
+        if self.work.exists() and any(self.work.iterdir()) and not (self.work / MARK).exists():
+            raise AdlError(
+                f"--work {self.work}: something else made it (it holds no {MARK}), and a job replaces what is there. "
+                "Name a new or an empty folder."
+            )
+        write_text(
+            self.work / MARK, "Jobs of pipeline.modelarts run here, and replace what is here.\n"
+        )
         stack.enter_context(lock.held(self.work))
         os.chdir(self.work)
         for path in [*map(Path, CODE), *self._own_architecture()]:
@@ -214,7 +230,7 @@ class Job:
     def _train(self, task: Task, copies: Copies) -> int:
         write_text(START_WEIGHTS, f"{preflight.start_weights(self.params)}\n")
         task = dataclasses.replace(task, arguments=tuple(self.place.arguments()))
-        mirror = Mirror(self.train, STATES)
+        mirror = Mirror(self.train, self._state())
         if self.place.node_rank > 0:
             return self._follow(task, mirror, copies)
         mirror.bring(copies)

@@ -20,6 +20,8 @@ PORT = 8118
 """Port of MindSpore's scheduler on the first node; fixed, because every job has its own network address."""
 PATIENCE = 600.0
 """Seconds that a node waits for the name of the first one, and for a complete rank table."""
+UNKNOWN = -1
+"""Number of a node that no variable gives."""
 _POLL = 1.0
 
 
@@ -76,22 +78,30 @@ def endpoint() -> str | None:
 def place(environment: Mapping[str, str] = os.environ, *, port: int = PORT) -> Place:
     """Raises AdlError if the variables contradict each other."""
     nodes = _number(environment, "MA_NUM_HOSTS", _number(environment, "VC_WORKER_NUM", 1))
-    node_rank = _number(environment, "VC_TASK_INDEX", 0) if nodes > 1 else 0
+    index = _number(environment, "VC_TASK_INDEX", UNKNOWN) if nodes > 1 else 0
     hosts = [host for host in environment.get("VC_WORKER_HOSTS", "").split(",") if host]
     devices = _number(environment, "MA_NUM_GPUS", 0)
     check(
         (nodes >= 1, f"MA_NUM_HOSTS: {nodes} nodes; at least 1."),
-        (0 <= node_rank < nodes, f"VC_TASK_INDEX: {node_rank} is none of the {nodes} nodes."),
         (
-            nodes == 1 or len(hosts) == nodes,
+            len(hosts) == nodes or (nodes == 1 and not hosts),
             f"VC_WORKER_HOSTS: names {len(hosts)} hosts, but the job has {nodes} nodes (MA_NUM_HOSTS).",
         ),
     )
     table = Path(environment.get("RANK_TABLE_FILE", ""))
-    found = _server_of(table, environment, node_rank) if devices and table.is_file() else None
+    found = _server_of(table, environment, index) if devices and table.is_file() else None
+    node_rank = index if found is None else found
+    check(
+        (
+            node_rank != UNKNOWN,
+            f"VC_TASK_INDEX: not set, but the job has {nodes} nodes (MA_NUM_HOSTS), each of which would take itself "
+            "for the first. Set it to the node's number, from 0.",
+        ),
+        (node_rank < nodes, f"VC_TASK_INDEX: {node_rank} is none of the {nodes} nodes."),
+    )
     return Place(
         nodes=nodes,
-        node_rank=node_rank if found is None else found,
+        node_rank=node_rank,
         devices=devices,
         first=hosts[0] if nodes > 1 else None,
         port=port,
@@ -99,7 +109,7 @@ def place(environment: Mapping[str, str] = os.environ, *, port: int = PORT) -> P
     )
 
 
-def _server_of(table: Path, environment: Mapping[str, str], node_rank: int) -> int | None:
+def _server_of(table: Path, environment: Mapping[str, str], index: int) -> int | None:
     """This node's entry in the rank table; None if the table is of the older form, without a list of servers."""
     deadline = time.monotonic() + PATIENCE
     while (content := _rank_table(table)).get("status", "completed") != "completed":
@@ -115,7 +125,7 @@ def _server_of(table: Path, environment: Mapping[str, str], node_rank: int) -> i
     for number, server in enumerate(servers):
         if ours & {server.get("server_id"), server.get("container_ip"), server.get("host_ip")}:
             return number
-    return node_rank
+    return index
 
 
 def _rank_table(path: Path) -> dict[str, Any]:

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 
 from adl.artifacts import read_json, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
 from adl.storage.backends import S3, Abandoned, Backend, Entry, Folder, Moxing, Tell
+from adl.storage.refusals import CREDENTIALS, refusal
 
 T = TypeVar("T")
 ATTEMPTS = 4
 PAUSE = 1.0
 """Seconds before the second attempt; each further pause is twice as long."""
-CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of OBS: its AK and SK)"
+_CREDENTIALS_LACK = (NoCredentialsError, PartialCredentialsError)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NO_NAMES = {"", ".", ".."}
 
 
-_NOT_WORTH_A_RETRY = (
-    FileNotFoundError,
-    PermissionError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
-"""What another attempt would meet again."""
+def inner_path(name: str, where: str) -> Path:
+    """A name from outside, as a path in a folder of ours: every such name passes here. where: that named it.
+
+    Raises AdlError if it could lead out of the folder.
+    """
+    if _NO_NAMES & set(name.split("/")) or set("\\\0") & set(name):
+        raise AdlError(
+            f"{where}: {name!r} is no name that can be copied: it has an empty part, . or .., or a backslash. Rename "
+            "it there, or remove it."
+        )
+    return Path(name)
 
 
 class Store:
@@ -41,20 +48,17 @@ class Store:
         self.root = root.rstrip("/")
 
     def find(self, name: str = "") -> dict[str, Entry]:
-        """The files at or below a name, by their names in this store."""
+        """The files at or below a name, by their names in this store. Raises AdlError if one leads elsewhere."""
         place = self._path(name)
         found = self._attempt(name, lambda: self.backend.find(place))
-        # A console makes empty objects that stand for folders; a folder may hold what is only half written.
-        files = {
-            path: entry
-            for path, entry in found.items()
-            if not path.endswith("/") and "/.partial-" not in path
-        }
-        return {
-            path[len(self.root) :].lstrip("/"): entry
-            for path, entry in files.items()
-            if path == place or path.startswith(f"{place.rstrip('/')}/")
-        }
+        files = {}
+        for path, entry in found.items():
+            is_wanted = path.startswith(f"{place}/") or (name and path == place)
+            # A console makes empty objects that stand for folders; a folder may hold what is only half written.
+            if is_wanted and not path.endswith("/") and "/.partial-" not in path:
+                inner = path.removeprefix(f"{self.root}/")
+                files[inner_path(inner, self.url).as_posix()] = entry
+        return files
 
     def get(self, name: str, target: Path, entry: Entry, tell: Tell) -> None:
         """Copy a file here; it appears whole or not at all."""
@@ -85,7 +89,12 @@ class Store:
             return None
         with tempfile.TemporaryDirectory() as folder:
             self.get(name, Path(folder) / "file.json", entry, lambda n: None)
-            return read_json(Path(folder) / "file.json")
+            try:
+                return read_json(Path(folder) / "file.json")
+            except ValueError as error:
+                raise AdlError(
+                    f"{self.url}/{name}: is no JSON ({error}). Remove it there."
+                ) from None
 
     def write_json(self, name: str, content: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -106,13 +115,13 @@ class Store:
                 return action()
             except Abandoned:
                 raise
-            except _NOT_WORTH_A_RETRY as error:
-                if isinstance(error, PermissionError) and error.filename:
-                    raise  # of a file here
-                raise _refusal(where, error) from None
-            except self.backend.transient as error:
-                if getattr(error, "errno", None) in DISK_FULL:
-                    raise
+            except (*_CREDENTIALS_LACK, *self.backend.transient) as error:
+                is_here = isinstance(error, PermissionError) and error.filename
+                if is_here or getattr(error, "errno", None) in DISK_FULL:
+                    raise  # of a file or a disk of this machine
+                refused = refusal(where, error)
+                if refused is not None:
+                    raise refused from None
                 reason = str(error) or type(error).__name__
                 if number == ATTEMPTS:
                     raise AdlError(
@@ -140,31 +149,27 @@ def _uncounted_on_failure(copy: Callable[[Tell], None], tell: Tell) -> None:
         raise
 
 
-def _refusal(where: str, error: Exception) -> AdlError:
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
-        return AdlError(f"{where}: {error}. Set {CREDENTIALS}.")
-    if isinstance(error, PermissionError):
-        return AdlError(f"{where}: access is refused ({error}). Check {CREDENTIALS}.")
-    return AdlError(f"{where}: does not exist ({error}). Check the bucket and the path.")
-
-
 def open_store(url: str, endpoint: str | None = None) -> Store:
     """The store that a URL names: obs:// and s3:// a bucket, anything without a scheme a folder of this machine.
 
-    endpoint: URL of the S3 service; with moxing it is not needed. Raises AdlError if the URL cannot be one.
+    The rest of the URL is taken as it stands: a key may hold ?, # and %. endpoint: URL of the S3 service; with moxing
+    it is not needed. Raises AdlError if the URL cannot be one.
     """
-    parts = urlsplit(url)
-    if "@" in parts.netloc:
+    scheme, separator, place = url.partition("://")
+    if not separator and url and not re.match("(obs|s3):", url, re.IGNORECASE):
+        return Store(url, Folder(), str(Path(url).expanduser().absolute()))
+    bucket, _, key = place.partition("/")
+    is_bucket = _BUCKET.fullmatch(bucket)
+    if "@" in place and not is_bucket:
         raise AdlError(
-            f"{parts.scheme}://…@{parts.hostname}: leave the credentials out of the URL, which logs show. Set "
-            f"{CREDENTIALS}."
+            f"{scheme}://…@…: leave the credentials out of the URL, which logs show. Set {CREDENTIALS}."
         )
-    if parts.scheme in ("obs", "s3") and parts.netloc:
-        if importlib.util.find_spec("moxing"):
-            return Store(url, Moxing(), f"obs://{parts.netloc}{parts.path}")
-        return Store(url, S3(endpoint), f"{parts.netloc}{parts.path}")
-    if parts.scheme or not url:
+    if scheme.lower() not in ("obs", "s3") or not is_bucket:
         raise AdlError(
             f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH or a folder."
         )
-    return Store(url, Folder(), str(Path(url).absolute()))
+    key = key.rstrip("/")
+    root = f"{bucket}/{inner_path(key, url)}" if key else bucket
+    if importlib.util.find_spec("moxing"):
+        return Store(url, Moxing(), f"obs://{root}")
+    return Store(url, S3(endpoint), root)

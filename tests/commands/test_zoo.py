@@ -72,7 +72,7 @@ SEED = {
 
 @pytest.fixture
 def place(tmp_path):
-    for name in ("params.yaml", "architectures", "pipeline"):
+    for name in ("params.yaml", "architectures", "dvc.yaml", "pipeline"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "params.yaml").unlink()
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -154,6 +154,8 @@ def test_what_run_train_set_silently_is_said_and_not_done(place, capsys):
         (["run_distribute_train", "3", "table.json", "raw", "9"], "cannot be divided evenly"),
         (["export", "--ckpt_name", "none.ckpt"], "pretrained/none.ckpt: no such file"),
         (["export", "--ckpt_name", "old.ckpt", "--parallel", "maybe"], "not true or false"),
+        (["export", "--ckpt_name", "old.ckpt", "--criterion=ce # x"], "'ce # x' is out of range"),
+        (["export", "--ckpt_name", "old.ckpt", "--modelArts_mode=maybe"], "neither True nor False"),
         (
             ["export", "--ckpt_name", "old.ckpt", "--modelArts_mode=True"],
             "on ModelArts it is `python -m pipeline.modelarts export`",
@@ -193,6 +195,22 @@ def test_device_of_2021_that_is_none_here_is_told_what_works(place, capsys):
         with pytest.raises(SystemExit, match="2"):
             commands.main([*command, "--device", "GPU"])
         assert "MindSpore's wheels have no GPU back end: use CPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["./local out #1", "a: b", "[x]", "007", "'quoted'", "yes"])
+def test_a_value_that_is_text_stays_as_it_was_typed(place, capsys, monkeypatch, text):
+    """In params.yaml, and on its way to a job."""
+    monkeypatch.setattr(commands.zoo.foreground, "run", lambda command: 0)
+    commands.main(["zoo", "export", "--ckpt_name=old.ckpt", f"--train_url={text}"])
+    assert YAML(typ="safe").load(place / "params.yaml")["train_url"] == text
+    folders = [f"--data_url={text}", f"--train_url={text}", "--split=val"]
+    commands.main(["zoo", "build_mindrecord", *folders, "--modelArts_mode=True", "--dry-run"])
+    (line,) = [
+        x for x in capsys.readouterr().out.splitlines() if x.startswith("+ python -m pipeline.m")
+    ]
+    monkeypatch.setattr(sys, "argv", shlex.split(line)[3:])
+    changes = modelarts.task_of(modelarts.parse())[1]
+    assert (changes["data_url"], changes["train_url"]) == (text, text)
 
 
 def test_exit_code_is_that_of_the_command_that_failed(place, monkeypatch):

@@ -59,6 +59,13 @@ def test_seed_and_epoch_change_the_samples(record):
     assert not np.array_equal(first, epoch(record, epoch=1)[0][0])
 
 
+def test_one_image_is_cut_out_anew_in_every_epoch_and_alike_in_every_run(record):
+    alone = {"images": 1, "batch_size": 1, "crop_size": 40}
+    samples = [epoch(record, epoch=n, **alone)[0][0] for n in (0, 1, 2, 1)]
+    assert len({sample.tobytes() for sample in samples}) == 3
+    np.testing.assert_array_equal(samples[1], samples[3])
+
+
 def test_ignored_pixels_get_the_ignore_label(record):
     labels = np.concatenate([labels for _, labels in epoch(record, ignore_label=99, crop_size=160)])
     assert 255 not in labels

@@ -146,6 +146,25 @@ def test_speed_is_the_usual_image_without_those_that_waited_for_a_compilation():
     assert Evaluation(CITYSCAPES, "single", alone, "CPU").speed()["ms_per_image"] is None
 
 
+def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, monkeypatch):
+    """By a clock that only prediction and writing move: 6 seconds a batch, 1 second a label map."""
+    clock = [0.0]
+
+    def predict(images):
+        clock[0] += 6
+        return {"single": np.zeros(images.shape[:3], np.uint8)}
+
+    def write(path, values):
+        clock[0] += 1
+
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(worker, "write_png", write)
+    record = str(evaluation_data / "cityscapes_val.mindrecord")
+    job = EvaluationJob("", {}, record, "CPU", False, False, limit=None, batch_size=2)
+    counts = worker.count(predict, job, tmp_path, CITYSCAPES)
+    assert counts.milliseconds() == {"ms_per_image": 4000.0, "network_ms_per_image": 3000.0}
+
+
 def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
     counts = np.zeros((13, 19, 20), np.int64)
     counts[:, 0, 0] = [i * 7 % 13 for i in range(13)]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from adl import params
-from adl.errors import AdlError
+from adl.errors import AdlError, reported
 from adl.parallel.lifetime import tied
 from adl.processes.topology import free_port
 from adl.storage.flow import Task, stages
@@ -50,6 +50,31 @@ FLAGS_OF_2021 = {
         Task("evaluate", ("--eval-batch-size", "1", "--split", "val")),
         {},
     ),
+    f"evaluate {URLS} --split=train --batch_size=3": (
+        Task(
+            "evaluate",
+            (
+                *("--eval-batch-size", "3", "--split", "train"),
+                *("--output", "evaluate_autodeeplab_train"),
+            ),
+            split="train",
+            output="evaluate_autodeeplab_train",
+        ),
+        {},
+    ),
+    f"evaluate {URLS} --split=train --ckpt_name=old.ckpt": (
+        Task(
+            "evaluate",
+            (
+                *("--eval-batch-size", "1", "--split", "train", "--checkpoint", "pretrained/old.ckpt"),
+                *("--output", "evaluate_old_train"),
+            ),
+            split="train",
+            checkpoint="old.ckpt",
+            output="evaluate_old_train",
+        ),
+        {},
+    ),
     f"export {URLS} --filter_multiplier=20 --parallel=False --ckpt_name=old.ckpt": (
         Task(
             "export",
@@ -65,6 +90,7 @@ FLAGS_OF_2021 = {
 
 @pytest.mark.parametrize("command", FLAGS_OF_2021)
 def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["modelarts", *command.split(), "--work", str(tmp_path)])
     task, changes = modelarts.task_of(modelarts.parse())
     urls = {"data_url": "obs://b/in", "train_url": "obs://b/out", "modelArts": True}
@@ -78,8 +104,11 @@ def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
         ("train --modelArts_mode=False", "without ModelArts, run `python -m pipeline.train`"),
         ("train --train_url=x --epoch=3", "unrecognized arguments: --epoch"),
         ("mindrecord --train_url=x", "mindrecord needs --split"),
-        ("train --train_url=x --split=val", "--split belongs to mindrecord and evaluate"),
         ("train --train_url=x --epochs=[", "'[' is no value of YAML"),
+        ("train --train_url=x --modelArts_mode=maybe", "'maybe' is neither True nor False"),
+        ("train --train_url=x --master_port=99999", "--master_port: a number from 1 to 65535"),
+        ("evaluate --train_url=x --batch_size=0", "batch_size: 0 images at a time"),
+        ("evaluate --train_url=x --batch_size=two", "batch_size: two images at a time"),
         ("train --train_url=x --state_seconds=0", "argument --state_seconds: more than 0"),
         ("evaluate --train_url=x --ckpt_name=a/b.ckpt", "a/b.ckpt must be the name of a file"),
         ("train --train_url=x --work=params.yaml", "--work params.yaml: "),
@@ -91,6 +120,71 @@ def test_flags_that_cannot_be_meant_are_refused(monkeypatch, capsys, arguments, 
     with pytest.raises((AdlError, SystemExit)) as refused:
         modelarts.task_of(modelarts.parse())
     assert message in f"{refused.value}{capsys.readouterr().err}"
+
+
+# The hyper-parameters that the 2021 README lists; train.py there took each.
+OF_2021 = (
+    "--epochs=4000 --batch_size=16 --seed=0 --base_lr=0.05 --warmup_start_lr=5e-6 --warmup_iters=1000 --min_lr=None "
+    "--weight_decay=1e-4 --num_classes=19 --ignore_label=255 --crop_size=769 --workers=4 --filter_multiplier=20 "
+    "--block_multiplier=5 --parallel=True --use_ABN=True --affine=True --bn_momentum=0.995 --bn_eps=1e-5 "
+    "--drop_path_keep_prob=1.0 --net_arch=None --cell_arch=None --criterion=ohemce --ohem_thresh=0.7 --initial-fm=None "
+    "--ckpt_name=None --save_epochs=100"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"train {OF_2021} --keep_checkpoints=3 --eval_epochs=0 --save_minutes=5 --log_lines=plain --state_seconds=5",
+        "train --device_num=2 --device_target=CPU --amp_level=O0 --master_port=8119",
+        "mindrecord --split=val --data_path=data/cityscapes --expected_val_images=500",
+        "synthesize --synthetic_seed=3",
+        "baselines",
+        "evaluate --eval_images=20 --eval_flip=False --ms_infer=True --device_num=2",
+        "evaluate --ckpt_name=old.ckpt --net_arch=n.npy --cell_arch=c.npy --affine=False --num_classes=19",
+        "export --export_formats=[onnx] --export_height=65",
+        "infer --infer_backends=[openvino] --export_formats=[onnx] --eval_images=2 --data_path=data/cityscapes",
+        "report --data_path=data/cityscapes",
+    ],
+)
+def test_a_stage_takes_what_it_reads(monkeypatch, command):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["modelarts", *command.split(), "--train_url=x"])
+    modelarts.task_of(modelarts.parse())
+
+
+@pytest.mark.parametrize(
+    ("command", "unread"),
+    [
+        ("infer --ckpt_name=other.ckpt", "--ckpt_name"),
+        ("report --ckpt_name=other.ckpt", "--ckpt_name"),
+        ("baselines --ckpt_name=other.ckpt", "--ckpt_name"),
+        ("mindrecord --split=val --ckpt_name=other.ckpt", "--ckpt_name"),
+        ("synthesize --ckpt_name=other.ckpt", "--ckpt_name"),
+        ("infer --batch_size=2", "--batch_size"),
+        ("export --ckpt_name=old.ckpt --batch_size=2", "--batch_size"),
+        ("infer --ms_infer=True", "--ms_infer"),
+        ("evaluate --state_seconds=5", "--state_seconds"),
+        ("export --master_port=8118", "--master_port"),
+        ("train --split=val", "--split"),
+        ("infer --split=val", "--split"),
+        ("mindrecord --split=val --expected_train_images=2", "--expected_train_images"),
+        ("evaluate --epochs=3", "--epochs"),
+        ("evaluate --workers=3", "--workers"),
+        ("evaluate --ckpt_name=None --parallel=False", "--parallel"),
+        ("evaluate --filter_multiplier=20 --affine=False", "--filter_multiplier, --affine"),
+        ("train --eval_flip=False --export_formats=[onnx]", "--eval_flip, --export_formats"),
+        ("report --device_target=CPU", "--device_target"),
+    ],
+)
+def test_what_a_stage_does_not_read_is_refused(tmp_path, monkeypatch, capsys, command, unread):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["modelarts", *command.split(), "--train_url", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"), reported():
+        modelarts.main()
+    stage = command.split()[0]
+    assert f"error: {unread}: the stage {stage} reads no such option" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_scoring_other_images_or_weights_needs_other_inputs(monkeypatch):
@@ -187,11 +281,12 @@ def test_a_job_that_cannot_work_says_why_before_it_copies(cloud):
     assert "error: train needs data/mindrecord/cityscapes_train.mindrecord, " in text
     text = cloud.refusal("train", MA_NUM_HOSTS="2", VC_TASK_INDEX="0", VC_WORKER_HOSTS="one")
     assert "VC_WORKER_HOSTS: names 1 hosts" in text
-    text = cloud.refusal("train", "--data_path", "/data/cityscapes", MA_NUM_GPUS="8")
+    set_params(cloud.code, data_path="/data/cityscapes")
+    text = cloud.refusal("train", MA_NUM_GPUS="8")
     assert "device_num is 8, as many as this job has, instead of 1" in text
     assert "data_path is data/cityscapes, where the data set is copied to" in text
     assert "batch_size: 2 images cannot be divided evenly among device_num 8 devices" in text
-    text = cloud.refusal("train", "--device_target", "Ascend", "--export_formats", "[]")
+    text = cloud.refusal("train", "--device_target", "Ascend")
     assert "this machine has 0 such devices" in text
     text = cloud.refusal("train", "--bn_momentum", "2")
     assert "bn_momentum: 2 is out of range" in text

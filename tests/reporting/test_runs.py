@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -136,13 +137,10 @@ def table(folder, *arguments: str) -> pd.DataFrame:
 
 def test_every_experiment_and_commit_is_a_row_with_its_own_values(repository):
     found = table(repository)
-    assert set(found.index) == {
-        "momentum",
-        "longer",
-        "seed-1",
-        "seed-2",
-        commit(repository, "HEAD~1"),
-    }
+    first = commit(repository, "HEAD~1")
+    assert list(found.index) == ["momentum", first, "seed-1", "seed-2", "longer"], (
+        "by steps, then by mIOU"
+    )
     assert found["epochs"].to_dict() | {} == {
         "momentum": "15", "longer": "40", "seed-1": "15", "seed-2": "15", commit(repository, "HEAD~1"): "15",
     }  # fmt: skip
@@ -255,6 +253,10 @@ def test_report_has_the_parameters_that_the_run_had_not_those_of_today(here):
     before = reported(here)
     assert b"| 1,200 steps" in before[0]
     assert b"mode `flip`" in before[0]
+    assert re.search(rb"\| `epochs` +\| `15` ", before[0]), "the last section of the Markdown"
+    assert re.search(rb"<code>epochs</code></td>\s*<td[^>]*><code>15</code>", before[1]), (
+        "of the page"
+    )
     set_params(here, epochs=99, seed=7, eval_flip=False, ms_infer=True, data_path="/data/other")
     assert reported(here) == before
 

@@ -65,12 +65,14 @@ def test_stages_read_and_write_what_dvc_declares(known):
     )
     assert known["mindrecord@val"].raw == set(known["mindrecord@val"].inputs)
     assert known["mindrecord@val"].outputs == (
-        RECORD, f"{RECORD}.db", "data/mindrecord/cityscapes_val.json", "metrics/mindrecord_val.json"
+        RECORD, f"{RECORD}.db", "data/mindrecord/cityscapes_val.json", "metrics/mindrecord_val.json",
+        "reports/speed/mindrecord_val.json",
     )  # fmt: skip
     assert known["synthesize"].inputs == ()
     assert "models/autodeeplab.ckpt" in known["export"].inputs
     assert "data/predictions/evaluate" not in known["export"].inputs, "a job may export at once"
     assert "data/predictions/evaluate" in known["infer"].inputs
+    assert known["mindrecord@val"].parameters == {"data_path", "expected_val_images"}
     assert not [name for stage in known.values() for name in stage.inputs if "adl/" in name]
 
 
@@ -91,6 +93,18 @@ def test_results_that_are_no_longer_written_are_removed(source, known, place):
     made_by(known["export"], place, {"models/exported/a.onnx": "a", "models/exported/b.onnx": "b"})
     made_by(known["export"], place, {"models/exported/b.onnx": "c"})
     assert brought(source, "models/exported", place) == {"models/exported/b.onnx": "c"}
+    assert not (place / "train/models/exported/a.onnx").exists()
+
+
+def test_what_failed_runs_left_is_removed_by_the_next_complete_one(source, known, place):
+    made_by(known["export"], place, {"models/exported/a.onnx": "a"})
+    for name in ("b", "c"):
+        write_text(place / f"work/models/exported/{name}.onnx", name)
+        leave(source.train, known["export"], complete=False)
+        shutil.rmtree(place / "work/models")
+    made_by(known["export"], place, {"models/exported/d.onnx": "d"})
+    left = {path.name for path in (place / "train/models/exported").iterdir()}
+    assert left == {"d.onnx"}
 
 
 def test_a_copy_that_was_interrupted_is_not_taken_for_whole(source, known, place, monkeypatch):

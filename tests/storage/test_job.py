@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adl import params
-from adl.artifacts import write_json, write_text
+from adl import params, recipes
+from adl.artifacts import OURS, write_json, write_text
 from adl.dataset.descriptor import CITYSCAPES
-from adl.errors import AdlError
+from adl.errors import AdlError, reported
 from adl.storage import job as module
 from adl.storage.flow import Task
 from adl.storage.job import Job
 from adl.storage.modelarts import Place
 from adl.training import key, lock
+from pipeline import modelarts
 from tests.conftest import ROOT
+from tests.workspace import wait_for
 
 RECORDS = [
     f"data/mindrecord/cityscapes_{split}.{end}"
@@ -51,6 +54,14 @@ class Cloud:
         )
         return job.run(task)
 
+    def main(self, *arguments: str) -> int:
+        """Run a job by its command line. Returns its exit code."""
+        os.chdir(self.code)
+        sys.argv[1:] = [*arguments, "--work", str(self.work)]
+        with pytest.raises(SystemExit) as ended, reported():
+            modelarts.main()
+        return ended.value.code
+
 
 @pytest.fixture
 def cloud(tmp_path, monkeypatch):
@@ -62,8 +73,18 @@ def cloud(tmp_path, monkeypatch):
         return cloud.stage()
 
     monkeypatch.setattr(module.foreground, "run", run)
+    monkeypatch.setattr(modelarts.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(sys, "argv", ["modelarts"])
     monkeypatch.chdir(tmp_path)
     return cloud
+
+
+@pytest.fixture
+def run_name(monkeypatch) -> str:
+    """The name of the run that a job trains; its records are no real ones here."""
+    monkeypatch.setattr(key, "key_of", lambda *_: {"a": 1})
+    monkeypatch.setattr(key, "code_digest", lambda: "this code")
+    return key.state_of(Path(), {"a": 1}).name
 
 
 def with_records(cloud) -> None:
@@ -101,27 +122,204 @@ def test_what_an_earlier_stage_wrote_here_is_not_left_as_this_ones(cloud):
 
 def test_exit_code_is_that_of_the_stage(cloud):
     cloud.stage = lambda: 143
-    assert cloud.run(Task("synthesize")) == 143
+    assert cloud.main("synthesize", "--train_url", str(cloud.train)) == 143
 
 
-@pytest.mark.parametrize("where", ["code", "elsewhere"])
-def test_a_folder_with_code_of_its_own_is_never_worked_in(cloud, where):
-    write_text(cloud.work / "adl/precious.py", "x = 1")
+def test_a_stage_that_fails_before_the_one_that_was_meant_ends_the_job(cloud):
+    with_records(cloud)
+    for name in ("models/autodeeplab.ckpt", "models/autodeeplab.ckpt.json"):
+        write_text(cloud.train / name, "{}")
+    cloud.stage = lambda: 3
+    assert cloud.main("evaluate", "--train_url", str(cloud.train)) == 3
+    assert cloud.commands == [["-m", "pipeline.baselines"]]
+
+
+def test_a_machine_need_only_fit_the_stage_that_runs(cloud, capsys):
+    (cloud.code / "params.yaml").write_text(
+        recipes.edited((ROOT / "params.yaml").read_text(), {"device_target": "Ascend"})
+    )
+    place = ("--train_url", str(cloud.train))
+    assert cloud.main("synthesize", *place) == 0
+    assert cloud.main("train", *place) == 2
+    assert "this machine has 0 such devices" in capsys.readouterr().err
+    assert cloud.main("infer", "--device_target=CPU", "--infer_backends=[lite]", *place) == 2
+    assert "lite" in capsys.readouterr().err
+
+
+def test_the_port_and_the_pace_of_a_training_are_those_that_were_asked_for(
+    cloud, run_name, monkeypatch
+):
+    with_records(cloud)
+    nodes = {"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": "127.0.0.1,127.0.0.1", "VC_TASK_INDEX": "0"}
+    for name, value in nodes.items():
+        monkeypatch.setenv(name, value)
+    position = Path(run_name) / "position_000000001.npz"
+
+    def stage():
+        write_text(".adl/state" / position, "1")
+        wait_for((cloud.train / "state" / position).exists, seconds=5)
+        return 0
+
+    cloud.stage = stage
+    asked = ("--master_port=8200", "--state_seconds=0.05")
+    assert cloud.main("train", *asked, "--train_url", str(cloud.train)) == 0
+    assert cloud.commands[0][-2:] == ["--master", "127.0.0.1:8200"]
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(cloud, monkeypatch):
+    monkeypatch.setenv("HOME", str(cloud.code.parent))
+    cloud.work = "~/work of mine"
+    cloud.stage = lambda: write_text(Path("data/synthetic/gtFine/1.png"), "x") or 0
+    assert cloud.main("synthesize", "--train_url=~/out") == 0
+    assert (cloud.code.parent / "out/data/synthetic/gtFine/1.png").exists()
+    assert (cloud.code.parent / "work of mine/params.yaml").exists()
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "code", "exported"])
+def test_a_folder_that_jobs_did_not_make_is_never_worked_in(cloud, capsys, where):
+    """Neither one with precious files, nor the workspace, nor what a stage made there."""
+    if where == "exported":
+        write_text(cloud.work / OURS, "of the stage export")
     if where == "code":
-        (cloud.code / "adl").unlink()
-        write_text(cloud.code / "adl/precious.py", "x = 1")
         cloud.work = cloud.code
-    with pytest.raises(AdlError, match="holds adl of its own"):
-        cloud.run(Task("synthesize"))
-    assert (cloud.work / "adl/precious.py").exists()
+    else:
+        write_text(cloud.work / "models/autodeeplab.ckpt", "precious")
+        write_text(cloud.work / "params.yaml", "precious")
+    before = {path: path.stat().st_mtime_ns for path in cloud.work.rglob("*")}
+    assert cloud.main("synthesize", "--train_url", str(cloud.train)) == 2
+    assert f"--work {cloud.work}: something else made it" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in cloud.work.rglob("*")} == before
+    assert cloud.commands == []
+
+
+def test_an_empty_folder_is_worked_in_again_and_again(cloud):
+    cloud.work.mkdir()
+    for _ in range(2):
+        assert cloud.main("synthesize", "--train_url", str(cloud.train)) == 0
+    assert (cloud.work / "adl").resolve() == (ROOT / "adl").resolve()
 
 
 def test_two_jobs_do_not_work_in_one_folder(cloud):
+    cloud.run(Task("synthesize"))
     with (
         lock.held(cloud.work),
         pytest.raises(AdlError, match="already in progress"),
     ):
         cloud.run(Task("synthesize"))
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    """A bucket that is found by ModelArts' own variable."""
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name.replace("AWS_ENDPOINT_URL", "S3_ENDPOINT"), value)
+    return s3.bucket()
+
+
+@pytest.mark.parametrize("name", ["../../../../../x.png", r"..\..\x.png"])
+def test_a_key_that_leads_elsewhere_is_refused(cloud, s3, bucket, capsys, name):
+    whole = f"in/leftImg8bit/val/{name}"
+    for image in (whole, "in/leftImg8bit/val/ulm/1.png", "in/gtFine/val/ulm/1.png"):
+        s3.client().put_object(Bucket=bucket, Key=image, Body=b"x")
+    urls = ("--data_url", f"obs://{bucket}/in", "--train_url", str(cloud.train))
+    assert cloud.main("mindrecord", "--split", "val", *urls) == 2
+    assert f"{f'leftImg8bit/val/{name}'!r} is no name that can be copied" in capsys.readouterr().err
+    assert cloud.commands == []
+    assert not list(cloud.work.parent.rglob("*.png"))
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "metrics/../../x"])
+@pytest.mark.parametrize("field", ["files", "before"])
+def test_a_manifest_that_names_what_is_elsewhere_is_refused(cloud, capsys, name, field):
+    """Neither is it read, nor is what it names removed as a result that is no longer written."""
+    manifest = {"stage": "synthesize", "complete": True, "files": {}, "before": []}
+    write_json(cloud.train / "copied/synthesize.json", manifest | {field: {name: "0"}})
+    write_text(cloud.train / "data/synthetic/gtFine/val/1.png", "x")
+    write_text(cloud.train.parent / "x", "precious")
+    cloud.stage = lambda: write_text(Path("data/synthetic/gtFine/2.png"), "new") or 0
+    for stage in (["synthesize"], ["mindrecord", "--split", "val"]):
+        assert cloud.main(*stage, "--train_url", str(cloud.train)) == 2
+        assert f"copied/synthesize.json: {name!r} is no name" in capsys.readouterr().err
+    assert (cloud.train.parent / "x").read_text() == "precious"
+
+
+@pytest.mark.parametrize("folder", ["pipeline/drawn", "../drawn", "/drawn"])
+def test_raw_data_is_never_written_into_the_code_or_out_of_the_folder(cloud, folder):
+    for kind in ("leftImg8bit", "gtFine"):
+        write_text(cloud.data / kind / "val/ulm/1.png", "x")
+    seen = []
+    cloud.stage = lambda: seen.append(sorted(map(str, Path("data").rglob("*.png")))) or 0
+    urls = ("--data_url", str(cloud.data), "--train_url", str(cloud.train))
+    assert cloud.main("mindrecord", "--split", "val", "--data_path", folder, *urls) == 0
+    raw = "data/cityscapes/{}/val/ulm/1.png"
+    assert seen == [[raw.format("gtFine"), raw.format("leftImg8bit")]]
+
+
+def test_a_job_trains_from_its_own_run_alone(cloud, run_name):
+    with_records(cloud)
+    for name in (run_name, "fedcba9876543210"):
+        write_text(cloud.train / f"state/{name}/position_1.npz", name)
+    seen = []
+
+    def stage():
+        seen.append(sorted(path.parent.name for path in Path(".adl/state").rglob("*.npz")))
+        write_text(Path(f".adl/state/{run_name}/position_2.npz"), "2")
+        Path(f".adl/state/{run_name}/position_1.npz").unlink()
+        return 0
+
+    cloud.stage = stage
+    assert cloud.main("train", "--train_url", str(cloud.train)) == 0
+    assert seen == [[run_name]]
+    found = {path.relative_to(cloud.train / "state") for path in cloud.train.rglob("*.npz")}
+    assert set(map(str, found)) == {
+        f"{run_name}/position_2.npz",
+        "fedcba9876543210/position_1.npz",
+    }
+
+
+def test_of_two_nodes_without_numbers_none_leads(cloud, monkeypatch, capsys):
+    with_records(cloud)
+    for name, value in {"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": "one,two"}.items():
+        monkeypatch.setenv(name, value)
+    assert cloud.main("train", "--train_url", str(cloud.train)) == 2
+    assert "VC_TASK_INDEX: not set, but the job has 2 nodes" in capsys.readouterr().err
+    assert cloud.commands == []
+
+
+def test_two_runs_whose_places_differ_behind_a_hash_or_a_question_mark_stay_apart(
+    cloud, s3, bucket
+):
+    for place in ("run#1", "run#2", "run?2"):
+        cloud.stage = lambda: write_text(Path("data/synthetic/gtFine/a #1?.png"), "x") or 0
+        assert cloud.main("synthesize", "--train_url", f"s3://{bucket}/{place}") == 0
+    answer = s3.client().list_objects_v2(Bucket=bucket)
+    roots = {
+        entry["Key"].partition("/data/")[0]
+        for entry in answer["Contents"]
+        if "/data/" in entry["Key"]
+    }
+    assert roots == {"run#1", "run#2", "run?2"}
+    local = "./local out #1: x"
+    assert cloud.main("synthesize", "--train_url", local) == 0
+    assert (cloud.code / local / "data/synthetic/gtFine/a #1?.png").exists()
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_speeds_go_along_whether_or_not_dvc_knows_of_them(cloud, run_name, is_declared):
+    lines = (ROOT / "dvc.yaml").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if is_declared or "reports/speed/" not in line]
+    (cloud.code / "dvc.yaml").unlink()
+    (cloud.code / "dvc.yaml").write_text("".join(kept))
+    with_records(cloud)
+    speed = Path("reports/speed/train.json")
+    cloud.stage = lambda: write_text(speed, "fast") or 0
+    assert cloud.main("train", "--train_url", str(cloud.train)) == 0
+    assert (cloud.train / speed).read_text() == "fast"
+    shutil.rmtree(cloud.work)
+    seen = []
+    cloud.stage = lambda: seen.append(speed.read_text()) or 0
+    assert cloud.main("report", "--train_url", str(cloud.train)) == 0
+    assert seen == ["fast"]
 
 
 def test_architecture_files_of_ones_own_come_along(cloud):
@@ -137,7 +335,7 @@ def test_architecture_files_of_ones_own_come_along(cloud):
         cloud.run(Task("synthesize"), net_arch="../net.npy")
 
 
-def test_weights_to_start_from_come_with_their_sidecar(cloud):
+def test_weights_to_start_from_come_with_their_sidecar(cloud, run_name):
     with_records(cloud)
     write_text(cloud.code / "pretrained/old.ckpt", "weights")
     write_json(cloud.code / "pretrained/old.ckpt.json", {"of": "old"})
@@ -157,18 +355,17 @@ class TestSecondNode:
     place = Place(nodes=2, node_rank=1)
 
     @pytest.fixture
-    def state(self, cloud, monkeypatch):
+    def state(self, cloud, run_name, monkeypatch):
         """Where the run's state is in the bucket. The first node publishes it at the second look."""
         with_records(cloud)
         monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
-        monkeypatch.setattr(key, "key_of", lambda *_: {"a": 1})
-        monkeypatch.setattr(key, "code_digest", lambda: "this code")
         monkeypatch.setattr(module, "PATIENCE", 0.2)
-        return cloud.train / "state" / key.state_of(Path(), {"a": 1}).name
+        return cloud.train / "state" / run_name
 
     def test_it_begins_from_what_the_first_one_published_and_leaves_its_logs(
         self, cloud, state, monkeypatch
     ):
+        write_text(cloud.work / module.MARK, "of an earlier job")
         write_text(cloud.work / ".adl/state" / state.name / "position_1.npz", "stale")
         monkeypatch.setattr(
             module.time, "sleep", lambda seconds: write_text(state / "job.json", "{}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from adl.artifacts import write_text
 from adl.errors import AdlError
+from adl.storage.backends import Abandoned
 from adl.storage.copying import Copies
 from adl.storage.mirror import Mirror
 from adl.storage.stores import Store, open_store
+from adl.training.state import State
 
 RUN = "0123456789abcdef"
 
@@ -22,13 +25,14 @@ def store(tmp_path):
 
 def mirror_in(folder, store) -> Mirror:
     """The mirror of a machine, which has brought what there is."""
-    mirror = Mirror(store, folder / "state")
+    mirror = Mirror(store, State(folder / "state" / RUN))
     mirror.bring(Copies(folder / "copied.json"))
     return mirror
 
 
 def write(folder, **files) -> None:
     for name, content in files.items():
+        name = f"{name}.npz" if name.startswith("position") else name
         write_text(folder / "state" / RUN / name.replace("__", "/"), content)
 
 
@@ -45,12 +49,12 @@ def test_another_machine_goes_on_where_the_first_one_was_lost(store, tmp_path):
     mirror.send()
     second = tmp_path / "second"
     mirror = mirror_in(second, store)
-    assert (second / "state" / RUN / "position_2").read_text() == "2"
+    assert (second / "state" / RUN / "position_2.npz").read_text() == "2"
     assert not (second / "state" / RUN / "lock").exists()
     write(second, position_3="3")
-    (second / "state" / RUN / "position_1").unlink()
+    (second / "state" / RUN / "position_1.npz").unlink()
     mirror.send()
-    assert names(store) == {"about", "position_2", "position_3", "logs/rank_0"}
+    assert names(store) == {"about", "position_2.npz", "position_3.npz", "logs/rank_0"}
 
 
 def test_what_this_machine_never_had_is_not_removed(store, tmp_path):
@@ -60,7 +64,7 @@ def test_what_this_machine_never_had_is_not_removed(store, tmp_path):
     other.send()
     write(tmp_path / "first", position_1="1")
     mirror.send()
-    assert names(store) == {"position_1", "position_9"}
+    assert names(store) == {"position_1.npz", "position_9.npz"}
 
 
 def test_a_result_that_did_not_come_whole_is_not_taken(store, tmp_path, monkeypatch):
@@ -78,7 +82,7 @@ def test_a_result_that_did_not_come_whole_is_not_taken(store, tmp_path, monkeypa
         patch.setattr(store, "put", lost)
         with pytest.raises(AdlError, match="gone"):
             mirror.send()
-    assert names(store) == {"position_4", "result/model"}
+    assert names(store) == {"position_4.npz", "result/model"}
     mirror_in(tmp_path / "second", store)
     assert not (tmp_path / "second/state" / RUN / "result").exists()
     mirror.send()
@@ -93,7 +97,7 @@ def test_half_written_files_stay_here(store, tmp_path):
     (first / "state" / RUN / ".partial-position_2").write_text("ha")
     write(first, **{".partial-result__model": "lf"})
     mirror.send()
-    assert names(store) == {"position_1"}
+    assert names(store) == {"position_1.npz"}
 
 
 def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
@@ -114,36 +118,102 @@ def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
     with mirror.kept(0.05):
         write(first, position_1="1")
         assert arrived.wait(30)
-    assert names(store) == {"position_1"}
+    assert names(store) == {"position_1.npz"}
     assert (
         "warning: the state could not be copied and will be retried: the line is down."
         in capsys.readouterr().out
     )
 
 
-def test_the_store_is_never_without_a_position(store, tmp_path, monkeypatch):
-    """While a large model is copied, training saves and prunes."""
+def test_the_store_is_never_without_a_position_or_a_result(store, tmp_path, monkeypatch):
+    """While one large model is copied, training saves and prunes; while the next one is, it finishes."""
     first = tmp_path / "first"
     mirror = mirror_in(first, store)
-    write(first, position_1="1", position_2="2")
-    mirror.send()
-    write(first, intermediate__epoch="large", position_3="3")
-    copied_twice = threading.Event()
+    write(first, position_1="1", position_2="2", intermediate__epoch_1="large")
+    result = {"result/model", "result/digests.json"}
+    seen, is_over = [], threading.Event()
 
     def put(path, name, tell, put=Store.put):
-        if name.endswith("epoch") and not (first / "state" / RUN / "position_4").exists():
-            write(first, position_4="4", position_5="5")
-            for number in (1, 2, 3):
-                (first / "state" / RUN / f"position_{number}").unlink()
+        new = {"epoch_1": ["position_3", "intermediate__epoch_2"], "epoch_2": result}
+        if new := new.get(path.name):
+            write(first, **dict.fromkeys(new, "x"))
+            for position in (first / "state" / RUN).glob("position_*"):
+                if position.name != "position_3.npz" or path.name == "epoch_2":
+                    position.unlink()
         put(store, path, name, tell)
-        assert [other for other in names(store) if other.startswith("position")]
-        if name.endswith("position_5"):
-            copied_twice.set()
+        seen.append(names(store))
+
+    def remove(name, remove=Store.remove):
+        remove(store, name)
+        seen.append(names(store))
+        if not any(name.startswith("position") for name in names(store)):
+            is_over.set()
 
     monkeypatch.setattr(store, "put", put)
+    monkeypatch.setattr(store, "remove", remove)
     with mirror.kept(0.05):
-        assert copied_twice.wait(30)
-    assert names(store) == {"intermediate/epoch", "position_4", "position_5"}
+        assert is_over.wait(30)
+    assert names(store) == {"intermediate/epoch_1", "intermediate/epoch_2", *result}
+    assert [
+        present
+        for present in seen
+        if not (result <= present or any(name.startswith("position") for name in present))
+    ] == []
+
+
+@pytest.mark.parametrize("can_end", [True, False])
+def test_at_the_end_the_newest_position_waits_for_no_other_copy(
+    store, tmp_path, monkeypatch, capsys, can_end
+):
+    """As when a machine is taken away. A back end that cannot end a copy that it began is not waited for."""
+    first = tmp_path / "first"
+    mirror = mirror_in(first, store)
+    write(first, intermediate__epoch="large", **{"about.json": "key"})
+    came, how_it_went_on = [], []
+    began, newest_came = threading.Event(), threading.Event()
+
+    def put(path, name, tell, put=Store.put):
+        if path.name == "epoch" and not began.is_set():
+            began.set()
+            try:
+                for _ in range(1000 * can_end):
+                    tell(0)
+                    time.sleep(0.01)
+            except Abandoned:
+                how_it_went_on.append("was ended")
+                raise
+            how_it_went_on.append("newest came" if newest_came.wait(10) else "waited in vain")
+        put(store, path, name, tell)
+        came.append(path.name)
+        if path.name == "position_2.npz":
+            newest_came.set()
+
+    monkeypatch.setattr(store, "put", put)
+    with mirror.kept(0.01):
+        assert began.wait(10)
+        write(first, position_1="1", position_2="2")
+    assert how_it_went_on == ["was ended" if can_end else "newest came"]
+    assert came.index("position_2.npz") < came.index("epoch")
+    assert came.index("position_2.npz") < came.index("position_1.npz")
+    everything = {"about.json", "position_1.npz", "position_2.npz", "intermediate/epoch"}
+    assert names(store) == everything
+    assert "could not be copied" not in capsys.readouterr().out
+
+
+def test_other_runs_are_neither_copied_nor_removed(store, tmp_path):
+    for name in ("fedcba9876543210/position_7.npz", "fedcba9876543210/about.json"):
+        write_text(tmp_path / "store/state" / name, "another's")
+    mirror = mirror_in(tmp_path / "first", store)
+    assert not (tmp_path / "first/state").exists()
+    write_text(tmp_path / "first/state/00000000aaaaaaaa/about.json", "left by an earlier job")
+    write(tmp_path / "first", position_1="1")
+    mirror.send()
+    (tmp_path / "first/state" / RUN / "position_1.npz").unlink()
+    mirror.send()
+    assert set(store.find()) == {
+        "state/fedcba9876543210/position_7.npz",
+        "state/fedcba9876543210/about.json",
+    }
 
 
 def test_another_node_copies_its_logs_alone(store, tmp_path):
@@ -152,9 +222,9 @@ def test_another_node_copies_its_logs_alone(store, tmp_path):
     leader.send()
     follower = mirror_in(tmp_path / "follower", store)
     write(tmp_path / "follower", position_0="old", logs__rank_8="8")
-    (tmp_path / "follower/state" / RUN / "position_1").unlink()
+    (tmp_path / "follower/state" / RUN / "position_1.npz").unlink()
     follower.send(only_logs=True)
-    assert names(store) == {"position_1", "logs/rank_0", "logs/rank_8"}
+    assert names(store) == {"position_1.npz", "logs/rank_0", "logs/rank_8"}
 
 
 def test_the_last_copy_must_succeed(store, tmp_path, monkeypatch):

@@ -73,6 +73,15 @@ def test_a_name_that_never_has_an_address_is_given_up(monkeypatch):
         place(TWO_BY_EIGHT).arguments()
 
 
+def test_a_node_without_a_number_finds_it_in_the_rank_table(tmp_path):
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps(table_of(["10.0.0.1", "10.0.0.2"])))
+    unnumbered = TWO_BY_EIGHT | {"VC_TASK_INDEX": "", "RANK_TABLE_FILE": str(table)}
+    assert place(unnumbered).node_rank == 1
+    with pytest.raises(AdlError, match="VC_TASK_INDEX: not set"):
+        place(unnumbered | {"MA_CURRENT_IP": "10.0.0.3"})
+
+
 @pytest.mark.parametrize(
     ("servers", "rank"), [(["10.0.0.1", "10.0.0.2"], 1), (["10.0.0.2", "10.0.0.1"], 0), (["a", "b"], 1)]
 )  # fmt: skip
@@ -110,6 +119,8 @@ def test_a_table_of_the_older_form_leaves_it_to_the_list_of_hosts(tmp_path):
             "VC_WORKER_HOSTS: names 1 hosts, but the job has 2 nodes",
         ),
         ({"VC_TASK_INDEX": "2"}, "VC_TASK_INDEX: 2 is none of the 2 nodes"),
+        ({"VC_TASK_INDEX": ""}, "VC_TASK_INDEX: not set, but the job has 2 nodes"),
+        ({"MA_NUM_HOSTS": "1"}, "VC_WORKER_HOSTS: names 2 hosts, but the job has 1 nodes"),
         ({"MA_NUM_GPUS": "eight"}, "MA_NUM_GPUS: eight is not a whole number"),
     ],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import re
 import shutil
 import sys
+import threading
 import time
 import types
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from adl.errors import AdlError
 from adl.storage import backends, copying, stores
-from adl.storage.backends import Entry
+from adl.storage.backends import Abandoned, Entry
 from adl.storage.copying import Copies, Wanted, send
 from adl.storage.stores import open_store
 from tests.proxy import line_to
@@ -224,8 +226,17 @@ def test_one_copy_that_fails_ends_the_others(bucket, line, tmp_path):
     ("url", "message"),
     [
         ("s3://key:hunter2@bucket/x", "leave the credentials out"),
+        ("s3://key:hun/ter2@bucket/hunter2", "leave the credentials out"),
         ("gs://bucket/x", "expected obs://BUCKET/PATH"),
         ("obs:///x", "expected obs://BUCKET/PATH"),
+        ("obs:/bucket/x", "expected obs://BUCKET/PATH"),
+        ("obs://bucket#1/x", "expected obs://BUCKET/PATH"),
+        ("obs://bucket?x=1", "expected obs://BUCKET/PATH"),
+        ("s3://bucket:9000/x", "expected obs://BUCKET/PATH"),
+        ("obs://bucket/a/../b", "is no name that can be copied"),
+        ("obs://bucket//b", "is no name that can be copied"),
+        ("obs://bucket/./b", "is no name that can be copied"),
+        (r"obs://bucket/a\b", "is no name that can be copied"),
         ("", "an empty URL"),
     ],
 )
@@ -282,6 +293,134 @@ def test_small_files_are_read_and_removing_what_is_gone_does_nothing(s3, bucket,
         assert store.read_json("a.json") is None
 
 
+@pytest.fixture(params=["bucket", "folder", "moxing"])
+def any_store(request, s3, tmp_path):
+    """What opens a place of each kind, and what lists all keys there."""
+    if request.param == "bucket":
+        name = request.getfixturevalue("bucket")
+        s3.client().delete_object(Bucket=name, Key="run/model.ckpt")
+        return (lambda place: open_store(f"obs://{name}/{place}", s3.endpoint)), tmp_path
+    if request.param == "moxing":
+        request.getfixturevalue("moxing")
+        return (lambda place: open_store(f"obs://bucket/{place}")), tmp_path
+    return (lambda place: open_store(str(tmp_path / "store" / place))), tmp_path
+
+
+def test_a_key_is_taken_as_it_stands(any_store):
+    """As the place of a run, and as the name of a file."""
+    opened, folder = any_store
+    name = "run#1?versionId=2&a=b;100%20 c+ß[x]*"
+    (folder / "file").write_bytes(b"abc")
+    store = opened(f"runs/{name}")
+    store.put(folder / "file", f"deep/{name}")
+    store.write_json(name, {"a": 1})
+    assert set(store.find()) == {f"deep/{name}", name}
+    (entry,) = store.find(f"deep/{name}").values()
+    store.get(f"deep/{name}", folder / "back", entry, lambda n: None)
+    assert (folder / "back").read_bytes() == b"abc"
+    assert store.read_json(name) == {"a": 1}
+    store.remove(name)
+    assert set(opened("runs").find()) == {f"{name}/deep/{name}"}
+
+
+def test_a_copy_that_is_no_longer_wanted_ends_after_a_part_and_leaves_nothing(
+    s3, bucket, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(backends, "PART", 5 * 2**20)
+    (tmp_path / "file").write_bytes(os.urandom(2**20) * 12)
+    told = []
+
+    def tell(copied: int) -> None:
+        told.append(copied)
+        if copied > 0:
+            raise Abandoned
+
+    with pytest.raises(Abandoned):
+        open_store(f"obs://{bucket}/run", s3.endpoint).put(tmp_path / "file", "old", tell)
+    assert sum(told) <= 6 * 2**20
+    assert "old" not in str(s3.client().list_objects_v2(Bucket=bucket))
+    assert "Uploads" not in s3.client().list_multipart_uploads(Bucket=bucket)
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Answers every request with one error, as S3 and OBS write it."""
+
+    def answer(self) -> None:
+        status, code = self.server.refusal
+        body = (
+            f"<Error><Code>{code}</Code><Message>What the server says.</Message></Error>".encode()
+        )
+        self.server.requests += 1
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = answer  # noqa: N815 (as http.server calls them)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def refusing(s3):
+    """A server that refuses everything, and a place there."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server,
+    ):
+        for name, value in s3.environment().items():
+            patch.setenv(name, value)
+        patch.setattr(backends, "REQUESTS", 1)
+        server.requests = 0
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.store = open_store("obs://bucket/run", f"http://127.0.0.1:{server.server_port}")
+        server.store.backend.system.connect()
+        yield server
+        server.shutdown()
+
+
+# Codes and statuses as in the lists of Huawei Cloud's "OBS Server-Side Error Codes" and of Amazon's "Error responses".
+@pytest.mark.parametrize(
+    ("status", "code", "remedy"),
+    [
+        (403, "RequestTimeTooSkewed", "This machine's clock differs .* Set it right"),
+        (400, "ExpiredToken", "The session token is no longer valid.*AWS_SESSION_TOKEN"),
+        (400, "InvalidToken", "The session token is no longer valid"),
+        (403, "AccessDenied", "The key is known, but may not do this. Check the policies"),
+        (403, "InArrearOrInsufficientBalance", "The account may not use the storage: arrears"),
+        (403, "VirtualHostDomainRequired", "wants the bucket in the host name.*begins with obs"),
+        (301, "PermanentRedirect", "The bucket is in another region"),
+        (400, "AuthorizationHeaderMalformed", "The bucket is in another region"),
+        (403, "InvalidObjectState", "This object is archived"),
+        (403, "InsufficientStorageSpace", "has reached its quota"),
+        (403, "InvalidAccessKeyId", "Check AWS_ACCESS_KEY_ID"),
+        (403, "SomethingNew", "Check AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_what_no_new_attempt_cures_is_told_at_once_with_its_remedy(
+    refusing, tmp_path, status, code, remedy
+):
+    refusing.refusal = status, code
+    (tmp_path / "file").write_bytes(b"abc")
+    store = refusing.store
+    for act in (store.find, lambda: store.put(tmp_path / "file", "file")):
+        before = refusing.requests
+        with pytest.raises(AdlError, match=rf"obs://bucket/run.*{code}.*{remedy}") as refused:
+            act()
+        assert ("Check AWS_ACCESS_KEY_ID" in str(refused.value)) == remedy.startswith("Check AWS")
+        assert refusing.requests - before <= 2
+
+
+def test_what_passes_is_tried_again(refusing):
+    refusing.refusal = 503, "SlowDown"
+    before = refusing.requests
+    with pytest.raises(AdlError, match="gave up after 4 attempts"):
+        refusing.store.find()
+    assert refusing.requests - before == stores.ATTEMPTS
+
+
 def test_a_folder_is_a_store_too(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     store = open_store(str(tmp_path / "store"))
@@ -325,7 +464,7 @@ def moxing(tmp_path, monkeypatch):
 
 def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
-    store = open_store("s3://bucket/run")
+    store = open_store("S3://bucket/run/")
     store.put(tmp_path / "file", "a/file")
     assert (tmp_path / "obs/bucket/run/a/file").read_bytes() == b"abc"
     (found,) = store.find().items()
@@ -349,3 +488,17 @@ def test_an_error_of_moxing_is_tried_again(moxing, tmp_path):
     moxing.file.copy = fails_once
     open_store("obs://bucket/run").put(tmp_path / "file", "file")
     assert len(calls) == 2
+
+
+def test_a_refusal_that_moxing_tells_in_its_text_is_not_tried_again(moxing, tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    calls = []
+
+    def refuses(source, target):
+        calls.append(source)
+        raise Exception("{'status': 403, 'errorCode': 'InArrearOrInsufficientBalance'}")
+
+    moxing.file.copy = refuses
+    with pytest.raises(AdlError, match=r"bucket/run/file: .*The account may not use the storage"):
+        open_store("obs://bucket/run").put(tmp_path / "file", "file")
+    assert len(calls) == 1

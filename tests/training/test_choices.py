@@ -45,3 +45,4 @@ def test_names_build_what_they_stand_for(tiny):
     optimizer = choices.optimizer("momentum", network.build(tiny), weight_decay=0.25)
     assert type(optimizer) is Momentum
     assert set(optimizer.decays) == {0.0, 0.25}
+    assert optimizer.slots.keys() == {"moments"}, "as saved states name them"

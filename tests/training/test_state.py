@@ -174,6 +174,10 @@ def test_every_part_of_the_key_gives_another_folder(tmp_path):
     assert key.state_of(tmp_path, dict(reversed(KEY.items()))).name in names
 
 
+def test_name_of_a_state_is_the_one_under_which_earlier_versions_saved_it(tmp_path):
+    assert key.state_of(tmp_path, KEY).folder == tmp_path / "2b6176666ec6289f"
+
+
 def test_locked_state_names_its_holder_and_a_dead_holder_leaves_no_lock(own):
     code = (
         "import sys, time; from pathlib import Path; from adl.training.state import State\n"

@@ -31,6 +31,7 @@ from adl.parallel.world import World
 from adl.scoring import Confusion
 from adl.training import choices, counters, loop, saver
 from adl.training import train as training
+from adl.training import validation as validation_module
 from adl.training.loop import Loop, Stopped
 from adl.training.loss import CrossEntropy, OhemCrossEntropy
 from adl.training.optimizer import Momentum
@@ -38,6 +39,7 @@ from adl.training.plan import Plan
 from adl.training.result import Description
 from adl.training.state import State
 from adl.training.step import TrainStep
+from adl.training.validation import Interrupted, Validation
 from adl.training.weights import Weights
 from tests import checkpoints_2021
 from tests.conftest import ROOT
@@ -249,6 +251,35 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(
     counts = worker.count(worker.of_network(net, job, CITYSCAPES), job, tmp_path, CITYSCAPES)
     scored = Evaluation(CITYSCAPES, "single", counts, "CPU")
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
+
+
+def test_validation_takes_place_after_every_so_many_epochs_and_not_between(
+    tiny, record, monkeypatch
+):
+    monkeypatch.setattr(Validation, "miou", lambda self, trained: 5.0)
+    validation = Validation(tiny, record, CITYSCAPES, every=2)
+    plan = Plan(images=4, steps_per_epoch=2, steps=10, first_step=0)
+    found = {}
+    for position in range(1, 11):
+        reached = counters.Counters(position=position, step=position, history=[{}])
+        validation.add_to_history({}, reached, plan)
+        found[position] = reached.history[-1].get("val_mIOU")
+    assert [position for position, miou in found.items() if miou == 5.0] == [4, 8]
+
+
+@pytest.mark.parametrize(("rank", "given"), [(0, 1), (1, 0)])
+def test_statistics_that_are_validated_are_those_of_rank_0(tiny, record, monkeypatch, rank, given):
+    """The sum over the ranks is replaced by what this rank gives to it."""
+    monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
+    trained = checkpoint.native(network.build(tiny))
+    validation = Validation(tiny, record, CITYSCAPES, world=World(rank, 2))
+    monkeypatch.setattr(validation_module.records, "read", lambda *_, **__: iter(()))
+    monkeypatch.setattr(validation_module, "sum_counts", lambda *_: np.array([0] * 380 + [0, 1]))
+    with pytest.raises(Interrupted):
+        validation.miou(trained)
+    for name, parameter in checkpoint.native(validation.network).items():
+        expected = trained[name].asnumpy() * (given if ".moving_" in name else 1)
+        np.testing.assert_array_equal(parameter.asnumpy(), expected, err_msg=name)
 
 
 def test_stop_in_the_middle_of_a_validation_loses_nothing(settings, record, tmp_path, capsys):

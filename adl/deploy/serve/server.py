@@ -85,10 +85,6 @@ class Connection(H11Protocol):
         self.conn.receive_data(data)
         self.handle_events()
 
-    def timeout_keep_alive_handler(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            super().timeout_keep_alive_handler()
-
 
 class Server(uvicorn.Server):
     """uvicorn that says when it is ready, ends within a bounded time, and then returns.

@@ -1,0 +1,393 @@
+"""Each stage as its command, in this process, operation by operation: what it leaves where, with known answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shutil
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from adl import runtime, synthetic
+from adl.artifacts import digest, remove, write_json, write_text
+from adl.dataset import records
+from adl.dataset.descriptor import CITYSCAPES
+from adl.evaluation import baselines
+from adl.processes import launcher
+from adl.processes.launcher import Launcher
+from adl.reporting import figures
+from adl.scoring import Confusion
+from adl.training import key
+from adl.training.state import State
+from adl.workspace import sidecar
+from tests.conftest import ROOT
+from tests.workspace import TINY, set_params
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
+
+LABELS = "data/synthetic/gtFine/{}/**/*_labelIds.png"
+
+
+@pytest.fixture
+def place(tmp_path, evaluation_data) -> Path:
+    """The present folder as a workspace: drawn scenes, their records and parameters for a tiny run."""
+    for name in ("adl", "pipeline", "dvc.yaml"):
+        Path(name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "params.yaml", ".")
+    values = {"net_arch": "net.npy", "cell_arch": "cell.npy", "export_formats": ["onnx"]}
+    set_params(tmp_path, **TINY | values | {"synthetic_train_images": 6, "synthetic_val_images": 4})
+    np.save("net.npy", np.array([0, 1, 1]))
+    np.save("cell.npy", np.array([[0, 6], [1, 4]]))
+    for name in ("data", "models/exported", "pretrained"):
+        Path(name).mkdir(parents=True)
+    Path("data/synthetic").symlink_to(evaluation_data / "raw")
+    Path("data/mindrecord").symlink_to(evaluation_data)
+    return tmp_path
+
+
+@pytest.fixture
+def stage(place, monkeypatch):
+    """stage("evaluate", "--split", "val"): run it in that place, without processes of its own."""
+    start = runtime.start
+    monkeypatch.setattr(
+        runtime, "start", lambda *given, **named: start(*given, **named | {"graph": False})
+    )
+
+    def as_rank_0(self: Launcher, command: list[str], nodes: object) -> int:
+        execute(*command[2:])
+        return 0
+
+    monkeypatch.setattr(Launcher, "run", as_rank_0)
+    for module in (synthetic, baselines):
+        monkeypatch.setattr(module, "process_pool", ThreadPoolExecutor)
+
+    # Drawing takes a second a picture; tests/evaluation looks at them.
+    monkeypatch.setattr(figures, "save", lambda figure, path: write_text(path, "a picture"))
+
+    def execute(module: str, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        runpy.run_module(module, run_name="__main__")
+
+    def run(name: str, *arguments: str) -> None:
+        execute(f"pipeline.{name}", *arguments)
+
+    before = {number: signal.getsignal(number) for number in (launcher.STOP, signal.SIGTERM)}
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def declared(stage: str, *kinds: str) -> list[str]:
+    """The data that dvc.yaml names under these of a stage's keys: deps, outs, metrics."""
+    name, _, item = stage.partition("@")
+    yaml = YAML(typ="safe")
+    values = yaml.load(Path("params.yaml")) | {"item": item}
+    folder = ROOT / ("pipeline/synthetic" if name == "synthesize" else ".")
+    found = yaml.load(folder / "dvc.yaml")["stages"][name]
+    entries = [entry for kind in kinds for entry in found.get("do", found).get(kind, [])]
+    paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    paths = [re.sub(r"\$\{(\w+)\}", lambda match: values[match[1]], path) for path in paths]
+    return [path for path in paths if not path.startswith(("adl/", "pipeline/"))]
+
+
+@pytest.fixture
+def repro(place, stage, monkeypatch):
+    """repro("mindrecord@val"): run a stage where it finds the data that dvc.yaml declares and nothing else.
+
+    What it leaves must be declared, and what is declared must be there: that alone is kept.
+    """
+    monkeypatch.setenv("ADL_STATE_DIR", str(place / ".adl/state"))
+
+    def run(name: str) -> None:
+        alone = place / "alone"
+        inputs, outputs = declared(name, "deps"), declared(name, "outs", "metrics")
+        for path in ("adl", "pipeline", "dvc.yaml", "params.yaml", *inputs):
+            (alone / path).parent.mkdir(parents=True, exist_ok=True)
+            (alone / path).symlink_to(place / path)
+        monkeypatch.chdir(alone)
+        module, _, split = name.partition("@")
+        stage(module, *(("--split", split) if split else ()))
+        monkeypatch.chdir(place)
+        for path in outputs:
+            remove(place / path)
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+            (alone / path).rename(place / path)
+        Path("reports/speed").mkdir(parents=True, exist_ok=True)
+        for path in (alone / "reports/speed").glob("*.json"):  # times: no output of DVC's
+            if not path.is_symlink():
+                path.rename(place / "reports/speed" / path.name)
+        left = [
+            path
+            for folder in ("data", "models", "metrics")
+            for path in (alone / folder).rglob("[!.]*")
+        ]
+        assert [path for path in left if path.is_file() and not path.is_symlink()] == []
+        shutil.rmtree(alone)
+
+    return run
+
+
+@pytest.fixture
+def refusal(stage, capsys):
+    """refusal("evaluate", "--split", "val"): the one message with which a stage ends."""
+
+    def told(name: str, *arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            stage(name, *arguments)
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return told
+
+
+def read(name: str | Path) -> dict:
+    return json.loads(Path(name).read_text())
+
+
+def truths(split: str) -> dict[str, np.ndarray]:
+    """Frame → train ids, as the raw files have them."""
+    return {
+        path.name.removesuffix("_gtFine_labelIds.png"): CITYSCAPES.train_ids[
+            cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        ]
+        for path in sorted(Path().glob(LABELS.format(split)))
+    }
+
+
+def miou(predictions: str | Path) -> float:
+    """Of a folder of label maps, against the raw labels of val."""
+    confusion = Confusion(CITYSCAPES)
+    for name, truth in truths("val").items():
+        written = cv2.imread(
+            str(CITYSCAPES.prediction_path(Path(predictions), name)), cv2.IMREAD_UNCHANGED
+        )
+        confusion.add(truth, CITYSCAPES.train_ids[written])
+    return round(100 * confusion.mean_iou(), 4)
+
+
+@pytest.fixture
+def described(place, models):
+    """A model of seven epochs with its files, and in pretrained/ another of four."""
+    for name, epoch in {"models/autodeeplab.ckpt": 7, "pretrained/other.ckpt": 4}.items():
+        path = Path(shutil.copy(models / "m.ckpt", name))
+        about = {"data": {"digest": "d"}, "digest": digest(path), "epoch": epoch}
+        write_json(sidecar(path), read(models / "m.ckpt.json") | about)
+    for kind, folder in {".mindir": "models", ".onnx": "models/exported"}.items():
+        for end in (kind, f"{kind}.json"):
+            shutil.copy(models / f"m{end}", Path(folder) / f"autodeeplab{end}")
+
+
+def test_conversion_counts_what_the_raw_labels_hold(place, repro, refusal):
+    Path("data/mindrecord").unlink()
+    set_params(place, expected_train_images=6, expected_val_images=5)
+    repro("mindrecord@train")
+    assert "has 4 images, but expected_val_images is 5" in refusal("mindrecord", "--split", "val")
+    assert "--split" in refusal("mindrecord")
+    labels = np.stack(list(truths("train").values()))
+    assert labels.shape == (6, 64, 128)
+    assert read("metrics/mindrecord_train.json") == {
+        "images": 6,
+        "classes": 19,
+        "pixels_ignored": (labels == 255).sum(),
+        "pixels": {
+            name: (labels == train_id).sum() for train_id, name in enumerate(CITYSCAPES.class_names)
+        },
+    }
+    assert records.read_manifest(Path("data/mindrecord/cityscapes_train.mindrecord"), CITYSCAPES)
+    assert not list(Path("data/mindrecord").glob("*val*"))
+
+
+def test_scenes_are_drawn_as_the_parameters_say(place, stage, repro):
+    Path("data/synthetic").unlink()
+    few = {"synthetic_train_images": 2, "synthetic_val_images": 1, "synthetic_height": 64}
+    stage("check")
+    drawn = []
+    for seed in (0, 1):
+        set_params(place, **few, synthetic_seed=seed)
+        repro("synthesize")
+        drawn.append(truths("train"))
+        assert len(truths("val")) == 1
+    for of_seed in drawn:
+        assert [label.shape for label in of_seed.values()] == 2 * [(64, 128)]
+    assert any((a != b).any() for a, b in zip(*(one.values() for one in drawn), strict=True))
+
+
+def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(
+    place, stage, repro, capsys
+):
+    set_params(place, batch_size=6, warmup_iters=0)
+    stage("check")
+    repro("train")
+    for name in declared("check", "outs"):
+        assert Path(name).read_text().strip(), name
+    assert "parallel: no effect on one device" in capsys.readouterr().out
+    (own,) = Path(".adl/state").iterdir()
+    content = State(own).about["key"]
+    others = {}
+    for seed in (5, 6):
+        content["params"]["seed"] = seed
+        others[seed] = key.state_of(own.parent, content)
+        write_json(others[seed].folder / "about.json", {"key": content, "code": "c"})
+    others[5].result.mkdir()
+    for name in ("models", "metrics", "reports"):
+        shutil.rmtree(name)
+    repro("train")
+    for name in ("autodeeplab.ckpt", "autodeeplab.ckpt.json"):
+        assert (Path("models") / name).read_bytes() == (own / "result" / name).read_bytes()
+    assert read("metrics/train.json") == read(own / "result/metrics.json")
+    curve = pd.read_csv("reports/train/plots/metrics/loss.tsv", sep="\t")
+    about = read("models/autodeeplab.ckpt.json")
+    assert read("reports/speed/train.json")["checkpoint_digest"] == about["digest"]
+    assert about["params"].keys() == set(declared("train", "params"))
+    losses = [row["loss"] for row in read(own / "result/history.json")]
+    assert curve["loss"].tolist() == pytest.approx(losses)
+    assert read("metrics/train.json")["loss"] == round(losses[-1], 6)
+    assert Path("reports/train/curves.png").exists()
+    assert not others[5].folder.exists(), "finished"
+    assert others[6].folder.exists(), "it may go on"
+    assert State(own).finished
+
+
+def test_dry_run_names_the_folder_of_the_run_or_a_stand_in_while_there_is_no_data(stage, capsys):
+    told = []
+    for _ in range(2):
+        stage("train", "--dry-run")
+        told.append(capsys.readouterr().out.strip())
+        stage("check")
+        capsys.readouterr()
+    assert told[0].startswith("rank 0: ")
+    assert told[0].endswith("-m adl.processes.worker .adl/state/KEY/job.json")
+    assert re.search(r"-m adl\.processes\.worker \.adl/state/[0-9a-f]{16}/job\.json$", told[1])
+    assert not Path(".adl").exists()
+
+
+def test_constant_baseline_is_the_most_frequent_class_of_train(repro):
+    repro("baselines")
+    train, val = (np.stack(list(truths(split).values())) for split in ("train", "val"))
+    most = np.bincount(train[train < 255]).argmax()
+    occurring = np.bincount(val[val < 255], minlength=19)
+    expected = 100 * occurring[most] / occurring.sum() / (occurring > 0).sum()
+    scores = read("metrics/baselines.json")
+    assert scores["images"] == 4
+    assert scores["mIOU"]["constant"] == round(expected, 4)
+    assert scores["mIOU"].keys() == {"constant", "colour", "position"}
+
+
+def test_evaluation_scores_the_maps_that_it_leaves_and_inference_gives_them_too(
+    described, place, stage, repro, capsys
+):
+    repro("baselines")
+    repro("evaluate")
+    found = read("metrics/evaluate.json")
+    assert found["mIOU"] == found["mIOU_flip"] == miou("data/predictions/evaluate") > 0
+    assert (found["images"], found["checkpoint_epoch"]) == (4, 7)
+    assert found["baseline"] == read("metrics/baselines.json")["mIOU"]
+    assert f"mIOU {found['mIOU']:.2f} (flip, 4 images)" in capsys.readouterr().out
+    assert Path("reports/evaluate/classes.png").exists()
+
+    repro("infer")
+    inferred = read("metrics/infer.json")
+    assert inferred["mIOU"] == miou("data/predictions/infer")
+    for one in (inferred, inferred["openvino"]["onnx"]):
+        assert one["images"] == 4
+        assert one["agreement"] > 99.9
+        assert one["mIOU"] == pytest.approx(found["mIOU"], abs=0.05)
+
+    for speed in (read("reports/speed/evaluate.json"), times := read("reports/speed/infer.json")):
+        assert speed["checkpoint_digest"] == digest(Path("models/autodeeplab.ckpt"))
+        assert speed["ms_per_image"] > 0
+    assert times["openvino"]["onnx"] > 0
+
+    set_params(place, eval_images=2)
+    file = ("--model", "models/exported/autodeeplab.onnx")
+    stage("infer", *file, "--output", "o", "--data-path", "data/synthetic")
+    assert len(list(Path("o/predictions").rglob("*.png"))) == 2
+    assert read("o/infer.json")["images"] == 2
+    assert read("metrics/infer.json") == inferred
+
+
+def test_other_checkpoints_splits_and_files_are_scored_beside_the_pipelines_results(
+    described, place, stage
+):
+    set_params(place, eval_flip=False, eval_images=3)
+    stage("evaluate", "--checkpoint", "pretrained/other.ckpt", "--output", "o", "--split", "train")
+    found = read("o/evaluate.json")
+    assert (found["checkpoint_epoch"], found["images"], found["baseline"]) == (4, 3, {})
+    assert len(list(Path("o/predictions").rglob("*.png"))) == 3
+    assert Path("o/report/classes.png").exists()
+    assert not Path("metrics/evaluate.json").exists()
+    assert not Path("data/predictions").exists()
+
+
+def test_report_is_made_of_what_dvc_knows_as_its_inputs(described, stage, repro):
+    shutil.copytree(ROOT / "metrics", "metrics")
+    formats = read("metrics/export.json").items()
+    exported = {kind: proof for kind, proof in formats if "int8" not in kind}
+    write_json(Path("metrics/export.json"), exported)
+    write_json(
+        Path("metrics/mindrecord_val.json"), read("metrics/mindrecord_val.json") | {"images": 70}
+    )
+    for name in (
+        "train/curves",
+        "evaluate/classes",
+        "evaluate/overlays/worst_01",
+        "evaluate/overlays/median",
+    ):
+        write_text(Path(f"reports/{name}.png"), name)
+    stage("report")
+    outputs = [Path(path) for path in declared("report", "outs")]
+    of_all = [path.read_bytes() for path in outputs]
+    repro("report")
+    assert [path.read_bytes() for path in outputs] == of_all
+    assert f"{read('metrics/evaluate.json')['mIOU']:.2f}" in Path("reports/miou.md").read_text()
+
+
+MODEL, OUTPUT = ("--model", "m.onnx"), ("--output", "o")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("train", ("--device-id", "1"), "--device-id needs device_target Ascend"),
+        ("train", ("--nodes", "2"), "device_num: 1 devices cannot be divided"),
+        ("train", ("--node-rank", "1"), "--node-rank: 1 is not one of the nodes 0 to 0"),
+        ("train", ("--master", "here"), "--master: device_num is 1"),
+        ("train", ("--rank-table-file", "t.json"), "--rank-table-file needs device_target Ascend"),
+        ("evaluate", MODEL, "--model needs --output"),
+        ("evaluate", (*MODEL, *OUTPUT, "--checkpoint", "x.ckpt"), "instead of --checkpoint"),
+        ("evaluate", (*MODEL, *OUTPUT, "--eval-batch-size", "2"), "takes one image at a time"),
+        ("evaluate", ("--eval-batch-size", "0"), "--eval-batch-size: at least 1"),
+        ("evaluate", ("--split", "train"), "--split needs --output"),
+        ("evaluate", ("--split", "validation"), "invalid choice"),
+        ("infer", MODEL, "--model needs --output"),
+        ("infer", ("--data-path", "d", *OUTPUT), "--data-path, --output needs --model"),
+        ("infer", ("--device-id", "1"), "--device-id needs --model"),
+        ("infer", ("--backend", "openvino"), "--backend needs --model"),
+        ("mindrecord", ("--split", "validation"), "invalid choice"),
+        ("check", ("--fast",), "unrecognized arguments: --fast"),
+        ("baselines", ("--split", "val"), "unrecognized arguments: --split"),
+        ("synthesize", ("--seed", "1"), "unrecognized arguments: --seed"),
+        ("export", ("--checkpoint", "x.ckpt"), "--checkpoint needs --output"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(refusal, name, arguments, message):
+    told = refusal(name, *arguments)
+    assert message in told
+    if told.startswith("usage:"):
+        assert told.startswith(f"usage: python -m pipeline.{name} ")
+
+
+@pytest.mark.parametrize("name", ["evaluate", "export", "infer"])
+def test_results_are_written_into_no_file(refusal, name):
+    Path("o").touch()
+    more = {"infer": MODEL}.get(name, ())
+    assert re.search(r"\bo\b.*folder", refusal(name, *more, *OUTPUT))
