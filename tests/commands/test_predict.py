@@ -173,6 +173,8 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(
     assert "predicting a.mp4: 3/3 frames, " in told
     assert "skipped: 1 file (notes.txt)" in printed
     assert "3 images and videos labelled" in printed
+    [line] = [line for line in printed.splitlines() if "a.png: 40×40" in line]
+    assert line.count(" %") == 3
 
 
 def cut(kind: str) -> bytes:

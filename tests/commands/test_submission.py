@@ -97,6 +97,7 @@ def test_entries_of_the_zip_may_be_read_by_everybody(scenes, tmp_path):
         os.umask(before)
         with zipfile.ZipFile(tmp_path / name) as archive:
             [entry] = archive.infolist()
+        assert entry.filename == "a/a_000000_000019.png"
         assert stat.filemode(entry.external_attr >> 16) == "-rw-r--r--"
 
 
