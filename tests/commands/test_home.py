@@ -21,7 +21,7 @@ def home(tmp_path, monkeypatch) -> Path:
     """The person's folder; we are in another one, with the project's parameters."""
     place = tmp_path / "project"
     place.mkdir()
-    for name in ("architectures", "pipeline"):
+    for name in ("architectures", "pipeline", "dvc.yaml"):
         (place / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "params.yaml", place)
     monkeypatch.chdir(place)
