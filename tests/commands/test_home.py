@@ -56,12 +56,12 @@ def test_paths_of_the_stages_are_expanded(home, monkeypatch):
 
 
 def test_folders_of_a_modelarts_job_are_expanded_and_its_urls_left_alone(home, monkeypatch):
-    folders = ("--train_url=~/o", "--data_path=~/cs", "--work=~/w", "--data_url=obs://b/~/x")
+    folders = ("--train_url=~/o", "--cell_arch=~/c.npy", "--work=~/w", "--data_url=obs://b/~/x")
     given = parsed(monkeypatch, modelarts, modelarts.parse, "train", *folders)
     assert given.work == home / "w"
     assert given_parameters(given) == {
         "train_url": str(home / "o"),
-        "data_path": str(home / "cs"),
+        "cell_arch": str(home / "c.npy"),
         "data_url": "obs://b/~/x",
     }
 
