@@ -79,6 +79,7 @@ def test_film_of_a_phone_that_was_turned_is_upright(tmp_path, degrees):
 def test_frames_after_a_damaged_one_are_labelled(predict, frames, tmp_path):
     write_film(tmp_path / "a.mp4", frames[:4])
     damage(tmp_path / "a.mp4", start=0.3, length=1500)
+    assert len(list(videos.Video.open(tmp_path / "a.mp4"))) == 3
     code, printed, _ = predict("a.mp4")
     assert "a.mp4: 3 frames (its header states 4)" in printed
     assert code == 0, "one frame of a film"

@@ -123,6 +123,26 @@ def test_what_is_left_out_of_a_folder_is_said(tmp_path, picture):
         photographs.read(tmp_path / "IMG_1.HEIC")
 
 
+def test_heic_that_is_named_is_told_as_that(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    (tmp_path / "clip").write_bytes(b"\0\0\0\x18ftypisom" + bytes(20))
+    found = photographs.find([tmp_path / "IMG_1.HEIC", tmp_path / "clip"])
+    assert found.images == [tmp_path / "IMG_1.HEIC"]
+    assert found.unlike_images == [tmp_path / "clip"]
+
+
+def test_results_are_known_by_standing_together(tmp_path, picture):
+    for name in ("a", "a_labelIds", "a_color", "a_overlay", "b_color", "c_overlay"):
+        written(tmp_path / f"{name}.png", picture)
+    found = photographs.find([tmp_path])
+    assert relative(found, tmp_path) == ["a.png", "b_color.png", "c_overlay.png"]
+    assert len(found.results) == 3
+    [line] = found.left_out()
+    assert line.endswith(
+        "(a_color.png, a_labelIds.png, a_overlay.png), results of an earlier `adl predict`"
+    )
+
+
 def test_links_to_folders_are_followed_and_loops_end(tmp_path, picture):
     written(tmp_path / "elsewhere/b.png", picture)
     written(tmp_path / "in/a.png", picture)
@@ -184,6 +204,19 @@ def test_every_exif_orientation_of_every_format_is_read_upright(tmp_path, suffix
     found = photographs.read(path).pixels[..., ::-1]
     assert found.shape == upright.shape
     assert np.abs(found.astype(int) - upright).mean() < 4
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_16_bit_image_is_read_upright(tmp_path, orientation):
+    upright = np.zeros((40, 60), np.uint16)
+    upright[:20, :20] = 65535
+    lying = np.rot90(upright, {1: 0, 3: 2, 6: 1, 8: -1}[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(lying)).save(tmp_path / "a.png", exif=exif)
+    found = photographs.read(tmp_path / "a.png")
+    assert found.used_bits == 16
+    np.testing.assert_array_equal(found.pixels[..., 0], upright >> 8)
 
 
 def test_other_kinds_of_pixels_are_converted(tmp_path):
