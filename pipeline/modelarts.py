@@ -57,7 +57,7 @@ def main() -> None:
         CITYSCAPES,
         endpoint=modelarts.endpoint(),
         code=Path.cwd(),
-        work=arguments.work.expanduser().absolute(),
+        work=arguments.work.absolute(),
         every=arguments.state_seconds or EVERY,
     )
     sys.exit(job.run(task))

@@ -157,7 +157,7 @@ def open_store(url: str, endpoint: str | None = None) -> Store:
     """
     scheme, separator, place = url.partition("://")
     if not separator and url and not re.match("(obs|s3):", url, re.IGNORECASE):
-        return Store(url, Folder(), str(Path(url).expanduser().absolute()))
+        return Store(url, Folder(), str(Path(url).absolute()))
     bucket, _, key = place.partition("/")
     is_bucket = _BUCKET.fullmatch(bucket)
     if "@" in place and not is_bucket:

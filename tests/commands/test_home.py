@@ -21,7 +21,7 @@ def home(tmp_path, monkeypatch) -> Path:
     """The person's folder; we are in another one, with the project's parameters."""
     place = tmp_path / "project"
     place.mkdir()
-    for name in ("architectures", "pipeline"):
+    for name in ("architectures", "pipeline", "dvc.yaml"):
         (place / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "params.yaml", place)
     monkeypatch.chdir(place)
@@ -56,12 +56,12 @@ def test_paths_of_the_stages_are_expanded(home, monkeypatch):
 
 
 def test_folders_of_a_modelarts_job_are_expanded_and_its_urls_left_alone(home, monkeypatch):
-    folders = ("--train_url=~/o", "--data_path=~/cs", "--work=~/w", "--data_url=obs://b/~/x")
+    folders = ("--train_url=~/o", "--cell_arch=~/c.npy", "--work=~/w", "--data_url=obs://b/~/x")
     given = parsed(monkeypatch, modelarts, modelarts.parse, "train", *folders)
     assert given.work == home / "w"
     assert given_parameters(given) == {
         "train_url": str(home / "o"),
-        "data_path": str(home / "cs"),
+        "cell_arch": str(home / "c.npy"),
         "data_url": "obs://b/~/x",
     }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from adl.artifacts import write_png
+from adl.artifacts import write_json, write_png
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.parallel.world import World
@@ -155,6 +155,7 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
     for frame in infer.layout.frames(evaluation_scenes, "val", CITYSCAPES):
         path = CITYSCAPES.prediction_path(Path("data/predictions/evaluate"), frame.name)
         write_png(path, np.zeros((64, 128), np.uint8))
+    write_json(Path("models/autodeeplab.mindir.json"), {"checkpoint_digest": "c"})
     before = files(Path())
     labels = np.zeros((1, 64, 128), np.uint8)
     file = infer.Exported(lambda _: labels, None, labels=True, name="m")

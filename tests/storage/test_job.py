@@ -163,7 +163,7 @@ def test_the_port_and_the_pace_of_a_training_are_those_that_were_asked_for(
     cloud.stage = stage
     asked = ("--master_port=8200", "--state_seconds=0.05")
     assert cloud.main("train", *asked, "--train_url", str(cloud.train)) == 0
-    assert cloud.commands[0][-2:] == ["--master", "127.0.0.1:8200"]
+    assert cloud.commands[0][-3:] == ["--master", "127.0.0.1:8200", "--loopback"]
 
 
 def test_a_home_folder_may_be_written_as_a_tilde(cloud, monkeypatch):

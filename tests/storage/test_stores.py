@@ -410,7 +410,8 @@ def test_what_no_new_attempt_cures_is_told_at_once_with_its_remedy(
         with pytest.raises(AdlError, match=rf"obs://bucket/run.*{code}.*{remedy}") as refused:
             act()
         assert ("Check AWS_ACCESS_KEY_ID" in str(refused.value)) == remedy.startswith("Check AWS")
-        assert refusing.requests - before <= 2
+        # For a region, the client itself asks once more; four attempts of ours would be at least as many requests.
+        assert refusing.requests - before < 4
 
 
 def test_what_passes_is_tried_again(refusing):
