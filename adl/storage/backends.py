@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from botocore.exceptions import BotoCoreError
+from fsspec.asyn import sync_wrapper
 from fsspec.callbacks import Callback
 from fsspec.implementations.local import LocalFileSystem
 from s3fs import S3FileSystem
@@ -111,7 +112,7 @@ class S3(Files):
 
     def __init__(self, endpoint: str | None) -> None:
         host = urlsplit(endpoint or "").hostname or ""
-        system = _PlainKeys(
+        system = _System(
             endpoint_url=endpoint,
             client_kwargs={"region_name": region} if (region := region_of(host)) else {},
             config_kwargs={
@@ -146,12 +147,29 @@ class S3(Files):
         )
 
 
-class _PlainKeys(S3FileSystem):
-    """s3fs takes the end of a key that holds ?versionId= for a version."""
+class _System(S3FileSystem):
+    """s3fs without what it does wrong for us."""
 
     def split_path(self, path: str) -> tuple[str, str, None]:
+        """The bucket and the key as they stand; s3fs takes the end of a key that holds ?versionId= for a version."""
         bucket, _, key = path.partition("/")
         return bucket, key, None
+
+    async def set_session(self, **options: Any) -> Any:
+        client = await super().set_session(**options)
+        client.meta.events.register_last("before-parameter-build.s3", _ask_once, unique_id="adl")
+        return client
+
+    connect = sync_wrapper(set_session)
+
+
+def _ask_once(model: Any, context: dict[str, Any], **_: Any) -> None:
+    """Keep botocore from asking for a bucket's region in order to ask for its region, and so on.
+
+    It does so, without an end, where a redirection names no region, as those of OBS do not.
+    """
+    if model.name == "HeadBucket":
+        context["s3_redirect"]["redirected"] = True
 
 
 def region_of(host: str) -> str | None:
