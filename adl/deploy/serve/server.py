@@ -105,7 +105,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_keep_alive=IDLE_SECONDS,
-                timeout_graceful_shutdown=GRACE_SECONDS + 2,
+                timeout_graceful_shutdown=3 * GRACE_SECONDS,  # of those who do not take their answer
             )
         )
         self.queue, self.ready = queue, ready
