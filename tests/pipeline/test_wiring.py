@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from adl.artifacts import write_json, write_png
+from adl.artifacts import digest, read_json, write_json, write_png, write_text
 from adl.dataset.descriptor import CITYSCAPES
+from adl.deploy.formats import FORMATS
+from adl.deploy.proofs import AccuracyDrop, EightBits, Equality
 from adl.errors import AdlError
 from adl.parallel.world import World
 from adl.params import load
@@ -20,6 +23,7 @@ from adl.processes.topology import Local
 from adl.scoring.baselines import Scores
 from adl.training import train as training
 from adl.training.loop import Stopped
+from adl.workspace import sidecar
 from pipeline import evaluate, export, infer
 from tests.conftest import ROOT, TINY
 from tests.workspace import files
@@ -145,6 +149,66 @@ def test_export_has_the_size_and_the_mode_of_the_parameters(monkeypatch, eval_fl
     [(folder, of)] = asked
     assert folder == Path("data/predictions/evaluate")
     assert (of["model"], of["record"]) == (Path("models/autodeeplab.ckpt"), named["record"])
+
+
+@pytest.mark.parametrize("output", [None, "elsewhere"])
+def test_export_leaves_files_sidecars_and_proofs_where_dvc_or_the_user_wants_them(
+    monkeypatch, output
+):
+    """Files that differ only in their 8 bits, of which one is not kept, and one that cannot be verified here."""
+    p = load(ROOT / "params.yaml").model_copy(
+        update={"export_formats": ["onnx", "onnx-int8", "air"]}
+    )
+    monkeypatch.setattr(export.params, "load", lambda: p)
+    monkeypatch.setattr(sys, "argv", ["export", *(["--output", output] if output else [])])
+    network = types.SimpleNamespace(architecture=TINY)
+    exporter = types.SimpleNamespace(network=network, dataset=CITYSCAPES, size=(64, 128))
+    write_text(Path("models/autodeeplab.ckpt"), "weights")
+    proofs = {
+        "onnx": Equality(3, 1e-6, 0.99999),
+        "onnx-int8": EightBits({"AVX2": AccuracyDrop(5, 0.2, 0.5, 0.9, (29.0, 31.0))}),
+        "mindir": Equality(3, 2e-6, 1.0),
+        "air": None,
+    }
+
+    def write(path, kind):
+        name = next(name for name, one in FORMATS.items() if one is kind)
+        if name != "onnx-int8":
+            write_text(path, name)
+        return proofs[name]
+
+    exporter.write = write
+    monkeypatch.setattr(export.checkpoint, "architecture_of", lambda *_: TINY)
+    monkeypatch.setattr(export.checkpoint, "restore", lambda *_, **__: network)
+    monkeypatch.setattr(export.LabelMaps, "of", lambda *_, **__: None)
+    monkeypatch.setattr(export, "Exporter", lambda *_, **__: exporter)
+    before = files(Path())
+    export.main()
+    models, exported, metrics = (
+        [Path(output)] * 3 if output else map(Path, ("models", "models/exported", "metrics"))
+    )
+    written = {
+        models / "autodeeplab.mindir": "mindir",
+        exported / "autodeeplab.onnx": "onnx",
+        exported / "autodeeplab.air": "air",
+    }
+    left = {path for path in files(Path()) - before if path.name[0] != "."}  # but for our mark
+    assert left == {
+        *written,
+        *(sidecar(path) for path in written),
+        metrics / "export.json",
+    }
+    for path, name in written.items():
+        assert path.read_text() == name
+        assert read_json(sidecar(path))["checkpoint_digest"] == digest(
+            Path("models/autodeeplab.ckpt")
+        )
+    found = read_json(metrics / "export.json")
+    assert {name: content["images"] for name, content in found.items()} == {
+        "mindir": 3,
+        "onnx": 3,
+        "onnx-int8": 5,
+    }
 
 
 def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
