@@ -103,7 +103,10 @@ def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
     [
         ("train --modelArts_mode=False", "without ModelArts, run `python -m pipeline.train`"),
         ("train --train_url=x --epoch=3", "unrecognized arguments: --epoch"),
-        ("mindrecord --train_url=x", "mindrecord needs --split"),
+        (
+            "mindrecord --train_url=x",
+            "python -m pipeline.modelarts: error: mindrecord needs --split",
+        ),
         ("train --train_url=x --epochs=[", "'[' is no value of YAML"),
         ("train --train_url=x --modelArts_mode=maybe", "'maybe' is neither True nor False"),
         (
@@ -166,6 +169,7 @@ def test_a_stage_takes_what_it_reads(monkeypatch, command):
         ("synthesize --ckpt_name=other.ckpt", "--ckpt_name"),
         ("infer --batch_size=2", "--batch_size"),
         ("export --ckpt_name=old.ckpt --batch_size=2", "--batch_size"),
+        ("export --ckpt_name=old.ckpt --synthetic_seed=2", "--synthetic_seed"),
         ("infer --ms_infer=True", "--ms_infer"),
         ("evaluate --state_seconds=5", "--state_seconds"),
         ("export --master_port=8118", "--master_port"),

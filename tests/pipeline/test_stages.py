@@ -349,6 +349,8 @@ def test_report_is_made_of_what_dvc_knows_as_its_inputs(described, stage, repro)
     repro("report")
     assert [path.read_bytes() for path in outputs] == of_all
     assert f"{read('metrics/evaluate.json')['mIOU']:.2f}" in Path("reports/miou.md").read_text()
+    # No output: its times are of this machine.
+    assert Path("reports/performance.html").exists()
 
 
 MODEL, OUTPUT = ("--model", "m.onnx"), ("--output", "o")

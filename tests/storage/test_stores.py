@@ -355,7 +355,9 @@ class Refusing(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":  # whose answers have none: a client takes it for the next answer, or for a fault
+        if (
+            self.command != "HEAD"
+        ):  # whose answers have none: a client takes it for the next answer, or for a fault
             self.wfile.write(body)
 
     do_GET = do_HEAD = do_PUT = answer  # noqa: N815 (as http.server calls them)
