@@ -197,11 +197,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write a PNG. image: (H, W) or (H, W, 3) uint8, RGB."""
+    """Write a PNG. image: (H, W) or (H, W, 3) uint8, RGB. Raises AdlError if it is too large for one."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     # Encoded in memory: OpenCV's own writing crashes at names that are not UTF-8, and hides that a disk is full.
-    write_bytes(path, cv2.imencode(".png", image)[1].tobytes())
+    is_encoded, content = cv2.imencode(".png", image)
+    if not is_encoded:
+        height, width = image.shape[:2]
+        raise AdlError(
+            f"{path}: no PNG of {width}×{height} pixels can be written. Cut the image into pieces."
+        )
+    write_bytes(path, content.tobytes())
 
 
 def read_png(path: Path) -> np.ndarray:

@@ -217,6 +217,17 @@ def test_broken_files_are_named_and_the_others_labelled(models, photograph, tmp_
     assert told.endswith(f"error: not or not wholly labelled: {', '.join(map(str, faulty))}.\n")
 
 
+def test_image_too_long_for_a_png_is_named_and_the_others_labelled(models, photograph, capsys):
+    Image.new("L", (1, 1_000_001)).save("long.png")
+    cv2.imwrite("z.png", photograph(40, 40))
+    with pytest.raises(SystemExit, match="2"):
+        predict("long.png", "z.png", "--model", models / "m.ckpt", "--output", "out", "--no-flip")
+    told = capsys.readouterr().err
+    assert "error: out/long_labelIds.png: no PNG of 1×1000001 pixels can be written. Cut" in told
+    assert told.endswith("error: not or not wholly labelled: long.png.\n")
+    assert Path("out/z_overlay.png").exists()
+
+
 def test_nothing_but_broken_files_loads_no_model(models, tmp_path, capsys):
     (tmp_path / "cut.png").write_bytes(cut(".png"))
     with pytest.raises(SystemExit, match="2"):
