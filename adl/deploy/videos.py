@@ -96,14 +96,7 @@ def _capture(path: Path) -> cv2.VideoCapture:
     """An open video; one without frames if it is none. Raises AdlError if there is no such file."""
     if not path.is_file():
         raise AdlError(f"{path}: no such video.")
-    try:
-        # Absolute, so that no name looks like an address.
-        name = str(path.absolute())
-        name.encode()
-    except UnicodeEncodeError:
-        raise AdlError(
-            f"{path}: OpenCV reads no video whose name is not UTF-8. Rename it."
-        ) from None
+    name = _opencv_name(path)
     with path.open("rb") as file:
         if b"\0" not in file.read(_START):
             return cv2.VideoCapture()
@@ -112,6 +105,18 @@ def _capture(path: Path) -> cv2.VideoCapture:
     # By itself it shows a film of a phone that was held upright lying on its side.
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
+
+
+def _opencv_name(path: Path) -> str:
+    """Absolute, so that no name looks like an address. Raises AdlError for one that OpenCV does not take."""
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise AdlError(
+            f"{path}: OpenCV reads and writes no video whose name is not UTF-8. Rename it."
+        ) from None
+    return name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +146,10 @@ class Encoding:
         written = 0
         with replacing(path) as temporary:
             writer = self._writer(temporary)
+            if not writer.isOpened():
+                raise AdlError(
+                    f"{path}: OpenCV cannot begin this video. Name another --output, or scale the video."
+                )
             for frame in frames:
                 # The size may change within a video; OpenCV leaves such a frame out without a word.
                 same = cv2.resize(frame, self.size[::-1])
@@ -162,4 +171,4 @@ class Encoding:
             return cv2.VideoWriter()
         with _silent():
             code = cv2.VideoWriter.fourcc(*self.codec)
-            return cv2.VideoWriter(str(path), code, self.rate, self.size[::-1])
+            return cv2.VideoWriter(_opencv_name(path), code, self.rate, self.size[::-1])

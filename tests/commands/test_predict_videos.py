@@ -29,7 +29,7 @@ def predict(models, tmp_path, capsys):
         code = 0
         try:
             commands.main(
-                ["predict", *map(str, arguments), "--model", str(models / "m.ckpt"), "--output", "out", "--no-flip"]
+                ["predict", "--output", "out", "--no-flip", "--model", str(models / "m.ckpt"), *map(str, arguments)]
             )  # fmt: skip
         except SystemExit as end:
             code = end.code
@@ -161,6 +161,21 @@ def test_size_that_no_encoder_takes_is_told_before_the_model_is_loaded(predict, 
     assert "disk" not in told
     assert "parameters, native names" not in printed
     assert not (tmp_path / "out").exists()
+
+
+def test_video_is_written_beside_itself_whatever_its_name(predict, frames, tmp_path):
+    write_film(tmp_path / "film.mp4", frames[:1]).rename("cam-12:30.mp4")
+    code, _, told = predict("cam-12:30.mp4", "--output", ".")
+    assert (code, "error" in told) == (0, False)
+    assert len(read_film(tmp_path / "cam-12:30_overlay.mp4")) == 1
+
+
+def test_video_that_cannot_be_begun_asks_for_no_frame(tmp_path):
+    frames = iter([np.zeros((1, 128, 3), np.uint8)])
+    with pytest.raises(AdlError, match=r"a\.mp4: OpenCV cannot begin this video"):
+        videos.Encoding("mp4v", 25, (1, 128)).write(tmp_path / "a.mp4", frames)
+    assert len(list(frames)) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_of_another_size_are_scaled_to_the_first(tmp_path, frames):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from adl import artifacts
 from adl.deploy import photographs
-from adl.deploy.videos import Video
+from adl.deploy.videos import Encoding, Video
 from adl.errors import AdlError
 
 NOT_UTF_8 = os.fsdecode(b"Stra\xdfe.jpg")
@@ -46,6 +46,8 @@ def test_names_that_are_not_utf_8_are_found_read_and_written(tmp_path, picture):
     np.testing.assert_array_equal(artifacts.read_png(target)[..., ::-1], picture)
     with pytest.raises(AdlError, match=r"whose name is not UTF-8\. Rename it"):
         Video.open(path)
+    with pytest.raises(AdlError, match=r"whose name is not UTF-8\. Rename it"):
+        Encoding("mp4v", 25, (40, 60)).write(tmp_path / f"{NOT_UTF_8}.mp4", [picture])
 
 
 def test_image_on_a_full_disk_is_an_error_and_nothing_is_left(tmp_path, picture, monkeypatch):
