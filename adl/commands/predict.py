@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adl import params
-from adl.artifacts import LONGEST_NAME, check_output, fitting, write_png
+from adl.artifacts import check_output, write_png
 from adl.commands import add_command
 from adl.commands.parameters import device
 from adl.console import text
@@ -241,7 +241,7 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
     """Image or video → its place below the output folder, without suffix.
 
     named: as the person did; what lies below a folder keeps its place there. Raises AdlError if two would write one
-    file, or if one would be written over another.
+    file, or if one would be written over an input or what no earlier run can have written.
     """
     from adl.deploy import photographs, videos
 
@@ -255,13 +255,16 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
             path.parent,
         )
         endings = photographs.OUTPUTS if path in found.images else videos.OUTPUTS
-        stem = fitting(path.stem, LONGEST_NAME - max(map(len, endings)))
-        places[path] = output / path.relative_to(base).with_name(stem)
-        for file in map(os.path.realpath, _results(places[path], endings)):
+        places[path] = output / photographs.place(path.relative_to(base), endings)
+        results = _results(places[path], endings)
+        # The first is written first: without it the others are somebody else's.
+        is_ours = results[0].exists()
+        for result in results:
+            file = os.path.realpath(result)
             check(
                 (
-                    file not in inputs,
-                    f"{path}: a result would be written over {inputs.get(file)}; name another --output.",
+                    file not in inputs and (is_ours or not result.exists()),
+                    f"{path}: a result would be written over {inputs.get(file, result)}; name another --output.",
                 ),
                 (
                     file not in writers,

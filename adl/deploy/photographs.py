@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from adl.artifacts import LONGEST_NAME, fitting
 from adl.console.text import counted, listing
 from adl.errors import AdlError
 
@@ -92,22 +93,33 @@ def find(paths: Sequence[Path]) -> Found:
 
 def _find_below(root: Path, found: Found) -> None:
     paths = sorted(_walk(root, found, seen={os.path.realpath(root)}))
-    everything = set(paths)
+    images = {path for path in paths if _is_image(path)}
+    places = {place(path, OUTPUTS) for path in images}
     for path in paths:
-        if _is_result(path, everything):
+        if _is_result(path, images, places):
             found.results.append(path)
-        elif _is_image(path):
+        elif path in images:
             found.images.append(path)
         else:
             found.others.append(path)
 
 
-def _is_result(path: Path, everything: Set[Path]) -> bool:
-    """Is it one of all the files that `adl predict` writes for an image? A picture may well be called `x_color.png`."""
+def place(path: Path, endings: Sequence[str]) -> Path:
+    """Beside an image or a video: where its results stand, without their endings."""
+    return path.with_name(fitting(path.stem, LONGEST_NAME - max(map(len, endings))))
+
+
+def _is_result(path: Path, images: Set[Path], places: Set[Path]) -> bool:
+    """Did `adl predict` write it? A picture may well be called `x_color.png`.
+
+    places: of the images' results. A run that was interrupted may have written no more than the first of three.
+    """
     for ending in OUTPUTS:
         stem = path.name.removesuffix(ending)
         if stem != path.name:
-            return {path.with_name(f"{stem}{other}") for other in OUTPUTS} <= everything
+            together = [path.with_name(f"{stem}{other}") for other in OUTPUTS]
+            is_beside = path.with_name(stem) in places and together[0] in images
+            return is_beside or images.issuperset(together)
     return False
 
 

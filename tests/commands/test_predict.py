@@ -287,8 +287,9 @@ def test_no_result_is_written_over_an_input_or_another_result(
 ):
     (tmp_path / "sub").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path)
-    for name in ("a.png", "a_color.png", "a_overlay.png", "sub/a.png"):
-        cv2.imwrite(name, photograph(40, 40))
+    for name in ("b.png", "b_color.png", *inputs):
+        if name.endswith(".png"):
+            cv2.imwrite(name, photograph(40, 40))
     for name in ("a.mp4", "a_overlay.mp4"):
         write_film(tmp_path / name, [photograph(64, 64)])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -296,6 +297,35 @@ def test_no_result_is_written_over_an_input_or_another_result(
         predict(*inputs, "--output", ".")
     assert message in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_interrupted_run_beside_the_images_is_repeated(models, photograph, capsys):
+    Path("in").mkdir()
+    long = "x" * 251
+    for name in ("a", long):
+        Path(f"in/{name}.jpg").write_bytes(cv2.imencode(".jpg", photograph(40, 40))[1].tobytes())
+    arguments = ("in", "--model", models / "m.ckpt", "--output", "in", "--no-flip")
+    predict(*arguments)
+    written = sorted(Path("in").iterdir())
+    for path in Path("in").glob("*_overlay.png"):
+        path.unlink()
+    Path("in/a_color.png").unlink()
+    predict(*arguments)
+    assert sorted(Path("in").iterdir()) == written
+    assert "2 of 2 images and videos labelled" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["color", "overlay"])
+def test_no_result_is_written_over_what_is_no_result(models, photograph, capsys, ending):
+    for name in ("a", f"a_{ending}"):
+        cv2.imwrite(f"{name}.png", photograph(40, 40))
+    before = Path(f"a_{ending}.png").read_bytes()
+    with pytest.raises(SystemExit, match="2"):
+        predict("a.png", "--model", models / "m.ckpt", "--output", ".", "--no-flip")
+    told = f"a.png: a result would be written over a_{ending}.png; name another --output."
+    assert told in capsys.readouterr().err
+    assert Path(f"a_{ending}.png").read_bytes() == before
+    assert len(list(Path().iterdir())) == 2
 
 
 def test_image_that_is_named_twice_is_labelled_once(models, photograph, tmp_path, capsys):
