@@ -247,14 +247,15 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
 
     paths = [*found.images, *found.unlike_images]
     inputs = {os.path.realpath(path): path for path in paths}
+    images, folders = set(found.images), [path for path in named if path.is_dir()]
     places: dict[Path, Path] = {}
     writers: dict[str, Path] = {}
     for path in paths:
         base = next(
-            (folder for folder in named if folder.is_dir() and path.is_relative_to(folder)),
+            (folder for folder in folders if path.is_relative_to(folder)),
             path.parent,
         )
-        endings = photographs.OUTPUTS if path in found.images else videos.OUTPUTS
+        endings = photographs.OUTPUTS if path in images else videos.OUTPUTS
         places[path] = output / photographs.place(path.relative_to(base), endings)
         results = _results(places[path], endings)
         # The first is written first: without it the others are somebody else's.

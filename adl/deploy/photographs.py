@@ -62,7 +62,7 @@ class Found:
             lines.append(
                 f"skipped: {_named(heic)}, HEIC, which cannot be read here. {CONVERT_HEIC}"
             )
-        others = [path for path in self.others if path not in heic]
+        others = [path for path in self.others if not _is_heic(path)]
         if others:
             lines.append(
                 f"skipped: {_named(others)}, not images; to label a video, give its own path"
