@@ -146,9 +146,12 @@ def run(arguments: argparse.Namespace) -> None:
     for path, place in places.items():
         if place.name != path.stem:
             print(f"{path}: too long a name for its results, which are called {place.name}_…")
-    faults: list[Path] = []
+    for fault in dict.fromkeys(found.faults.values()):
+        print(f"error: {fault}", file=sys.stderr, flush=True)
+    faults = list(found.faults)
     images, clips = [], []
-    for path in track(found.images, len(found.images), "checking"):
+    chosen = [path for path in found.images if path in places]
+    for path in track(chosen, len(chosen), "checking"):
         with _noted(path, faults):
             photographs.read(path)
             images.append(path)
@@ -164,9 +167,10 @@ def run(arguments: argparse.Namespace) -> None:
         for clip, encoding in clips:
             with _noted(clip.path, faults):
                 _label_video(clip, encoding, places[clip.path], predictor, longest_side)
+        labelled = len(places.keys() - faults)
+        total = len(found.images) + len(found.unlike_images)
         print(
-            f"{len(places) - len(faults)} of {text.counted(len(places), 'image or video', 'images and videos')} "
-            f"labelled: {arguments.output}"
+            f"{labelled} of {text.counted(total, 'image or video', 'images and videos')} labelled: {arguments.output}"
         )
     if faults:
         raise AdlError(f"not or not wholly labelled: {', '.join(map(str, faults))}.")
@@ -240,8 +244,9 @@ def _label_video(
 def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, Path]:
     """Image or video → its place below the output folder, without suffix.
 
-    named: as the person did; what lies below a folder keeps its place there. Raises AdlError if two would write one
-    file, or if one would be written over an input or what no earlier run can have written.
+    named: as the person did; what lies below a folder keeps its place there. Those of which two would write one file
+    are left out, and become faults. Raises AdlError if a result would be written over an input, or over what no earlier
+    run can have written.
     """
     from adl.deploy import photographs, videos
 
@@ -267,13 +272,14 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
                     file not in inputs and (is_ours or not result.exists()),
                     f"{path}: a result would be written over {inputs.get(file, result)}; name another --output.",
                 ),
-                (
-                    file not in writers,
-                    f"{writers.get(file)} and {path} would write the same files; rename one.",
-                ),
             )
-            writers[file] = path
-    return places
+            rival = writers.setdefault(file, path)
+            if rival != path:
+                for one in (rival, path):
+                    found.faults[one] = (
+                        f"{rival} and {path} would write the same files; rename one."
+                    )
+    return {path: place for path, place in places.items() if path not in found.faults}
 
 
 def _results(place: Path, endings: Iterable[str]) -> list[Path]:

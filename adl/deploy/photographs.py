@@ -41,7 +41,8 @@ class NotAnImageError(AdlError):
 class Found:
     """Files below some folders. hidden: files and folders whose names begin with a dot. others: no images.
 
-    results: of an earlier `adl predict`. unlike_images: named by themselves, and perhaps videos.
+    results: of an earlier `adl predict`. unlike_images: named by themselves, and perhaps videos. faults: what keeps
+    which file or folder from being labelled.
     """
 
     images: list[Path] = dataclasses.field(default_factory=list)
@@ -49,6 +50,7 @@ class Found:
     others: list[Path] = dataclasses.field(default_factory=list)
     results: list[Path] = dataclasses.field(default_factory=list)
     unlike_images: list[Path] = dataclasses.field(default_factory=list)
+    faults: dict[Path, str] = dataclasses.field(default_factory=dict)
 
     def left_out(self) -> list[str]:
         """Lines that say what was not taken for an image."""
@@ -87,7 +89,8 @@ def find(paths: Sequence[Path]) -> Found:
     found.images = list(dict.fromkeys(found.images))
     if not (found.images or found.unlike_images):
         places = ", ".join(str(path) for path in paths)
-        raise AdlError("\n".join([f"{places}: holds no image.", *found.left_out()]))
+        reasons = [*found.faults.values(), *found.left_out()]
+        raise AdlError("\n".join([f"{places}: holds no image.", *reasons]))
     return found
 
 
@@ -128,21 +131,31 @@ def _walk(folder: Path, found: Found, *, seen: set[str]) -> Iterator[Path]:
 
     seen: real paths of the folders from the root to this one.
     """
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise AdlError(
-            f"{folder}: cannot be listed ({error.strerror}). Change its permissions so that you can read it."
-        ) from None
+    entries: list[os.DirEntry] = []
+    with _noted(folder, found):
+        entries += os.scandir(folder)
     for entry in entries:
-        if entry.name.startswith("."):
-            found.hidden += 1
-        elif entry.is_dir():
-            real = os.path.realpath(entry.path)
-            if real not in seen:
-                yield from _walk(Path(entry.path), found, seen=seen | {real})
-        elif entry.is_file():
-            yield Path(entry.path)
+        path = Path(entry.path)
+        with _noted(path, found):
+            if entry.name.startswith("."):
+                found.hidden += 1
+            elif entry.is_dir():
+                real = os.path.realpath(path)
+                if real not in seen:
+                    yield from _walk(path, found, seen=seen | {real})
+            elif entry.is_file():
+                yield path
+
+
+@contextlib.contextmanager
+def _noted(path: Path, found: Found) -> Iterator[None]:
+    """A place that cannot be searched keeps no other from being searched."""
+    try:
+        yield
+    except OSError as error:
+        found.faults[path] = (
+            f"{path}: cannot be searched ({error.strerror}). Change its permissions so that you can read it."
+        )
 
 
 def _open(source: Path | BytesIO) -> Image.Image:

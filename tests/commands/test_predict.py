@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,7 @@ from adl.deploy.predictor import Predictor
 from adl.deploy.videos import Video
 from tests.data import huge_png
 from tests.films import write_film
+from tests.workspace import WITHOUT_ROOT_RIGHTS
 
 
 def read(folder, name, kind):
@@ -326,6 +329,33 @@ def test_no_result_is_written_over_what_is_no_result(models, photograph, capsys,
     assert told in capsys.readouterr().err
     assert Path(f"a_{ending}.png").read_bytes() == before
     assert len(list(Path().iterdir())) == 2
+
+
+def test_folders_that_cannot_be_read_and_images_of_one_name_do_not_stop_the_others(
+    models, photograph
+):
+    for name in ("y", "z", "shut/b"):
+        Path(f"in/{name}.png").parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(f"in/{name}.png", photograph(40, 40))
+    cv2.imwrite("in/y.jpg", photograph(40, 40))
+    Path("in/link").symlink_to("shut/b.png")
+    Path("in/shut").chmod(0)
+    options = ("--model", str(models / "m.onnx"), "--output", "out", "--no-flip")
+    command = [*WITHOUT_ROOT_RIGHTS, sys.executable, "-m", "adl.commands", "predict", "in"]
+    try:
+        done = subprocess.run([*command, *options], capture_output=True, text=True)
+    finally:
+        Path("in/shut").chmod(0o755)
+    assert done.returncode == 2
+    assert "in/shut: cannot be searched (Permission denied). Change its perm" in done.stderr
+    assert "in/y.jpg and in/y.png would write the same files; rename one" in done.stderr
+    faulty = "in/link, in/shut, in/y.jpg, in/y.png"
+    found = done.stderr.splitlines()[-1].removeprefix("error: not or not wholly labelled: ")
+    assert sorted(found.rstrip(".").split(", ")) == faulty.split(", ")
+    assert "1 of 3 images and videos labelled: out" in done.stdout
+    assert {path.name for path in Path("out").iterdir()} == {
+        f"z_{kind}.png" for kind in ("labelIds", "color", "overlay")
+    }
 
 
 def test_image_that_is_named_twice_is_labelled_once(models, photograph, tmp_path, capsys):
