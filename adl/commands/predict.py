@@ -25,7 +25,7 @@ from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, as_path, sidecar
 if TYPE_CHECKING:
     import numpy as np
 
-    from adl.deploy.photographs import Found
+    from adl.deploy.photographs import Found, Photograph
     from adl.deploy.predictor import Predictor
     from adl.deploy.videos import Encoding, Video
 
@@ -38,8 +38,8 @@ DESCRIPTION = """label photographs, every one in a folder, or a video, with a tr
 reads:  images of any size (EXIF orientation respected), videos, a checkpoint or an exported file with its sidecar
 writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
         for each video <name>_overlay.mp4, frame by frame
-A file that cannot be read, or a video of which clearly fewer frames than its header states can be, keeps no other from
-being labelled; the end is then exit code 2, with their names."""
+A file that cannot be read, or a video that is cut short, does not keep the others from being labelled; the exit code is
+then 2, and they are named."""
 
 
 def add(subcommands: Any) -> None:
@@ -149,24 +149,21 @@ def run(arguments: argparse.Namespace) -> None:
     for fault in dict.fromkeys(found.faults.values()):
         print(f"error: {fault}", file=sys.stderr, flush=True)
     faults = list(found.faults)
-    images, clips = [], []
-    chosen = [path for path in found.images if path in places]
-    for path in track(chosen, len(chosen), "checking"):
+    predictor = None
+    for path, photograph in _readable([path for path in found.images if path in places], faults):
+        predictor = predictor or load_predictor(arguments)
         with _noted(path, faults):
-            photographs.read(path)
-            images.append(path)
+            _label_photograph(path, photograph, places[path], predictor, longest_side)
+    clips = []
     for path in found.unlike_images:
         with _noted(path, faults):
             clip = videos.Video.open(path)
             clips.append((clip, videos.Encoding.like(clip)))
-    if images or clips:
-        predictor = load_predictor(arguments)
-        for path in track(images, len(images), "predicting"):
-            with _noted(path, faults):
-                _label_photograph(path, places[path], predictor, longest_side)
-        for clip, encoding in clips:
-            with _noted(clip.path, faults):
-                _label_video(clip, encoding, places[clip.path], predictor, longest_side)
+    for clip, encoding in clips:
+        predictor = predictor or load_predictor(arguments)
+        with _noted(clip.path, faults):
+            _label_video(clip, encoding, places[clip.path], predictor, longest_side)
+    if predictor:
         labelled = len(places.keys() - faults)
         total = len(found.images) + len(found.unlike_images)
         print(
@@ -186,6 +183,15 @@ def _noted(path: Path, faults: list[Path]) -> Iterator[None]:
         faults.append(path)
 
 
+def _readable(paths: list[Path], faults: list[Path]) -> Iterator[tuple[Path, Photograph]]:
+    """Each photograph that can be read, when its turn comes; the others are noted."""
+    from adl.deploy import photographs
+
+    for path in track(paths, len(paths), "predicting"):
+        with _noted(path, faults):
+            yield path, photographs.read(path)
+
+
 def checked_longest_side(arguments: argparse.Namespace) -> int:
     """Raises AdlError for a side that is too small, or that the model has no use for."""
     longest_side = arguments.longest_side
@@ -202,11 +208,12 @@ def checked_longest_side(arguments: argparse.Namespace) -> int:
     return longest_side
 
 
-def _label_photograph(path: Path, place: Path, predictor: Predictor, longest_side: int) -> None:
+def _label_photograph(
+    path: Path, photograph: Photograph, place: Path, predictor: Predictor, longest_side: int
+) -> None:
     from adl.deploy import photographs
     from adl.deploy.colouring import coloured, overlay
 
-    photograph = photographs.read(path)
     labels = predictor(photograph.pixels, longest_side=longest_side)
     pictures = (
         CITYSCAPES.label_ids[labels],

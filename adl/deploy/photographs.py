@@ -122,7 +122,7 @@ def _is_result(path: Path, images: Set[Path], places: Set[Path]) -> bool:
         if stem != path.name:
             together = [path.with_name(f"{stem}{other}") for other in OUTPUTS]
             is_beside = path.with_name(stem) in places and together[0] in images
-            return is_beside or images.issuperset(together)
+            return is_beside or images >= set(together)
     return False
 
 

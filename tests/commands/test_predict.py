@@ -358,6 +358,19 @@ def test_folders_that_cannot_be_read_and_images_of_one_name_do_not_stop_the_othe
     }
 
 
+def test_photograph_is_decoded_once(models, photograph, monkeypatch):
+    cv2.imwrite("a.png", photograph(40, 40))
+    decoded, decode = [], photographs.decode
+
+    def counted(content, name):
+        decoded.append(name)
+        return decode(content, name)
+
+    monkeypatch.setattr(photographs, "decode", counted)
+    predict("a.png", "--model", models / "m.ckpt", "--output", "out", "--no-flip")
+    assert decoded == ["a.png"]
+
+
 def test_image_that_is_named_twice_is_labelled_once(models, photograph, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     cv2.imwrite("in/a.png", photograph(40, 40))
