@@ -364,6 +364,15 @@ def test_what_is_on_its_way_has_bounded_memory_and_gives_it_back(monkeypatch):
         assert server.predict(bytes(1000))[0] == 415
 
 
+def test_client_that_falls_silent_gives_its_memory_back(monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_BYTES", 1000)
+    monkeypatch.setattr(uploads, "READ_SECONDS", 600)
+    monkeypatch.setattr(uploads, "SILENT_SECONDS", 0.2)
+    with running(most=1) as server, server.sending(stated=1000, content=bytes(999)) as silent:
+        assert answer_of(silent) == (408, {"detail": uploads.TOO_SLOW})
+        assert server.predict(bytes(1000))[0] == 415, "no image, but there is room for it"
+
+
 def test_connection_without_a_request_is_closed_and_one_at_work_is_not(monkeypatch):
     monkeypatch.setattr(serve_server, "IDLE_SECONDS", 0.2)
     held = Held()

@@ -32,7 +32,10 @@ ENDING = "The server is shutting down. Start it again, and send the picture once
 BROKEN = "The server failed at this request; what happened is in its terminal."
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "From another web page, or to a foreign host name"},
-    408: {"model": Problem, "description": f"Not received within {uploads.READ_SECONDS} s"},
+    408: {
+        "model": Problem,
+        "description": f"Not received within {uploads.READ_SECONDS} s, or nothing of it for {uploads.SILENT_SECONDS} s",
+    },
     413: {"model": Problem, "description": f"More than {uploads.MOST_BYTES:,} bytes"},
     415: {"model": Problem, "description": f"None of {uploads.KINDS}"},
     422: {

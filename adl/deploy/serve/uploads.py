@@ -22,6 +22,8 @@ MOST_DISCARDED = 5 * MOST_BYTES
 """Bytes that are received and forgotten. Most clients read an answer only when they have sent all they have."""
 READ_SECONDS = 60
 """In which a body has to arrive."""
+SILENT_SECONDS = 10
+"""In which something more of it has to arrive."""
 KINDS = "JPEG, PNG, WebP, AVIF, TIFF, JPEG 2000, GIF, BMP or PPM"
 """For people; `photographs.FORMATS` is what is read."""
 
@@ -32,11 +34,14 @@ TOO_LARGE = (
 NOT_ALONE = (
     "Send the picture itself as the body, as `curl --data-binary @photo.jpg` does, and no form."
 )
-TOO_SLOW = f"The picture did not arrive within {READ_SECONDS} s. Send it again."
+TOO_SLOW = (
+    f"The picture did not arrive within {READ_SECONDS} s, or nothing of it for {SILENT_SECONDS} s. "
+    "Send it again."
+)
 
 
 class Uploads:
-    """Receives bodies. Those that have not arrived hold memory, but no place: a silent client keeps nobody out."""
+    """Receives bodies. Those on their way hold memory, but no place in the queue; a silent client's is soon freed."""
 
     def __init__(self, most: int) -> None:
         """most: bytes that all requests hold together, until they are answered."""
@@ -68,9 +73,10 @@ class Uploads:
         if stated > MOST_DISCARDED:
             raise HTTPException(413, TOO_LARGE)
         content, received = bytearray(), 0
+        stream = request.stream()
         refusal: Exception | None = None
         try:
-            async for chunk in request.stream():
+            while chunk := await asyncio.wait_for(anext(stream, b""), SILENT_SECONDS):
                 received += len(chunk)
                 if max(stated, received) > MOST_BYTES:
                     refusal = HTTPException(413, TOO_LARGE)
