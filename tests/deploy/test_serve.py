@@ -599,9 +599,11 @@ def test_public_name_that_is_none_is_refused_at_once(models, name, capsys):
 
 
 HALF_A_SECOND = """
-import time
+import signal, time
+hangup = signal.getsignal(signal.SIGHUP)
 from adl.deploy.serve import server
 from tests.serving import all_road, serving
+signal.signal(signal.SIGHUP, hangup)  # tests no longer ignore what they were started to ignore
 def predict(image, **options):
     print("at work", flush=True)
     time.sleep(0.5)
@@ -633,6 +635,13 @@ def test_closed_terminal_cuts_nobody_off_and_ends_nothing_under_nohup(ignored):
         assert server.get("/api/health") == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
+
+
+def test_second_ctrl_c_counts_whatever_follows():
+    with running() as server:
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGHUP):
+            server.server.handle_exit(number, None)
+        assert server.server.force_exit
 
 
 def test_ctrl_c_ends_an_idle_server(models, tmp_path):

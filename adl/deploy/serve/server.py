@@ -17,11 +17,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adl.deploy.serve.queue import Queue
 from adl.errors import AdlError
+from adl.processes.signals import take
 
 GRACE_SECONDS = 3
 """That the picture at work gets to be finished when the server is asked to end."""
-
-
 IDLE_SECONDS = 10
 """In which a connection begins its first request, or its next."""
 
@@ -105,7 +104,8 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_keep_alive=IDLE_SECONDS,
-                timeout_graceful_shutdown=3 * GRACE_SECONDS,  # of those who do not take their answer
+                # Of those who do not take their answer.
+                timeout_graceful_shutdown=3 * GRACE_SECONDS,
             )
         )
         self.queue, self.ready = queue, ready
@@ -116,8 +116,7 @@ class Server(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Until a signal comes: SIGHUP too, unless it is ignored, as under nohup."""
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-            signal.signal(signal.SIGHUP, self.handle_exit)
+        take([signal.SIGHUP], self.handle_exit)
         super().run(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -125,7 +124,7 @@ class Server(uvicorn.Server):
 
         A terminal that is closed may send several SIGHUP.
         """
-        self.force_exit = self.should_exit and sig != signal.SIGHUP
+        self.force_exit |= self.should_exit and sig != signal.SIGHUP
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
