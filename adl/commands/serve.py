@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import ipaddress
 import logging
 import os
 import re
@@ -31,7 +32,7 @@ HOST = "127.0.0.1"
 PORT = 8000
 MOST_AT_ONCE = 32
 """Pictures that wait or are at work, each of at most 20 MB; as many bytes as theirs may be on their way."""
-PUBLIC_NAME = re.compile(r"[\w.-]+(:\d+)?")
+PUBLIC_NAME = re.compile(r"([\w.-]+|\[(?P<ipv6>[\da-fA-F:.]+)\])(:\d+)?")
 SPLIT = "val"
 """Whose images the page offers to try."""
 DESCRIPTION = """a web page, on this machine, that segments the photographs dropped on it
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     longest_side = checked_longest_side(arguments)
 
     for name in arguments.public_name:
-        if not PUBLIC_NAME.fullmatch(name):
+        if not is_public_name(name):
             raise AdlError(
                 f"--public-name: {name!r} is no name; write what stands between // and the next / in the address bar, "
                 "such as segment.example.org or example.org:8443."
@@ -109,6 +110,16 @@ def run(arguments: argparse.Namespace) -> None:
         # Python would wait for the thread, and the thread for the network.
         sys.stdout.flush()
         os._exit(0)
+
+
+def is_public_name(name: str) -> bool:
+    found = PUBLIC_NAME.fullmatch(name)
+    if found is None or found["ipv6"] is None:
+        return found is not None
+    try:
+        return bool(ipaddress.IPv6Address(found["ipv6"]))
+    except ValueError:
+        return False
 
 
 def load(arguments: argparse.Namespace, longest_side: int) -> Segmenter:

@@ -574,12 +574,16 @@ def test_machine_is_known_by_its_full_name_where_others_reach_it(monkeypatch):
 
 
 def test_reverse_proxy_is_named_by_an_option_that_the_refusal_tells():
-    picture, public = encoded(smooth(40, 40)), ["Segment.example.org", "example.org:8443"]
+    picture = encoded(smooth(40, 40))
+    public = ["Segment.example.org", "example.org:8443", "[FD00::1]:8443"]
     with running(public_names=public) as server:
         for host, origin, status in (
             ("segment.example.org", "https://segment.example.org", 200),
             (server.address, "https://segment.example.org", 200),  # a proxy that sends its own
             ("example.org", "https://example.org:8443", 200),
+            ("[fd00::1]:8443", "https://[fd00::1]:8443", 200),
+            (server.address, "https://[fd00::1]:8443", 200),
+            ("[fd00::2]:8443", "https://[fd00::2]:8443", 403),
             (server.address, "https://example.org", 403),
             (server.address, "https://segment.example.org:444", 403),
             ("other.example.org", "https://segment.example.org", 403),
@@ -588,6 +592,20 @@ def test_reverse_proxy_is_named_by_an_option_that_the_refusal_tells():
             found, answer = server.predict(picture, Host=host, Origin=origin)
             assert found == status, (host, origin)
             assert status == 200 or "--public-name" in answer["detail"]
+
+
+def test_public_name_may_be_an_address_of_ipv6(models, server, capsys):
+    port = server.address.split(":")[1]
+    for name, message in (
+        ("[fd00::1]:8443", f"error: --port: {port} is in use"),
+        ("[fd00::1]", f"error: --port: {port} is in use"),
+        ("[1:2]:8443", "error: --public-name: '[1:2]:8443' is no name; write"),
+        ("fd00::1", "error: --public-name: 'fd00::1' is no name; write"),
+    ):
+        options = ["--model", str(models / "m.onnx"), "--port", port, "--public-name", name]
+        with pytest.raises(SystemExit, match="2"):
+            commands.main(["serve", *options])
+        assert capsys.readouterr().err.startswith(message)
 
 
 @pytest.mark.parametrize("name", ["https://example.org", "example.org/page", "", "a b", "x:y"])
