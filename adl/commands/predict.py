@@ -19,7 +19,7 @@ from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy import provenance
 from adl.deploy.backends import BACKENDS
-from adl.errors import AdlError, check
+from adl.errors import AdlError
 from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, as_path, sidecar
 
 if TYPE_CHECKING:
@@ -263,10 +263,7 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
     places: dict[Path, Path] = {}
     writers: dict[str, Path] = {}
     for path in paths:
-        base = next(
-            (folder for folder in folders if path.is_relative_to(folder)),
-            path.parent,
-        )
+        base = next((folder for folder in folders if path.is_relative_to(folder)), path.parent)
         endings = photographs.OUTPUTS if path in images else videos.OUTPUTS
         places[path] = output / photographs.place(path.relative_to(base), endings)
         results = _results(places[path], endings)
@@ -274,18 +271,14 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
         is_ours = results[0].exists()
         for result in results:
             file = os.path.realpath(result)
-            check(
-                (
-                    file not in inputs and (is_ours or not result.exists()),
-                    f"{path}: a result would be written over {inputs.get(file, result)}; name another --output.",
-                ),
-            )
+            if file in inputs or (result.exists() and not is_ours):
+                raise AdlError(
+                    f"{path}: a result would be written over {inputs.get(file, result)}; name another --output."
+                )
             rival = writers.setdefault(file, path)
             if rival != path:
-                for one in (rival, path):
-                    found.faults[one] = (
-                        f"{rival} and {path} would write the same files; rename one."
-                    )
+                fault = f"{rival} and {path} would write the same files; rename one."
+                found.faults |= {rival: fault, path: fault}
     return {path: place for path, place in places.items() if path not in found.faults}
 
 
