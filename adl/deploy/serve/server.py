@@ -17,7 +17,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adl.deploy.serve.queue import Queue
 from adl.errors import AdlError
-from adl.processes.signals import take
 
 GRACE_SECONDS = 3
 """That the picture at work gets to be finished when the server is asked to end."""
@@ -116,7 +115,8 @@ class Server(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Until a signal comes: SIGHUP too, unless it is ignored, as under nohup."""
-        take([signal.SIGHUP], self.handle_exit)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, self.handle_exit)
         super().run(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
