@@ -22,8 +22,8 @@ from adl.processes import foreground
 from adl.processes.environment import child_environment
 from adl.processes.nodes import PATIENCE
 from adl.storage.copying import Copies, Wanted
-from adl.storage.flow import Source, Stage, Task, files_below, leave, stages
-from adl.storage.mirror import EVERY, NAME, Mirror
+from adl.storage.flow import RUNS, Source, Stage, Task, files_below, leave, stages
+from adl.storage.mirror import EVERY, Mirror
 from adl.storage.modelarts import Place
 from adl.storage.stores import open_store
 from adl.training import key, lock
@@ -253,7 +253,7 @@ class Job:
 
         A job.json left by a killed job describes the same run: the workers then wait for the first node's.
         """
-        state = f"{NAME}/{self._state().name}"
+        state = f"{RUNS}/{self._state().name}"
         print("waiting for the first node's state", flush=True)
         deadline = time.monotonic() + PATIENCE
         while f"{state}/job.json" not in self.train.find(f"{state}/job.json"):

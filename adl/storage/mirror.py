@@ -10,12 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from adl.storage.backends import Abandoned
 from adl.storage.copying import Copies, Copy, Wanted, run
-from adl.storage.flow import files_below
+from adl.storage.flow import RUNS, files_below
 from adl.storage.stores import Store, Tell
 from adl.training.state import State
 
-NAME = "state"
-"""Folder of the store."""
 EVERY = 10.0
 """Default number of seconds between two copies."""
 _OF_THIS_MACHINE = ("lock", "stop")
@@ -31,7 +29,7 @@ class Mirror:
     def __init__(self, store: Store, state: State) -> None:
         self.store = store
         self.state = state
-        self.name = f"{NAME}/{state.name}"
+        self.name = f"{RUNS}/{state.name}"
         self.there: dict[str, tuple[int, int]] = {}
         self.ending = threading.Event()
         self.under_way = ""

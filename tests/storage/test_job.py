@@ -349,6 +349,22 @@ def test_weights_to_start_from_come_with_their_sidecar(cloud, run_name):
         cloud.run(Task("train"), ckpt_name="new.ckpt")
 
 
+def test_a_model_that_a_run_kept_is_exported_by_its_name(cloud, run_name):
+    with_records(cloud)
+    kept = Path("state", run_name, "result/intermediate/epoch_00010.ckpt")
+    write_text(cloud.train / kept, "weights")
+    write_json(cloud.train / kept.with_name("epoch_00010.ckpt.json"), {"epoch": 10})
+    seen = []
+    cloud.stage = lambda: seen.append(sorted(p.name for p in Path("pretrained").iterdir())) or 0
+    url = ("--train_url", str(cloud.train))
+    assert cloud.main("export", "--ckpt_name", "epoch_00010.ckpt", *url) == 0
+    assert cloud.commands[0][:4] == [
+        *("-m", "pipeline.export", "--checkpoint"),
+        "pretrained/epoch_00010.ckpt",
+    ]
+    assert seen == [["epoch_00010.ckpt", "epoch_00010.ckpt.json"]]
+
+
 class TestSecondNode:
     """It sees the first one's state only through the bucket."""
 
