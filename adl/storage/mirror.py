@@ -138,8 +138,9 @@ class Mirror:
     def _remove(self, gone: list[str]) -> None:
         """Only after all that is new has come: the store must never be without a position or a result."""
         for name in gone:
-            self.store.remove(name)
-            del self.there[name]
+            if not self._here(name).exists():  # it may have come back meanwhile
+                self.store.remove(name)
+                del self.there[name]
 
     def _here(self, name: str) -> Path:
         return self.state.folder / PurePosixPath(name).relative_to(self.name)
