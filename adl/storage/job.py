@@ -27,7 +27,7 @@ from adl.storage.mirror import EVERY, Mirror
 from adl.storage.modelarts import Place
 from adl.storage.stores import open_store
 from adl.training import key, lock
-from adl.training.state import State
+from adl.training.state import SEAL, State
 from adl.workspace import (
     BASELINES,
     PARAMS,
@@ -258,7 +258,7 @@ class Job:
         deadline = time.monotonic() + PATIENCE
         while f"{state}/job.json" not in self.train.find(f"{state}/job.json"):
             about = self.train.read_json(f"{state}/about.json") or {}
-            is_sealed = bool(self.train.find(f"{state}/result/digests.json"))
+            is_sealed = bool(self.train.find(f"{state}/result/{SEAL}"))
             if is_sealed and about.get("code") == key.code_digest():
                 return False
             if time.monotonic() > deadline:

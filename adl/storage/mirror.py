@@ -12,12 +12,11 @@ from adl.storage.backends import Abandoned
 from adl.storage.copying import Copies, Copy, Wanted, run
 from adl.storage.flow import RUNS, files_below
 from adl.storage.stores import Store, Tell
-from adl.training.state import State
+from adl.training.state import SEAL, State
 
 EVERY = 10.0
 """Default number of seconds between two copies."""
 _OF_THIS_MACHINE = ("lock", "stop")
-_SEAL = "result/digests.json"  # written last, when a result is whole
 
 
 class Mirror:
@@ -37,7 +36,7 @@ class Mirror:
     def bring(self, copies: Copies) -> None:
         """Copy what is there; a result that is not whole is left."""
         found = self.store.find(self.name)
-        if f"{self.name}/{_SEAL}" not in found:
+        if f"{self.name}/result/{SEAL}" not in found:
             found = {
                 name: entry
                 for name, entry in found.items()
@@ -118,7 +117,7 @@ class Mirror:
             if not is_ours and self.there.get(name) != _version(path):
                 names.append(name)
         urgent = self._urgent()
-        return sorted(names, key=lambda name: (name.endswith(_SEAL), name not in urgent, name))
+        return sorted(names, key=lambda name: (name.endswith(SEAL), name not in urgent, name))
 
     def _put(self, name: str, tell: Tell) -> None:
         """Raises FileNotFoundError if the file is no longer here."""
