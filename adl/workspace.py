@@ -25,6 +25,8 @@ EXPORTED = Path("models/exported")
 METRICS = Path("metrics")
 REPORTS = Path("reports")
 SPEED = REPORTS / "speed"
+PERFORMANCE = REPORTS / "performance.md"
+PERFORMANCE_PAGE = REPORTS / "performance.html"
 IMAGE_COUNTS = REPORTS / "evaluate" / "images.npz"
 SCORED = REPORTS / "evaluate" / "scored.json"
 

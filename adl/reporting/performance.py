@@ -14,9 +14,8 @@ from adl.reporting.columns import NOTHING
 from adl.reporting.page import Block, markdown, table, web_page
 from adl.reporting.results import DRAWN, Results
 from adl.training import choices
-from adl.workspace import CHECKPOINT, REPORTS, SPEED
+from adl.workspace import CHECKPOINT, PERFORMANCE, PERFORMANCE_PAGE, SPEED
 
-MARKDOWN, PAGE = REPORTS / "performance.md", REPORTS / "performance.html"
 REMEDIES = {
     "train": "`python -m pipeline.train`, which trains again unless the run's state is still there",
     "evaluate": "`python -m pipeline.evaluate`",
@@ -59,8 +58,8 @@ class Measured:
 def write(results: Results) -> None:
     """Write both files from what the current folder has."""
     content = blocks(results, Measured.read(CHECKPOINT, SPEED))
-    write_text(MARKDOWN, markdown(content))
-    write_text(PAGE, web_page(content, "Performance", {"mIOU": "index.html"}))
+    write_text(PERFORMANCE, markdown(content))
+    write_text(PERFORMANCE_PAGE, web_page(content, "Performance", {"mIOU": "index.html"}))
 
 
 def blocks(results: Results, measured: Measured) -> list[Block]:

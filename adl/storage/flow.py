@@ -21,6 +21,8 @@ from adl.workspace import (
     BASELINES,
     CHECKED,
     CHECKPOINT,
+    PERFORMANCE,
+    PERFORMANCE_PAGE,
     PREDICTIONS,
     SPEED,
     STAGES,
@@ -100,11 +102,12 @@ def stages(data_path: str) -> dict[str, Stage]:
             full = name if item is None else f"{name}@{item}"
             names = functools.partial(_names, item=item, data_path=data_path)
             found[full] = _stage(full, stage.get("do", stage), names)
-    # How fast a stage was differs from run to run, so DVC need not know of it.
-    speeds = tuple(speed_of(name) for name in found)
+    # How fast a stage was differs from run to run, so DVC need not know of it, nor of the page that shows it.
+    speeds = (speed_of(name) for name in found)
     report = found["report"]
-    inputs = tuple(dict.fromkeys([*report.inputs, *speeds]))
-    return found | {"report": dataclasses.replace(report, inputs=inputs)}
+    inputs = tuple(dict.fromkeys([*report.inputs, str(CHECKPOINT), *speeds]))
+    outputs = (*report.outputs, str(PERFORMANCE), str(PERFORMANCE_PAGE))
+    return found | {"report": dataclasses.replace(report, inputs=inputs, outputs=outputs)}
 
 
 def speed_of(stage: str) -> str:

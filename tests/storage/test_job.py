@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adl import params, recipes
-from adl.artifacts import OURS, write_json, write_text
+from adl.artifacts import OURS, digest, write_json, write_text
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
 from adl.storage import job as module
@@ -19,7 +19,7 @@ from adl.storage.flow import Task
 from adl.storage.job import Job
 from adl.storage.modelarts import Place
 from adl.training import key, lock
-from pipeline import modelarts
+from pipeline import modelarts, report
 from tests.conftest import ROOT
 from tests.workspace import wait_for
 
@@ -320,6 +320,27 @@ def test_speeds_go_along_whether_or_not_dvc_knows_of_them(cloud, run_name, is_de
     cloud.stage = lambda: seen.append(speed.read_text()) or 0
     assert cloud.main("report", "--train_url", str(cloud.train)) == 0
     assert seen == ["fast"]
+
+
+def test_a_report_leaves_the_page_of_times_to_which_it_links(cloud, monkeypatch):
+    model = cloud.train / "models/autodeeplab.ckpt"
+    write_text(model, "weights")
+    speed = {
+        "device": "CPU", "processor": "P", "cores": 2, "mindspore": "2", "processes": 1,
+        "ms_per_image": 31.5, "network_ms_per_image": 30.5, "checkpoint_digest": digest(model),
+    }  # fmt: skip
+    write_json(cloud.train / "reports/speed/evaluate.json", speed)
+
+    def stage():
+        monkeypatch.setattr(sys, "argv", ["report"])
+        report.main()
+        return 0
+
+    cloud.stage = stage
+    assert cloud.main("report", "--train_url", str(cloud.train)) == 0
+    assert 'href="performance.html"' in (cloud.train / "reports/index.html").read_text()
+    for name in ("performance.md", "performance.html"):
+        assert "31.5 ms/image, 30.5 in the network" in (cloud.train / "reports" / name).read_text()
 
 
 def test_architecture_files_of_ones_own_come_along(cloud):
