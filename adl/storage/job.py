@@ -153,8 +153,9 @@ class Job:
                 )
         if self.work.exists() and any(self.work.iterdir()) and not (self.work / MARK).exists():
             raise AdlError(
-                f"--work {self.work}: something else made it (it holds no {MARK}), and a job replaces what is there. "
-                "Name a new or an empty folder."
+                f"--work {self.work}: something else made it, or an earlier version did (it holds no {MARK}), and a "
+                "job replaces what is there. Name a new or an empty folder, or remove this one if no file in it is "
+                "needed."
             )
         write_text(
             self.work / MARK, "Jobs of pipeline.modelarts run here, and replace what is here.\n"
