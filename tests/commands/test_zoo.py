@@ -18,7 +18,7 @@ from pipeline import checkpoint_arguments, evaluate, infer, modelarts, parser, t
 from tests.conftest import ROOT
 from tests.data import write_frame
 from tests.test_readme import lines as commands_of_readme
-from tests.workspace import run, succeeds
+from tests.workspace import run, set_params, succeeds
 
 TRAIN = ["+ dvc repro mindrecord", "+ python -m pipeline.train {}", "+ dvc repro train"]
 SEED = {
@@ -211,6 +211,21 @@ def test_a_value_that_is_text_stays_as_it_was_typed(place, capsys, monkeypatch, 
     monkeypatch.setattr(sys, "argv", shlex.split(line)[3:])
     changes = modelarts.task_of(modelarts.parse())[1]
     assert (changes["data_url"], changes["train_url"]) == (text, text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run_infer_310 a.mindir elsewhere 0",
+        "build_mindrecord --data_url=s3://b/in --train_url=s3://b/out --split=val --modelArts_mode=True",
+    ],
+)
+def test_what_neither_trains_nor_runs_dvc_is_not_asked_for_a_warm_up(place, monkeypatch, command):
+    set_params(place, warmup_iters=10**6)
+    ran = []
+    monkeypatch.setattr(commands.zoo.foreground, "run", lambda command: ran.append(command) or 0)
+    commands.main(["zoo", *command.split()])
+    assert len(ran) == 1
 
 
 def test_exit_code_is_that_of_the_command_that_failed(place, monkeypatch):
