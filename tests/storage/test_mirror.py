@@ -13,7 +13,7 @@ from adl.storage.backends import Abandoned
 from adl.storage.copying import Copies
 from adl.storage.mirror import Mirror
 from adl.storage.stores import Store, open_store
-from adl.training.state import State
+from adl.training.state import SEAL, State, seal
 
 RUN = "0123456789abcdef"
 
@@ -87,11 +87,11 @@ def test_what_comes_back_while_other_files_are_copied_is_not_removed(store, tmp_
 def test_a_result_that_did_not_come_whole_is_not_taken(store, tmp_path, monkeypatch):
     first = tmp_path / "first"
     mirror = mirror_in(first, store)
-    write(first, position_4="4", result__model="weights", result__digests=".")
-    (first / "state" / RUN / "result/digests").rename(first / "state" / RUN / "result/digests.json")
+    write(first, position_4="4", result__model="weights")
+    seal(first / "state" / RUN / "result")
 
     def lost(path, name, tell, put=Store.put):
-        if name.endswith("digests.json"):
+        if name.endswith(SEAL):
             raise AdlError("the machine is gone")
         put(store, path, name, tell)
 
