@@ -75,6 +75,8 @@ def _bring_back(stage: Stage) -> bool:
     DVC itself runs a stage whose lock fits and whose outputs are gone, although its run cache may hold that very run
     with other digests.
     """
+    from dvc_data.hashfile.hash_info import HashInfo
+
     is_of_lock = not stage.changed_stage() and stage.deps_cached()
     stage.save_deps()
     if not (is_of_lock and _is_cached(stage)):
@@ -92,6 +94,8 @@ def _bring_back(stage: Stage) -> bool:
 
 
 def _is_cached(stage: Stage) -> bool:
+    from dvc.stage.cache import RunCacheNotFoundError
+
     try:
         stage.repo.stage_cache.restore(stage, dry=True)
     except RunCacheNotFoundError:
