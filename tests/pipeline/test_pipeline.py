@@ -18,7 +18,7 @@ from adl.artifacts import digest, write_png
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy import provenance
 from adl.network import names_2021
-from adl.workspace import CHECKPOINT
+from adl.workspace import CHECKPOINT, DRAWN
 from tests import damage
 from tests.workspace import alive, files, git, ran, run, set_params, succeeds, wait_for
 
@@ -148,7 +148,7 @@ def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_not
     assert provenance.fastest() == Path("models/exported/autodeeplab.onnx")
     for model, whose in ((CHECKPOINT, ""), (provenance.fastest(), "its checkpoint scored ")):
         assert re.fullmatch(
-            f"{provenance.DRAWN}; {whose}mIOU \\d+\\.\\d\\d % on 3 val images",
+            f"{DRAWN}; {whose}mIOU \\d+\\.\\d\\d % on 3 val images",
             provenance.summary(model),
         )
 

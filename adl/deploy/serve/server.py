@@ -105,7 +105,8 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_keep_alive=IDLE_SECONDS,
-                timeout_graceful_shutdown=3 * GRACE_SECONDS,  # of those who do not take their answer
+                timeout_graceful_shutdown=3
+                * GRACE_SECONDS,  # of those who do not take their answer
             )
         )
         self.queue, self.ready = queue, ready
