@@ -45,7 +45,7 @@ restore: .venv/complete
 	@git status --short -- $(RESULTS)
 # Removed first, because git takes a file for unchanged that was rewritten in the same second to the same size.
 	@git ls-files -z -- $(RESULTS) | xargs -0 rm -f
-	git restore $(RESULTS)
+	git restore --source=HEAD --staged --worktree -- $(RESULTS)
 	$(RUN) adl restore
 
 .venv/complete: requirements.lock pyproject.toml

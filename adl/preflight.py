@@ -61,7 +61,7 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
 
 
 def check_steps(params: Params, dataset: DatasetDescriptor) -> None:
-    """`check`'s word on the warm-up, from the names of the images, as far as they are there. Raises AdlError."""
+    """What `check` says of the warm-up, from the names of the images, as far as they are there. Raises AdlError."""
     if images := train_images(params, dataset):
         _check_warmup(params, images)
 

@@ -12,6 +12,8 @@ RECIPES = Path("pipeline/recipes")
 PRETRAINED = Path("pretrained")
 
 SYNTHETIC = Path("data/synthetic")
+DRAWN = "trained on drawn scenes: means nothing on photographs"
+"""What is said first of a model that has never seen a photograph."""
 CHECKED = Path("data/checked.txt")
 START_WEIGHTS = Path("data/start_weights.txt")
 RECORDS = Path("data/mindrecord")
@@ -25,6 +27,8 @@ EXPORTED = Path("models/exported")
 METRICS = Path("metrics")
 REPORTS = Path("reports")
 SPEED = REPORTS / "speed"
+PERFORMANCE = REPORTS / "performance.md"
+PERFORMANCE_PAGE = REPORTS / "performance.html"
 IMAGE_COUNTS = REPORTS / "evaluate" / "images.npz"
 SCORED = REPORTS / "evaluate" / "scored.json"
 

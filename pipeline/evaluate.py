@@ -5,8 +5,7 @@ writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate; besi
 
 Outside DVC, --checkpoint FILE --output DIR scores any checkpoint, and replaces DIR/predictions and DIR/report if it
 made them; a checkpoint without a sidecar (FILE.json) takes its architecture from params.yaml. --model FILE scores an
-exported file. device_num processes
-share the images. --split train shows no baselines: they were fitted on it.
+exported file. device_num processes share the images. --split train shows no baselines: they were fitted on it.
 
 example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output old
 """

@@ -2,7 +2,7 @@
 
 reads:  params.yaml, dvc.lock, metrics/, reports/, the checkpoint's sidecar, the val manifest. Missing inputs are
         reported as missing.
-writes: reports/miou.md, reports/index.html (the same with pictures, in one file); beside them, for nobody but people,
+writes: reports/miou.md, reports/index.html (the same with pictures, in one file); beside DVC,
         what `adl report` writes: reports/performance.md and .html
 
 example: python -m pipeline.report
@@ -15,7 +15,7 @@ from adl.artifacts import write_text
 from adl.dataset.descriptor import CITYSCAPES
 from adl.reporting import page, performance, report
 from adl.reporting.results import Results
-from adl.workspace import REPORTS
+from adl.workspace import PERFORMANCE_PAGE, REPORTS
 from pipeline import parser, run
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     results = Results.of_workspace(CITYSCAPES, asked)
     content = report.blocks(results, REPORTS)
     write_text(REPORTS / "miou.md", page.markdown(content))
-    pages = {"Performance": performance.PAGE.name}
+    pages = {"Performance": PERFORMANCE_PAGE.name}
     write_text(REPORTS / "index.html", page.web_page(content, report.title(results), pages))
     performance.write(results)
 

@@ -58,7 +58,7 @@ def value(name: str, text: str) -> Any:
         return text
     try:
         return YAML(typ="safe").load(text)
-    except YAMLError:
+    except (YAMLError, ValueError):  # a ValueError of a date that does not exist
         raise argparse.ArgumentTypeError(f"{text!r} is no value of YAML") from None
 
 

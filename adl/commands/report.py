@@ -8,7 +8,7 @@ from typing import Any
 from adl.commands import add_command
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.workspace import REPORTS
+from adl.workspace import PERFORMANCE, PERFORMANCE_PAGE, REPORTS
 
 PREVIEW = REPORTS / "preview.png"
 MEDIAN = REPORTS / "evaluate" / "overlays" / "median.png"
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.preview and not MEDIAN.exists():
         raise AdlError(f"{MEDIAN}: is missing; `dvc repro` draws it.")
     performance.write(Results.of_workspace(CITYSCAPES, params.load().model_dump()))
-    print(f"{performance.MARKDOWN}, {performance.PAGE}: times and speeds")
+    print(f"{PERFORMANCE}, {PERFORMANCE_PAGE}: times and speeds")
     if arguments.preview:
         figures.preview(MEDIAN, PREVIEW)
         print(f"{PREVIEW}: the image with the median mIOU")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """bring back data, models and scores of the present parameters from DVC's cache, and train nothing
 
 reads:  params.yaml, dvc.lock, DVC's cache and run cache
-writes: the outputs of every stage whose run DVC remembers, and dvc.lock
+writes: the outputs of every stage whose run DVC remembers, and dvc.lock; `check` and `report` are run
 
 `make restore` puts the committed params.yaml in place first."""
 
@@ -36,11 +36,11 @@ def run(arguments: argparse.Namespace) -> None:
             "this folder is no DVC workspace: run this in the project's folder."
         ) from None
     except DvcException as error:
-        raise AdlError(f"DVC: {error}.") from None
+        raise AdlError(f"DVC: {error}") from None
     if unknown:
         raise AdlError(
-            f"DVC's cache holds no run of these parameters for {', '.join(unknown)}: their files are still those of "
-            "another run. `make repro` makes them anew."
+            f"DVC's cache holds no run of these parameters for {', '.join(unknown)}: their files are as before, if "
+            "there are any. `make repro` makes them."
         )
 
 
@@ -49,7 +49,7 @@ def _restore(repo: Repo) -> list[str]:
     from dvc.repo.reproduce import collect_stages, plan_repro
 
     graph = repo.index.graph
-    stages = plan_repro(graph, collect_stages(repo, ["dvc.yaml"]))
+    stages = plan_repro(graph, collect_stages(repo, [f"{repo.root_dir}/dvc.yaml"]))
     unknown: set[Stage] = set()
     for stage in stages:
         upstream = list(graph.successors(stage))
@@ -64,7 +64,7 @@ def _restore(repo: Repo) -> list[str]:
 
 
 def _is_remembered(stage: Stage) -> bool:
-    """Whether DVC keeps runs of a stage at all; those of which it does not take seconds."""
+    """Whether DVC keeps runs of a stage. One of which it does not, such as the report, takes seconds: it is run."""
     kept = [out.use_cache or out.is_metric or out.is_plot for out in stage.outs]
     return all(kept) and not stage.always_changed
 
@@ -75,19 +75,29 @@ def _bring_back(stage: Stage) -> bool:
     DVC itself runs a stage whose lock fits and whose outputs are gone, although its run cache may hold that very run
     with other digests.
     """
-    from dvc.stage.cache import RunCacheNotFoundError
     from dvc_data.hashfile.hash_info import HashInfo
 
-    for is_last in (False, True):
-        try:
-            stage.repo.stage_cache.restore(stage)
-            break
-        except RunCacheNotFoundError:
-            if is_last:
-                return False
-            for out in stage.outs:
-                out.hash_info = HashInfo()
+    is_of_lock = not stage.changed_stage() and stage.deps_cached()
+    stage.save_deps()
+    if not (is_of_lock and _is_cached(stage)):
+        for out in stage.outs:
+            out.hash_info = HashInfo()
+        if not _is_cached(stage):
+            return False
+    # As `dvc repro` does; what stands there may be in no cache, and DVC would ask about each file.
+    stage.remove_outs()
+    stage.repo.stage_cache.restore(stage)
     stage.save(run_cache=False)
     stage.commit()
     stage.dump(update_pipeline=False)
+    return True
+
+
+def _is_cached(stage: Stage) -> bool:
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    try:
+        stage.repo.stage_cache.restore(stage, dry=True)
+    except RunCacheNotFoundError:
+        return False
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -76,7 +77,7 @@ def _list_kept_models(found: Iterable[State]) -> None:
             "\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:"
         )
     for path in kept:
-        print(f"  --checkpoint {path} --output {path.stem}")
+        print(f"  {shlex.join(['--checkpoint', str(path), '--output', path.stem])}")
 
 
 def _act(action: str, chosen: State) -> None:

@@ -141,7 +141,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         return
     _check_files(translation)
-    preflight.check_steps(params.parse(text, str(PARAMS)), CITYSCAPES)
+    if any(command[0] == "dvc" for command in translation.commands):
+        # DVC's stage `check` would refuse it too, but only once params.yaml has been written.
+        preflight.check_steps(params.parse(text, str(PARAMS)), CITYSCAPES)
     write_text(PARAMS, text)
     for command in translation.commands:
         _run_in_foreground(command)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from adl import runtime
 from adl.errors import AdlError
 from adl.parallel.pool import process_pool
 
+T = TypeVar("T")
+R = TypeVar("R")
 Run = Callable[[np.ndarray], np.ndarray]
 """(1, H, W, 3) uint8 → what the file gives: (1, classes, H, W) float32, or (1, H, W) uint8."""
 
@@ -110,10 +113,20 @@ def _compiled(path: Path) -> Run:
 @contextlib.contextmanager
 def limited(path: Path, instruction_set: str) -> Iterator[Run]:
     """A file at work in OpenVINO, in a process of its own that uses no more than an instruction set."""
+
+    def ask(function: Callable[[T], R], argument: T) -> R:
+        try:
+            return pool.submit(function, argument).result()
+        except RuntimeError as error:  # as the end of the process is
+            raise AdlError(
+                f"{path.name}: OpenVINO cannot run it with {instruction_set} ({_reason(error)}). Free memory, or leave "
+                "this format out of export_formats."
+            ) from None
+
     with process_pool(1) as pool:
         with runtime.instructions(instruction_set):
-            pool.submit(_start, path).result()
-        yield lambda images: pool.submit(_run, images).result()
+            ask(_start, path)
+        yield functools.partial(ask, _run)
 
 
 def _start(path: Path) -> None:

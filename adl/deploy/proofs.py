@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adl.artifacts import percent
+from adl.console.text import counted
 
 LARGEST_DIFFERENCE = 1e-4
 LEAST_AGREEMENT = 0.9999
@@ -47,8 +48,8 @@ class Equality:
     @property
     def fault(self) -> str:
         return (
-            f"the exported file does not reproduce the checkpoint's results on {self.images} images: {self} (at most "
-            f"{self.allowed:.2g}, at least {100 * LEAST_AGREEMENT:g} %)"
+            f"the exported file does not reproduce the checkpoint's results on {counted(self.images, 'image')}: {self} "
+            f"(at most {self.allowed:.2g}, at least {100 * LEAST_AGREEMENT:g} %)"
         )
 
     def __str__(self) -> str:
@@ -101,14 +102,15 @@ class AccuracyDrop:
         return high <= MOST_POINTS_LOST or low > MOST_POINTS_LOST
 
     def __str__(self) -> str:
+        images = counted(self.images, "image")
         if self.miou is None or self.checkpoint is None:
-            return f"no pixel of {self.images} images is scored, so that nothing is proved"
+            return f"no pixel of {images} is scored, so that nothing is proved"
         lost = f"{self.points_lost:.2f} points of mIOU lost"
         if self.interval:
             low, high = self.interval
             lost += f" (95 % between {low:.2f} and {high:.2f})"
         return (
-            f"{lost}: {100 * self.miou:.2f} instead of {100 * self.checkpoint:.2f} on {self.images} images, "
+            f"{lost}: {100 * self.miou:.2f} instead of {100 * self.checkpoint:.2f} on {images}, "
             f"equal labels {100 * self.agreement:.2f} %"
         )
 
@@ -143,8 +145,8 @@ class EightBits:
     @property
     def fault(self) -> str:
         return (
-            f"{self}; at most {MOST_POINTS_LOST:g} point may be lost, and {100 * LEAST_AGREEMENT_IN_8_BITS:g} % of the "
-            "labels must be equal. The other formats are not affected"
+            f"{self.worst}, with {', '.join(self.drops)}. At most {MOST_POINTS_LOST:g} point may be lost, and "
+            f"{100 * LEAST_AGREEMENT_IN_8_BITS:g} % of the labels must be equal. The other formats are not affected."
         )
 
     def __str__(self) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 from adl.artifacts import digest
 from adl.deploy.formats import FORMATS
-from adl.workspace import CHECKPOINT, EXPORTED, SCORED, sidecar
+from adl.workspace import CHECKPOINT, DRAWN, EXPORTED, SCORED, sidecar
 
-DRAWN = "trained on drawn scenes: means nothing on photographs"
 UNKNOWN = "what it was trained on is not recorded"
 
 
@@ -22,7 +21,7 @@ def described(model: Path) -> dict[str, Any]:
 
 def trained_on(about: Mapping[str, Any]) -> str:
     """What a sidecar says of the training data, for people."""
-    data = about.get("data", {})
+    data = about.get("data") or {}
     if data.get("drawn") is None:
         return UNKNOWN
     return DRAWN if data["drawn"] else f"trained on {data['images']:,} images"

@@ -52,7 +52,7 @@ class EvaluationJob:
     @property
     def worker(self) -> str:
         """The module that each process runs: another one for exported files, whose code scores no checkpoint."""
-        return "adl.evaluation.exported" if self.architecture is None else "adl.evaluation.worker"
+        return "adl.processes.file_worker" if self.architecture is None else "adl.evaluation.worker"
 
     @property
     def mode(self) -> Mode:

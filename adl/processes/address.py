@@ -13,6 +13,10 @@ _FORM = re.compile(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)")
 _HIGHEST = 65535
 
 
+class NoAddressError(AdlError):
+    """Of a machine whose name has no address now."""
+
+
 def port(text: str) -> int:
     """The type of an option that takes a port to which others connect."""
     number = int(text)
@@ -36,7 +40,7 @@ def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
     except argparse.ArgumentTypeError as error:
         raise AdlError(f"--master: {error}.") from None
     host = form[1] or form[2]
-    address = _address(host)
+    address = resolved(host, "--master")
     shown = host if host == str(address) else f"{host} is {address}, which"
     check(
         (
@@ -56,13 +60,23 @@ def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
     return str(address), number
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def resolved(host: str, where: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address of a machine. where: what names it. Raises AdlError; NoAddressError if it may have one later."""
+    check(
+        (
+            "%" not in host,
+            f"{where}: {host} has a scope, which holds on one machine only; use an address without.",
+        )
+    )
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise AdlError(
-            f"--master: {host} has no address ({reason}); use that of node 0, as a number."
+        raise NoAddressError(
+            f"{where}: {host} has no address ({reason}); use that of node 0, as a number."
         ) from None
     addresses = [ipaddress.ip_address(place[0]) for *_, place in found]
-    return min(addresses, key=lambda address: address.version)
+    first = min(addresses, key=lambda address: address.version)
+    is_whole = str(first) == host or not host.replace(".", "").isdecimal()
+    check((is_whole, f"{where}: {host} is no whole address; write it as in 10.0.0.1."))
+    return first

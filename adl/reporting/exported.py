@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adl.console.text import MISSING, percentage
+from adl.console.text import MISSING, counted, percentage
 from adl.reporting.columns import NOTHING
 from adl.reporting.results import Results
 
@@ -47,7 +47,7 @@ def _measurement(kind: str, backend: str, figures: Mapping[str, Any]) -> tuple[s
 
 
 def _words(proof: Mapping[str, Any]) -> str:
-    on_images = f"{proof['images']} images"
+    on_images = counted(proof["images"], "image")
     if "mIOU_checkpoint" in proof:
         return _drop(proof, on_images)
     words = [f"equal labels {percentage(proof['agreement'], 4)} % ({on_images})"]

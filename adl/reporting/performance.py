@@ -12,11 +12,10 @@ from adl.console.text import MISSING, counted, duration
 from adl.reporting import quoted
 from adl.reporting.columns import NOTHING
 from adl.reporting.page import Block, markdown, table, web_page
-from adl.reporting.results import DRAWN, Results
+from adl.reporting.results import Results
 from adl.training import choices
-from adl.workspace import CHECKPOINT, REPORTS, SPEED
+from adl.workspace import CHECKPOINT, DRAWN, PERFORMANCE, PERFORMANCE_PAGE, SPEED
 
-MARKDOWN, PAGE = REPORTS / "performance.md", REPORTS / "performance.html"
 REMEDIES = {
     "train": "`python -m pipeline.train`, which trains again unless the run's state is still there",
     "evaluate": "`python -m pipeline.evaluate`",
@@ -59,8 +58,8 @@ class Measured:
 def write(results: Results) -> None:
     """Write both files from what the current folder has."""
     content = blocks(results, Measured.read(CHECKPOINT, SPEED))
-    write_text(MARKDOWN, markdown(content))
-    write_text(PAGE, web_page(content, "Performance", {"mIOU": "index.html"}))
+    write_text(PERFORMANCE, markdown(content))
+    write_text(PERFORMANCE_PAGE, web_page(content, "Performance", {"mIOU": "index.html"}))
 
 
 def blocks(results: Results, measured: Measured) -> list[Block]:
@@ -79,12 +78,13 @@ def blocks(results: Results, measured: Measured) -> list[Block]:
 
 
 def _what_this_is(results: Results, measured: Measured) -> list[str]:
-    lines = [f"**{DRAWN}**"] if results.is_embedded else []
-    lines.append(
+    lines = [
         "Times depend on the machine and the moment: this page is kept neither in git nor in DVC."
-    )
+    ]
     if measured.model is None:
         return [*lines, "**There is no model here yet**: run `dvc repro`."]
+    if results.is_embedded:
+        lines.insert(0, f"**{DRAWN.capitalize()}.**")
     lines.append(f"All that was measured here is of the model `{measured.model[:16]}`.")
     for stage, why in measured.missing.items():
         lines.append(f"**Left out: `{stage}`**, {why}; run {REMEDIES[stage]}.")

@@ -13,7 +13,8 @@ from adl.console.text import MISSING, percentage
 from adl.reporting import columns, exported, quoted
 from adl.reporting.columns import NOTHING, Row
 from adl.reporting.page import Block, Picture, table
-from adl.reporting.results import DRAWN, Results
+from adl.reporting.results import Results
+from adl.workspace import DRAWN
 
 EVALUATION = ("ms_infer", "eval_flip", "eval_images")
 
@@ -103,8 +104,8 @@ def _what_this_is(results: Results) -> list[str]:
     lines = []
     if results.is_embedded:
         lines.append(
-            f"**{DRAWN}** This small network learned the embedded synthetic street scenes. It shows that every stage "
-            f"works; its mIOU says nothing about {results.dataset.title}."
+            f"**{DRAWN.capitalize()}.** This small network learned the embedded synthetic street scenes. It shows that "
+            f"every stage works; its mIOU says nothing about {results.dataset.title}."
         )
     elif trained := results.metrics["train"]:
         lines.append(f"Trained on {trained['images']} images of {results.data}.")

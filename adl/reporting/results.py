@@ -15,8 +15,6 @@ from adl.reporting import runs
 from adl.workspace import CHECKPOINT, METRICS, RECORDS, SYNTHETIC, sidecar
 
 STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
-DRAWN = "Trained on drawn scenes: means nothing on photographs."
-"""What is said first of a model that has never seen a photograph."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,15 +177,14 @@ def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
 
     all_commits: those of the whole history; else those that this clone made or had checked out.
     """
-    which = ["--all", "--full-history"] if all_commits else ["--walk-reflogs", "HEAD"]
     try:
         with Repo() as repo:
             of_commits = repo.experiments.ls(all_commits=True)
-        log = ["git", "log", *which, "--format=%h", "--", "dvc.lock"]
-        printed = subprocess.run(
-            log, check=True, capture_output=True, encoding="utf-8", errors="replace"
-        )
-        commits = printed.stdout.split()
+        if all_commits:
+            commits = _log("--all", "--full-history", "--", "dvc.lock")
+        else:  # of each, the one that it has its dvc.lock from
+            had = dict.fromkeys(_log("--walk-reflogs", "HEAD"))
+            commits = [name for one in had for name in _log("-1", one, "--", "dvc.lock")]
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
     except (DvcException, SCMError, OSError, subprocess.CalledProcessError) as error:
@@ -196,6 +195,15 @@ def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
     for name in dict.fromkeys((*all_tags(), *all_branches(), *commits, "HEAD", WORKSPACE)):
         found.append((name, name))
     return found
+
+
+def _log(*which: str) -> list[str]:
+    """Names of commits."""
+    command = ["git", "log", "--format=%h", *which]
+    printed = subprocess.run(
+        command, check=True, capture_output=True, encoding="utf-8", errors="replace"
+    )
+    return printed.stdout.split()
 
 
 def collect(

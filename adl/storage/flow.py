@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +21,8 @@ from adl.workspace import (
     BASELINES,
     CHECKED,
     CHECKPOINT,
+    PERFORMANCE,
+    PERFORMANCE_PAGE,
     PREDICTIONS,
     SPEED,
     STAGES,
@@ -31,6 +33,8 @@ from adl.workspace import (
 
 RECEIPTS = "copied"
 """Folder of a store with one JSON for each stage: what it left there, and whether that is all of it."""
+RUNS = "state"
+"""Folder of a store with the states of training runs."""
 _MADE = ("data", "models", "metrics", "reports")
 _OF_THE_JOB = (str(CHECKED), str(START_WEIGHTS))  # a job makes them for itself
 _SAVES_TIME = {"export": str(PREDICTIONS / "evaluate")}
@@ -98,11 +102,12 @@ def stages(data_path: str) -> dict[str, Stage]:
             full = name if item is None else f"{name}@{item}"
             names = functools.partial(_names, item=item, data_path=data_path)
             found[full] = _stage(full, stage.get("do", stage), names)
-    # How fast a stage was differs from run to run, so DVC need not know of it.
-    speeds = tuple(speed_of(name) for name in found)
+    # How fast a stage was differs from run to run, so DVC need not know of it, nor of the page that shows it.
+    speeds = (speed_of(name) for name in found)
     report = found["report"]
-    inputs = tuple(dict.fromkeys([*report.inputs, *speeds]))
-    return found | {"report": dataclasses.replace(report, inputs=inputs)}
+    inputs = tuple(dict.fromkeys([*report.inputs, str(CHECKPOINT), *speeds]))
+    outputs = (*report.outputs, str(PERFORMANCE), str(PERFORMANCE_PAGE))
+    return found | {"report": dataclasses.replace(report, inputs=inputs, outputs=outputs)}
 
 
 def speed_of(stage: str) -> str:
@@ -172,18 +177,35 @@ class Source:
         return []
 
     def named(self, checkpoint: str) -> list[Wanted]:
-        """A checkpoint, with its sidecar if it has one, from where people and stages put them; nothing if none is."""
+        """A checkpoint, with its sidecar if it has one, from where people and stages put them; nothing if none is.
+
+        Raises AdlError if several runs have kept one of that name.
+        """
         inner_path(checkpoint, "ckpt_name")
-        in_storage = ("", "pretrained/", "models/", "models/intermediate/")
-        places = [(store, folder) for store in (self.data, self.train) for folder in in_storage]
-        for store, folder in [*places, (self.code, "pretrained/")]:
-            if store is None:
-                continue
+        for store, folder in self._places(checkpoint):
             name = f"{folder}{checkpoint}"
             found = store.find(name) | store.find(str(sidecar(Path(name))))
             if name in found:
                 return [Wanted(store, path, entry, Path(path)) for path, entry in found.items()]
         return []
+
+    def _places(self, checkpoint: str) -> Iterator[tuple[Store, str]]:
+        """Folders in which a checkpoint is looked for, one after the other."""
+        for store in (self.data, self.train):
+            if store is not None:
+                # The last one is where earlier versions left what runs keep.
+                for folder in ("", "pretrained/", "models/", "models/intermediate/"):
+                    yield store, folder
+        end = f"/result/intermediate/{checkpoint}"
+        kept = [name for name in self.train.find(RUNS) if name.endswith(end)]
+        if len(kept) > 1:
+            raise AdlError(
+                f"ckpt_name: several runs kept a {checkpoint}: {', '.join(kept)}, in {self.train.url}. Copy the one "
+                "that you mean, with its .json, to pretrained/ there."
+            )
+        for name in kept:
+            yield self.train, name.removesuffix(checkpoint)
+        yield self.code, "pretrained/"
 
     def _candidates(self, name: str, raw_below: str | None) -> list[tuple[Store, str]]:
         in_train = [(self.train, name)]

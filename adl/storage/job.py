@@ -22,12 +22,12 @@ from adl.processes import foreground
 from adl.processes.environment import child_environment
 from adl.processes.nodes import PATIENCE
 from adl.storage.copying import Copies, Wanted
-from adl.storage.flow import Source, Stage, Task, files_below, leave, stages
-from adl.storage.mirror import EVERY, NAME, Mirror
+from adl.storage.flow import RUNS, Source, Stage, Task, files_below, leave, stages
+from adl.storage.mirror import EVERY, Mirror
 from adl.storage.modelarts import Place
 from adl.storage.stores import open_store
 from adl.training import key, lock
-from adl.training.state import State
+from adl.training.state import SEAL, State
 from adl.workspace import (
     BASELINES,
     PARAMS,
@@ -153,8 +153,9 @@ class Job:
                 )
         if self.work.exists() and any(self.work.iterdir()) and not (self.work / MARK).exists():
             raise AdlError(
-                f"--work {self.work}: something else made it (it holds no {MARK}), and a job replaces what is there. "
-                "Name a new or an empty folder."
+                f"--work {self.work}: something else made it, or an earlier version did (it holds no {MARK}), and a "
+                "job replaces what is there. Name a new or an empty folder, or remove this one if no file in it is "
+                "needed."
             )
         write_text(
             self.work / MARK, "Jobs of pipeline.modelarts run here, and replace what is here.\n"
@@ -253,12 +254,12 @@ class Job:
 
         A job.json left by a killed job describes the same run: the workers then wait for the first node's.
         """
-        state = f"{NAME}/{self._state().name}"
+        state = f"{RUNS}/{self._state().name}"
         print("waiting for the first node's state", flush=True)
         deadline = time.monotonic() + PATIENCE
         while f"{state}/job.json" not in self.train.find(f"{state}/job.json"):
             about = self.train.read_json(f"{state}/about.json") or {}
-            is_sealed = bool(self.train.find(f"{state}/result/digests.json"))
+            is_sealed = bool(self.train.find(f"{state}/result/{SEAL}"))
             if is_sealed and about.get("code") == key.code_digest():
                 return False
             if time.monotonic() > deadline:

@@ -10,16 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from adl.storage.backends import Abandoned
 from adl.storage.copying import Copies, Copy, Wanted, run
-from adl.storage.flow import files_below
+from adl.storage.flow import RUNS, files_below
 from adl.storage.stores import Store, Tell
-from adl.training.state import State
+from adl.training.state import SEAL, State
 
-NAME = "state"
-"""Folder of the store."""
 EVERY = 10.0
 """Default number of seconds between two copies."""
 _OF_THIS_MACHINE = ("lock", "stop")
-_SEAL = "result/digests.json"  # written last, when a result is whole
 
 
 class Mirror:
@@ -31,7 +28,7 @@ class Mirror:
     def __init__(self, store: Store, state: State) -> None:
         self.store = store
         self.state = state
-        self.name = f"{NAME}/{state.name}"
+        self.name = f"{RUNS}/{state.name}"
         self.there: dict[str, tuple[int, int]] = {}
         self.ending = threading.Event()
         self.under_way = ""
@@ -39,7 +36,7 @@ class Mirror:
     def bring(self, copies: Copies) -> None:
         """Copy what is there; a result that is not whole is left."""
         found = self.store.find(self.name)
-        if f"{self.name}/{_SEAL}" not in found:
+        if f"{self.name}/result/{SEAL}" not in found:
             found = {
                 name: entry
                 for name, entry in found.items()
@@ -120,7 +117,7 @@ class Mirror:
             if not is_ours and self.there.get(name) != _version(path):
                 names.append(name)
         urgent = self._urgent()
-        return sorted(names, key=lambda name: (name.endswith(_SEAL), name not in urgent, name))
+        return sorted(names, key=lambda name: (name.endswith(SEAL), name not in urgent, name))
 
     def _put(self, name: str, tell: Tell) -> None:
         """Raises FileNotFoundError if the file is no longer here."""
@@ -140,8 +137,9 @@ class Mirror:
     def _remove(self, gone: list[str]) -> None:
         """Only after all that is new has come: the store must never be without a position or a result."""
         for name in gone:
-            self.store.remove(name)
-            del self.there[name]
+            if not self._here(name).exists():  # it may have come back meanwhile
+                self.store.remove(name)
+                del self.there[name]
 
     def _here(self, name: str) -> Path:
         return self.state.folder / PurePosixPath(name).relative_to(self.name)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import socket
 import time
 from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
 from adl.errors import AdlError, check
+from adl.processes import address
 
 PORT = 8118
 """Port of MindSpore's scheduler on the first node; fixed, because every job has its own network address."""
@@ -51,20 +52,22 @@ class Place:
             return [*nodes, "--rank-table-file", str(self.rank_table)]
         if self.first is None:
             return []
+        found = _address_of(self.first)
+        host = f"[{found}]" if found.version == 6 else str(found)
         # Written as a number, it is meant: a name that leads to loopback is a mistake.
-        loopback = ["--loopback"] if self.first.startswith("127.") else []
-        return [*nodes, "--master", f"{address_of(self.first)}:{self.port}", *loopback]
+        loopback = ["--loopback"] if found.is_loopback and str(found) == self.first else []
+        return [*nodes, "--master", f"{host}:{self.port}", *loopback]
 
 
-def address_of(host: str) -> str:
+def _address_of(host: str) -> IPv4Address | IPv6Address:
     """MindSpore wants a number. A node may start before the names of the others are known."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return socket.gethostbyname(host)
-        except OSError as error:
+            return address.resolved(host, "VC_WORKER_HOSTS")
+        except address.NoAddressError:
             if time.monotonic() > deadline:
-                raise AdlError(f"VC_WORKER_HOSTS: {host} has no address ({error}).") from None
+                raise
         time.sleep(_POLL)
 
 

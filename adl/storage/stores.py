@@ -31,12 +31,16 @@ def inner_path(name: str, where: str) -> Path:
 
     Raises AdlError if it could lead out of the folder.
     """
-    if _NO_NAMES & set(name.split("/")) or set("\\\0") & set(name):
+    if not _is_inner(name):
         raise AdlError(
             f"{where}: {name!r} is no name that can be copied: it has an empty part, . or .., or a backslash. Rename "
             "it there, or remove it."
         )
     return Path(name)
+
+
+def _is_inner(name: str) -> bool:
+    return not (_NO_NAMES & set(name.split("/")) or set("\\\0") & set(name))
 
 
 class Store:
@@ -169,7 +173,11 @@ def open_store(url: str, endpoint: str | None = None) -> Store:
             f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH or a folder."
         )
     key = key.rstrip("/")
-    root = f"{bucket}/{inner_path(key, url)}" if key else bucket
+    if key and not _is_inner(key):
+        raise AdlError(
+            f"{url}: expected {scheme}://BUCKET/PATH without empty parts, . or .., or a backslash."
+        )
+    root = f"{bucket}/{key}" if key else bucket
     if importlib.util.find_spec("moxing"):
         return Store(url, Moxing(), f"obs://{root}")
     return Store(url, S3(endpoint), root)

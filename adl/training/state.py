@@ -28,7 +28,8 @@ from adl.training import archive, lock
 KEPT = 2
 """Positions that a state keeps."""
 _META = "meta"
-_SEAL = "digests.json"
+SEAL = "digests.json"
+"""File of a result, written last, with the digests of all others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +92,9 @@ class State:
     def damaged_result(self) -> Path | None:
         """A file of the result that is not what it was when the run was complete, if there is one."""
         try:
-            sealed = json.loads((self.result / _SEAL).read_text(encoding="utf-8"))
+            sealed = json.loads((self.result / SEAL).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
-            return self.result / _SEAL
+            return self.result / SEAL
         for name, expected in sealed.items():
             path = self.result / name
             if not path.exists() or digest(path) != expected:
@@ -191,4 +192,4 @@ class State:
 def seal(result: Path) -> None:
     """Write the digest of every file into a result that is complete."""
     files = sorted(path for path in result.rglob("*") if path.is_file())
-    write_json(result / _SEAL, {str(path.relative_to(result)): digest(path) for path in files})
+    write_json(result / SEAL, {str(path.relative_to(result)): digest(path) for path in files})

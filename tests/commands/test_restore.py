@@ -67,9 +67,12 @@ def has_run(project) -> list[str]:
     return (project / "ran.log").read_text().split()
 
 
-def without_its_digests(lock: str) -> str:
-    """A lock as it comes from another kind of processor: the same inputs, outputs that this cache never saw."""
-    return re.sub(r"(?<=md5: )[0-9a-f]{8}", "00000000", lock)
+def commit_from_elsewhere(project) -> None:
+    """As if another kind of processor had made what is committed: the same inputs, results that no cache here saw."""
+    lock = project / "dvc.lock"
+    lock.write_text(re.sub(r"(?<=md5: )[0-9a-f]{8}", "00000000", lock.read_text()))
+    for name in ("metrics.json", "report.md"):
+        (project / name).write_text("elsewhere")
 
 
 @pytest.mark.parametrize("committed_elsewhere", [False, True])
@@ -80,12 +83,22 @@ def test_results_of_earlier_parameters_come_back_without_a_run(project, committe
     runs = has_run(project)
     git(project, "restore", "params.yaml", "dvc.lock", "metrics.json", "report.md")
     if committed_elsewhere:
-        lock = project / "dvc.lock"
-        lock.write_text(without_its_digests(lock.read_text()))
+        commit_from_elsewhere(project)
     commands.main(["restore"])
     assert contents(project) == first
     repro()
     assert has_run(project) == runs
+
+
+def test_what_stands_in_a_results_place_is_replaced_from_any_folder_of_the_project(
+    project, monkeypatch
+):
+    first = contents(project)
+    (project / "model").write_text("of a stage that was killed")
+    (project / "folder").mkdir()
+    monkeypatch.chdir(project / "folder")
+    commands.main(["restore"])
+    assert contents(project) == first
 
 
 def test_results_that_the_cache_has_without_its_run_come_back_as_the_lock_names_them(project):

@@ -14,11 +14,12 @@ from ruamel.yaml import YAML
 
 from adl import commands
 from adl.params import Params
+from adl.processes import foreground
 from pipeline import checkpoint_arguments, evaluate, infer, modelarts, parser, train
 from tests.conftest import ROOT
 from tests.data import write_frame
 from tests.test_readme import lines as commands_of_readme
-from tests.workspace import run, succeeds
+from tests.workspace import run, set_params, succeeds
 
 TRAIN = ["+ dvc repro mindrecord", "+ python -m pipeline.train {}", "+ dvc repro train"]
 SEED = {
@@ -200,7 +201,7 @@ def test_device_of_2021_that_is_none_here_is_told_what_works(place, capsys):
 @pytest.mark.parametrize("text", ["./local out #1", "a: b", "[x]", "007", "'quoted'", "yes"])
 def test_a_value_that_is_text_stays_as_it_was_typed(place, capsys, monkeypatch, text):
     """In params.yaml, and on its way to a job."""
-    monkeypatch.setattr(commands.zoo.foreground, "run", lambda command: 0)
+    monkeypatch.setattr(foreground, "run", lambda command: 0)
     commands.main(["zoo", "export", "--ckpt_name=old.ckpt", f"--train_url={text}"])
     assert YAML(typ="safe").load(place / "params.yaml")["train_url"] == text
     folders = [f"--data_url={text}", f"--train_url={text}", "--split=val"]
@@ -213,6 +214,21 @@ def test_a_value_that_is_text_stays_as_it_was_typed(place, capsys, monkeypatch, 
     assert (changes["data_url"], changes["train_url"]) == (text, text)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run_infer_310 a.mindir elsewhere 0",
+        "build_mindrecord --data_url=s3://b/in --train_url=s3://b/out --split=val --modelArts_mode=True",
+    ],
+)
+def test_what_neither_trains_nor_runs_dvc_is_not_asked_for_a_warm_up(place, monkeypatch, command):
+    set_params(place, warmup_iters=10**6)
+    ran = []
+    monkeypatch.setattr(foreground, "run", lambda command: ran.append(command) or 0)
+    commands.main(["zoo", *command.split()])
+    assert len(ran) == 1
+
+
 def test_exit_code_is_that_of_the_command_that_failed(place, monkeypatch):
     codes = iter([0, 143])
     ran = []
@@ -221,7 +237,7 @@ def test_exit_code_is_that_of_the_command_that_failed(place, monkeypatch):
         ran.append(command)
         return next(codes)
 
-    monkeypatch.setattr(commands.zoo.foreground, "run", run)
+    monkeypatch.setattr(foreground, "run", run)
     with pytest.raises(SystemExit) as ended:
         commands.main(["zoo", "run_train", "0", "raw", "16"])
     assert ended.value.code == 143

@@ -132,6 +132,7 @@ def test_every_format_equals_the_network_or_nearly_does_in_8_bits(models, kind, 
     labels = file.label_maps(image, mode)["flip"]
     assert labels.shape == (1, *size)
     assert labels.dtype == np.uint8
+    assert file.labels == ("labels" in kind)
     assert len(np.unique(expected)) > 1
     assert (labels == expected).mean() > (0.9 if FORMATS[kind].quantised else 0.9999)
     if file.labels:

@@ -108,6 +108,7 @@ def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
             "python -m pipeline.modelarts: error: mindrecord needs --split",
         ),
         ("train --train_url=x --epochs=[", "'[' is no value of YAML"),
+        ("train --train_url=x --epochs=2020-13-45", "'2020-13-45' is no value of YAML"),
         ("train --train_url=x --modelArts_mode=maybe", "'maybe' is neither True nor False"),
         (
             "train --train_url=x --master_port=99999",

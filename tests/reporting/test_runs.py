@@ -206,6 +206,12 @@ def test_run_of_a_branch_that_was_merged_away_is_found(repository, tmp_path):
     assert "(n = 2)" in table(clone, "main", "--all-commits").loc["main", "over seeds"]
     assert table(clone, side, "--all-commits").loc[side, "over seeds"] == "n = 1"
 
+    first = commit(clone, "main^1~1")
+    note = succeeds(clone, "git", "commit-tree", f"{first}^{{tree}}", "-p", first, "-m", "a note")
+    git(clone, "checkout", "-q", note.strip())
+    git(clone, "checkout", "-q", "main")
+    assert set(table(clone).index) == {side, "main", first}, "its lock is from an earlier commit"
+
 
 def test_tag_and_the_committed_run_are_listed_whatever_the_workspace_holds(here, tmp_path, capsys):
     git(tmp_path, "clone", "-q", str(here), "clone")

@@ -11,7 +11,10 @@ from adl.errors import AdlError
 from adl.storage import flow
 from adl.storage.copying import Copies
 from adl.storage.flow import Source, leave, stages
+from adl.storage.mirror import Mirror
 from adl.storage.stores import open_store
+from adl.training.state import State, seal
+from adl.workspace import sidecar
 from tests.conftest import ROOT
 
 RECORD = "data/mindrecord/cityscapes_val.mindrecord"
@@ -180,6 +183,32 @@ def test_a_checkpoint_is_found_by_its_name(source, place, folder):
     write_json(place / folder / "old.ckpt.json", {})
     assert {one.target.name for one in source.named("old.ckpt")} == {"old.ckpt", "old.ckpt.json"}
     assert source.named("other.ckpt") == []
+
+
+def finished_run(place, name) -> None:
+    """Let a run of this name have kept a model of its tenth epoch, in the bucket too."""
+    state = State(place / "work/.adl/state" / name)
+    for file in ("autodeeplab.ckpt", "intermediate/epoch_00010.ckpt"):
+        write_text(state.result / file, name)
+        write_json(sidecar(state.result / file), {})
+    seal(state.result)
+    Mirror(open_store(str(place / "train")), state).send()
+
+
+def test_a_model_that_a_run_kept_is_found_by_its_name(source, place):
+    finished_run(place, "first")
+    kept = "state/first/result/intermediate/epoch_00010.ckpt"
+    assert {one.name for one in source.named("epoch_00010.ckpt")} == {kept, f"{kept}.json"}
+    assert source.named("00010.ckpt") == []
+
+
+def test_of_several_kept_models_of_one_name_a_person_says_which(source, place):
+    for name in ("first", "second"):
+        finished_run(place, name)
+    with pytest.raises(AdlError, match=r"state/first/.*, state/second/.*to pretrained/ there"):
+        source.named("epoch_00010.ckpt")
+    write_text(place / "train/pretrained/epoch_00010.ckpt", "second")
+    assert [one.name for one in source.named("epoch_00010.ckpt")] == ["pretrained/epoch_00010.ckpt"]
 
 
 def test_what_people_put_beside_the_results_stays(source, known, place):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adl import params, recipes
-from adl.artifacts import OURS, write_json, write_text
+from adl.artifacts import OURS, digest, write_json, write_text
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
 from adl.storage import job as module
@@ -19,7 +19,7 @@ from adl.storage.flow import Task
 from adl.storage.job import Job
 from adl.storage.modelarts import Place
 from adl.training import key, lock
-from pipeline import modelarts
+from pipeline import modelarts, report
 from tests.conftest import ROOT
 from tests.workspace import wait_for
 
@@ -187,7 +187,9 @@ def test_a_folder_that_jobs_did_not_make_is_never_worked_in(cloud, capsys, where
         write_text(cloud.work / "params.yaml", "precious")
     before = {path: path.stat().st_mtime_ns for path in cloud.work.rglob("*")}
     assert cloud.main("synthesize", "--train_url", str(cloud.train)) == 2
-    assert f"--work {cloud.work}: something else made it" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert f"--work {cloud.work}: something else made it, or an earlier version did" in message
+    assert "or remove this one" in message
     assert {path: path.stat().st_mtime_ns for path in cloud.work.rglob("*")} == before
     assert cloud.commands == []
 
@@ -322,6 +324,27 @@ def test_speeds_go_along_whether_or_not_dvc_knows_of_them(cloud, run_name, is_de
     assert seen == ["fast"]
 
 
+def test_a_report_leaves_the_page_of_times_to_which_it_links(cloud, monkeypatch):
+    model = cloud.train / "models/autodeeplab.ckpt"
+    write_text(model, "weights")
+    speed = {
+        "device": "CPU", "processor": "P", "cores": 2, "mindspore": "2", "processes": 1,
+        "ms_per_image": 31.5, "network_ms_per_image": 30.5, "checkpoint_digest": digest(model),
+    }  # fmt: skip
+    write_json(cloud.train / "reports/speed/evaluate.json", speed)
+
+    def stage():
+        monkeypatch.setattr(sys, "argv", ["report"])
+        report.main()
+        return 0
+
+    cloud.stage = stage
+    assert cloud.main("report", "--train_url", str(cloud.train)) == 0
+    assert 'href="performance.html"' in (cloud.train / "reports/index.html").read_text()
+    for name in ("performance.md", "performance.html"):
+        assert "31.5 ms/image, 30.5 in the network" in (cloud.train / "reports" / name).read_text()
+
+
 def test_architecture_files_of_ones_own_come_along(cloud):
     published = np.load(ROOT / "architectures/small/net_arch.npy")
     (cloud.code / "mine").mkdir()
@@ -347,6 +370,22 @@ def test_weights_to_start_from_come_with_their_sidecar(cloud, run_name):
     assert seen == [["old.ckpt", "old.ckpt.json"], ["old.ckpt"]]
     with pytest.raises(AdlError, match=r"ckpt_name: new.ckpt is not in .*, nor in pretrained/"):
         cloud.run(Task("train"), ckpt_name="new.ckpt")
+
+
+def test_a_model_that_a_run_kept_is_exported_by_its_name(cloud, run_name):
+    with_records(cloud)
+    kept = Path("state", run_name, "result/intermediate/epoch_00010.ckpt")
+    write_text(cloud.train / kept, "weights")
+    write_json(cloud.train / kept.with_name("epoch_00010.ckpt.json"), {"epoch": 10})
+    seen = []
+    cloud.stage = lambda: seen.append(sorted(p.name for p in Path("pretrained").iterdir())) or 0
+    url = ("--train_url", str(cloud.train))
+    assert cloud.main("export", "--ckpt_name", "epoch_00010.ckpt", *url) == 0
+    assert cloud.commands[0][:4] == [
+        *("-m", "pipeline.export", "--checkpoint"),
+        "pretrained/epoch_00010.ckpt",
+    ]
+    assert seen == [["epoch_00010.ckpt", "epoch_00010.ckpt.json"]]
 
 
 class TestSecondNode:

@@ -13,7 +13,7 @@ from adl.storage.backends import Abandoned
 from adl.storage.copying import Copies
 from adl.storage.mirror import Mirror
 from adl.storage.stores import Store, open_store
-from adl.training.state import State
+from adl.training.state import SEAL, State, seal
 
 RUN = "0123456789abcdef"
 
@@ -67,14 +67,31 @@ def test_what_this_machine_never_had_is_not_removed(store, tmp_path):
     assert names(store) == {"position_1.npz", "position_9.npz"}
 
 
+def test_what_comes_back_while_other_files_are_copied_is_not_removed(store, tmp_path, monkeypatch):
+    first = tmp_path / "first"
+    mirror = mirror_in(first, store)
+    write(first, position_1="1")
+    mirror.send()
+    (first / "state" / RUN / "position_1.npz").unlink()
+    write(first, position_2="2")
+
+    def put(path, name, tell, put=Store.put):
+        write(first, position_1="1")
+        put(store, path, name, tell)
+
+    monkeypatch.setattr(store, "put", put)
+    mirror.send()
+    assert names(store) == {"position_1.npz", "position_2.npz"}
+
+
 def test_a_result_that_did_not_come_whole_is_not_taken(store, tmp_path, monkeypatch):
     first = tmp_path / "first"
     mirror = mirror_in(first, store)
-    write(first, position_4="4", result__model="weights", result__digests=".")
-    (first / "state" / RUN / "result/digests").rename(first / "state" / RUN / "result/digests.json")
+    write(first, position_4="4", result__model="weights")
+    seal(first / "state" / RUN / "result")
 
     def lost(path, name, tell, put=Store.put):
-        if name.endswith("digests.json"):
+        if name.endswith(SEAL):
             raise AdlError("the machine is gone")
         put(store, path, name, tell)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -49,14 +50,16 @@ def names(monkeypatch):
     """Names have addresses at the second question."""
     asked = []
 
-    def address(host: str) -> str:
+    def known(host, *others, **named):
         asked.append(host)
         if len(asked) == 1:
             raise OSError("Name or service not known")
-        return "10.0.0.1"
+        return ask(host if ":" in host else "10.0.0.1", *others, **named)
 
-    monkeypatch.setattr(modelarts.socket, "gethostbyname", address)
+    ask = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", known)
     monkeypatch.setattr(modelarts, "_POLL", 0.01)
+    monkeypatch.setattr(modelarts, "PATIENCE", 5)
     return asked
 
 
@@ -65,6 +68,15 @@ def test_nodes_find_each_other_by_the_list_of_hosts(names):
     assert here.device_num(1) == 16
     assert here.arguments() == ["--nodes", "2", "--node-rank", "1", "--master", "10.0.0.1:8118"]
     assert names == ["job-0.vc", "job-0.vc"]
+
+
+@pytest.mark.parametrize(
+    ("first", "master"),
+    [("fd00::1", ["[fd00::1]:8118"]), ("::1", ["[::1]:8118", "--loopback"])],
+)
+def test_a_host_of_ipv6_is_an_address_with_brackets(first, master):
+    here = place(TWO_BY_EIGHT | {"VC_WORKER_HOSTS": f"{first},fd00::2"})
+    assert here.arguments()[4:] == ["--master", *master]
 
 
 def test_a_name_that_never_has_an_address_is_given_up(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -287,6 +288,18 @@ def test_finished_state_with_kept_models_stays_and_the_list_says_how_to_use_them
     assert f"--checkpoint {model} --output epoch_00003" in capsys.readouterr().out
     adl("prune")
     assert not own.folder.exists()
+
+
+def test_the_list_names_a_kept_model_as_a_shell_takes_it(tmp_path, monkeypatch, capsys):
+    state = key.state_of(tmp_path / "of mine", KEY)
+    with state.held():
+        states.prepare(state, KEY, "code", OPTIONS)
+    keep_model(state)
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path / "of mine"))
+    adl("list")
+    model = str(state.result / "intermediate/epoch_00003.ckpt")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(last) == ["--checkpoint", model, "--output", "epoch_00003"]
 
 
 def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, capsys):

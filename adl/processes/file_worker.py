@@ -1,6 +1,6 @@
-"""`python -m adl.evaluation.exported JOB.json`: a process that scores an exported file. Only the launcher starts it.
+"""`python -m adl.processes.file_worker JOB.json`: a process that scores an exported file. Only the launcher starts it.
 
-A module of its own, so that the stage `evaluate`, which scores checkpoints, does not depend on `adl/deploy`.
+In this folder, because the stage `evaluate`, which scores checkpoints, depends on none of it.
 """
 
 from __future__ import annotations
