@@ -13,7 +13,7 @@ from benchmarks import ascend_kernels, ascend_primitives
 from benchmarks.ascend_graphs import CELL, GRAPHS, OTHERS
 from benchmarks.ascend_primitives import CONTROL, TABLE, Use, kernel, lacking
 
-# The first test compiles for all: half a minute, and several on a loaded machine.
+# The first slow test compiles for all.
 pytestmark = [pytest.mark.xdist_group("ascend primitives"), pytest.mark.timeout(1200)]
 
 
@@ -24,6 +24,7 @@ def has():
 
 @pytest.fixture(scope="module")
 def found():
+    """Compiling for it takes a minute, so that what asks for it is slow."""
     return ascend_primitives.collect([*GRAPHS, "planted"])
 
 
@@ -32,6 +33,7 @@ def ours(found):
     return {title: found[title] for title in GRAPHS}
 
 
+@pytest.mark.slow
 def test_ascend_lacks_no_primitive_of_ours(ours, has):
     assert [name for graph in ours.values() for name in lacking(graph, has)] == []
 
@@ -41,12 +43,14 @@ def test_ascend_has_what_mindspore_takes_only_there(has):
     assert ascend_primitives.LACKING not in kinds.values()
 
 
+@pytest.mark.slow
 def test_committed_table_is_what_is_found(ours, has):
     import mindspore as ms
 
     assert TABLE.read_text(encoding="utf-8") == ascend_primitives.table(ours, has, ms.__version__)
 
 
+@pytest.mark.slow
 def test_graphs_have_what_they_are_compiled_for(ours):
     assert sorted(op for _, op in CELL) == list(range(len(PRIMITIVES)))
     alone, parallel, evaluation, export, labels = ours.values()
@@ -60,10 +64,12 @@ def test_graphs_have_what_they_are_compiled_for(ours):
     assert ("Argmax" in labels, "Argmax" in export) == (True, False)
 
 
+@pytest.mark.slow
 def test_planted_primitive_that_ascend_lacks_is_found(found, has):
     assert lacking(found["planted"], has) == ["AdaptiveMaxPool3D"]
 
 
+@pytest.mark.slow
 def test_planted_primitive_of_the_aicpu_is_listed_with_its_share(found, has):
     planted = found["planted"]
     assert kernel("RightShift", has) == ascend_primitives.AICPU
