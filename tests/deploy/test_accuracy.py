@@ -98,6 +98,7 @@ def test_labels_of_evaluate_decide_whether_8_bits_are_kept(
         assert proved["points_lost"] > 90
         assert proved["points_lost_low"] > 90
         interval = proved["points_lost_low"], proved["points_lost_high"]
+        assert [round(bound, 4) for bound in interval] == [*interval]
         assert "(95 % between {:.2f} and {:.2f})".format(*interval) in said
         assert not proved["kept"]
         assert not path.exists()

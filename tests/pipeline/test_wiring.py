@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from adl.artifacts import digest, read_json, write_json, write_png, write_text
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy.formats import FORMATS
+from adl.deploy.infer import Inference
 from adl.deploy.proofs import AccuracyDrop, EightBits, Equality
 from adl.errors import AdlError
 from adl.parallel.world import World
@@ -234,6 +235,11 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
     assert {place for places in within.values() for place in places} == declared
     # Speeds follow from the clock.
     assert all(places for path, places in within.items() if "speed" not in path.parts)
+
+
+def test_times_of_an_image_are_told_to_a_tenth_of_a_millisecond():
+    assert infer.rounded(Inference(2, None, None, 57.14)) == 57.1
+    assert infer.rounded(Inference(1, None, None, None)) is None
 
 
 @pytest.mark.parametrize("rank", [0, 1])
