@@ -166,7 +166,7 @@ class _System(S3FileSystem):
 def _ask_once(model: Any, context: dict[str, Any], **_: Any) -> None:
     """Keep botocore from asking for a bucket's region in order to ask for its region, and so on.
 
-    It does so, without an end, where a redirection names no region, as those of OBS do not.
+    It does so, without an end, where neither a redirection nor the answer to that question names a region.
     """
     if model.name == "HeadBucket":
         context["s3_redirect"]["redirected"] = True
