@@ -217,9 +217,9 @@ for kind in ("mindir", "mindir-labels", "onnx", "onnx-int8", "onnx-int8-labels")
 
 
 @pytest.mark.slow
-def test_files_and_sidecars_of_several_processes_are_equal(models, tmp_path):
+def test_files_and_sidecars_of_two_processes_are_equal(models, tmp_path):
     written = []
-    for seed, threads in (("0", "1"), ("1", "2"), ("2", "2"), ("3", "1")):
+    for seed, threads in (("0", "1"), ("1", "2")):
         target = tmp_path / f"folder_{seed}" / f"model{seed}.mindir"
         environment = os.environ | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
         command = [sys.executable, "-c", EXPORTING, models / "m.ckpt", target]
@@ -227,7 +227,7 @@ def test_files_and_sidecars_of_several_processes_are_equal(models, tmp_path):
         files = sorted(target.parent.iterdir())
         written.append([path.read_bytes() for path in files])
     assert len(written[0]) == 10
-    assert all(one == written[0] for one in written)
+    assert written[0] == written[1]
 
 
 def test_air_is_refused_without_an_ascend(exporter, tmp_path):
