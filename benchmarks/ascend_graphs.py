@@ -130,16 +130,11 @@ GRAPHS: dict[str, Callable[[], None]] = {
 """The two trainings have between them every kind of batch norm, loss and cell, and drop path."""
 OTHERS: dict[str, Callable[[], None]] = {
     "planted": planted,
-    "training, 8 devices, ce, batch norm alone": lambda: training(
-        devices=8, criterion="ce", use_abn=True, parallel=False
+    "training, 8 devices, ce, batch norm alone, O2": lambda: training(
+        devices=8, criterion="ce", use_abn=True, parallel=False, amp_level="O2"
     ),
-    "training, 1 device, ohemce, no ABN": lambda: training(
-        devices=1, criterion="ohemce", use_abn=False
-    ),
-    "training, 1 device, ce, O2": lambda: training(
-        devices=1, criterion="ce", use_abn=True, amp_level="O2"
-    ),
-    "training, 1 device, ce, O3": lambda: training(
-        devices=1, criterion="ce", use_abn=True, amp_level="O3"
+    "training, 1 device, ohemce, no ABN, O3": lambda: training(
+        devices=1, criterion="ohemce", use_abn=False, amp_level="O3"
     ),
 }
+"""Every other variant of a training, several of them in each graph."""

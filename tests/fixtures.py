@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -51,25 +52,25 @@ def net(tiny):
     return network.build(tiny)
 
 
+def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1, **changes: object):
+    """Evaluate with the processes that the stage starts, in which the model is read from its file."""
+    settings = {
+        "model": str(model), "architecture": TINY.to_json(), "record": str(data / "cityscapes_val.mindrecord"),
+        "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
+    }  # fmt: skip
+
+    def launch(command, processes):
+        return Launcher(predictions.parent / "logs").run(command, Local(processes))
+
+    job = EvaluationJob(**(settings | changes))
+    return evaluate(job, predictions, CITYSCAPES, processes=processes, launch=launch)
+
+
 @pytest.fixture
-def score(net, tiny, evaluation_data, tmp_path):
-    """Evaluate with the processes that the stage starts, in which the checkpoint is read from its file."""
+def score(net, evaluation_data, tmp_path):
+    """Evaluate the tiny network."""
     checkpoint.save(net, tmp_path / "net.ckpt")
-
-    def run(predictions, *, processes=1, **changes):
-        settings = {
-            "model": str(tmp_path / "net.ckpt"), "architecture": tiny.to_json(),
-            "record": str(evaluation_data / "cityscapes_val.mindrecord"),
-            "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
-        }  # fmt: skip
-        job = EvaluationJob(**(settings | changes))
-
-        def launch(command, processes):
-            return Launcher(tmp_path / "logs").run(command, Local(processes))
-
-        return evaluate(job, predictions, CITYSCAPES, processes=processes, launch=launch)
-
-    return run
+    return functools.partial(evaluated, evaluation_data, tmp_path / "net.ckpt")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import re
 import shlex
 import shutil
@@ -82,23 +83,15 @@ def test_there_are_commands_of_every_kind():
 
 
 @pytest.fixture
-def help_of(once):
+def help_of(monkeypatch, capsys, tmp_path):
     """help_of(stage) -> what the stage's --help prints, in a folder in which it writes nothing."""
 
     def printed(stage: str) -> str:
-        def make(folder: Path) -> None:
-            done = subprocess.run(
-                [sys.executable, "-m", f"pipeline.{stage}", "--help"],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                env={"PYTHONPATH": str(ROOT), "PATH": ""},
-            )
-            assert done.returncode == 0, done.stderr
-            assert not list(folder.iterdir())
-            (folder / "help.txt").write_text(done.stdout)
-
-        return (once(f"help-{stage}", make) / "help.txt").read_text()
+        monkeypatch.setattr(sys, "argv", [stage, "--help"])
+        with pytest.raises(SystemExit, match="0"):
+            importlib.import_module(f"pipeline.{stage}").main()
+        assert not list(tmp_path.iterdir())
+        return capsys.readouterr().out
 
     return printed
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import os
@@ -16,6 +18,7 @@ import numpy as np
 import psutil
 from ruamel.yaml import YAML
 
+from adl import commands
 from tests.conftest import ROOT
 
 TINY = {
@@ -128,6 +131,18 @@ def succeeds(folder: Path, *command: str, timeout: float = 280) -> str:
     result = run(folder, *command, timeout=timeout)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
+
+
+def adl(folder: Path, *arguments: str) -> str:
+    """What `adl ARGUMENTS` prints in that folder; in this process, which has imported already what it needs."""
+    before, printed = Path.cwd(), io.StringIO()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(printed):
+            commands.main(list(arguments))
+    finally:
+        os.chdir(before)
+    return printed.getvalue()
 
 
 def ran(output: str) -> set[str]:

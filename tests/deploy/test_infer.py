@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adl import params
-from adl.artifacts import read_json, read_png
+from adl.artifacts import read_json, read_png, write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.deploy import infer
 from adl.deploy.export import Exporter
@@ -24,7 +24,7 @@ from adl.workspace import EXPORTED, MINDIR
 from pipeline import infer as stage
 from tests.conftest import ROOT
 from tests.data import write_scenes
-from tests.fixtures import export_model
+from tests.fixtures import evaluated, export_model
 
 pytestmark = pytest.mark.usefixtures("graph")
 FLIP = Mode(mirror=True)
@@ -35,40 +35,57 @@ def frames(evaluation_scenes):
     return layout.frames(evaluation_scenes, "val", CITYSCAPES)
 
 
-@pytest.mark.parametrize(
-    ("kind", "backend"),
-    [
-        ("mindir", None),
-        ("onnx", None),
-        ("onnx", "onnxruntime"),
-        ("mindir-labels", None),
-        ("onnx-labels", None),
-    ],
+KINDS = (
+    ("mindir", None),
+    ("onnx", None),
+    ("onnx", "onnxruntime"),
+    ("mindir-labels", None),
+    ("onnx-labels", None),
 )
-def test_exported_file_gives_the_checkpoints_results(
-    net, evaluation_data, frames, score, tmp_path, kind, backend
-):
-    checkpoint.save(net, tmp_path / "m.ckpt")
-    val, train = (evaluation_data / f"cityscapes_{split}.mindrecord" for split in ("val", "train"))
-    exporter = Exporter(net, CITYSCAPES, size=(64, 128), record=val, training_record=train)
-    path = export_model(exporter, kind, tmp_path / "m.ckpt")
-    expected = score(tmp_path / "evaluate")
+
+
+@pytest.fixture
+def deployed(net, once, evaluation_data):
+    """A checkpoint `m.ckpt`, exported in each kind; what its evaluation wrote and scored, metrics.json."""
+
+    def make(folder: Path) -> None:
+        checkpoint.save(net, folder / "m.ckpt")
+        val, train = (
+            evaluation_data / f"cityscapes_{split}.mindrecord" for split in ("val", "train")
+        )
+        exporter = Exporter(net, CITYSCAPES, size=(64, 128), record=val, training_record=train)
+        for kind in dict(KINDS):
+            export_model(exporter, kind, folder / "m.ckpt")
+        scored = evaluated(evaluation_data, folder / "m.ckpt", folder / "evaluate")
+        write_json(folder / "metrics.json", scored.metrics())
+
+    return once("deployed", make)
+
+
+@pytest.mark.parametrize(("kind", "backend"), KINDS)
+def test_exported_file_gives_the_checkpoints_results(deployed, frames, tmp_path, kind, backend):
+    path = FORMATS[kind].beside(deployed / "m.ckpt")
+    expected = read_json(deployed / "metrics.json")
     result = infer.infer(
         Exported.load(path, CITYSCAPES, backend=backend), frames, CITYSCAPES, FLIP,
-        reference=tmp_path / "evaluate", predictions=tmp_path / "infer",
+        reference=deployed / "evaluate", predictions=tmp_path / "infer",
     )  # fmt: skip
     assert result.metrics()["agreement"] >= 99.99
-    assert result.metrics()["mIOU"] == pytest.approx(expected.metrics()["mIOU"], abs=0.01)
+    assert result.metrics()["mIOU"] == pytest.approx(expected["mIOU"], abs=0.01)
     assert result.images == 4
     written = sorted((tmp_path / "infer").rglob("*.png"))
     assert len(written) == 4
     for one in written:
-        theirs = read_png(tmp_path / "evaluate" / one.relative_to(tmp_path / "infer"))
+        theirs = read_png(deployed / "evaluate" / one.relative_to(tmp_path / "infer"))
         assert (read_png(one) == theirs).mean() >= 0.999
-    if kind == "onnx":
-        scored = score(tmp_path / "again", model=str(path), architecture=None)
-        assert scored.metrics()["mIOU"] == pytest.approx(expected.metrics()["mIOU"], abs=0.01)
-        assert set(scored.counts.counts) == {"single", "flip"}
+
+
+def test_exported_file_is_scored_as_its_checkpoint_is(deployed, evaluation_data, tmp_path):
+    path = FORMATS["onnx"].beside(deployed / "m.ckpt")
+    scored = evaluated(evaluation_data, path, tmp_path / "again", architecture=None)
+    expected = read_json(deployed / "metrics.json")
+    assert scored.metrics()["mIOU"] == pytest.approx(expected["mIOU"], abs=0.01)
+    assert set(scored.counts.counts) == {"single", "flip"}
 
 
 def test_image_of_another_size_is_refused_by_name(models, tmp_path):

@@ -25,13 +25,14 @@ from adl.parallel.world import ALONE, World
 from adl.reporting import figures
 from adl.scoring import Confusion
 from tests.data import write_record, write_scenes
+from tests.fixtures import evaluated
 from tests.official import official_scores
 
 pytestmark = pytest.mark.usefixtures("graph")
 
 
 def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, monkeypatch, capsys):
-    scenes = write_scenes(tmp_path / "raw", height=1024, train=1, val=1)
+    scenes = write_scenes(tmp_path / "raw", height=256, train=1, val=1)
     record = write_record(scenes, "val", tmp_path)
     result = score(tmp_path / "predictions", record=str(record))
     frames = layout.frames(scenes, "val", CITYSCAPES)
@@ -97,12 +98,12 @@ def score_here(net, evaluation_data):
 
 
 def test_metrics_hold_what_was_promised(score_here, tmp_path):
-    result = score_here(tmp_path / "p", limit=3, multiscale=True)
+    result = score_here(tmp_path / "p", limit=2, multiscale=True)
     result.baselines = {
         name: Confusion(CITYSCAPES, np.eye(19, 20)) for name in ("constant", "colour")
     }
     metrics = result.metrics()
-    assert metrics["images"] == 3
+    assert metrics["images"] == 2
     assert metrics["mIOU"] == metrics["mIOU_multiscale_flip"]
     assert metrics["mIOU_low"] <= metrics["mIOU"] <= metrics["mIOU_high"]
     assert {
@@ -117,7 +118,7 @@ def test_metrics_hold_what_was_promised(score_here, tmp_path):
     assert metrics["category_IOU"].keys() == set(CITYSCAPES.categories)
     assert metrics["classes_counted"] == sum(v is not None for v in metrics["class_IOU"].values())
     assert metrics["baseline"] == {"constant": 100.0, "colour": 100.0}
-    assert len(list((tmp_path / "p").rglob("*.png"))) == 3
+    assert len(list((tmp_path / "p").rglob("*.png"))) == 2
     json.dumps(metrics, allow_nan=False)
     own = result.confusion()
     for name, value in (
@@ -341,12 +342,12 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
 
 
 def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(
-    score, tmp_path, capfd
+    evaluation_data, tmp_path, capfd
 ):
     with replacing_folder(tmp_path / "p") as earlier:
         (earlier / "old.png").touch()
     with pytest.raises(SystemExit, match="2"):
-        score(tmp_path / "p", model=str(tmp_path / "none.ckpt"), processes=2)
+        evaluated(evaluation_data, tmp_path / "none.ckpt", tmp_path / "p", processes=2)
     # Of the first rank all is shown, of another one the end of its log.
     assert "none.ckpt" in "".join(capfd.readouterr())
     assert [path.name for path in (tmp_path / "p").glob("*.png")] == ["old.png"]

@@ -207,6 +207,7 @@ def test_counts_of_1024_ranks_add_up_exactly(monkeypatch):
 CALM = {"base_lr": 5e-6}
 
 
+@pytest.mark.slow
 def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny):
     # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
     batches = Batches(

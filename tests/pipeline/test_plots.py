@@ -43,6 +43,7 @@ def trained(tmp_path, rng):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_declared_plot_loads_where_no_epoch_was_validated(trained):
     shown = json.loads(succeeds(trained, "dvc", "plots", "show", "--json").splitlines()[0])
     assert shown.get("errors", []) == []

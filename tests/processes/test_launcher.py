@@ -186,6 +186,7 @@ AllSum(world)(Tensor(np.zeros(1, np.float32)))
 """
 
 
+@pytest.mark.slow
 def test_failing_rank_ends_all_within_15_seconds_with_its_traceback(tmp_path, program, monkeypatch):
     # What another launcher left in the environment must not confuse ours.
     for name, value in {

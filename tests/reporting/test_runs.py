@@ -26,7 +26,7 @@ from adl.reporting import runs
 from pipeline import report
 from tests.conftest import ROOT
 from tests.test_readme import lines as commands_of_readme
-from tests.workspace import git, run, set_params, succeeds
+from tests.workspace import adl, git, run, set_params, succeeds
 
 pytestmark = pytest.mark.xdist_group("repository of experiments")
 
@@ -131,7 +131,7 @@ def experiment(folder, name: str, *values: str) -> None:
 
 
 def table(folder, *arguments: str) -> pd.DataFrame:
-    text = succeeds(folder, "adl", "table", "--format", "csv", *arguments)
+    text = adl(folder, "table", "--format", "csv", *arguments)
     return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).set_index("run")
 
 
@@ -181,7 +181,7 @@ def test_clone_that_only_has_the_commits_shows_their_rows(repository, tmp_path):
     found = table(tmp_path / "clone", "--all-commits")
     assert set(found.index) == {"main", commit(repository, "HEAD~1")}
     assert found.loc["main", "seed"] == "2"
-    shown = succeeds(tmp_path / "clone", "adl", "compare", "HEAD~1", "main", "--output", "c.png")
+    shown = adl(tmp_path / "clone", "compare", "HEAD~1", "main", "--output", "c.png")
     assert "no interval for the difference" in shown
     assert "`dvc pull` or `dvc repro`" in shown
     assert "Traceback" not in shown
@@ -360,12 +360,10 @@ def test_other_data_and_other_code_are_told_apart_and_absent_parameters_are_no_d
     ],
 )
 def test_other_formats(repository, tmp_path, options, headers, word):
-    shown = succeeds(repository, "adl", "table", *options)
+    shown = adl(repository, "table", *options)
     assert headers in shown
     assert word in shown
-    told = succeeds(
-        repository, "adl", "table", "momentum", "longer", *options, "--output", str(tmp_path / "t")
-    )
+    told = adl(repository, "table", "momentum", "longer", *options, "--output", str(tmp_path / "t"))
     assert told == f"{tmp_path / 't'}: 2 runs\n"
     assert "longer" in (tmp_path / "t").read_text()
 
@@ -388,7 +386,7 @@ def test_numbers_of_the_table_keep_their_digits(monkeypatch, capsys):
 
 def test_comparison_has_each_class_its_difference_and_a_paired_interval(repository, tmp_path):
     picture = tmp_path / "c.png"
-    shown = succeeds(repository, "adl", "compare", "momentum", "longer", "--output", str(picture))
+    shown = adl(repository, "compare", "momentum", "longer", "--output", str(picture))
     one, other = (
         json.loads(run(repository, "git", "show", f"{exp}:metrics/evaluate.json").stdout)
         for exp in refs(repository)

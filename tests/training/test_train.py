@@ -116,6 +116,7 @@ def weights(folder):
     return digest(folder / "result/autodeeplab.ckpt")
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(
     settings, record, tmp_path, capsys
