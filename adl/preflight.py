@@ -14,14 +14,14 @@ from adl.artifacts import check_sidecar, digest
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.order import steps_per_epoch
-from adl.deploy import backends
 from adl.errors import AdlError
+from adl.export import runtimes
 from adl.intake.faults import DataError
 from adl.intake.layout import pairs
 from adl.intake.survey import Survey, survey
 from adl.params import Params
-from adl.training import states
-from adl.training.schedule import check_warmup
+from adl.training import runs
+from adl.training.schedules import check_warmup
 from adl.workspace import PRETRAINED, RECORDS, SYNTHETIC, copied_from
 
 
@@ -100,7 +100,7 @@ def check_export(params: Params) -> None:
             "Export the checkpoint with device_target CPU (python -m pipeline.export --checkpoint FILE --output DIR)."
         )
     for name in params.infer_backends:
-        backends.check_installed(name)
+        runtimes.check_installed(name)
 
 
 def _check_export_size(params: Params, *, height: int, width: int) -> None:
@@ -117,7 +117,7 @@ def _check_export_size(params: Params, *, height: int, width: int) -> None:
 
 def check_devices(params: Params) -> None:
     """Raises AdlError if this machine lacks the devices, unless several machines have trained this already."""
-    finished = [state for state in states.found(workspace.state_folder()) if state.finished]
+    finished = [state for state in runs.found(workspace.state_folder()) if state.finished]
     trained = params.model_dump(include=set(schema.of_stage("train")))
     if any(state.about["key"]["params"] == trained for state in finished):
         runtime.check_device_target(params.device_target)

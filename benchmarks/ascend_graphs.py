@@ -39,14 +39,18 @@ def training(
     from mindspore import Tensor, amp
 
     from adl.parallel.world import World
-    from adl.training import choices
+    from adl.training.losses import CrossEntropy, OhemCrossEntropy
+    from adl.training.optimizers import Momentum
     from adl.training.step import TrainStep
 
     world, side, batch = World(size=devices), 33, 2
     net = small_network(use_abn=use_abn, devices=devices if parallel else 1)
-    loss = choices.loss(criterion, ignore_label=255, pixels=batch * side**2, world=world)
+    loss = CrossEntropy(ignore_label=255, world=world)
+    if criterion == "ohemce":
+        kept = batch * side**2 // 16
+        loss = OhemCrossEntropy(threshold=0.7, min_kept=kept, ignore_label=255, world=world)
     precise = amp.auto_mixed_precision(net, amp_level)
-    step = TrainStep(precise, loss, choices.optimizer("momentum", net, weight_decay=1e-4), world)
+    step = TrainStep(precise, loss, Momentum(net, 1e-4), world)
     images = Tensor(np.zeros((batch, 3, side, side), np.float32))
     labels = Tensor(np.zeros((batch, side, side), np.int32))
     keys, survivors = (
@@ -63,8 +67,8 @@ def evaluation() -> None:
     from mindspore import Tensor, nn, ops
     from mindspore import dtype as mstype
 
-    from adl import inference
     from adl.dataset.descriptor import CITYSCAPES
+    from adl.evaluation import inference
     from adl.parallel.collective import AllSum
     from adl.parallel.world import World
 
@@ -91,8 +95,8 @@ def export(*, labels: bool) -> None:
     from mindspore import Tensor
 
     from adl.dataset.descriptor import CITYSCAPES
-    from adl.deploy.export import Labels
-    from adl.inference import Probabilities
+    from adl.evaluation.inference import Probabilities
+    from adl.export.writers import Labels
 
     model = Probabilities(small_network().set_train(False), CITYSCAPES)
     cell = Labels(model) if labels else model

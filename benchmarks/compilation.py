@@ -31,8 +31,8 @@ def compile_part(name: str, part: str) -> float:
 
     from adl import network, runtime
     from adl.architecture.genotype import Architecture, load_cell, load_net
-    from adl.training.loss import OhemCrossEntropy
-    from adl.training.optimizer import Momentum
+    from adl.training.losses import OhemCrossEntropy
+    from adl.training.optimizers import Momentum
     from adl.training.step import TrainStep
 
     runtime.start("CPU", seed=0)

@@ -24,10 +24,10 @@ from mindspore import Tensor
 from adl import network, runtime
 from adl.architecture import Architecture
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import backends, onnx_graph
-from adl.deploy.exported import Exported
-from adl.deploy.quantise import quantise
-from adl.inference import Mode, Probabilities
+from adl.evaluation.inference import Mode, Probabilities
+from adl.export import onnx_graph, runtimes
+from adl.export.exported import Exported
+from adl.export.quantise import quantise
 from adl.workspace import EXPORTED, MINDIR
 
 ROUNDS = 3
@@ -45,7 +45,7 @@ def published(folder: Path, image: np.ndarray) -> Ways:
     ways: Ways = {"MindSpore": lambda image: mindspore(Tensor(image)).asnumpy()}
     for kind in ("float32", "int8"):
         for backend in ("openvino", "onnxruntime"):
-            ways[f"{backend} {kind}"] = backends.load(folder / f"{kind}.onnx", backend=backend)
+            ways[f"{backend} {kind}"] = runtimes.load(folder / f"{kind}.onnx", backend=backend)
     if importlib.util.find_spec("torch"):
         import torch_twin
 

@@ -51,8 +51,8 @@ def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[s
 
     from adl import network, runtime
     from adl.network import drop_path
-    from adl.training.loss import OhemCrossEntropy
-    from adl.training.optimizer import Momentum
+    from adl.training.losses import OhemCrossEntropy
+    from adl.training.optimizers import Momentum
     from adl.training.step import TrainStep
 
     runtime.start("CPU")

@@ -25,11 +25,11 @@ from adl.errors import AdlError
 from adl.evaluation import tables
 from adl.evaluation.evaluate import Evaluation, Launch, evaluate
 from adl.evaluation.worker import EvaluationJob
+from adl.launch.launcher import Launcher
+from adl.launch.topology import Local, check_first_device
+from adl.metrics.baselines import Scores
 from adl.network import checkpoint
 from adl.params import Params
-from adl.processes.launcher import Launcher
-from adl.processes.topology import Local, check_first_device
-from adl.scoring.baselines import Scores
 from adl.workspace import (
     BASELINES,
     CHECKPOINT,

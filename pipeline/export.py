@@ -20,11 +20,11 @@ from adl import params, workspace
 from adl.artifacts import replacing_folder, write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
-from adl.deploy import exported
-from adl.deploy.export import Exporter
-from adl.deploy.formats import FORMATS
-from adl.deploy.proofs import EightBits
-from adl.inference import Mode
+from adl.evaluation.inference import Mode
+from adl.export import exported
+from adl.export.formats import FORMATS
+from adl.export.proofs import EightBits
+from adl.export.writers import Exporter
 from adl.network import checkpoint
 from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, RECORDS
 from pipeline import checkpoint_arguments, parser, run

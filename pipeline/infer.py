@@ -21,14 +21,14 @@ from typing import NamedTuple
 from adl import params, runtime
 from adl.artifacts import check_output, read_json, write_json
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import backends
-from adl.deploy.exported import Exported
-from adl.deploy.formats import FORMATS
-from adl.deploy.infer import Inference, infer
-from adl.inference import Mode
+from adl.evaluation.inference import Mode
+from adl.export import runtimes
+from adl.export.exported import Exported
+from adl.export.formats import FORMATS
+from adl.export.infer import Inference, infer
 from adl.intake import layout
+from adl.launch.topology import check_first_device
 from adl.params import Params
-from adl.processes.topology import check_first_device
 from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, as_path, sidecar
 from pipeline import parser, run
 
@@ -48,7 +48,7 @@ def main() -> None:
     mode = Mode(mirror=p.eval_flip)
     check_first_device(arguments.device_id, p.device_target)
     if arguments.model:
-        backend = arguments.backend or backends.default(arguments.model)
+        backend = arguments.backend or runtimes.default(arguments.model)
         file = load(arguments.model, backend, p, arguments.device_id)
         folder = arguments.output / "predictions"
         result = infer(file, frames, CITYSCAPES, mode, predictions=folder)
@@ -76,7 +76,7 @@ def parse() -> argparse.Namespace:
         "--data-path", type=as_path, help="folder of the data set; default: data_path"
     )
     command.add_argument("--device-id", type=int, default=0, metavar="N", help="default: 0")
-    command.add_argument("--backend", choices=backends.BACKENDS, help="default: by the file's name")
+    command.add_argument("--backend", choices=runtimes.BACKENDS, help="default: by the file's name")
     command.add_argument("--output", type=as_path, help="folder for the results of --model")
     arguments = command.parse_args()
     if arguments.model is None:
@@ -102,7 +102,7 @@ def measurements(p: Params) -> Iterator[Measurement]:
     files |= {kind: FORMATS[kind].beside(EXPORTED / MINDIR.name) for kind in p.export_formats}
     for backend in ["mindspore", *p.infer_backends]:
         for kind, path in files.items():
-            is_run = backends.BACKENDS[backend].suffix == path.suffix
+            is_run = runtimes.BACKENDS[backend].suffix == path.suffix
             can_average = p.eval_flip or not FORMATS[kind].labels
             if is_run and can_average and (path == MINDIR or path.exists()):
                 yield Measurement(backend, kind, path)

@@ -26,8 +26,8 @@ from adl.artifacts import check_output
 from adl.commands.parameters import add_parameters, given_parameters, switch
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, check
-from adl.processes import address
-from adl.processes.signals import take
+from adl.launch import address
+from adl.launch.signals import take
 from adl.storage import modelarts
 from adl.storage.flow import Task, stages
 from adl.storage.job import Job

@@ -13,8 +13,8 @@ from __future__ import annotations
 from adl import params
 from adl.artifacts import write_text
 from adl.dataset.descriptor import CITYSCAPES
-from adl.reporting import page, performance, report
-from adl.reporting.results import Results
+from adl.report import page, performance, report
+from adl.report.results import Results
 from adl.workspace import PERFORMANCE_PAGE, REPORTS
 from pipeline import parser, run
 

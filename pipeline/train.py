@@ -20,13 +20,13 @@ from adl import params, workspace
 from adl.artifacts import digest, read_json, replacing, write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.launch.environment import plan
+from adl.launch.topology import Topology, topology
 from adl.params import Params
-from adl.processes.environment import plan
-from adl.processes.nodes import TrainingRun, worker_command
-from adl.processes.topology import Topology, topology
-from adl.processes.worker import TrainingJob
-from adl.reporting.curves import Curves
-from adl.training import key, states
+from adl.report.curves import Curves
+from adl.training import runs
+from adl.training.run.nodes import TrainingRun, worker_command
+from adl.training.run.worker import TrainingJob
 from adl.training.state import State
 from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, as_path, sidecar
 from pipeline import parser, run
@@ -46,7 +46,7 @@ def main() -> None:
         with training.state.held():
             finished = training.lead(nodes)
             write_outputs(finished)
-            states.drop_other_finished(finished)
+            runs.drop_other_finished(finished)
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -104,8 +104,8 @@ def training_run(p: Params) -> TrainingRun:
     record, val_record = (
         workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val")
     )
-    content = key.key_of(p, CITYSCAPES, record, val_record)
-    state = key.state_of(workspace.state_folder(), content)
+    content = runs.key_of(p, CITYSCAPES, record, val_record)
+    state = runs.state_of(workspace.state_folder(), content)
     job = TrainingJob(
         params=p,
         record=record,

@@ -15,13 +15,13 @@ from mindspore import Tensor
 from adl import network, runtime
 from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy.export import Exporter
-from adl.deploy.formats import FORMATS
 from adl.evaluation.evaluate import evaluate
 from adl.evaluation.worker import EvaluationJob
+from adl.export.formats import FORMATS
+from adl.export.writers import Exporter
+from adl.launch.launcher import Launcher
+from adl.launch.topology import Local
 from adl.network import checkpoint
-from adl.processes.launcher import Launcher
-from adl.processes.topology import Local
 from adl.workspace import sidecar
 from pipeline import export as stage
 from tests import s3 as loopback

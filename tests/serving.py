@@ -25,11 +25,11 @@ import numpy as np
 from PIL import Image
 
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy.serve import server
-from adl.deploy.serve.app import create_app
-from adl.deploy.serve.guard import Guard
-from adl.deploy.serve.queue import Queue
-from adl.deploy.serve.segmenter import Segmenter
+from adl.predict.serve import server
+from adl.predict.serve.app import create_app
+from adl.predict.serve.guard import Guard
+from adl.predict.serve.queue import Queue
+from adl.predict.serve.segmenter import Segmenter
 from tests.conftest import ROOT
 from tests.data import huge_png, write_scenes
 

@@ -15,7 +15,7 @@ from dvc.cli import parse_args
 from ruamel.yaml import YAML
 
 from adl import commands
-from adl.processes.topology import Cluster, topology
+from adl.launch.topology import Cluster, topology
 from pipeline import train
 from tests.conftest import ROOT
 

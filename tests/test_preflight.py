@@ -11,7 +11,7 @@ from adl import commands, params, preflight, runtime
 from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.training import key as key_module
+from adl.training import runs as key_module
 from tests.conftest import ROOT
 from tests.data import write_frame
 from tests.workspace import git

@@ -23,8 +23,8 @@ from adl import commands
 from adl.commands import serve
 from adl.commands.explain import up_to_date
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy.serve import guard
 from adl.params import Params, schema
+from adl.predict.serve import guard
 from tests.conftest import ROOT
 from tests.test_workspace import floor
 

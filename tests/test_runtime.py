@@ -11,8 +11,8 @@ import pytest
 from adl import params, preflight, runtime
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.launch.topology import Local
 from adl.parallel.world import from_environment
-from adl.processes.topology import Local
 from tests.conftest import ROOT
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from adl import params
 from adl.artifacts import write_json
-from adl.training import result
-from adl.training.counters import Counters, LossScale
+from adl.training import checkpoints
+from adl.training.plan import Counters, LossScale, Plan, Stopwatch
 from adl.training.state import Saved, State
 from pipeline.train import write_outputs
 from tests.conftest import ROOT, TINY
@@ -65,20 +65,22 @@ def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monk
     rates = {"learning_rate": 0.1}
     history = [{"epoch": 1, "loss": 2.0, **rates}, {"epoch": 2, "loss": float("inf"), **rates}]
     state = State(tmp_path / "state")
-    saver = types.SimpleNamespace(
-        check_finite=lambda counters: None, state=state, weights=types.SimpleNamespace(parameters={}, trained=[]),
-        kept_models=list, plan=types.SimpleNamespace(first_step=0, images=4),
-        speed=lambda: {"ms_per_step": float("nan")},
-    )  # fmt: skip
     monkeypatch.setattr(
-        result.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights")
+        checkpoints.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights")
     )
-    description = result.Description(
-        TINY, {"digest": "d", "images": 4}, params.load(ROOT / "params.yaml")
+    nothing_trained = types.SimpleNamespace(parameters=(), slots={})
+    watch = Stopwatch()
+    monkeypatch.setattr(watch, "speed", lambda **_: {"ms_per_step": float("nan")})
+    saver = checkpoints.Saver(
+        state=state,
+        weights=checkpoints.Weights({}, nothing_trained),
+        plan=Plan(images=4, steps_per_epoch=2, steps=6, first_step=0),
+        origin=checkpoints.Origin(
+            TINY, {"digest": "d", "images": 4}, params.load(ROOT / "params.yaml")
+        ),
+        stopwatch=watch,
     )
-    result.write_result(
-        saver, Counters(position=6, step=5, skipped=1, history=history), description
-    )
+    saver.write_result(Counters(position=6, step=5, skipped=1, history=history))
     write_outputs(state)
     files = [path for path in tmp_path.rglob("*.json") if path.stat().st_size]
     assert {str(path.relative_to(tmp_path)) for path in files} >= {

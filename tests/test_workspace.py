@@ -13,8 +13,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from adl import params as schema
-from adl.deploy.submission import CODE
 from adl.params import Params
+from adl.predict.submission import CODE
 from tests.conftest import ROOT
 from tests.workspace import git, run, succeeds
 
@@ -22,23 +22,23 @@ FLOORS = (
     {"adl.errors"},
     {"adl.workspace", "adl.dataset.descriptor", "adl.parallel"},
     {"adl.artifacts", "adl.runtime", "adl.params"},
-    {"adl.architecture", "adl.scoring"},
+    {"adl.architecture", "adl.metrics"},
     {"adl.console", "adl.recipes"},
-    {"adl.network", "adl.dataset"},
-    {"adl.intake", "adl.synthetic", "adl.inference"},
-    {"adl.training", "adl.deploy"},
-    {"adl.reporting", "adl.preflight"},
+    {"adl.network", "adl.dataset", "adl.report"},
+    {"adl.intake", "adl.synthetic", "adl.launch"},
     {"adl.evaluation"},
-    {"adl.processes"},
+    {"adl.training", "adl.export"},
+    {"adl.predict", "adl.preflight"},
     {"adl.doctor", "adl.storage"},
     {"adl.commands"},
     {"pipeline"},
 )
 """From the bottom up: a room imports what is below it, or itself."""
 ROOMS_WITHOUT_NUMBERS = (
-    "adl/processes/",
+    "adl/launch/",
+    "adl/training/run/",
     "adl/console/",
-    "adl/reporting/",
+    "adl/report/",
     "adl/doctor/",
     "adl/storage/",
     "adl/commands/",
@@ -117,7 +117,7 @@ def code_that_counts(stage: str, *files: str) -> set[str]:
     counting = {str(file) for file in seen if not is_a_docstring(file)} - CANNOT_CHANGE_NUMBERS
     if stage == "report":
         # What it shows is what it makes; what runs beforehand is known by its metrics.
-        shown = ("adl/reporting/", "adl/console/text.py")
+        shown = ("adl/report/", "adl/console/text.py")
         return {
             file
             for file in counting
@@ -167,20 +167,21 @@ def test_no_room_imports_from_above_or_from_its_own_floor():
     assert upwards == []
 
 
-def test_house_is_small_enough_to_know():
-    entries = [path for path in (ROOT / "adl").iterdir() if path.name != "__pycache__"]
-    assert len(entries) <= 25
+def test_functions_are_short_enough_to_read_at_once():
     for file in modules():
-        tree = ast.parse((ROOT / file).read_text())
-        assert len((ROOT / file).read_text().splitlines()) <= 300, file
-        for node in ast.walk(tree):
+        for node in ast.walk(ast.parse((ROOT / file).read_text())):
             if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 50, f"{file}: {node.name}"
+                assert node.end_lineno - node.lineno < 60, f"{file}: {node.name}"
 
 
 def test_only_wiring_names_the_data_set():
     naming = {str(file) for file in modules() if "CITYSCAPES" in (ROOT / file).read_text()}
-    wiring = ("pipeline/", "adl/commands/", "adl/processes/worker.py", "adl/evaluation/worker.py")
+    wiring = (
+        "pipeline/",
+        "adl/commands/",
+        "adl/training/run/worker.py",
+        "adl/evaluation/worker.py",
+    )
     assert {file for file in naming if not file.startswith(wiring)} == {"adl/dataset/descriptor.py"}
 
 
@@ -202,8 +203,8 @@ def test_environment_is_read_in_few_places():
     assert asking == {
         "adl/parallel/lifetime.py",  # DVC's
         "adl/parallel/world.py",  # the launcher's
-        "adl/processes/environment.py",  # what children get
-        "adl/processes/topology.py",  # how long a person wants ranks to wait
+        "adl/launch/environment.py",  # what children get
+        "adl/launch/topology.py",  # how long a person wants ranks to wait
         "adl/runtime.py",
         "adl/storage/modelarts.py",  # ModelArts'
         "adl/workspace.py",  # ADL_STATE_DIR
@@ -223,7 +224,7 @@ def test_stage_depends_on_all_code_that_it_imports_and_on_nothing_idle(stage):
 
 
 def test_kept_label_maps_of_a_submission_know_all_the_code_that_they_follow_from():
-    needed = code_that_counts("", "adl/deploy/predictor.py", "adl/deploy/photographs.py")
+    needed = code_that_counts("", "adl/predict/predictor.py", "adl/predict/photographs.py")
     listed = {f"adl/{name}": {f for f in needed if f.startswith(f"adl/{name}")} for name in CODE}
     assert needed == set().union(*listed.values())
     assert all(listed.values())
@@ -314,12 +315,12 @@ def test_stage_declares_the_parameters_that_it_reads(stage):
 
 def test_what_people_need_without_mindspore_imports_without_it():
     modules = [
-        "params", "architecture.cost", "dataset.descriptor", "dataset.order", "dataset.records", "scoring.baselines",
-        "scoring.bootstrap", "artifacts", "preflight", "recipes", "intake.conversion", "intake.survey",
-        "console.reporter", "console.summary", "reporting.figures", "reporting.report", "reporting.runs",
-        "reporting.curves", "training.states", "training.key", "training.choices", "training.counters",
-        "deploy.photographs", "deploy.colouring", "processes.topology", "processes.launcher",
-        "processes.scaling", "commands.estimate", "doctor.examination", "commands.doctor",
+        "params", "architecture.cost", "dataset.descriptor", "dataset.order", "dataset.records", "metrics.baselines",
+        "metrics.bootstrap", "artifacts", "preflight", "recipes", "intake.conversion", "intake.survey",
+        "console.reporter", "console.summary", "report.figures", "report.report", "report.history",
+        "report.curves", "training.runs", "training.schedules", "training.plan", "training.run.worker",
+        "predict.photographs", "predict.overlays", "launch.topology", "launch.launcher",
+        "commands.scaling", "commands.estimate", "doctor.examination", "commands.doctor",
     ]  # fmt: skip
     code = "import sys; sys.modules['mindspore'] = None\n" + "\n".join(
         f"import adl.{name}" for name in modules

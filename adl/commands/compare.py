@@ -16,7 +16,7 @@ from adl.errors import AdlError
 from adl.workspace import REPORTS, as_path
 
 if TYPE_CHECKING:
-    from adl.reporting.runs import Run
+    from adl.report.history import Run
 
 PICTURE = REPORTS / "compare.png"
 DESCRIPTION = """compare the IoU of runs class by class, the first against each of the others
@@ -45,13 +45,13 @@ def add(subcommands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl.reporting import figures, runs
+    from adl.report import figures, history
 
     check_output(arguments.output, suffix=".png")
     names = list(arguments.revisions)
     if len(names) == 1:
-        names.append(runs.WORKSPACE)
-    found = [runs.load(name, CITYSCAPES) for name in names]
+        names.append(history.WORKSPACE)
+    found = [history.load(name, CITYSCAPES) for name in names]
     print(table(found, "class"), end="\n\n")
     print(table(found, "category"), end="\n\n")
     for other in found[1:]:
@@ -89,13 +89,13 @@ def cells(values: list[float | None]) -> list[str]:
 
 def interval_of_difference(one: Run, other: Run) -> str:
     """What resampling the images, the same for both, says about the difference of two runs' mIOU."""
-    from adl.reporting import runs
-    from adl.scoring.bootstrap import DRAWS, bootstrap, interval
+    from adl.metrics.bootstrap import DRAWS, bootstrap, interval
+    from adl.report import history
 
     title = f"{other.name} − {one.name}"
     try:
-        names, counts = runs.counts(one)
-        other_names, other_counts = runs.counts(other)
+        names, counts = history.counts(one)
+        other_names, other_counts = history.counts(other)
     except AdlError as error:
         return f"{title}: no interval for the difference. {error}"
     if names != other_names or not np.array_equal(counts.sum(axis=2), other_counts.sum(axis=2)):

@@ -17,17 +17,17 @@ from adl.commands.parameters import device
 from adl.console import text
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import provenance
-from adl.deploy.backends import BACKENDS
 from adl.errors import AdlError
+from adl.export import provenance
+from adl.export.runtimes import BACKENDS
 from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, as_path, sidecar
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from adl.deploy.photographs import Found, Photograph
-    from adl.deploy.predictor import Predictor
-    from adl.deploy.videos import Encoding, Video
+    from adl.predict.photographs import Found, Photograph
+    from adl.predict.predictor import Predictor
+    from adl.predict.videos import Encoding, Video
 
 LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
@@ -118,7 +118,7 @@ def params_for(model: Path) -> params.Params | None:
 
 def load_predictor(arguments: argparse.Namespace, **settings: Any) -> Predictor:
     """What the arguments of `add_model_arguments` name. settings: further ones of `Predictor.load`."""
-    from adl.deploy.predictor import Predictor
+    from adl.predict.predictor import Predictor
 
     if arguments.model.is_file():
         print(f"model: {arguments.model}, {provenance.summary(arguments.model)}", flush=True)
@@ -134,7 +134,7 @@ def load_predictor(arguments: argparse.Namespace, **settings: Any) -> Predictor:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl.deploy import photographs, videos
+    from adl.predict import photographs, videos
 
     choose_model(arguments)
     longest_side = checked_longest_side(arguments)
@@ -185,7 +185,7 @@ def _noted(path: Path, faults: list[Path]) -> Iterator[None]:
 
 def _readable(paths: list[Path], faults: list[Path]) -> Iterator[tuple[Path, Photograph]]:
     """Each photograph that can be read, when its turn comes; the others are noted."""
-    from adl.deploy import photographs
+    from adl.predict import photographs
 
     for path in track(paths, len(paths), "predicting"):
         with _noted(path, faults):
@@ -211,8 +211,8 @@ def checked_longest_side(arguments: argparse.Namespace) -> int:
 def _label_photograph(
     path: Path, photograph: Photograph, place: Path, predictor: Predictor, longest_side: int
 ) -> None:
-    from adl.deploy import photographs
-    from adl.deploy.colouring import coloured, overlay
+    from adl.predict import photographs
+    from adl.predict.overlays import coloured, overlay
 
     labels = predictor(photograph.pixels, longest_side=longest_side)
     pictures = (
@@ -229,8 +229,8 @@ def _label_photograph(
 def _label_video(
     clip: Video, encoding: Encoding, place: Path, predictor: Predictor, longest_side: int
 ) -> None:
-    from adl.deploy import videos
-    from adl.deploy.colouring import overlay
+    from adl.predict import videos
+    from adl.predict.overlays import overlay
 
     frames = track(clip, clip.frames, f"predicting {clip.path.name}", unit="frames")
     overlays = (
@@ -255,7 +255,7 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
     are left out, and become faults. Raises AdlError if a result would be written over an input, or over what no earlier
     run can have written.
     """
-    from adl.deploy import photographs, videos
+    from adl.predict import photographs, videos
 
     paths = [*found.images, *found.unlike_images]
     inputs = {os.path.realpath(path): path for path in paths}
@@ -288,7 +288,7 @@ def _results(place: Path, endings: Iterable[str]) -> list[Path]:
 
 def largest_classes(labels: np.ndarray) -> str:
     """The classes that cover most of a label map, for people. labels: (H, W) uint8 train ids."""
-    from adl.deploy.colouring import shares
+    from adl.predict.overlays import shares
 
     largest = list(shares(labels, CITYSCAPES).items())[:MOST_CLASSES]
     return ", ".join(f"{name} {100 * share:.0f} %" for name, share in largest)

@@ -33,8 +33,8 @@ def add(subcommands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from adl import params
-    from adl.reporting import figures, performance
-    from adl.reporting.results import Results
+    from adl.report import figures, performance
+    from adl.report.results import Results
 
     if arguments.preview and not MEDIAN.exists():
         raise AdlError(f"{MEDIAN}: is missing; `dvc repro` draws it.")

@@ -26,7 +26,7 @@ from adl.errors import AdlError
 from adl.workspace import PARAMS
 
 if TYPE_CHECKING:
-    from adl.deploy.serve.segmenter import Segmenter
+    from adl.predict.serve.segmenter import Segmenter
 
 HOST = "127.0.0.1"
 PORT = 8000
@@ -79,8 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
                 "such as segment.example.org or example.org:8443."
             )
 
-    from adl.deploy.serve import server
-    from adl.deploy.serve.queue import Queue
+    from adl.predict.serve import server
+    from adl.predict.serve.queue import Queue
 
     with server.listen(arguments.host, arguments.port) as listening:
         is_open = not server.is_loopback(listening)
@@ -93,8 +93,8 @@ def run(arguments: argparse.Namespace) -> None:
         queue = Queue(MOST_AT_ONCE)
         segmenter = queue.load(functools.partial(load, arguments, longest_side))
 
-        from adl.deploy.serve.app import create_app
-        from adl.deploy.serve.guard import Guard
+        from adl.predict.serve.app import create_app
+        from adl.predict.serve.guard import Guard
 
         app = create_app(segmenter, queue, file=arguments.model, images=images())
         addresses = ", ".join(server.urls(arguments.host, listening))
@@ -124,7 +124,7 @@ def is_public_name(name: str) -> bool:
 
 def load(arguments: argparse.Namespace, longest_side: int) -> Segmenter:
     """The model, ready for its first picture. To be run in the thread that uses it."""
-    from adl.deploy.serve.segmenter import Segmenter
+    from adl.predict.serve.segmenter import Segmenter
 
     segmenter = Segmenter(load_predictor(arguments), CITYSCAPES, longest_side)
     segmenter.warm_up()

@@ -14,7 +14,7 @@ from adl.artifacts import remove
 from adl.commands import add_command
 from adl.console.text import MISSING
 from adl.errors import AdlError
-from adl.training import key, states
+from adl.training import runs
 from adl.training.state import State
 
 DESCRIPTION = """list, adopt, drop or prune the states of training runs
@@ -45,7 +45,7 @@ def add(subcommands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    found = {state.name: state for state in states.found(workspace.state_folder())}
+    found = {state.name: state for state in runs.found(workspace.state_folder())}
     action = arguments.action
     if action == "list":
         print(table(list(found.values())) if found else "no state")
@@ -82,7 +82,7 @@ def _list_kept_models(found: Iterable[State]) -> None:
 
 def _act(action: str, chosen: State) -> None:
     if action == "adopt":
-        states.adopt(chosen, key.code_digest())
+        runs.adopt(chosen, runs.code_digest())
         print(f"{chosen.name}: `dvc repro` resumes it with the current code")
     elif action == "drop" or chosen.finished:
         remove(chosen.folder)
@@ -106,7 +106,7 @@ def _prune(chosen: State) -> None:
 
 def table(found: list[State]) -> str:
     """A row per state, with the parameters in which they differ."""
-    keys = [key.parts(state.about["key"]) for state in found]
+    keys = [runs.parts(state.about["key"]) for state in found]
     shown = dict.fromkeys([*USUAL, *_differing(keys)])
     rows = []
     for state, parts in zip(found, keys, strict=True):
@@ -141,7 +141,7 @@ def _status(state: State) -> str:
 
 def stop(arguments: argparse.Namespace) -> None:
     running = [
-        state for state in states.found(workspace.state_folder()) if state.holder() is not None
+        state for state in runs.found(workspace.state_folder()) if state.holder() is not None
     ]
     if not running:
         raise AdlError(

@@ -55,7 +55,7 @@ def add(subcommands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl.deploy import submission
+    from adl.predict import submission
 
     check_output(arguments.output, suffix=".zip")
     if arguments.predictions is not None:
@@ -99,7 +99,7 @@ def _data_path() -> Path:
 
 def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> Path:
     """Label what is not labelled yet by this very model in this mode."""
-    from adl.deploy import photographs
+    from adl.predict import photographs
 
     choose_model(arguments, multiscale=arguments.multiscale)
     if not arguments.model.is_file():
@@ -131,7 +131,7 @@ def key_of(
 
     backend: None for the default, which the code names.
     """
-    from adl.deploy.submission import CODE
+    from adl.predict.submission import CODE
 
     architecture = params.model_dump(include=set(schema.of_stage("train"))) if params else None
     images = [digest(frame.image) for frame in track(frames, len(frames), "reading")]

@@ -17,7 +17,7 @@ from adl.errors import AdlError
 from adl.workspace import as_path
 
 if TYPE_CHECKING:
-    from adl.reporting.runs import Run
+    from adl.report.history import Run
 
 FORMATS = {"markdown": "github", "csv": "", "latex": "latex_booktabs", "html": "html"}
 DESCRIPTION = """list finished runs with their mIOU, one per row: those of this clone, of experiments and of tags
@@ -50,15 +50,15 @@ def add(subcommands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl.reporting import runs
+    from adl.report import history
 
     if arguments.output:
         check_output(arguments.output)
-    found = runs.collect(CITYSCAPES, arguments.revisions, all_commits=arguments.all_commits)
+    found = history.collect(CITYSCAPES, arguments.revisions, all_commits=arguments.all_commits)
     everything = found
     if arguments.revisions:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
-            known = runs.collect(CITYSCAPES, all_commits=arguments.all_commits)
+            known = history.collect(CITYSCAPES, all_commits=arguments.all_commits)
             everything = [*found, *known]
     if not found:
         raise AdlError(
@@ -83,7 +83,7 @@ def _formatted(table: pd.DataFrame, name: str) -> str:
 
 def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
     """A row per run, sorted by steps and then by mIOU. everything: all runs, among which those of other seeds are."""
-    from adl.reporting import columns, runs
+    from adl.report import columns, history
 
     ordered = sorted(found, key=lambda run: (run.steps, run.score["mIOU"]))
     digests = {}
@@ -91,7 +91,7 @@ def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
         by_run = {run.name: run.digest(kind) for run in ordered}
         if len(set(by_run.values())) > 1:
             digests[kind] = columns.lookup(by_run)
-    differing = [name for name in runs.differing(found) if name not in ("epochs", "bn_momentum")]
+    differing = [name for name in history.differing(found) if name not in ("epochs", "bn_momentum")]
     shown = columns.of_runs(differing, digests)
     rows = [run.row(everything) for run in ordered]
     return pd.DataFrame(columns.cells(shown, rows), columns=list(shown))

@@ -20,7 +20,7 @@ from adl.commands import add_command
 from adl.commands.parameters import add_parameters, given_parameters, switch
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import check
-from adl.processes import foreground
+from adl.launch import foreground
 from adl.workspace import PARAMS, PRETRAINED, RECORDS, as_path, at_home
 
 DESCRIPTION = """run what a script of the 2021 model zoo did, with that script's arguments

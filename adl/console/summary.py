@@ -7,6 +7,7 @@ import os
 from adl.architecture import Architecture, cost
 from adl.architecture.genotype import LEVELS, OUTPUT_STRIDES
 from adl.console.text import counted
+from adl.params import Params
 
 SMALLEST_GROUP = 16
 """Images per batch norm group below which the README of 2021 did not reach the published mIOU."""
@@ -23,20 +24,16 @@ def drawing(architecture: Architecture) -> list[str]:
 
 def before_training(
     architecture: Architecture,
+    params: Params,
     *,
     images: int,
     steps: int,
     first_step: int,
-    epochs: int,
-    batch_size: int,
-    crop_size: int,
     devices: int,
-    parallel: bool,
-    device_target: str = "CPU",
 ) -> list[str]:
     """Lines that say what will run. On a CPU all devices share this machine's memory."""
-    group = batch_size if parallel else batch_size // devices
-    memory = cost.training_memory(architecture, crop_size, batch_size // devices)
+    group = params.batch_size if params.parallel else params.batch_size // devices
+    memory = cost.training_memory(architecture, params.crop_size, params.batch_size // devices)
     beginning = f", beginning at step {first_step:,}" if first_step else ""
     each = " on each device" if devices > 1 else ""
     lines = [
@@ -44,19 +41,19 @@ def before_training(
         f"cells        {len(architecture.net)} of {architecture.blocks} blocks, filter multiplier "
         f"{architecture.filter_multiplier}",
         f"parameters   {cost.parameters(architecture):,}",
-        f"data         {images} images, {steps // epochs} steps per epoch",
-        f"steps        {steps:,} in {epochs} epochs{beginning}",
+        f"data         {images} images, {steps // params.epochs} steps per epoch",
+        f"steps        {steps:,} in {params.epochs} epochs{beginning}",
         f"batch norm   {counted(group, 'image')} per group",
         f"memory       about {memory / 1e9:.1f} GB{each}",
     ]
     if group < SMALLEST_GROUP:
-        remedy = "." if parallel else ", or set parallel to true."
+        remedy = "." if params.parallel else ", or set parallel to true."
         lines.append(
             f"warning: batch norm over {counted(group, 'image')}. The published mIOU needs {SMALLEST_GROUP} or more: "
             f"raise batch_size{remedy}"
         )
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if device_target == "CPU" and devices * memory > installed:
+    if params.device_target == "CPU" and devices * memory > installed:
         needed = (
             f", {devices} processes need {devices * memory / 1e9:.0f} GB" if devices > 1 else ""
         )

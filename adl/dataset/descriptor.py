@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as _official_labels
 
+from adl.errors import AdlError
+
 IGNORE = 255
 """Train id of every pixel that belongs to no class."""
 
@@ -83,6 +85,11 @@ class DatasetDescriptor:
     withheld: Mapping[str, str] = dataclasses.field(default_factory=dict)
     related_folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     related_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def check_classes(self, number: int, source: str) -> None:
+        """Raises AdlError if something is made for another number of classes. source: what says the number."""
+        if number != len(self.classes):
+            raise AdlError(f"{source}: {number}, but {self.title} has {len(self.classes)} classes.")
 
     @functools.cached_property
     def class_names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.doctor import ascend, machine, project, software
 from adl.doctor.finding import Case, Check, Finding, fault
 from adl.errors import AdlError
-from adl.processes.environment import child_environment, inherited
+from adl.launch.environment import child_environment, inherited
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("python", software.python),

@@ -13,8 +13,8 @@ from adl.architecture import Architecture, cost
 from adl.console.text import byte_size, counted
 from adl.doctor.finding import Case, Finding, fault, ok, warning
 from adl.errors import AdlError
+from adl.launch.topology import free_port
 from adl.params import NO_GPU
-from adl.processes.topology import free_port
 
 FULL, SCARCE = 0.2e9, 2e9
 """Free bytes. The embedded scenes with their records, models and DVC's copies take 0.3 GB."""

@@ -10,9 +10,9 @@ from adl.console.progress import track
 from adl.dataset import records
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import Row
+from adl.metrics.baselines import Baselines, ImageCounts, Scores, Tally
 from adl.parallel.pool import process_pool
 from adl.parallel.world import World
-from adl.scoring.baselines import Baselines, ImageCounts, Scores, Tally
 
 MOST_PROCESSES = 16
 """Each reads the whole record for its share of the images, and holds 160 MB of counts at the size of Cityscapes."""

@@ -16,9 +16,9 @@ from adl.dataset import label_maps
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.evaluation.counts import Counts
 from adl.evaluation.worker import EvaluationJob, counts_path
-from adl.scoring import Confusion
-from adl.scoring.bootstrap import bootstrap, interval
-from adl.scoring.confusion import mean
+from adl.metrics import Confusion
+from adl.metrics.bootstrap import bootstrap, interval
+from adl.metrics.confusion import mean
 
 WORST = 10
 """Overlays of the images with the lowest mIOU."""

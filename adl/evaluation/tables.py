@@ -11,7 +11,7 @@ from adl.artifacts import percent, replacing, replacing_folder, write_csv, write
 from adl.console.progress import track
 from adl.dataset import records
 from adl.evaluation.evaluate import Evaluation
-from adl.reporting import figures
+from adl.report import figures
 
 
 def write_report(

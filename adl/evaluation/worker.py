@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from mindspore import nn
 
-from adl import inference
 from adl.architecture import Architecture
 from adl.artifacts import write_png
 from adl.console.progress import Progress
@@ -24,12 +23,13 @@ from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
 from adl.dataset.records import Row
 from adl.errors import reported
+from adl.evaluation import inference
 from adl.evaluation.counts import Counts, ImageResult
-from adl.inference import Mode
+from adl.evaluation.inference import Mode
+from adl.metrics.confusion import count_image
 from adl.network import checkpoint
 from adl.parallel import world as world_module
 from adl.parallel.world import ALONE, World
-from adl.scoring.confusion import count_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EvaluationJob:
     @property
     def worker(self) -> str:
         """The module that each process runs: another one for exported files, whose code scores no checkpoint."""
-        return "adl.processes.file_worker" if self.architecture is None else "adl.evaluation.worker"
+        return "adl.export.file_worker" if self.architecture is None else "adl.evaluation.worker"
 
     @property
     def mode(self) -> Mode:

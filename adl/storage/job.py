@@ -17,16 +17,16 @@ from adl.artifacts import remove, write_text
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, check
+from adl.launch import foreground
+from adl.launch.environment import child_environment
 from adl.params import Params
-from adl.processes import foreground
-from adl.processes.environment import child_environment
-from adl.processes.nodes import PATIENCE
 from adl.storage.copying import Copies, Wanted
 from adl.storage.flow import RUNS, Source, Stage, Task, files_below, leave, stages
 from adl.storage.mirror import EVERY, Mirror
 from adl.storage.modelarts import Place
 from adl.storage.stores import open_store
-from adl.training import key, lock
+from adl.training import lock, runs
+from adl.training.run.nodes import PATIENCE
 from adl.training.state import SEAL, State
 from adl.workspace import (
     BASELINES,
@@ -260,7 +260,7 @@ class Job:
         while f"{state}/job.json" not in self.train.find(f"{state}/job.json"):
             about = self.train.read_json(f"{state}/about.json") or {}
             is_sealed = bool(self.train.find(f"{state}/result/{SEAL}"))
-            if is_sealed and about.get("code") == key.code_digest():
+            if is_sealed and about.get("code") == runs.code_digest():
                 return False
             if time.monotonic() > deadline:
                 raise AdlError(
@@ -274,8 +274,8 @@ class Job:
         records = [
             workspace.record(RECORDS, self.dataset.name, split) for split in ("train", "val")
         ]
-        content = key.key_of(self.params, self.dataset, *records)
-        return key.state_of(STATES, content)
+        content = runs.key_of(self.params, self.dataset, *records)
+        return runs.state_of(STATES, content)
 
     def _run(self, task: Task) -> int:
         """Run a stage as a process."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adl.errors import AdlError, check
-from adl.processes import address
+from adl.launch import address
 
 PORT = 8118
 """Port of MindSpore's scheduler on the first node; fixed, because every job has its own network address."""

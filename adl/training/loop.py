@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 
 from adl.console.reporter import Reporter
+from adl.dataset.batches import Batches
 from adl.errors import AdlError
 from adl.parallel.collective import of_all_ranks
 from adl.parallel.world import ALONE, World
-from adl.training.counters import Counters
-from adl.training.plan import Plan
-from adl.training.saver import Saver
-from adl.training.step import StepResult
-from adl.training.stopwatch import Stopwatch
-from adl.training.weights import Weights
+from adl.training.checkpoints import Saver
+from adl.training.plan import Counters, Plan, Stop
+from adl.training.step import HostStep
 
 
 class Stopped(Exception):  # noqa: N818 (no error)
@@ -30,46 +27,21 @@ class Stopped(Exception):  # noqa: N818 (no error)
         )
 
 
-class Step(Protocol):
-    """Takes one step on a batch. stop: this rank was asked to stop."""
-
-    def __call__(
-        self, images: np.ndarray, labels: np.ndarray, counters: Counters, *, stop: bool
-    ) -> StepResult: ...
-
-
-Batches = Callable[[int, int], Iterator[tuple[np.ndarray, np.ndarray]]]
-"""batches(epoch, first_batch): the (images, labels) of an epoch that remain from that batch on."""
-
-
+@dataclasses.dataclass(kw_only=True)
 class Loop:
     """Takes steps on batches, counts them, and hands over to the saver after each.
 
-    stopping(): asked before every step whether this process was asked to stop. reporter: None on all ranks but 0.
+    stop: looked at before every step. reporter: None on all ranks but 0.
     """
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        counters: Counters,
-        step: Step,
-        batches: Batches,
-        weights: Weights,
-        saver: Saver,
-        stopwatch: Stopwatch,
-        reporter: Reporter | None = None,
-        stopping: Callable[[], bool] = lambda: False,
-        world: World = ALONE,
-    ) -> None:
-        self.plan, self.counters, self.step, self.batches = plan, counters, step, batches
-        self.weights, self.saver, self.stopwatch, self.reporter = (
-            weights,
-            saver,
-            stopwatch,
-            reporter,
-        )
-        self.stopping, self.world = stopping, world
+    plan: Plan
+    counters: Counters
+    batches: Batches
+    step: HostStep
+    saver: Saver
+    stop: Stop
+    reporter: Reporter | None = None
+    world: World = ALONE
 
     @property
     def is_finished(self) -> bool:
@@ -81,29 +53,30 @@ class Loop:
         Raises Stopped, on all ranks together, when one was asked to stop; AdlError if training diverges.
         """
         epoch, first_batch = divmod(self.counters.position, self.plan.steps_per_epoch)
-        batches = self.batches(epoch, first_batch)
-        if not self.stopwatch.seconds and self.reporter:
+        if not self.saver.stopwatch.seconds and self.reporter:
             print("compiling the training graph (this takes a while and happens once)", flush=True)
-        self.stopwatch.start()
+        batches = self.batches.epoch(epoch, first_batch=first_batch)
+        self.saver.stopwatch.start()
         for images, labels in batches:
             self._take(images, labels, epoch)
 
     def _take(self, images: np.ndarray, labels: np.ndarray, epoch: int) -> None:
         """One step, and all that follows it."""
-        counters = self.counters
+        counters, stopwatch = self.counters, self.saver.stopwatch
         is_last = self.plan.ends_epoch(counters.position + 1)
-        asked = self.stopping() or (is_last and self.saver.state.stop_request.exists())
+        asked = self.stop.requested or (is_last and self.saver.state.stop_request.exists())
         result = self.step(images, labels, counters, stop=asked)
         counters.count(loss=result.loss, applied=result.applied)
         self._check_loss()
-        self.stopwatch.step_done()
+        stopwatch.step_done()
+        self.stop.arm()
         if self.reporter:
             self.reporter.step(
                 epoch=epoch + 1,
                 position=counters.position,
                 loss=result.loss,
                 learning_rate=counters.learning_rate,
-                seconds=self.stopwatch.seconds,
+                seconds=stopwatch.seconds,
             )
         if is_last:
             self._check_ranks()
@@ -113,16 +86,16 @@ class Loop:
             raise Stopped.at(counters, self.plan)
 
     def _check_loss(self) -> None:
-        """Raises AdlError if the run does not recover by itself."""
+        """Raises AdlError if the run does not recover."""
         if not math.isfinite(self.counters.losses[-1]):
-            name = self.weights.not_finite()
+            name = self.saver.weights.not_finite()
             if name is not None:
                 raise self.counters.diverged(f"{name} is no longer finite")
         self.counters.check()
 
     def _check_ranks(self) -> None:
         """Raises AdlError if the ranks have parted: then what they sum is no network's gradient any more."""
-        of_ranks = of_all_ranks([self.counters.step, self.weights.checksum()], self.world)
+        of_ranks = of_all_ranks([self.counters.step, self.saver.weights.checksum()], self.world)
         if any(other != of_ranks[0] for other in of_ranks):
             found = "; ".join(
                 f"rank {rank}: step {step}, {crc:08x}" for rank, (step, crc) in enumerate(of_ranks)

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from adl.artifacts import digest, finite, remove, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
-from adl.training import archive, lock
+from adl.training import lock
 
 KEPT = 2
 """Positions that a state keeps."""
@@ -115,7 +117,7 @@ class State:
         meta = np.frombuffer(json.dumps(finite(saved.meta), allow_nan=False).encode(), np.uint8)
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
-                archive.write(file, {_META: meta, **saved.arrays})
+                write_arrays(file, {_META: meta, **saved.arrays})
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -140,7 +142,7 @@ class State:
         """
         for path in reversed(self.positions()):
             try:
-                fault = archive.damage(path)
+                fault = damage_of(path)
                 if fault:
                     print(
                         f"warning: {path} is damaged ({fault}); falling back to the one before",
@@ -193,3 +195,25 @@ def seal(result: Path) -> None:
     """Write the digest of every file into a result that is complete."""
     files = sorted(path for path in result.rglob("*") if path.is_file())
     write_json(result / SEAL, {str(path.relative_to(result)): digest(path) for path in files})
+
+
+def write_arrays(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    """What np.savez writes, which on a full disk leaves its archive open, and a second error behind."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, values, allow_pickle=False)
+
+
+def damage_of(path: Path) -> str | None:
+    """What is wrong with an archive whose every member has a checksum; None: nothing. Raises OSError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.testzip()
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # an offset that cannot be
+            raise
+        return str(error)
+    except Exception as error:  # a damaged archive raises whatever its parser meets
+        return str(error)
+    return f"wrong checksum of {member}" if member else None

@@ -13,8 +13,8 @@ from mindspore import dtype as mstype
 from adl.network import drop_path
 from adl.parallel.collective import AllSum, AllSumEach
 from adl.parallel.world import ALONE, World
-from adl.training.counters import Counters
-from adl.training.weights import Optimizer
+from adl.training.optimizers import Optimizer
+from adl.training.plan import Counters
 
 _product = ops.MultitypeFuncGraph("product")
 

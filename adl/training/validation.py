@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from mindspore import Parameter, Tensor
 from tqdm import tqdm
 
-from adl import inference, network
+from adl import network
 from adl.architecture import Architecture
 from adl.artifacts import percent
 from adl.dataset import records
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.inference import Mode
+from adl.evaluation import inference
+from adl.evaluation.inference import Mode
+from adl.metrics import Confusion
 from adl.parallel.collective import AllSum, sum_counts
 from adl.parallel.world import ALONE, World
-from adl.scoring import Confusion
-from adl.training.counters import Counters
-from adl.training.plan import Plan
+from adl.training.plan import Counters, Plan, Stop
 
 
 class Interrupted(Exception):  # noqa: N818 (no error)
@@ -29,7 +29,7 @@ class Interrupted(Exception):  # noqa: N818 (no error)
 class Validation:
     """A second network for evaluation, which takes the weights of the one that is trained: its graph stays as it is.
 
-    every: epochs between two validations. stopping(): asked before every image.
+    every: epochs between two validations. stop: looked at before every image.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Validation:
         *,
         every: int = 1,
         world: World = ALONE,
-        stopping: Callable[[], bool] = lambda: False,
+        stop: Stop | None = None,
     ) -> None:
         self.record, self.dataset, self.every = record, dataset, every
-        self.world, self.stopping = world, stopping
+        self.world, self.stop = world, stop or Stop()
         self.images = records.read_manifest(record, dataset)["images"]
         self.network = network.build(architecture)
         self.mode = Mode()
@@ -72,7 +72,7 @@ class Validation:
         self._take_weights(trained)
         confusion, images, interrupted = Confusion(self.dataset), 0, False
         for row in records.read(self.record, world=self.world):
-            interrupted = self.stopping()
+            interrupted = self.stop.requested
             if interrupted:
                 break
             maps = inference.label_maps(self.passes, row.image[None], self.mode)

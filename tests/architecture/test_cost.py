@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from adl import network
+from adl import network, params
 from adl.architecture import Architecture, cost
 from adl.console import summary
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -61,10 +62,14 @@ def test_step_on_ascend_is_scaled_from_the_published_one():
 
 def lines(**values) -> str:
     settings = {
-        "images": 2975, "steps": 744_000, "first_step": 0, "epochs": 4000, "batch_size": 16, "crop_size": 769,
-        "devices": 8, "parallel": True, "device_target": "Ascend",
-    }  # fmt: skip
-    return "\n".join(summary.before_training(Architecture(), **(settings | values)))
+        "epochs": 4000, "batch_size": 16, "crop_size": 769, "parallel": True, "device_target": "Ascend",
+    } | values  # fmt: skip
+    of_run = {
+        name: settings.pop(name, usual)
+        for name, usual in {"images": 2975, "steps": 744_000, "first_step": 0, "devices": 8}.items()
+    }
+    p = params.load(ROOT / "params.yaml").model_copy(update=settings)
+    return "\n".join(summary.before_training(Architecture(), p, **of_run))
 
 
 def test_table_says_what_will_run():

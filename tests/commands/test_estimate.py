@@ -11,7 +11,7 @@ import pytest
 from adl import commands, params
 from adl.commands import estimate
 from adl.errors import AdlError
-from adl.reporting import quoted
+from adl.report import quoted
 from tests.conftest import ROOT
 
 

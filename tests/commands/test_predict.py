@@ -17,9 +17,9 @@ from PIL import Image
 from adl import commands
 from adl.console import progress
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import photographs
-from adl.deploy.predictor import Predictor
-from adl.deploy.videos import Video
+from adl.predict import photographs
+from adl.predict.predictor import Predictor
+from adl.predict.videos import Video
 from tests.data import huge_png
 from tests.films import write_film
 from tests.workspace import WITHOUT_ROOT_RIGHTS

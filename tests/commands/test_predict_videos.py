@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from adl import commands
-from adl.deploy import photographs, videos
 from adl.errors import AdlError
+from adl.predict import photographs, videos
 from tests.data import largest_file
 from tests.films import MATRICES, damage, read_film, turn, write_film
 

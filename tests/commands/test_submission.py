@@ -14,13 +14,14 @@ import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 
 import adl
-from adl import commands, inference, params
+from adl import commands, params
 from adl.commands import submission as submission_command
 from adl.dataset.descriptor import CITYSCAPES, Frame
-from adl.deploy import submission
-from adl.deploy.predictor import Predictor
 from adl.errors import AdlError
+from adl.evaluation import inference
 from adl.intake import layout
+from adl.predict import submission
+from adl.predict.predictor import Predictor
 from tests.conftest import ROOT
 from tests.data import huge_png, write_scenes
 

@@ -13,8 +13,8 @@ from dvc.cli import parse_args
 from ruamel.yaml import YAML
 
 from adl import commands
+from adl.launch import foreground
 from adl.params import Params
-from adl.processes import foreground
 from pipeline import checkpoint_arguments, evaluate, infer, modelarts, parser, train
 from tests.conftest import ROOT
 from tests.data import write_frame

@@ -9,9 +9,9 @@ from adl import workspace
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import baselines
+from adl.metrics.baselines import Baselines, Scores, Tally
+from adl.metrics.confusion import Confusion, count_image
 from adl.parallel.world import World
-from adl.scoring.baselines import Baselines, Scores, Tally
-from adl.scoring.confusion import Confusion, count_image
 from tests.data import write_frame, write_record, write_scenes
 
 LONELY = "zwolf_000000_000019"

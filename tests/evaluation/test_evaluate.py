@@ -12,18 +12,18 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from adl import inference, runtime
+from adl import runtime
 from adl.artifacts import replacing_folder
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
-from adl.evaluation import tables, worker
+from adl.evaluation import inference, tables, worker
 from adl.evaluation.counts import Counts
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.intake import layout
+from adl.metrics import Confusion
 from adl.parallel.world import ALONE, World
-from adl.reporting import figures
-from adl.scoring import Confusion
+from adl.report import figures
 from tests.data import write_record, write_scenes
 from tests.fixtures import evaluated
 from tests.official import official_scores

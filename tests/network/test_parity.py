@@ -16,7 +16,7 @@ from mindspore import nn
 from adl import network, runtime
 from adl.architecture import Architecture
 from adl.network import checkpoint, names_2021
-from adl.training.loss import CrossEntropy, OhemCrossEntropy
+from adl.training.losses import CrossEntropy, OhemCrossEntropy
 
 PARITY = Path(__file__).parent / "parity"
 pytestmark = pytest.mark.usefixtures("pynative")

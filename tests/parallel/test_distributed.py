@@ -14,13 +14,13 @@ from adl import network, params, runtime
 from adl.dataset.augment import Normalise
 from adl.dataset.batches import Batches
 from adl.dataset.descriptor import CITYSCAPES
+from adl.launch.launcher import Launcher
+from adl.launch.topology import topology
 from adl.network import checkpoint
 from adl.parallel import collective
 from adl.parallel.world import World
-from adl.processes.launcher import Launcher
-from adl.processes.topology import topology
-from adl.processes.worker import TrainingJob
 from adl.training import validation
+from adl.training.run.worker import TrainingJob
 from adl.training.state import State
 from tests.conftest import ROOT, TINY
 from tests.data import write_record, write_scenes
@@ -47,7 +47,7 @@ def train(tiny, tmp_path, record):
         state = State(tmp_path / name)
         state.folder.mkdir(exist_ok=True)
         p = params.load(ROOT / "params.yaml", **(settings | changes))
-        command = [sys.executable, "-m", "adl.processes.worker", str(state.job)]
+        command = [sys.executable, "-m", "adl.training.run.worker", str(state.job)]
         job = TrainingJob(p, record, record, state.folder, tmp_path, tmp_path / f"{name}-curves")
         with job.published(state.job):
             code = Launcher(state.logs).run(command, topology(processes, "CPU"))
@@ -96,10 +96,10 @@ from adl.training import validation
 from adl.architecture import Architecture
 from adl.dataset.descriptor import CITYSCAPES
 from adl.parallel.world import from_environment
-from adl.training.loss import CrossEntropy
-from adl.training.optimizer import Momentum
+from adl.training.losses import CrossEntropy
+from adl.training.optimizers import Momentum
 from adl.training.step import TrainStep
-world, asked = from_environment(), []
+world = from_environment()
 runtime.start("CPU", seed=0, graph=False, world=world)
 architecture = Architecture.from_json(json.loads(sys.argv[2]))
 
@@ -125,10 +125,12 @@ for name, parameter in trained.items():
     if "moving_mean" in name:
         parameter.set_data(Tensor(parameter.asnumpy() + 0.5 * world.rank))
 print("validated", own.miou(trained), flush=True)
-def stopping():
-    asked.append(None)
-    return world.rank == 1 and len(asked) == 2
-own.stopping = stopping
+read = validation.records.read
+def stopped_on_rank_1(*record, **options):
+    for number, row in enumerate(read(*record, **options)):
+        own.stop.requested = world.rank == 1 and number == 1
+        yield row
+validation.records.read = stopped_on_rank_1
 try:
     own.miou(trained)
 except validation.Interrupted:

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from adl.launch.launcher import LOST
 from adl.parallel.lifetime import tied
-from adl.processes.launcher import LOST
 from tests.conftest import reproduced
 from tests.machines import ADDRESSES, Machines, two_machines
 from tests.workspace import alive, set_params, succeeds, wait_for

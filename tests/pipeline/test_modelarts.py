@@ -15,8 +15,8 @@ import pytest
 
 from adl import params
 from adl.errors import AdlError, reported
+from adl.launch.topology import free_port
 from adl.parallel.lifetime import tied
-from adl.processes.topology import free_port
 from adl.storage.flow import Task, stages
 from pipeline import modelarts
 from tests.conftest import ROOT

@@ -16,7 +16,7 @@ import pytest
 from adl import synthetic
 from adl.artifacts import digest, write_png
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy import provenance
+from adl.export import provenance
 from adl.network import names_2021
 from adl.workspace import CHECKPOINT, DRAWN
 from tests import damage
@@ -361,12 +361,12 @@ def test_better_message_or_picture_reruns_at_most_the_report(finished):
     for name in (
         "console/progress.py",
         "console/reporter.py",
-        "processes/launcher.py",
+        "launch/launcher.py",
         "commands/predict.py",
     ):
         edit(f"adl/{name}")
     assert changed() == {"check"}
-    edit("adl/reporting/figures.py")
+    edit("adl/report/figures.py")
     assert changed() == {"check", "report"}
-    edit("adl/training/loss.py")
+    edit("adl/training/losses.py")
     assert "train" in changed()

@@ -10,7 +10,7 @@ import vl_convert
 from ruamel.yaml import YAML
 
 from adl.artifacts import write_json, write_png, write_text
-from adl.reporting.curves import Curves
+from adl.report.curves import Curves
 from tests.browsing import events, requested
 from tests.conftest import ROOT
 from tests.workspace import git, run, succeeds

@@ -15,20 +15,21 @@ from adl import params, runtime, workspace
 from adl.architecture import Architecture
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, FileKind
-from adl.deploy import colouring, infer
-from adl.deploy.export import Exporter
-from adl.deploy.exported import Exported
-from adl.deploy.predictor import Predictor
 from adl.errors import AdlError
 from adl.evaluation import baselines, tables, worker
 from adl.evaluation.evaluate import Evaluation, evaluate
+from adl.evaluation.inference import Mode
 from adl.evaluation.worker import EvaluationJob
-from adl.inference import Mode
+from adl.export import infer
+from adl.export.exported import Exported
+from adl.export.writers import Exporter
 from adl.intake import layout
 from adl.intake.survey import survey
 from adl.network import checkpoint
-from adl.reporting import page, report
-from adl.reporting.results import Results
+from adl.predict import overlays
+from adl.predict.predictor import Predictor
+from adl.report import page, report
+from adl.report.results import Results
 from adl.training import train
 from adl.training.state import State
 from tests.conftest import ROOT
@@ -258,6 +259,6 @@ def test_photographs_get_its_colours(tiny, tmp_path, rng):
     labels = predictor(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8))
     assert labels.shape == (40, 50)
     assert labels.max() < 11
-    assert set(colouring.shares(labels, VILLAGE)) <= set(NAMES)
+    assert set(overlays.shares(labels, VILLAGE)) <= set(NAMES)
     with pytest.raises(AdlError, match=r"has 11 classes according to .*, but Cityscapes has 19"):
         Predictor.load(tmp_path / "m.ckpt", CITYSCAPES, device_target="CPU", flip=False)

@@ -22,11 +22,11 @@ from adl.artifacts import digest, remove, write_json, write_text
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import baselines
-from adl.processes import launcher
-from adl.processes.launcher import Launcher
-from adl.reporting import figures
-from adl.scoring import Confusion
-from adl.training import key
+from adl.launch import launcher
+from adl.launch.launcher import Launcher
+from adl.metrics import Confusion
+from adl.report import figures
+from adl.training import runs
 from adl.training.state import State
 from adl.workspace import sidecar
 from tests.conftest import ROOT
@@ -235,7 +235,7 @@ def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(
     others = {}
     for seed in (5, 6):
         content["params"]["seed"] = seed
-        others[seed] = key.state_of(own.parent, content)
+        others[seed] = runs.state_of(own.parent, content)
         write_json(others[seed].folder / "about.json", {"key": content, "code": "c"})
     others[5].result.mkdir()
     for name in ("models", "metrics", "reports"):
@@ -265,7 +265,7 @@ def test_dry_run_names_the_folder_of_the_run_or_a_stand_in_while_there_is_no_dat
         stage("check")
         capsys.readouterr()
     assert told[0].startswith("rank 0: ")
-    assert told[0].endswith("-m adl.processes.worker .adl/state/KEY/job.json")
+    assert told[0].endswith("-m adl.training.run.worker .adl/state/KEY/job.json")
     assert re.search(r"-m adl\.processes\.worker \.adl/state/[0-9a-f]{16}/job\.json$", told[1])
     assert not Path(".adl").exists()
 

@@ -24,8 +24,9 @@ from ruamel.yaml import YAML
 from adl import commands
 from adl.artifacts import digest
 from adl.errors import AdlError
-from adl.processes import launcher, nodes
-from adl.training import states
+from adl.launch import launcher
+from adl.training import runs
+from adl.training.run import nodes
 from adl.training.state import Saved, seal
 from pipeline import train
 from tests.workspace import alive, ran, rank_table, run, set_params, succeeds, wait_for
@@ -114,7 +115,7 @@ def kill(repro: Repro, target: str, number: signal.Signals) -> None:
 
 @pytest.mark.slow
 # The shell stands between dvc and the stage: what is sent to the stage does not pass it. The processes stand behind the
-# stage, which hands every signal on to them in one way (tests/processes/test_launcher.py): one of each target tells.
+# stage, which hands every signal on to them in one way (tests/launch/test_launcher.py): one of each target tells.
 @pytest.mark.parametrize(
     ("processes", "shell", "ways"),
     [
@@ -150,8 +151,8 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     assert not (converted / "models/autodeeplab.ckpt").exists()
 
     # The state of an unfinished run is not for other code, unless someone says so.
-    (converted / "adl/training/loss.py").write_text(
-        (converted / "adl/training/loss.py").read_text() + "# edited\n"
+    (converted / "adl/training/losses.py").write_text(
+        (converted / "adl/training/losses.py").read_text() + "# edited\n"
     )
     refused = run(converted, "dvc", "repro", "train")
     assert refused.returncode != 0
@@ -166,8 +167,8 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     curves = (converted / "reports/train/plots/metrics/loss.tsv").read_bytes()
 
     # Finished under other code: from step 0. DVC's commit fails after the training.
-    (converted / "adl/training/loss.py").write_text(
-        (converted / "adl/training/loss.py").read_text() + "# again\n"
+    (converted / "adl/training/losses.py").write_text(
+        (converted / "adl/training/losses.py").read_text() + "# again\n"
     )
     blocked = converted / "blocked"
     blocked.mkdir()
@@ -262,12 +263,12 @@ def begun(monkeypatch):
 
 def test_training_that_begins_anew_says_what_parts_it_from_one_that_waits(converted, begun, capsys):
     assert begun(converted)
-    (waiting,) = states.found(converted / ".adl/state")
+    (waiting,) = runs.found(converted / ".adl/state")
     waiting.save(Saved({}, {"position": 1}))
     assert "begins at step 0" not in capsys.readouterr().out
     set_params(converted, eval_epochs=3)
     assert begun(converted)
-    assert len(states.found(converted / ".adl/state")) == 1, (
+    assert len(runs.found(converted / ".adl/state")) == 1, (
         "how often a run is watched does not change its weights"
     )
     assert "begins at step 0" not in capsys.readouterr().out
@@ -330,7 +331,7 @@ def test_second_node_does_what_the_first_decided_and_writes_nothing_before(
     with undecided:
         begun(converted, *second)
 
-    (own,) = states.found(converted / ".adl/state")
+    (own,) = runs.found(converted / ".adl/state")
     own.result.mkdir()
     (own.result / "autodeeplab.ckpt").write_text("weights")
     seal(own.result)

@@ -13,17 +13,18 @@ from ruamel.yaml import YAML
 
 from adl.artifacts import digest, read_json, write_json, write_png, write_text
 from adl.dataset.descriptor import CITYSCAPES
-from adl.deploy.formats import FORMATS
-from adl.deploy.infer import Inference
-from adl.deploy.proofs import AccuracyDrop, EightBits, Equality
 from adl.errors import AdlError
+from adl.export.formats import FORMATS
+from adl.export.infer import Inference
+from adl.export.proofs import AccuracyDrop, EightBits, Equality
+from adl.launch import launcher
+from adl.launch.topology import Local
+from adl.metrics.baselines import Scores
 from adl.parallel.world import World
 from adl.params import load
-from adl.processes import launcher, worker
-from adl.processes.topology import Local
-from adl.scoring.baselines import Scores
 from adl.training import train as training
 from adl.training.loop import Stopped
+from adl.training.run import worker
 from adl.workspace import sidecar
 from pipeline import evaluate, export, infer
 from tests.conftest import ROOT, TINY
@@ -269,7 +270,7 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
         World(rank, 2),
         Path("w"),
     )
-    assert not named["stopping"]()
+    assert not named["stop"].requested
     assert bool(list(tmp_path.rglob("loss.tsv"))) == (rank == 0)
 
 
@@ -277,16 +278,15 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
 def test_worker_listens_once_its_first_step_is_done(alone):
     before = {number: signal.getsignal(number) for number in (launcher.STOP, signal.SIGTERM)}
     try:
-        stop = worker.Stop(alone=alone)
-        assert not stop()
+        stop = worker.SignalledStop(alone=alone)
         for number, handler in before.items():
             assert signal.getsignal(number) is handler, "nothing to save yet: a signal ends it"
-        assert not stop()
+        stop.arm()
         # Beside other ranks, SIGTERM is MindSpore's.
         is_taken = signal.getsignal(signal.SIGTERM) is not before[signal.SIGTERM]
         assert is_taken == alone
         signal.raise_signal(signal.SIGTERM if alone else launcher.STOP)
-        assert stop()
+        assert stop.requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

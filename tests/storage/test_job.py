@@ -18,7 +18,7 @@ from adl.storage import job as module
 from adl.storage.flow import Task
 from adl.storage.job import Job
 from adl.storage.modelarts import Place
-from adl.training import key, lock
+from adl.training import lock, runs
 from pipeline import modelarts, report
 from tests.conftest import ROOT
 from tests.workspace import wait_for
@@ -82,9 +82,9 @@ def cloud(tmp_path, monkeypatch):
 @pytest.fixture
 def run_name(monkeypatch) -> str:
     """The name of the run that a job trains; its records are no real ones here."""
-    monkeypatch.setattr(key, "key_of", lambda *_: {"a": 1})
-    monkeypatch.setattr(key, "code_digest", lambda: "this code")
-    return key.state_of(Path(), {"a": 1}).name
+    monkeypatch.setattr(runs, "key_of", lambda *_: {"a": 1})
+    monkeypatch.setattr(runs, "code_digest", lambda: "this code")
+    return runs.state_of(Path(), {"a": 1}).name
 
 
 def with_records(cloud) -> None:

@@ -7,7 +7,7 @@ import pytest
 from mindspore import Tensor
 
 from adl.parallel.world import ALONE, World
-from adl.training.loss import CrossEntropy, OhemCrossEntropy
+from adl.training.losses import CrossEntropy, OhemCrossEntropy
 
 pytestmark = pytest.mark.usefixtures("pynative")
 IGNORE = 255

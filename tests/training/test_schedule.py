@@ -7,7 +7,7 @@ import pytest
 
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.training.schedule import check_warmup, warmup_poly
+from adl.training.schedules import check_warmup, warmup_poly
 
 PUBLISHED = {
     0: 5e-06,

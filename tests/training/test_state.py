@@ -16,11 +16,12 @@ import pytest
 from adl import commands
 from adl.artifacts import remove
 from adl.errors import AdlError
+from adl.launch.topology import Local
 from adl.params import load
-from adl.processes.nodes import TrainingRun
-from adl.processes.topology import Local
-from adl.processes.worker import TrainingJob
-from adl.training import archive, key, lock, states
+from adl.training import lock, runs
+from adl.training import state as state_module
+from adl.training.run.nodes import TrainingRun
+from adl.training.run.worker import TrainingJob
 from adl.training.state import Saved, State, seal
 from tests.conftest import ROOT
 from tests.data import largest_file
@@ -51,9 +52,9 @@ def saved(position: int) -> Saved:
 
 @pytest.fixture
 def own(tmp_path) -> State:
-    found = key.state_of(tmp_path, KEY)
+    found = runs.state_of(tmp_path, KEY)
     with found.held():
-        states.prepare(found, KEY, "code", OPTIONS)
+        runs.prepare(found, KEY, "code", OPTIONS)
     return found
 
 
@@ -127,7 +128,7 @@ def test_damaged_states_alone_are_no_reason_to_begin_anew_under_other_code(own):
     with pytest.raises(AdlError, match="can be read"):
         own.latest()
     with pytest.raises(AdlError, match=f"adl state drop {own.name}"):
-        states.prepare(own, KEY, "other code", OPTIONS)
+        runs.prepare(own, KEY, "other code", OPTIONS)
     assert len(own.damaged_positions()) == 1
 
 
@@ -135,7 +136,7 @@ def test_state_that_cannot_be_read_just_now_stays_where_it_is(own, monkeypatch):
     own.save(saved(1))
     with monkeypatch.context() as patch:
         patch.setattr(
-            archive.zipfile,
+            state_module.zipfile,
             "ZipFile",
             lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")),
         )
@@ -170,13 +171,13 @@ def test_full_disk_is_an_error_with_advice_and_leaves_the_last_state(own):
 
 def test_every_part_of_the_key_gives_another_folder(tmp_path):
     keys = (KEY, {**KEY, "format": 4}, key_with({"data": "e"}), key_with(device_num=2))
-    names = {key.state_of(tmp_path, content).name for content in keys}
+    names = {runs.state_of(tmp_path, content).name for content in keys}
     assert len(names) == 4
-    assert key.state_of(tmp_path, dict(reversed(KEY.items()))).name in names
+    assert runs.state_of(tmp_path, dict(reversed(KEY.items()))).name in names
 
 
 def test_name_of_a_state_is_the_one_under_which_earlier_versions_saved_it(tmp_path):
-    assert key.state_of(tmp_path, KEY).folder == tmp_path / "2b6176666ec6289f"
+    assert runs.state_of(tmp_path, KEY).folder == tmp_path / "2b6176666ec6289f"
 
 
 def test_locked_state_names_its_holder_and_a_dead_holder_leaves_no_lock(own):
@@ -224,7 +225,7 @@ def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damag
         (own.result / file).parent.mkdir(parents=True, exist_ok=True)
         (own.result / file).write_text(file)
     seal(own.result)
-    states.prepare(own, KEY, "code", OPTIONS)
+    runs.prepare(own, KEY, "code", OPTIONS)
     assert own.finished
     path = own.result / name
     content = bytearray(path.read_bytes())
@@ -232,7 +233,7 @@ def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damag
     path.write_bytes(content if damage == "a bit" else b"")
     if damage == "missing":
         path.unlink()
-    states.prepare(own, KEY, "code", OPTIONS)
+    runs.prepare(own, KEY, "code", OPTIONS)
     assert not own.finished
     assert "is damaged; training starts over" in capsys.readouterr().out
 
@@ -240,32 +241,32 @@ def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damag
 def test_unfinished_state_is_refused_under_other_code_until_adopted(own):
     own.save(saved(1))
     with pytest.raises(AdlError, match=f"adl state adopt {own.name}.*adl state drop {own.name}"):
-        states.prepare(own, KEY, "other code", OPTIONS)
-    states.adopt(own, "other code")
-    states.prepare(own, KEY, "other code", OPTIONS)
+        runs.prepare(own, KEY, "other code", OPTIONS)
+    runs.adopt(own, "other code")
+    runs.prepare(own, KEY, "other code", OPTIONS)
     assert own.latest().position == 1
 
 
 def test_finished_state_is_dropped_under_other_code(own):
     own.result.mkdir()
     seal(own.result)
-    states.prepare(own, KEY, "code", OPTIONS)
+    runs.prepare(own, KEY, "code", OPTIONS)
     assert own.finished
-    states.prepare(own, KEY, "other code", OPTIONS)
+    runs.prepare(own, KEY, "other code", OPTIONS)
     assert not own.finished
 
 
 def test_finished_states_go_when_another_key_finishes_unfinished_ones_stay(tmp_path, own):
     others = []
     for data in ("e", "f"):
-        other = key.state_of(tmp_path, key_with({"data": data}))
+        other = runs.state_of(tmp_path, key_with({"data": data}))
         with other.held():
-            states.prepare(other, key_with({"data": data}), "code", OPTIONS)
+            runs.prepare(other, key_with({"data": data}), "code", OPTIONS)
         others.append(other)
     own.result.mkdir()
     others[0].result.mkdir()
-    states.drop_other_finished(others[0])
-    assert [s.name for s in states.found(tmp_path)] == sorted(s.name for s in others)
+    runs.drop_other_finished(others[0])
+    assert [s.name for s in runs.found(tmp_path)] == sorted(s.name for s in others)
 
 
 def keep_model(state: State) -> None:
@@ -278,10 +279,10 @@ def test_finished_state_with_kept_models_stays_and_the_list_says_how_to_use_them
     tmp_path, own, monkeypatch, capsys
 ):
     keep_model(own)
-    other = key.state_of(tmp_path, key_with({"data": "e"}))
+    other = runs.state_of(tmp_path, key_with({"data": "e"}))
     with other.held():
-        states.prepare(other, key_with({"data": "e"}), "code", OPTIONS)
-    states.drop_other_finished(other)
+        runs.prepare(other, key_with({"data": "e"}), "code", OPTIONS)
+    runs.drop_other_finished(other)
     monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
     adl("list")
     model = own.result / "intermediate/epoch_00003.ckpt"
@@ -291,9 +292,9 @@ def test_finished_state_with_kept_models_stays_and_the_list_says_how_to_use_them
 
 
 def test_the_list_names_a_kept_model_as_a_shell_takes_it(tmp_path, monkeypatch, capsys):
-    state = key.state_of(tmp_path / "of mine", KEY)
+    state = runs.state_of(tmp_path / "of mine", KEY)
     with state.held():
-        states.prepare(state, KEY, "code", OPTIONS)
+        runs.prepare(state, KEY, "code", OPTIONS)
     keep_model(state)
     monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path / "of mine"))
     adl("list")
@@ -305,10 +306,10 @@ def test_the_list_names_a_kept_model_as_a_shell_takes_it(tmp_path, monkeypatch, 
 def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     content = key_with()
-    own = key.state_of(tmp_path, content)
+    own = runs.state_of(tmp_path, content)
     trained = load(keep_checkpoints=1, eval_epochs=8)
-    options = {name: getattr(trained, name) for name in key.OPTIONS}
-    states.prepare(own, content, key.code_digest(), options)
+    options = {name: getattr(trained, name) for name in runs.OPTIONS}
+    runs.prepare(own, content, runs.code_digest(), options)
     own.result.mkdir()
     seal(own.result)
 
@@ -336,29 +337,29 @@ def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, ca
     ],
 )
 def test_keys_differ_in_what_a_person_changed(contents, changed, differing):
-    assert key.differences(KEY, key_with(contents, **changed)) == differing
+    assert runs.differences(KEY, key_with(contents, **changed)) == differing
 
 
 def test_nearest_training_that_waits_is_an_unfinished_one(tmp_path, own):
     began = key_with(device_num=2, seed=1)
-    beginning = key.state_of(tmp_path, began)
-    assert states.nearest_unfinished(beginning, began) is None, "nothing was saved"
+    beginning = runs.state_of(tmp_path, began)
+    assert runs.nearest_unfinished(beginning, began) is None, "nothing was saved"
     own.save(saved(1))
-    near = key.state_of(tmp_path, key_with(device_num=2))
-    states.prepare(near, key_with(device_num=2), "code", OPTIONS)
+    near = runs.state_of(tmp_path, key_with(device_num=2))
+    runs.prepare(near, key_with(device_num=2), "code", OPTIONS)
     near.save(saved(1))
-    found, differing = states.nearest_unfinished(beginning, began)
+    found, differing = runs.nearest_unfinished(beginning, began)
     assert (found.name, differing) == (near.name, ["seed: 0 there, 1 now"])
     near.result.mkdir()
-    assert states.nearest_unfinished(beginning, began)[0].name == own.name
+    assert runs.nearest_unfinished(beginning, began)[0].name == own.name
 
 
 def test_list_shows_what_the_states_differ_in(tmp_path, own, monkeypatch, capsys):
     monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
     adl("list")
     assert "device_num" not in capsys.readouterr().out
-    other = key.state_of(tmp_path, key_with({"data": "e"}, device_num=2))
-    states.prepare(other, key_with({"data": "e"}, device_num=2), "code", OPTIONS)
+    other = runs.state_of(tmp_path, key_with({"data": "e"}, device_num=2))
+    runs.prepare(other, key_with({"data": "e"}, device_num=2), "code", OPTIONS)
     adl("list")
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert rows[own.name].endswith("seed 0, device_num 1, content of data d")
@@ -371,8 +372,8 @@ def test_folder_that_is_no_state_is_neither_listed_nor_dropped(tmp_path, own, mo
     for name, about in others.items():
         (tmp_path / name / "result").mkdir(parents=True)
         (tmp_path / name / "about.json").write_text(json.dumps(about))
-    assert [s.name for s in states.found(tmp_path)] == [own.name]
-    states.drop_other_finished(own)
+    assert [s.name for s in runs.found(tmp_path)] == [own.name]
+    runs.drop_other_finished(own)
     adl("drop", "--all")
     assert {path.name for path in tmp_path.iterdir()} == set(others)
 
@@ -383,12 +384,12 @@ def test_code_digest_follows_the_code_that_dvc_watches_and_nothing_else(tmp_path
     (tmp_path / "adl/a.py").write_text("a")
     (tmp_path / "other.py").write_text("a")
     (tmp_path / "dvc.yaml").write_text("stages: {train: {deps: [adl/, data.txt]}}")
-    first = key.code_digest()
+    first = runs.code_digest()
     for unrelated in ("adl/a.pyc", "other.py", "data.txt"):
         (tmp_path / unrelated).write_text("x")
-    assert key.code_digest() == first
+    assert runs.code_digest() == first
     (tmp_path / "adl/a.py").write_text("b")
-    assert key.code_digest() != first
+    assert runs.code_digest() != first
 
 
 def adl(*arguments) -> None:
@@ -428,7 +429,7 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
         )
     monkeypatch.chdir(ROOT)
     adl("adopt", own.name)
-    assert own.about["code"] == key.code_digest()
+    assert own.about["code"] == runs.code_digest()
     for arguments in (("drop",), ("drop", "nothing")):
         with pytest.raises(SystemExit, match="2"):
             adl(*arguments)

@@ -8,8 +8,8 @@ import pytest
 from mindspore import Parameter, Tensor, nn
 
 from adl import network
-from adl.training.loss import CrossEntropy
-from adl.training.optimizer import Momentum
+from adl.training.losses import CrossEntropy
+from adl.training.optimizers import Momentum
 from adl.training.step import TrainStep
 
 pytestmark = pytest.mark.usefixtures("pynative")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -23,24 +24,24 @@ from adl.dataset.records import read, read_manifest
 from adl.errors import AdlError
 from adl.evaluation import worker
 from adl.evaluation.evaluate import Evaluation
+from adl.evaluation.inference import Mode, label_maps, passes
 from adl.evaluation.worker import EvaluationJob
-from adl.inference import Mode, label_maps, passes
+from adl.metrics import Confusion
 from adl.network import checkpoint, drop_path
 from adl.network.normalization import GlobalBatchNorm
 from adl.parallel.world import World
-from adl.scoring import Confusion
-from adl.training import choices, counters, loop, saver
+from adl.training import checkpoints, loop, losses
+from adl.training import plan as plan_module
 from adl.training import train as training
 from adl.training import validation as validation_module
+from adl.training.checkpoints import Origin, Saver, Weights
 from adl.training.loop import Loop, Stopped
-from adl.training.loss import CrossEntropy, OhemCrossEntropy
-from adl.training.optimizer import Momentum
-from adl.training.plan import Plan
-from adl.training.result import Description
+from adl.training.losses import CrossEntropy, OhemCrossEntropy
+from adl.training.optimizers import Momentum
+from adl.training.plan import Counters, Plan, Stop
 from adl.training.state import State
-from adl.training.step import TrainStep
+from adl.training.step import HostStep, TrainStep
 from adl.training.validation import Interrupted, Validation
-from adl.training.weights import Weights
 from tests import checkpoints_2021
 from tests.conftest import ROOT
 from tests.data import write_record, write_scenes
@@ -82,15 +83,9 @@ def settings(tiny, tmp_path):
     }  # fmt: skip
 
 
-def run(settings, record, folder, *, stop_at=None, log_epochs=lambda rows: None, **changes):
-    """Train in a state folder of its own; returns its result's metrics and the history. stop_at: a position."""
+def run(settings, record, folder, *, stop=None, log_epochs=lambda rows: None, **changes):
+    """Train in a state folder of its own; returns its result's metrics and the history."""
     state = State(folder)
-    asked = []
-
-    def stopping():
-        asked.append(None)
-        return stop_at is not None and len(asked) == stop_at
-
     training.train(
         params.load(ROOT / "params.yaml", **(settings | changes)),
         record,
@@ -99,7 +94,7 @@ def run(settings, record, folder, *, stop_at=None, log_epochs=lambda rows: None,
         val_record=record,
         pretrained=folder.parent,
         log_epochs=log_epochs,
-        stopping=stopping,
+        stop=stop,
     )
     metrics, history = (
         json.loads((state.result / f"{name}.json").read_text()) for name in ("metrics", "history")
@@ -107,9 +102,23 @@ def run(settings, record, folder, *, stop_at=None, log_epochs=lambda rows: None,
     return metrics, history
 
 
+@contextlib.contextmanager
+def stop_before(number: int):
+    """A request to stop that arrives before this step, counted from 1."""
+    request, take = Stop(), HostStep.__call__
+
+    def taken(self, images, labels, counters, *, stop):
+        request.requested |= counters.position + 1 == number
+        return take(self, images, labels, counters, stop=request.requested)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HostStep, "__call__", taken)
+        yield request
+
+
 def assembled(net, p, plan, folder) -> Loop:
-    description = Description(net.architecture, {}, p)
-    return training.assemble(net, description, plan, CITYSCAPES, record=folder, state=State(folder))
+    origin = Origin(net.architecture, {}, p)
+    return training.assemble(net, origin, plan, CITYSCAPES, record=folder, state=State(folder))
 
 
 def weights(folder):
@@ -149,16 +158,13 @@ def test_run_leaves_a_checkpoint_that_its_sidecar_describes_and_repeats_itself(
 def test_resumed_run_equals_the_uninterrupted_one(settings, record, tmp_path, capsys):
     changes = {"drop_path_keep_prob": 0.7, "epochs": 4}
     straight = run(settings, record, tmp_path / "straight", **changes)
-    for stop_at in (
-        3,
-        2,
-    ):  # batches of this attempt: in the middle of an epoch, and after its last one
-        with pytest.raises(Stopped, match="the state is saved"):
-            run(settings, record, tmp_path / "resumed", stop_at=stop_at, **changes)
+    for step in (3, 6):  # in the middle of an epoch, and at its end
+        with stop_before(step) as stop, pytest.raises(Stopped, match="the state is saved"):
+            run(settings, record, tmp_path / "resumed", stop=stop, **changes)
         assert not (tmp_path / "resumed/result").exists()
     capsys.readouterr()
     assert run(settings, record, tmp_path / "resumed", **changes) == straight
-    assert "resuming at step 5 of 8" in capsys.readouterr().out
+    assert "resuming at step 6 of 8" in capsys.readouterr().out
     assert weights(tmp_path / "resumed") == weights(tmp_path / "straight")
 
 
@@ -170,8 +176,8 @@ def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(
     def log_epochs(rows):
         told.append([row["epoch"] for row in rows])
 
-    with pytest.raises(Stopped):
-        run(settings, record, tmp_path / "a", epochs=4, stop_at=4, log_epochs=log_epochs)
+    with stop_before(4) as stop, pytest.raises(Stopped):
+        run(settings, record, tmp_path / "a", epochs=4, stop=stop, log_epochs=log_epochs)
     assert told == [[], [1]]
     told.clear()
     printed = capsys.readouterr().out
@@ -207,9 +213,7 @@ def test_criterion_is_that_of_the_parameters(settings, name, kind, monkeypatch):
     p = params.load(
         ROOT / "params.yaml", **settings | {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6}
     )
-    pixels = p.batch_size // 4 * p.crop_size**2
-    settings = {"ignore_label": p.ignore_label, "pixels": pixels, "hard_threshold": p.ohem_thresh}
-    loss = choices.loss(p.criterion, **settings, world=World(1, 4))
+    loss = losses.build(p, World(1, 4))
     assert type(loss) is kind
     assert loss.ignore_label == p.ignore_label
     if kind is OhemCrossEntropy:
@@ -264,7 +268,7 @@ def test_validation_takes_place_after_every_so_many_epochs_and_not_between(
     plan = Plan(images=4, steps_per_epoch=2, steps=10, first_step=0)
     found = {}
     for position in range(1, 11):
-        reached = counters.Counters(position=position, step=position, history=[{}])
+        reached = Counters(position=position, step=position, history=[{}])
         validation.add_to_history({}, reached, plan)
         found[position] = reached.history[-1].get("val_mIOU")
     assert [position for position, miou in found.items() if miou == 5.0] == [4, 8]
@@ -285,11 +289,21 @@ def test_statistics_that_are_validated_are_those_of_rank_0(tiny, record, monkeyp
         np.testing.assert_array_equal(parameter.asnumpy(), expected, err_msg=name)
 
 
-def test_stop_in_the_middle_of_a_validation_loses_nothing(settings, record, tmp_path, capsys):
+def test_stop_in_the_middle_of_a_validation_loses_nothing(
+    settings, record, tmp_path, monkeypatch, capsys
+):
     _, straight = run(settings, record, tmp_path / "straight", eval_epochs=1)
-    # Two steps an epoch and four images to validate: the fourth question is asked while validating.
-    with pytest.raises(Stopped, match="step 2 of 4, while validating"):
-        run(settings, record, tmp_path / "a", eval_epochs=1, stop_at=4)
+    stop = Stop()
+
+    def rows(*of_record, **options):
+        yield next(read(*of_record, **options))
+        stop.requested = True
+        yield from read(*of_record, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(validation_module.records, "read", rows)
+        with pytest.raises(Stopped, match="step 2 of 4, while validating"):
+            run(settings, record, tmp_path / "a", eval_epochs=1, stop=stop)
     _, resumed = run(settings, record, tmp_path / "a", eval_epochs=1)
     assert "resuming at step 2 of 4" in capsys.readouterr().out
     assert resumed == straight
@@ -350,7 +364,7 @@ def test_attempt_with_nothing_left_to_train_reports_the_speed_of_the_one_before(
     settings, record, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_result", lambda *_: None)
+        patch.setattr(Saver, "write_result", lambda *_: None)
         with pytest.raises(FileNotFoundError):
             run(settings, record, tmp_path / "a")
     run(settings, record, tmp_path / "a")
@@ -408,9 +422,9 @@ def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32
     net = network.build(tiny)
     names = set(checkpoint.native(net))
     own = assembled(net, p, Plan(4, 2, 4, 0), tmp_path)
-    assert set(own.weights.parameters) == names
+    assert set(own.saver.weights.parameters) == names
     assert {name for name, _ in net.parameters_and_names()} != names, "the cells were wrapped"
-    checkpoint.save(own.weights.parameters, tmp_path / "m.ckpt")
+    checkpoint.save(own.saver.weights.parameters, tmp_path / "m.ckpt")
     assert checkpoint.load(network.build(tiny), tmp_path / "m.ckpt").parameters == len(names)
 
 
@@ -439,7 +453,7 @@ def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_pa
 
 def test_ranks_that_read_different_states_do_not_begin(settings, record, tmp_path, monkeypatch):
     # Also where this rank finds no state, another must be heard.
-    for module in (saver, loop):
+    for module in (checkpoints, loop):
         monkeypatch.setattr(
             module, "of_all_ranks", lambda values, world: [values, [value + 5 for value in values]]
         )
@@ -455,7 +469,7 @@ def test_ranks_that_part_stop_at_the_end_of_the_epoch_and_save_nothing(
     def parting(values, world):
         return [values, [value + (len(values) > 1) for value in values]]
 
-    for module in (saver, loop):
+    for module in (checkpoints, loop):
         monkeypatch.setattr(module, "of_all_ranks", parting)
     message = r"no longer have the same weights \(rank 0: step 2, [0-9a-f]{8}; rank 1: step 3, [0-9a-f]{8}\)"
     with pytest.raises(AdlError, match=message):
@@ -470,7 +484,7 @@ def test_checksum_of_the_ranks_follows_from_the_weights(settings, record, tmp_pa
         told.append(tuple(values))
         return [values]
 
-    for module in (saver, loop):
+    for module in (checkpoints, loop):
         monkeypatch.setattr(module, "of_all_ranks", listening)
     for name, changes in {"a": {}, "same": {}, "other": {"weight_decay": 0.5}}.items():
         run(settings, record, tmp_path / name, epochs=1, warmup_iters=0, **changes)
@@ -578,7 +592,7 @@ def finite(monkeypatch):
 def test_gradients_that_stay_infinite_stop_the_training(
     settings, record, tmp_path, monkeypatch, finite
 ):
-    monkeypatch.setattr(counters, "MOST_SKIPPED", 3)
+    monkeypatch.setattr(plan_module, "MOST_SKIPPED", 3)
     finite(True, False)
     with pytest.raises(
         AdlError, match=r"diverged at step 1: .* the gradients stay infinite\. Lower base_lr"
@@ -606,8 +620,8 @@ def test_no_state_is_saved_while_updates_are_skipped(
 
 
 def test_state_of_another_network_is_refused(settings, record, tmp_path):
-    with pytest.raises(Stopped):
-        run(settings, record, tmp_path / "a", stop_at=2)
+    with stop_before(2) as stop, pytest.raises(Stopped):
+        run(settings, record, tmp_path / "a", stop=stop)
     with pytest.raises(
         AdlError, match=r"does not fit this network: .* To start over: `adl state drop a`"
     ):

@@ -1,1 +1,0 @@
-"""The trained model at work: the exported file, photographs and videos, the benchmark's zip."""

@@ -1,0 +1,1 @@
+"""Files for other programs: writing them, proving that they equal the checkpoint, running them."""

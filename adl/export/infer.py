@@ -1,0 +1,136 @@
+"""Exported files on raw images, compared with the evaluation of the checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adl.artifacts import percent, read_png, replacing_folder, write_png
+from adl.console import text
+from adl.console.progress import track
+from adl.dataset.descriptor import DatasetDescriptor, Frame
+from adl.errors import AdlError
+from adl.evaluation.inference import Mode
+from adl.export.exported import Exported
+from adl.intake import png
+from adl.metrics import Confusion
+
+AHEAD = 2
+"""Images that are decoded before they are needed."""
+
+
+class Sample(NamedTuple):
+    """A frame that was read. image: (H, W, 3) uint8. truth: (H, W) uint8 train ids."""
+
+    frame: Frame
+    image: np.ndarray
+    truth: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """What was measured. agreement: share of the labels that are as in `evaluate`, 0-1; None without its label maps.
+
+    milliseconds: the usual time of an image, mirror image included; None for a single one, which waits for compilation.
+    """
+
+    images: int
+    miou: float | None
+    agreement: float | None
+    milliseconds: float | None
+
+    def metrics(self) -> dict[str, Any]:
+        agreement = {} if self.agreement is None else {"agreement": percent(self.agreement)}
+        return {"mIOU": percent(self.miou), **agreement, "images": self.images}
+
+    def __str__(self) -> str:
+        words = [f"mIOU {text.percentage(percent(self.miou))}"]
+        if self.agreement is not None:
+            words.append(f"{100 * self.agreement:.4f} % of the labels as in evaluate")
+        if self.milliseconds is not None:
+            words.append(f"{self.milliseconds:.1f} ms/image")
+        return ", ".join(words)
+
+
+def infer(
+    file: Exported,
+    frames: list[Frame],
+    dataset: DatasetDescriptor,
+    mode: Mode,
+    *,
+    predictions: Path | None,
+    reference: Path | None = None,
+) -> Inference:
+    """Run a file on raw frames; decoding and writing happen beside it, in threads.
+
+    reference: folder of label maps that the checkpoint gave for the same frames. predictions: folder that receives
+    the label-id PNGs; None: they are not kept. Raises AdlError if an image has another size than the file takes.
+    """
+    file.check_mode(mode)
+    confusion, agreement, seconds = Confusion(dataset), [], []
+    receiving = replacing_folder(predictions) if predictions else contextlib.nullcontext()
+    with receiving as folder, ThreadPoolExecutor(1) as writer:
+        written: list[Future] = []
+        samples = read_ahead(frames, dataset)
+        for sample in track(samples, len(frames), f"inferring with {file.name}"):
+            _check_size(sample, file)
+            start = time.perf_counter()
+            prediction = file.label_maps(sample.image[None], mode)[mode.name][0]
+            seconds.append(time.perf_counter() - start)
+            confusion.add(sample.truth, prediction)
+            label_ids = dataset.label_ids[prediction]
+            if folder:
+                path = dataset.prediction_path(folder, sample.frame.name)
+                written.append(writer.submit(write_png, path, label_ids))
+            if reference:
+                expected = _reference(dataset.prediction_path(reference, sample.frame.name))
+                agreement.append(float((label_ids == expected).mean()))
+        for one in written:
+            one.result()  # raises what its thread raised
+    return Inference(
+        images=len(frames),
+        miou=confusion.mean_iou(),
+        agreement=float(np.mean(agreement)) if agreement else None,
+        milliseconds=1000 * float(np.median(seconds[1:])) if len(seconds) > 1 else None,
+    )
+
+
+def read_ahead(frames: Iterable[Frame], dataset: DatasetDescriptor) -> Iterator[Sample]:
+    """The frames in their order, decoded by a thread before they are asked for."""
+
+    def read(frame: Frame) -> Sample:
+        content, label_ids = png.read_frame(frame, dataset)
+        image = png.decode_image(content, frame.image, dataset)
+        return Sample(frame, image, dataset.train_ids[label_ids])
+
+    remaining = iter(frames)
+    with ThreadPoolExecutor(1) as reader:
+        waiting = [reader.submit(read, frame) for frame in itertools.islice(remaining, AHEAD)]
+        while waiting:
+            sample = waiting.pop(0).result()
+            waiting += [reader.submit(read, frame) for frame in itertools.islice(remaining, 1)]
+            yield sample
+
+
+def _check_size(sample: Sample, file: Exported) -> None:
+    height, width = sample.image.shape[:2]
+    if file.size and (height, width) != file.size:
+        raise AdlError(
+            f"{sample.frame.image}: is {text.size(height, width)} pixels, but {file.name} takes "
+            f"{text.size(*file.size)} (width × height). Set export_height and export_width to the size of the images."
+        )
+
+
+def _reference(path: Path) -> np.ndarray:
+    try:
+        return read_png(path)
+    except AdlError as error:
+        raise AdlError(f"{error} The stage evaluate writes it (`dvc repro evaluate`).") from None

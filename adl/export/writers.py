@@ -1,0 +1,218 @@
+"""The deployable files: raw image in; each is loaded, compared with the checkpoint, and kept only if it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import mindspore as ms
+import numpy as np
+import onnx
+from mindspore import Tensor, nn, ops
+from mindspore import dtype as mstype
+
+from adl import runtime
+from adl.artifacts import full_disk_reported, remove, scratch_folder
+from adl.console.progress import track
+from adl.dataset import records
+from adl.dataset.augment import Normalise
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.dataset.label_maps import LabelMaps
+from adl.dataset.records import Row
+from adl.errors import AdlError
+from adl.evaluation.inference import Mode, Probabilities, label_maps
+from adl.export import accuracy, onnx_graph, runtimes
+from adl.export.canonical import canonicalise
+from adl.export.exported import Exported, Size
+from adl.export.formats import Format
+from adl.export.onnx_labels import with_labels
+from adl.export.proofs import EightBits, Equality, Proof
+from adl.export.quantise import quantise
+from adl.network import AutoDeepLab, checkpoint
+
+PROOF_IMAGES = 3
+CALIBRATION_IMAGES = 100
+"""Training images from which 8-bit ranges come. metrics/export.json shows what mIOU is lost."""
+CALIBRATION_SIDE = 769
+"""Pixels; of a larger image the middle is taken, as large as the published crop: it bounds time and memory."""
+
+
+class Labels(nn.Cell):
+    """Both images in one batch, their average, and the class that it favours: (1, H, W, 3) uint8 → (1, H, W) uint8."""
+
+    def __init__(self, probabilities: Probabilities) -> None:
+        super().__init__()
+        self.probabilities = probabilities
+
+    def construct(self, image: Tensor) -> Tensor:
+        p = self.probabilities(ops.cat((image, ops.flip(image, (2,)))))
+        return (p[:1] + ops.flip(p[1:], (3,))).argmax(axis=1).astype(mstype.uint8)
+
+
+class Exporter:
+    """Writes a network's files.
+
+    size: of the images that a file takes whose format takes only one. record: some of its images prove that a file
+    holds; those of another size are resized for that. training_record: some of its images calibrate 8 bits. mode: in
+    which 8 bits are scored. evaluated: label maps that the network is known to give for the record.
+    """
+
+    def __init__(
+        self,
+        network: AutoDeepLab,
+        dataset: DatasetDescriptor,
+        *,
+        size: Size,
+        record: Path,
+        training_record: Path,
+        mode: Mode = Mode(mirror=True),  # noqa: B008 (it is frozen)
+        evaluated: LabelMaps | None = None,
+    ) -> None:
+        self.network, self.dataset, self.size = network, dataset, size
+        self.record, self.training_record = record, training_record
+        self.mode, self.evaluated = mode, evaluated
+        # Compiled once, for all proofs.
+        self.model = Probabilities(network.set_train(False), dataset).set_train(False)
+
+    def write(self, path: Path, kind: Format) -> Proof | None:
+        """Write one file and prove it; None for a format that cannot be run here.
+
+        Raises AdlError if the file should equal the checkpoint and does not, or if either gives what is no number. A
+        file in 8 bits that loses too much is not kept, and the proof says so.
+        """
+        print(f"exporting {path.name}", flush=True)
+        # In a folder of its own, because MindSpore leaves another file behind when the disk is full.
+        with scratch_folder(path) as folder, full_disk_reported(path):
+            temporary = folder / path.name
+            WRITERS[path.suffix](self, temporary, kind)
+            proof = self._proof(temporary, kind) if kind.verified else None
+            if proof is None or proof.holds:
+                temporary.replace(path)
+                return proof
+        remove(path)
+        if isinstance(proof, Equality):
+            raise AdlError(f"{path.name}: {proof.fault}. No file was kept.")
+        print(f"{path.name}: not kept: {proof.fault}", flush=True)
+        return proof
+
+    def _proof(self, path: Path, kind: Format) -> Proof:
+        if kind.quantised:
+            return self.score(path, kind)
+        size = None if kind.any_size else self.size
+        return self.compare(Exported(runtimes.load(path), size, labels=kind.labels, name=str(path)))
+
+    def compare(self, file: Exported) -> Equality:
+        """Run the file and the network on the same images."""
+        height, width = self.size
+        rows, _ = _some(self.record, self.dataset, PROOF_IMAGES)
+        images = [cv2.resize(row.image, (width, height)) for row in rows]
+        proof = compare(file, self.model, images)
+        if not proof.holds:
+            proof = dataclasses.replace(proof, largest_logit=self._largest_logit(images))
+        return proof
+
+    def score(self, path: Path, kind: Format) -> EightBits:
+        """What the file loses in the mode in which it is used."""
+        mode = Mode(mirror=True) if kind.labels else self.mode
+        evaluated = self.evaluated if self.evaluated and self.evaluated.mode == mode.name else None
+
+        def expected(row: Row) -> np.ndarray:
+            known = evaluated.read(row.name) if evaluated else None
+            if known is not None:
+                return known
+            return label_maps({1.0: self.model}, row.image[None], mode)[mode.name][0]
+
+        return accuracy.score(
+            path, self.record, self.dataset, mode, labels=kind.labels, expected=expected
+        )
+
+    def _largest_logit(self, images: list[np.ndarray]) -> float:
+        normalise = Normalise(mean=self.dataset.mean, std=self.dataset.std)
+        largest = 0.0
+        for image in images:
+            x = normalise(image[None]).transpose(0, 3, 1, 2).astype(np.float32)
+            logits = self.network.set_train(False)(Tensor(x)).asnumpy()
+            largest = float(np.maximum(largest, np.abs(logits).max()))
+        return largest
+
+    @functools.cached_property
+    def onnx_model(self) -> onnx.ModelProto:
+        parameters = checkpoint.native(self.network)
+        weights = {name: parameter.asnumpy() for name, parameter in parameters.items()}
+        return onnx_graph.build(self.network.architecture, weights, self.dataset)
+
+    @functools.cached_property
+    def onnx_model_in_8_bits(self) -> onnx.ModelProto:
+        rows, count = _some(self.training_record, self.dataset, CALIBRATION_IMAGES)
+        images = (_middle(row.image) for row in rows)
+        return quantise(self.onnx_model, track(images, count, "calibrating 8 bits"))
+
+
+def compare(file: Exported, model: Probabilities, images: list[np.ndarray]) -> Equality:
+    """Run a file and the network of the same checkpoint on the same images, (H, W, 3) uint8 BGR."""
+    difference, equal, pixels = 0.0, 0, 0
+    for image in images:
+        batch = image[None]
+        if file.labels:
+            mode = Mode(mirror=True)
+            ours = file(batch)
+            theirs = label_maps({1.0: model}, batch, mode)[mode.name]
+        else:
+            probabilities, expected = file(batch), model(Tensor(batch)).asnumpy()
+            # `max` would lose a NaN, which `np.maximum` keeps.
+            with np.errstate(invalid="ignore"):
+                largest = np.abs(probabilities - expected).max()
+            difference = float(np.maximum(difference, largest))
+            ours, theirs = probabilities.argmax(axis=1), expected.argmax(axis=1)
+        equal += int((ours == theirs).sum())
+        pixels += image.shape[0] * image.shape[1]
+    return Equality(len(images), None if file.labels else difference, equal / pixels)
+
+
+def _some(record: Path, dataset: DatasetDescriptor, wanted: int) -> tuple[Iterator[Row], int]:
+    """So many rows, spread over a record, and how many there are."""
+    numbers = records.evenly(records.read_manifest(record, dataset)["images"])[:wanted]
+    return records.read(record, numbers=numbers), len(numbers)
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    top, left = (max(0, side - CALIBRATION_SIDE) // 2 for side in image.shape[:2])
+    return image[top : top + CALIBRATION_SIDE, left : left + CALIBRATION_SIDE]
+
+
+def _write_mindspore(exporter: Exporter, path: Path, kind: Format) -> None:
+    cell = Labels(exporter.model) if kind.labels else exporter.model
+    blank = Tensor(np.zeros((1, *exporter.size, 3), np.uint8))
+    file_format = path.suffix.removeprefix(".").upper()
+    ms.export(cell.set_train(False), blank, file_name=str(path), file_format=file_format)
+    if file_format == "MINDIR":
+        canonicalise(path)
+
+
+def _write_air(exporter: Exporter, path: Path, kind: Format) -> None:
+    if not runtime.on_ascend():
+        raise AdlError(
+            f"{path.name}: MindSpore writes AIR only on Ascend (device_target). Leave air out of export_formats."
+        )
+    _write_mindspore(exporter, path, kind)
+
+
+def _write_onnx(exporter: Exporter, path: Path, kind: Format) -> None:
+    if runtime.on_ascend():
+        raise AdlError(
+            f"{path.name}: an ONNX file cannot be proved on Ascend, which rounds more coarsely. Export with "
+            "device_target CPU."
+        )
+    model = exporter.onnx_model_in_8_bits if kind.quantised else exporter.onnx_model
+    onnx.save(with_labels(model) if kind.labels else model, path)
+
+
+WRITERS: dict[str, Callable[[Exporter, Path, Format], None]] = {
+    ".mindir": _write_mindspore,
+    ".onnx": _write_onnx,
+    ".air": _write_air,
+}
+"""Suffix of an exported file → what writes it."""

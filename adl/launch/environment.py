@@ -1,0 +1,61 @@
+"""What a process that we start finds in its environment, and how that is printed before it starts."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+
+from adl.launch.topology import Topology, scheduler_command
+from adl.runtime import TERMINAL, on_terminal
+
+_CLUSTER_VARIABLES = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_", "DEVICE_ID")
+_SETTINGS = ("ONEDNN_MAX_CPU_ISA",)
+"""What `import adl` sets in our own environment, for this process and those that it starts."""
+
+
+def inherited() -> dict[str, str]:
+    """What another launcher left in our environment."""
+    return {key: value for key, value in os.environ.items() if key.startswith(_CLUSTER_VARIABLES)}
+
+
+def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
+    """Ours, without what another launcher left in it, and with what `assigned` says."""
+    foreign = inherited()
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
+    return environment | assigned(variables, shown=shown)
+
+
+def assigned(variables: Mapping[str, str], *, shown: bool) -> dict[str, str]:
+    """Every variable that this project sets for a process, `variables` among them.
+
+    shown: the process's output goes to our terminal.
+    """
+    settings = {name: os.environ[name] for name in _SETTINGS}
+    if shown and on_terminal():
+        settings |= {TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
+    return settings | dict(variables)
+
+
+def plan(command: Sequence[str], chosen: Topology) -> str:
+    """What the launcher would start here, one line per process: a command for a shell, with all that we set.
+
+    The process has the rest of our environment too. What another launcher left in that is taken out by `env -u`.
+    """
+    lines = []
+    scheduler = chosen.scheduler()
+    if scheduler is not None:
+        line = _for_shell(assigned(scheduler, shown=False), scheduler_command())
+        lines.append(f"scheduler: {line}")
+    for rank in chosen.ranks:
+        variables = assigned(chosen.worker(rank), shown=rank == chosen.ranks[0])
+        lines.append(f"rank {rank}: {_for_shell(variables, command)}")
+    return "\n".join(lines)
+
+
+def _for_shell(variables: Mapping[str, str], command: Sequence[str]) -> str:
+    removed = sorted(inherited().keys() - variables.keys())
+    words = ["env", *(f"-u {name}" for name in removed)] if removed else []
+    words += [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    return " ".join([*words, shlex.join(command)])

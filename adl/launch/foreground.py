@@ -1,0 +1,35 @@
+"""Another program in our place: it gets our signals, and ends in its own way."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Mapping, Sequence
+from types import FrameType
+
+from adl.launch.signals import taken
+from adl.parallel.lifetime import tied
+
+
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+    """Run a command. Returns its exit code, 128 + n after signal n. It is killed if this process is.
+
+    environment: of the command; None: ours.
+    """
+    started: list[subprocess.Popen] = []
+    early: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if not started:
+            early.append(number)
+        for process in started:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    with taken(pass_on):
+        # In a session of its own, so that a terminal's Ctrl-C does not reach it twice.
+        started.append(subprocess.Popen(tied(command), env=environment, start_new_session=True))
+        for number in early:
+            pass_on(number, None)
+        code = started[0].wait()
+    return code if code >= 0 else 128 - code

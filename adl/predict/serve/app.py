@@ -1,0 +1,210 @@
+"""The application: the page, and the endpoints that it and any other program use."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, Header, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+
+from adl.errors import unknown
+from adl.export import provenance
+from adl.predict.serve import uploads
+from adl.predict.serve.answers import Health, Limits, Model, Prediction, Problem, QueueState
+from adl.predict.serve.queue import ClosedError, FullError, Queue
+from adl.predict.serve.segmenter import Segmenter
+
+T = TypeVar("T")
+RETRY_SECONDS = 5
+DESCRIPTION = """Segments photographs with a trained model, one at a time, in the order of arrival.
+
+    curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict
+
+No picture is written to disk or kept after the answer. Every error has a sentence in `detail`."""
+FULL = "Too many pictures are waiting. Try again in a few seconds."
+ENDING = "The server is shutting down. Start it again, and send the picture once more."
+BROKEN = "The server failed at this request; what happened is in its terminal."
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    403: {"model": Problem, "description": "From another web page, or to a foreign host name"},
+    408: {
+        "model": Problem,
+        "description": f"Not received within {uploads.READ_SECONDS} s, or nothing of it for {uploads.SILENT_SECONDS} s",
+    },
+    413: {"model": Problem, "description": f"More than {uploads.MOST_BYTES:,} bytes"},
+    415: {"model": Problem, "description": f"None of {uploads.KINDS}"},
+    422: {
+        "model": Problem,
+        "description": f"Damaged, animated, of more than {uploads.MOST_PIXELS:,} pixels, more than "
+        f"{uploads.MOST_SIDE:,} on a side, or a PPM in digits",
+    },
+    500: {"model": Problem, "description": "A fault of the server"},
+    503: {"model": Problem, "description": "Too many waiting (see Retry-After), or shutting down"},
+}
+IMAGE_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": f"An image file as it is, not a form: {uploads.KINDS}. Its type is found in its content.",
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+Ticket = Annotated[
+    str | None,
+    Header(
+        alias="Queue-Ticket",
+        pattern="^[A-Za-z0-9-]{1,64}$",
+        description="Any name for this request, with which `/api/queue` tells its place.",
+    ),
+]
+ASSETS = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+
+
+class Endpoints:
+    """What the routes do.
+
+    file: the model's, with its sidecar. images: those that the page offers by name.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, queue: Queue, *, file: Path, images: Mapping[str, Path]
+    ) -> None:
+        self.segmenter, self.queue, self.file, self.images = segmenter, queue, file, images
+        self.uploads = uploads.Uploads(queue.most * uploads.MOST_BYTES)
+
+    async def predict(
+        self,
+        request: Request,
+        overlay: bool = False,
+        preview: bool = False,
+        queue_ticket: Ticket = None,
+    ) -> Prediction:
+        """Segment the picture in the body.
+
+        `overlay`: add the picture under its colours. `preview`: add what a web page needs to show it.
+        """
+        try:
+            with self.queue.entered():
+                async with self.uploads.received(request) as content:
+                    await asyncio.to_thread(uploads.check, content)
+                    work = functools.partial(
+                        self.segmenter, content, overlay=overlay, preview=preview
+                    )
+                    turn = await _while_connected(request, self.queue.run(work, queue_ticket))
+        except FullError:
+            raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)}) from None
+        except ClosedError:
+            raise HTTPException(503, ENDING) from None
+        turn.result.waited = round(turn.waited, 1)
+        return turn.result
+
+    async def state(self, ticket: str | None = None) -> QueueState:
+        """How many pictures wait, and how many of them come before the one with the ticket."""
+        return QueueState(
+            waiting=self.queue.waiting,
+            running=self.queue.running,
+            ahead=self.queue.ahead(ticket) if ticket else None,
+        )
+
+    async def model(self) -> Model:
+        """The model, its classes, and what may be sent to it."""
+        about = provenance.described(self.file)
+        return Model(
+            model=self.file.name,
+            trained_on=provenance.trained_on(about),
+            score=provenance.score(about),
+            dataset=self.segmenter.dataset.title,
+            classes=self.segmenter.classes(),
+            limits=Limits(
+                bytes=uploads.MOST_BYTES, pixels=uploads.MOST_PIXELS, side=uploads.MOST_SIDE
+            ),
+        )
+
+    async def list_images(self) -> list[str]:
+        """The data set's own images that can be tried, by name; empty if the data are not on this machine."""
+        return list(self.images)
+
+    def image(self, name: str) -> Response:
+        """One of the data set's own images, as its file is."""
+        path = self.images.get(name)
+        if path is None:
+            raise HTTPException(404, str(unknown("image", name, self.images)))
+        try:
+            return Response(path.read_bytes(), media_type="image/png")
+        except OSError as error:
+            raise HTTPException(404, f"{name} cannot be read ({error.strerror}).") from None
+
+    async def health(self) -> Health:
+        """Answers as soon as the model is loaded."""
+        return Health(status="ok")
+
+
+def create_app(
+    segmenter: Segmenter, queue: Queue, *, file: Path, images: Mapping[str, Path]
+) -> FastAPI:
+    """All routes. Its own documentation pages are off, because they load scripts from elsewhere."""
+    app = FastAPI(
+        title="adl serve", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None
+    )
+    endpoints = Endpoints(segmenter, queue, file=file, images=images)
+    app.post("/api/predict", responses=PROBLEMS, openapi_extra=IMAGE_BODY)(endpoints.predict)
+    app.get("/api/queue")(endpoints.state)
+    app.get("/api/model")(endpoints.model)
+    app.get("/api/images")(endpoints.list_images)
+    app.get(
+        "/api/images/{name}",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}}, 404: {"model": Problem}},
+    )(endpoints.image)
+    app.get("/api/health")(endpoints.health)
+    for route, (asset, kind) in ASSETS.items():
+        content = Path(__file__).with_name(asset).read_bytes()
+        app.get(route, include_in_schema=False)(_asset(content, kind))
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(ClientDisconnect)(_gone)
+    app.exception_handler(Exception)(_broken)
+    return app
+
+
+async def _while_connected(request: Request, work: Awaitable[T]) -> T:
+    """The result of work, which is cancelled when the client goes. Raises ClientDisconnect then."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(request.receive())  # the body is read: only a farewell can come
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+def _asset(content: bytes, kind: str) -> Any:
+    async def asset() -> Response:
+        return Response(content, media_type=kind)
+
+    return asset
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
+    return JSONResponse({"detail": f"{'; '.join(faults)}."}, 422)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Nobody reads it."""
+    return Response(status_code=499)
+
+
+async def _broken(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": BROKEN}, 500)

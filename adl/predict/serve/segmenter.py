@@ -1,0 +1,100 @@
+"""From the bytes of an image file to the answer that a client gets."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.params import SMALLEST_SIDE
+from adl.predict.overlays import overlay as blended
+from adl.predict.overlays import shares
+from adl.predict.serve import uploads
+from adl.predict.serve.answers import ClassShare, LabelClass, Prediction, Preview
+
+PREVIEW_SIDE = 2048
+"""Pixels of the longest side: a Cityscapes image is shown as it is, and a phone's fits into the browser's canvas."""
+
+WRITING = {".jpg": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)}
+"""Else the colours of an overlay would run into each other."""
+
+Predict = Callable[..., np.ndarray]
+"""`Predictor`, or what behaves like it."""
+
+
+class Segmenter:
+    """A predictor that takes files and gives answers. longest_side: as in `Predictor.__call__`."""
+
+    def __init__(self, predictor: Predict, dataset: DatasetDescriptor, longest_side: int) -> None:
+        self.predictor, self.dataset, self.longest_side = predictor, dataset, longest_side
+
+    def warm_up(self) -> None:
+        """Let the first visitor not wait for what is done once, such as compilation."""
+        smallest = np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3), np.uint8)
+        self.predictor(smallest, longest_side=self.longest_side)
+
+    def classes(self) -> list[LabelClass]:
+        """Every class of the data set, by train id."""
+        return [LabelClass(**self._described(i)) for i in range(len(self.dataset.classes))]
+
+    def __call__(
+        self, content: bytes, *, overlay: bool = False, preview: bool = False
+    ) -> Prediction:
+        """Segment the image in a file's bytes. Raises HTTPException 422 if it is damaged."""
+        image = uploads.decode(content).pixels
+        began = time.perf_counter()
+        labels = self.predictor(image, longest_side=self.longest_side)
+        milliseconds = 1000 * (time.perf_counter() - began)
+        train_id = {name: i for i, name in enumerate(self.dataset.class_names)}
+        return Prediction(
+            width=image.shape[1],
+            height=image.shape[0],
+            milliseconds=round(milliseconds, 1),
+            waited=0,
+            classes=[
+                ClassShare(**self._described(train_id[name]), share=share)
+                for name, share in shares(labels, self.dataset).items()
+            ],
+            label_ids=_encoded(self.dataset.label_ids[labels], ".png"),
+            train_ids=_encoded(labels, ".png"),
+            overlay=self._overlay(image, labels) if overlay else None,
+            preview=_preview(image, labels) if preview else None,
+        )
+
+    def _overlay(self, image: np.ndarray, labels: np.ndarray) -> str:
+        return _encoded(blended(image, labels, self.dataset)[..., ::-1], ".jpg")
+
+    def _described(self, train_id: int) -> dict[str, Any]:
+        red, green, blue = self.dataset.classes[train_id].colour
+        return {
+            "name": self.dataset.class_names[train_id],
+            "train_id": train_id,
+            "label_id": int(self.dataset.label_ids[train_id]),
+            "colour": f"#{red:02x}{green:02x}{blue:02x}",
+        }
+
+
+def _preview(image: np.ndarray, labels: np.ndarray) -> Preview:
+    """image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids. Both are reduced alike."""
+    scale = min(1.0, PREVIEW_SIDE / max(labels.shape))
+    width, height = (max(1, round(scale * side)) for side in labels.shape[::-1])
+    if scale < 1:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    return Preview(
+        width=width,
+        height=height,
+        image=_encoded(image, ".jpg"),
+        train_ids=_encoded(labels, ".png"),
+    )
+
+
+def _encoded(image: np.ndarray, suffix: str) -> str:
+    """An image file in base64."""
+    content = cv2.imencode(suffix, image, WRITING.get(suffix, ()))[1]
+    return base64.b64encode(content.tobytes()).decode("ascii")

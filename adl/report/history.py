@@ -1,0 +1,280 @@
+"""Finished runs: what experiments, tags, branches and commits of the workspace trained, with which score."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from dvc.api import DVCFileSystem, all_branches, all_tags
+from dvc.exceptions import DvcException, NotDvcRepoError
+from dvc.repo import Repo
+from dvc.scm import SCMError
+from dvc_data.index import DataIndexDirError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from adl import params as schema
+from adl import recipes, workspace
+from adl.artifacts import percent
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.errors import AdlError
+from adl.metrics import Confusion
+from adl.report import quoted
+from adl.report.columns import Row
+
+WORKSPACE = "workspace"
+IRRELEVANT = ("seed", "eval_epochs", "data_path")
+"""Parameters in which two runs of one group may differ: the seed, how often they were watched, where the data lay."""
+SCORED_MODE = ("ms_infer", "eval_flip")
+"""Parameters that select what is averaged for a score; the published ones are at scale 1, with mirror."""
+NO_WORKSPACE = "this folder is no DVC workspace: run this in the project's folder."
+_METRICS, _IMAGES = str(workspace.METRICS / "evaluate.json"), str(workspace.IMAGE_COUNTS)
+_MODEL = str(workspace.CHECKPOINT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished training run and its evaluation.
+
+    revision: None for the workspace. date: of its commit; empty for the workspace. params: of training and evaluation,
+    as dvc.lock has them, with data_path and, for the embedded scenes, how they were drawn. inputs: digests of the data,
+    the architecture and the code. images, val_images: those of the records.
+    """
+
+    name: str
+    revision: str | None
+    date: str
+    dataset: DatasetDescriptor
+    params: dict[str, Any]
+    inputs: dict[str, str]
+    score: dict[str, Any]
+    steps: int
+    images: int
+    val_images: int
+
+    @property
+    def group(self) -> str:
+        """Equal for runs that differ only in their seed."""
+        relevant = {name: value for name, value in self.params.items() if name not in IRRELEVANT}
+        return json.dumps([relevant, self.inputs, self.score["images"]], sort_keys=True)
+
+    def digest(self, kind: str) -> str:
+        """Of what went into a run: "data", or "code". Short; equal where that was equal."""
+        folders = {"data": ("data/mindrecord/",), "code": ("adl/", "pipeline/")}[kind]
+        inputs = sorted(item for item in self.inputs.items() if item[0].startswith(folders))
+        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:7]
+
+    @property
+    def recipe(self) -> str | None:
+        """The published recipe that this run followed, if it was trained and scored on the complete data set."""
+        sizes = self.dataset.split_sizes
+        if (self.images, self.score["images"]) != (sizes["train"], sizes["val"]):
+            return None
+        return next((name for name in quoted.runs(self.dataset.name) if self.follows(name)), None)
+
+    def follows(self, recipe: str) -> bool:
+        """Was it trained as a recipe says, and scored in its mode? On which devices does not count."""
+        compared = {*schema.of_stage("train"), *SCORED_MODE} - {*IRRELEVANT, *recipes.MACHINE}
+        wanted = recipes.load(recipe, {}).model_dump(include=compared)
+        # A run from before a parameter existed had what the parameter is shipped with.
+        return all(self.params.get(name, value) == value for name, value in wanted.items())
+
+    def row(self, everything: Sequence[Run]) -> Row:
+        """For a table. everything: all runs, among which those of other seeds are."""
+        published = quoted.runs(self.dataset.name).get(self.recipe or "")
+        return Row(
+            name=self.name,
+            date=self.date,
+            published=published,
+            params=self.params,
+            steps=self.steps,
+            score=self.score,
+            val_images=self.val_images,
+            over_seeds=spread(self, everything),
+        )
+
+
+def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> Run:
+    """The run of a branch, tag, commit or experiment, or of the workspace.
+
+    revision: what git knows it by; default: its name. Raises AdlError if there is no such run, or if its metrics are
+    not those that its dvc.lock records.
+    """
+    if not name:
+        raise AdlError("the name of a revision is empty.")
+    revision = None if name == WORKSPACE else revision or name
+    try:
+        return _read(name, dataset, revision)
+    except NotDvcRepoError:
+        raise AdlError(NO_WORKSPACE) from None
+    except (OSError, KeyError, TypeError, ValueError, YAMLError) as error:
+        raise AdlError(
+            f"{name}: holds no finished run ({type(error).__name__}: {error})."
+        ) from None
+    except (SCMError, DvcException) as error:
+        raise AdlError(f"{name}: no such branch, tag, commit or experiment ({error}).") from None
+
+
+def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
+    files = DVCFileSystem(rev=revision)
+    stages = YAML(typ="safe").load(files.read_text("dvc.lock"))["stages"]
+    train, evaluate = stages["train"], stages["evaluate"]
+    deps = {dep["path"]: dep["md5"] for dep in [*train["deps"], *evaluate["deps"]]}
+    outs = {out["path"]: out["md5"] for out in [*train["outs"], *evaluate["outs"]]}
+    metrics = files.read_bytes(_METRICS)
+    if outs[_METRICS] != hashlib.md5(metrics).hexdigest() or outs[_MODEL] != deps[_MODEL]:
+        raise AdlError(f"{name}: its metrics do not match its dvc.lock; run `dvc repro`.")
+    images = {}
+    for split in dataset.labelled_splits:
+        images[split] = json.loads(files.read_text(f"metrics/mindrecord_{split}.json"))["images"]
+    params = train["params"]["params.yaml"] | evaluate["params"]["params.yaml"]
+    params["data_path"] = _data_path(stages["mindrecord@val"], dataset)
+    if Path(params["data_path"]) == workspace.SYNTHETIC:
+        drawn = YAML(typ="safe").load(files.read_text("pipeline/synthetic/dvc.lock"))["stages"][
+            "synthesize"
+        ]
+        params |= drawn["params"]["params.yaml"]
+    return Run(
+        name=name,
+        revision=revision,
+        date=_date(files.repo) if revision else "",
+        dataset=dataset,
+        params=params,
+        inputs={
+            path: md5
+            for path, md5 in deps.items()
+            if path not in outs and path != str(workspace.CHECKED)
+        },
+        score=json.loads(metrics),
+        steps=json.loads(files.read_text("metrics/train.json"))["steps"],
+        images=images["train"],
+        val_images=images["val"],
+    )
+
+
+def _date(repo: Repo) -> str:
+    """Of the commit that DVC opened the repository at."""
+    return repo.scm.resolve_commit(repo.get_rev()).commit_datetime.date().isoformat()
+
+
+def _data_path(conversion: dict[str, Any], dataset: DatasetDescriptor) -> str:
+    """The folder that a stage `mindrecord` converted, from its entry in dvc.lock."""
+    end = f"/{dataset.images.folder}/val"
+    return next(
+        (d["path"].removesuffix(end) for d in conversion["deps"] if d["path"].endswith(end)), ""
+    )
+
+
+def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
+    """(name, revision) of every experiment, tag and branch, of commits that changed dvc.lock, and of the workspace.
+
+    all_commits: those of the whole history; else those that this clone made or had checked out.
+    """
+    try:
+        with Repo() as repo:
+            of_commits = repo.experiments.ls(all_commits=True)
+        if all_commits:
+            commits = _log("--all", "--full-history", "--", "dvc.lock")
+        else:  # of each, the one that it has its dvc.lock from
+            had = dict.fromkeys(_log("--walk-reflogs", "HEAD"))
+            commits = [name for one in had for name in _log("-1", one, "--", "dvc.lock")]
+    except NotDvcRepoError:
+        raise AdlError(NO_WORKSPACE) from None
+    except (DvcException, SCMError, OSError, subprocess.CalledProcessError) as error:
+        raise AdlError(f"the history cannot be read: {error}") from None
+    found = []
+    for experiments in of_commits.values():
+        found += [(name, revision) for name, revision in experiments]
+    for name in dict.fromkeys((*all_tags(), *all_branches(), *commits, "HEAD", WORKSPACE)):
+        found.append((name, name))
+    return found
+
+
+def _log(*which: str) -> list[str]:
+    """Names of commits."""
+    command = ["git", "log", "--format=%h", *which]
+    printed = subprocess.run(
+        command, check=True, capture_output=True, encoding="utf-8", errors="replace"
+    )
+    return printed.stdout.split()
+
+
+def collect(
+    dataset: DatasetDescriptor, names: Iterable[str] = (), *, all_commits: bool = False
+) -> list[Run]:
+    """The runs of some revisions, or of all (see `revisions`); one that is in several is listed under its first name.
+
+    Revisions without a finished run are left out, unless they were asked for.
+    """
+    asked = [(name, name) for name in names]
+    found: dict[str, Run] = {}
+    for name, revision in asked or revisions(all_commits=all_commits):
+        try:
+            run = load(name, dataset, revision)
+        except AdlError:
+            if asked:
+                raise
+            continue
+        found.setdefault(json.dumps([run.params, run.inputs, run.score], sort_keys=True), run)
+    return list(found.values())
+
+
+def over_seeds(run: Run, others: Sequence[Run]) -> tuple[float, float, int]:
+    """(mean mIOU, sample standard deviation, n) over the seeds of a run's group, in percent; NaN for n = 1."""
+    scores = {r.params["seed"]: r.score["mIOU"] for r in [*others, run] if r.group == run.group}
+    values = np.array(list(scores.values()), np.float64)
+    return (
+        float(values.mean()),
+        float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        len(values),
+    )
+
+
+def spread(run: Run, others: Sequence[Run]) -> str:
+    """`over_seeds` for a table."""
+    mean, deviation, n = over_seeds(run, others)
+    return f"{mean:.2f} ± {deviation:.2f} (n = {n})" if n > 1 else "n = 1"
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """Parameters that are not the same in all runs that have them: older runs lack what came later."""
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        for name, value in run.params.items():
+            values.setdefault(name, set()).add(json.dumps(value))
+    return [name for name, different in values.items() if len(different) > 1]
+
+
+def counts(run: Run) -> tuple[list[str], np.ndarray]:
+    """(names, (images, C, C + 1) counts) of a run's images.
+
+    Raises AdlError if they are not in DVC's cache, or are not those of the run's score.
+    """
+    try:
+        with DVCFileSystem(rev=run.revision).open(_IMAGES, "rb") as file, np.load(file) as stored:
+            names, per_image = stored["names"].tolist(), stored["counts"].astype(np.int64)
+    except (
+        OSError,
+        DvcException,
+        DataIndexDirError,
+        KeyError,
+        ValueError,
+        EOFError,
+        BadZipFile,
+    ) as error:
+        raise AdlError(
+            f"{run.name}: {_IMAGES}, which is needed to resample the images, is missing ({error}). "
+            "Run `dvc pull` or `dvc repro`."
+        ) from None
+    if percent(Confusion(run.dataset, per_image.sum(axis=0)).mean_iou()) != run.score["mIOU"]:
+        raise AdlError(
+            f"{run.name}: {_IMAGES} belongs to another run. `dvc checkout` restores the right one."
+        )
+    return names, per_image

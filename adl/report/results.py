@@ -1,0 +1,94 @@
+"""All that a report is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adl import workspace
+from adl.artifacts import check_sidecar, read_json
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.errors import AdlError
+from adl.report import history
+from adl.workspace import CHECKPOINT, METRICS, RECORDS, SYNTHETIC, sidecar
+
+STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """metrics: stage → content, empty for a stage that has not run.
+
+    Nothing in here depends on the clock or the machine. sidecar: of the checkpoint that was scored. val_digest: of the
+    data that it was scored on. params: what the run was trained and evaluated with. recipe: the published one that this
+    run followed.
+    """
+
+    dataset: DatasetDescriptor
+    metrics: Mapping[str, dict[str, Any]]
+    sidecar: dict[str, Any] | None
+    val_digest: str | None
+    params: Mapping[str, Any]
+    recipe: str | None
+
+    @classmethod
+    def of_workspace(cls, dataset: DatasetDescriptor, asked: Mapping[str, Any]) -> Results:
+        """Read those of the current folder. asked: parameters of params.yaml, for a run that DVC does not know."""
+        try:
+            run = history.load(history.WORKSPACE, dataset)
+        except AdlError:
+            run = None
+        return cls.read(
+            dataset,
+            metrics=METRICS,
+            checkpoint=CHECKPOINT,
+            val_manifest=workspace.manifest(workspace.record(RECORDS, dataset.name, "val")),
+            # As the run was trained and evaluated, not as the next one may be asked for by now.
+            params=run.params if run else asked,
+            recipe=run.recipe if run else None,
+        )
+
+    @classmethod
+    def read(
+        cls,
+        dataset: DatasetDescriptor,
+        *,
+        metrics: Path,
+        checkpoint: Path,
+        val_manifest: Path,
+        params: Mapping[str, Any],
+        recipe: str | None = None,
+    ) -> Results:
+        """Read what there is of the metrics, the checkpoint's sidecar and the val record's manifest."""
+        found_sidecar = _json(sidecar(checkpoint))
+        if checkpoint.exists():
+            check_sidecar(checkpoint)
+        return cls(
+            dataset=dataset,
+            metrics={stage: _json(metrics / f"{stage}.json") or {} for stage in STAGES},
+            sidecar=found_sidecar,
+            val_digest=(_json(val_manifest) or {}).get("digest"),
+            # The checkpoint itself knows best how it was trained.
+            params={**params, **(found_sidecar or {}).get("params", {})},
+            recipe=recipe,
+        )
+
+    @property
+    def is_embedded(self) -> bool:
+        return Path(self.params["data_path"]) == SYNTHETIC
+
+    @property
+    def data(self) -> str:
+        return "synthetic scenes" if self.is_embedded else self.params["data_path"]
+
+    @property
+    def mode(self) -> str:
+        """Name of the mode that was scored."""
+        names = (("multiscale", self.params["ms_infer"]), ("flip", self.params["eval_flip"]))
+        return "_".join(name for name, on in names if on) or "single"
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.exists() else None

@@ -1,0 +1,1 @@
+"""The processes of a training run. DVC does not list this folder: nothing in it can change a weight."""

@@ -1,0 +1,116 @@
+"""`python -m adl.training.run.worker JOB.json`: one worker of a training run. Only the launcher starts it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from adl.artifacts import remove, write_json
+from adl.dataset.descriptor import CITYSCAPES
+from adl.errors import STOPPED, reported
+from adl.launch import launcher
+from adl.launch.signals import take
+from adl.parallel import world
+from adl.params import Params
+from adl.report.curves import Curves
+from adl.training.plan import Stop
+from adl.training.state import State
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingJob:
+    """What every worker of a training run needs to know. All paths are relative to the workspace."""
+
+    params: Params
+    record: Path
+    val_record: Path
+    state: Path
+    pretrained: Path
+    curves: Path
+
+    @contextmanager
+    def published(self, path: Path) -> Iterator[None]:
+        """The file that the workers of all nodes read, as long as they run."""
+        write_json(path, self._content())
+        try:
+            yield
+        finally:
+            remove(path)
+
+    def is_published(self, path: Path) -> bool:
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) == self._content()
+        except FileNotFoundError:
+            return False
+
+    def _content(self) -> dict[str, Any]:
+        fields = {field.name: str(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return fields | {"params": self.params.model_dump()}
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingJob:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        params = Params(**fields.pop("params"))
+        return cls(params=params, **{name: Path(value) for name, value in fields.items()})
+
+
+class SignalledStop(Stop):
+    """Asked by the launcher's signal.
+
+    Until the first step is done there is nothing to save, and a compilation would not listen for minutes: the signal
+    then ends the process at once. A rank without others takes SIGTERM too, which Slurm or systemd may send to every
+    process of a job.
+    """
+
+    def __init__(self, *, alone: bool) -> None:
+        self.alone = alone
+        self.armed = False
+
+    def arm(self) -> None:
+        if self.armed:
+            return
+        self.armed = True
+        signal.signal(launcher.STOP, self._request)
+        if self.alone:
+            take([signal.SIGTERM], self._request)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+
+def main() -> None:
+    from adl.training import train
+    from adl.training.loop import Stopped
+
+    job = TrainingJob.read(Path(sys.argv[1]))
+    this = world.from_environment()
+    # Only rank 0 draws.
+    curves_folder = job.curves if this.rank == 0 else None
+    with reported(), Curves(curves_folder) as curves:
+        try:
+            train.train(
+                job.params,
+                job.record,
+                State(job.state),
+                CITYSCAPES,
+                val_record=job.val_record,
+                world=this,
+                pretrained=job.pretrained,
+                log_epochs=curves.log,
+                stop=SignalledStop(alone=this.size == 1),
+            )
+        except Stopped as stopped:
+            if this.rank == 0:
+                print(f"{stopped}. `dvc repro` resumes from there.", flush=True)
+            sys.exit(STOPPED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""All runs of a workspace: which state belongs to which parameters and code, which may be used, which is not needed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from adl import artifacts, workspace
+from adl import params as schema
+from adl.architecture import Architecture
+from adl.artifacts import remove, write_json
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.dataset.records import read_manifest
+from adl.errors import AdlError
+from adl.params import Params
+from adl.training.state import State
+
+OPTIONS = ("save_epochs", "keep_checkpoints", "eval_epochs")
+"""Parameters that change what a run keeps and shows, but not its weights; they are not in the key."""
+CONTENT = "content of "
+FORMAT = 3
+"""Of what a state holds; another one is another key."""
+
+
+def key_of(
+    params: Params, dataset: DatasetDescriptor, record: Path, val_record: Path
+) -> dict[str, Any]:
+    """All that changes the result of a training run. Raises AdlError if a file is missing."""
+    if not workspace.START_WEIGHTS.exists():
+        raise AdlError(
+            f"{workspace.START_WEIGHTS}: no such file. `dvc repro mindrecord` makes it, and the records."
+        )
+    architecture = Architecture.from_params(params)
+    return {
+        "format": FORMAT,
+        "params": params.model_dump(include=set(schema.of_stage("train"))),
+        "contents": {
+            "net_arch": " ".join(map(str, architecture.net)),
+            "cell_arch": " ".join(
+                f"({before}, {operation})" for before, operation in architecture.cell
+            ),
+            "ckpt_name": workspace.START_WEIGHTS.read_text(encoding="utf-8").strip(),
+            # The val data changes no weights, but the curves that belong to the result.
+            **{path.stem: read_manifest(path, dataset)["digest"] for path in (record, val_record)},
+        },
+    }
+
+
+def state_of(root: Path, key: Mapping[str, Any]) -> State:
+    """The state that belongs to a key."""
+    text = json.dumps(key, sort_keys=True)
+    return State(root / hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def parts(key: Mapping[str, Any]) -> dict[str, Any]:
+    """What a key is made of, under the names that people know; if it names a file, its content as well."""
+    contents = {f"{CONTENT}{name}": content for name, content in key.get("contents", {}).items()}
+    return {"format": key["format"], **key["params"], **contents}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What two keys differ in, with both values."""
+    before, now = parts(old), parts(new)
+    changed = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+    # Two files have two contents: then only their names are worth a word.
+    redundant = {f"{CONTENT}{name}" for name in changed}
+    return [
+        f"{name}: {before.get(name)} there, {now.get(name)} now"
+        for name in changed
+        if name not in redundant
+    ]
+
+
+def code_digest() -> str:
+    """Digest of the code that the stage `train` depends on, as dvc.yaml lists it."""
+    stages = YAML(typ="safe").load(workspace.STAGES)["stages"]
+    listed = [Path(dep) for dep in stages["train"]["deps"] if dep.startswith(("adl/", "pipeline/"))]
+    return artifacts.code_digest(listed, root=Path())
+
+
+def found(root: Path) -> list[State]:
+    """Every state, by name; a folder of another kind is not one, whatever it holds."""
+    candidates = [State(path.parent) for path in sorted(root.glob("*/about.json"))]
+    return [state for state in candidates if _is_named_by_its_key(state)]
+
+
+def _is_named_by_its_key(state: State) -> bool:
+    try:
+        return state_of(state.root, state.about["key"]).name == state.name
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def nearest_unfinished(state: State, key: Mapping[str, Any]) -> tuple[State, list[str]] | None:
+    """The unfinished run that differs least from the one that begins, and what it differs in."""
+    others = [other for other in found(state.root) if other.name != state.name]
+    unfinished = [other for other in others if not other.finished and other.positions()]
+    differing = [(other, differences(other.about["key"], key)) for other in unfinished]
+    return min(differing, key=lambda pair: len(pair[1]), default=None)
+
+
+def prepare(state: State, key: Mapping[str, Any], code: str, options: Mapping[str, Any]) -> None:
+    """Make the state fit for a run with this code; call it with the lock held.
+
+    options: what the run reads besides its key. A run that was finished with other code is dropped: this one starts at
+    step 0. Raises AdlError if one is unfinished under other code.
+    """
+    state.drop_leftovers()
+    if (state.folder / "about.json").exists():
+        damaged = state.damaged_result() if state.finished else None
+        if damaged is not None:
+            print(f"warning: {damaged} is damaged; training starts over", flush=True)
+            remove(state.result)
+        if state.about["code"] != code:
+            _drop_result_of_other_code(state)
+        elif state.finished:
+            return
+    about = {"key": dict(key), "code": code, "options": dict(options)}
+    write_json(state.folder / "about.json", about)
+
+
+def _drop_result_of_other_code(state: State) -> None:
+    """Raises AdlError if the run is unfinished: to give up its work is for a person to decide."""
+    if not state.finished and (state.positions() or state.damaged_positions()):
+        raise AdlError(
+            f"an unfinished training run is in {state.folder}, but the code that it depends on has changed since. "
+            f"Resume it with the new code: `adl state adopt {state.name}`. Start over: "
+            f"`adl state drop {state.name}`."
+        )
+    state.drop_positions()
+    for path in (state.result, state.intermediate):
+        remove(path)
+
+
+def without_effect(state: State, options: Mapping[str, Any]) -> list[str]:
+    """The options that differ from those with which a finished run was trained, with both values."""
+    trained = state.about.get("options", options)
+    return [
+        f"{name} {value} (trained with {trained.get(name)})"
+        for name, value in options.items()
+        if value != trained.get(name)
+    ]
+
+
+def adopt(state: State, code: str) -> None:
+    """Let a run resume with the current code."""
+    write_json(state.folder / "about.json", {**state.about, "code": code})
+
+
+def drop_other_finished(kept: State) -> None:
+    """A finished state is kept until a run with another key finishes; with models of its own, until it is pruned."""
+    for state in found(kept.root):
+        is_spent = state.finished and not state.kept_models()
+        if state.folder != kept.folder and is_spent and state.holder() is None:
+            with contextlib.suppress(AdlError), state.held():  # one that was just taken is in use
+                remove(state.folder)

@@ -1,0 +1,63 @@
+"""A program in our place: whose signals reach it, and which were ignored before it came."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+RUN = "import sys; from adl.launch import foreground; sys.exit(foreground.run(sys.argv[1:]))"
+WORKS = "print('ready', flush=True); import time; time.sleep(1); print('done', flush=True)"
+IGNORES = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+
+
+def started(*arguments: str, **settings) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, **settings
+    )
+    while "ready" not in process.stdout.readline():
+        assert process.poll() is None
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_reaches_the_program_and_its_end_is_ours(number):
+    process = started("-c", RUN, sys.executable, "-c", WORKS, cwd=ROOT)
+    process.send_signal(number)
+    # Python ends itself by the signal, after Ctrl-C too.
+    assert process.wait(timeout=20) == 128 + number
+    assert "done" not in process.stdout.read()
+
+
+def test_hangup_that_was_ignored_at_the_start_reaches_nobody():
+    process = started("-c", IGNORES + RUN, sys.executable, "-c", WORKS, cwd=ROOT)
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=20)[0] == "done\n"
+    assert process.returncode == 0
+
+
+def test_script_of_2021_under_nohup_outlives_its_terminal(workspace):
+    """`adl zoo` with a stand-in for DVC, which makes the record."""
+    folder = workspace / "data/mindrecord"
+    dvc = workspace / "bin/dvc"
+    dvc.parent.mkdir()
+    dvc.write_text(
+        f"#!/bin/sh\necho ready\nsleep 1\nmkdir -p {folder}\ncd {folder}\n"
+        "touch cityscapes_val.mindrecord cityscapes_val.mindrecord.db cityscapes_val.json\n"
+    )
+    dvc.chmod(0o755)
+    zoo = "from adl.commands import main; main(['zoo', *sys.argv[1:]])"
+    folders = ("--data_path", "data/synthetic", "--train_path", "kept")
+    process = started(
+        *("-c", f"{IGNORES}import sys\n{zoo}", "build_mindrecord", *folders, "--split", "val"),
+        cwd=workspace,
+        env=os.environ | {"PATH": f"{dvc.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+    )
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == 0
+    assert len(list((workspace / "kept").iterdir())) == 3

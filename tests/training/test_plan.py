@@ -1,0 +1,80 @@
+"""The counters of a run, its loss scale, and its times."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from adl.errors import AdlError
+from adl.training.plan import MOST_SKIPPED, Counters, LossScale, Stopwatch
+
+
+def test_loss_scale_halves_with_a_skipped_update_and_doubles_after_1000_others():
+    scale = LossScale()
+    scale.adjust(applied=False)
+    assert scale.value == 2.0**15
+    for _ in range(999):
+        scale.adjust(applied=True)
+    assert scale.value == 2.0**15
+    scale.adjust(applied=True)
+    assert scale.value == 2.0**16
+
+
+def test_loss_scale_is_bounded():
+    scale = LossScale()
+    for applied, bound in ((True, 2.0**24), (False, 1.0)):
+        for _ in range(20_000):
+            scale.adjust(applied)
+        assert scale.value == bound
+
+
+def test_counters_tell_batches_from_updates_and_come_back_from_json():
+    run = Counters(position=10, step=8)
+    for loss, applied in ((2.0, True), (4.0, False), (3.0, True)):
+        run.count(loss=loss, applied=applied)
+    assert (run.position, run.step, run.skipped, run.skipped_in_a_row) == (13, 10, 1, 0)
+    run.learning_rate = 0.5
+    run.finish_epoch(3)
+    assert run.history == [{"epoch": 3, "loss": 3.0, "learning_rate": 0.5}]
+    assert run.losses == []
+    again = Counters.from_json(run.to_json())
+    again.learning_rate = 0.5
+    assert again == run
+
+
+def test_second_infinite_loss_in_a_row_ends_a_run_as_does_the_33rd_skipped_update():
+    infinite = Counters(position=0, step=0)
+    infinite.count(loss=math.inf, applied=False)
+    infinite.check()
+    infinite.count(loss=math.inf, applied=False)
+    with pytest.raises(AdlError, match=r"step 0: loss inf, .* loss scale 16384; the loss stays"):
+        infinite.check()
+    skipping = Counters(position=0, step=0)
+    for _ in range(MOST_SKIPPED):
+        skipping.count(loss=1.0, applied=False)
+        skipping.check()
+    skipping.count(loss=1.0, applied=False)
+    with pytest.raises(AdlError, match="the gradients stay infinite"):
+        skipping.check()
+
+
+def test_usual_step_is_the_median_without_the_first_which_compiles():
+    watch = Stopwatch()
+    machine = {"batch_size": 4, "devices": 2, "device_target": "CPU"}
+    assert watch.speed(**machine) == {}, "no attempt took a step"
+    watch.seconds = [9.0]
+    assert watch.speed(**machine)["compile_seconds"] is None
+    watch.seconds = [9.0, 0.5, 0.25, 0.5]
+    speed = watch.speed(**machine)
+    assert (speed["ms_per_step"], speed["compile_seconds"]) == (500.0, 8.5)
+    assert (speed["samples_per_second"], speed["devices"]) == (8.0, 2)
+    watch.seconds = [9.0, 0.12347]
+    speed = watch.speed(**machine)
+    assert (speed["ms_per_step"], speed["samples_per_second"]) == (123.5, 32.4)
+    assert speed["compile_seconds"] == 8.9
+    again = Stopwatch()
+    again.resume({"seconds": 3600.0, "speed": {"ms_per_step": 7.0}})
+    told = again.speed(**machine)
+    assert told["ms_per_step"] == 7.0
+    assert 3600 <= told["total_seconds"] < 3700
