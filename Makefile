@@ -10,7 +10,10 @@ RUN := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 PARALLEL ?= -n auto --maxprocesses 8 --dist loadgroup
 PYTEST := python -m pytest --durations=12
 
-.PHONY: environment repro test test-slow lint bench restore
+# The inner loop: no process is started and no graph is compiled.
+QUICK := architecture console dataset metrics network training
+
+.PHONY: environment repro test test-fast test-slow lint bench restore
 
 environment: .venv/complete
 
@@ -23,6 +26,9 @@ repro: .venv/complete
 
 test: .venv/complete
 	$(RUN) $(PYTEST) $(PARALLEL) -m "not slow"
+
+test-fast: .venv/complete
+	$(RUN) $(PYTEST) $(PARALLEL) -m "not slow" $(QUICK:%=tests/%) --ignore=tests/training/test_train.py
 
 test-slow: .venv/complete
 	$(RUN) $(PYTEST) $(PARALLEL) -m slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from pathlib import Path
 
@@ -119,7 +120,8 @@ def browser():
 
     program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
     if not (program and driver):
-        pytest.skip("Chromium and its driver are not installed (Debian: chromium, chromium-driver)")
+        missing = "Chromium and its driver are not installed (Debian: chromium, chromium-driver)"
+        (pytest.fail if os.environ.get("BROWSER_IS_REQUIRED") else pytest.skip)(missing)
     options = webdriver.ChromeOptions()
     options.binary_location = program
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
