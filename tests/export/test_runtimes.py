@@ -140,7 +140,7 @@ from adl.export import runtimes
 from adl.export import quantise
 
 for name in ("openvino", "onnxruntime"):
-    backends.load(Path(sys.argv[1]), backend=name)(np.zeros((1, 40, 40, 3), np.uint8))
+    runtimes.load(Path(sys.argv[1]), backend=name)(np.zeros((1, 40, 40, 3), np.uint8))
 assert not any("openvino_telemetry" in name for name in sys.modules)
 print("quiet")
 """

@@ -266,7 +266,7 @@ def test_dry_run_names_the_folder_of_the_run_or_a_stand_in_while_there_is_no_dat
         capsys.readouterr()
     assert told[0].startswith("rank 0: ")
     assert told[0].endswith("-m adl.training.run.worker .adl/state/KEY/job.json")
-    assert re.search(r"-m adl\.processes\.worker \.adl/state/[0-9a-f]{16}/job\.json$", told[1])
+    assert re.search(r"-m adl\.training\.run\.worker \.adl/state/[0-9a-f]{16}/job\.json$", told[1])
     assert not Path(".adl").exists()
 
 

@@ -213,7 +213,7 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(converted, tm
         "the scheduler is node 0's"
     )
     assert "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4" in lines[0]
-    assert re.search(r"-m adl\.processes\.worker \.adl/state/\w+/job\.json$", lines[0])
+    assert re.search(r"-m adl\.training\.run\.worker \.adl/state/\w+/job\.json$", lines[0])
     # Other start weights under the same name: another training.
     start_weights = converted / "data/start_weights.txt"
     none = start_weights.read_text()
