@@ -15,7 +15,7 @@ from typing import Protocol
 from adl.errors import AdlError, check
 from adl.launch import address
 from adl.parallel import world
-from adl.parallel.world import World
+from adl.parallel.world import share
 
 _SCHEDULER_IS_READY = b"Finish to Initialize MetaServerNode"
 
@@ -79,7 +79,7 @@ class Cluster:
 
     @property
     def ranks(self) -> range:
-        return World(self.node_rank, self.nodes).share(self.size)
+        return share(self.size, self.node_rank, self.nodes)
 
     @property
     def devices(self) -> int:
@@ -140,7 +140,7 @@ class RankTable:
     @classmethod
     def assumed(cls, path: Path, size: int, *, nodes: int, node_rank: int) -> RankTable:
         """One that is not written yet: as many devices on each node, ranks in order; ID stands for each device."""
-        return cls(path, size, dict.fromkeys(World(node_rank, nodes).share(size), "ID"))
+        return cls(path, size, dict.fromkeys(share(size, node_rank, nodes), "ID"))
 
     @property
     def ranks(self) -> list[int]:

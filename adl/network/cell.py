@@ -16,7 +16,7 @@ class Preprocess(nn.Cell):
     ) -> None:
         super().__init__()
         self.conv = conv(in_channels, out_channels, 1, init=small_normal())
-        self.norm = norm(out_channels, True if use_abn else affine)
+        self.norm = norm(out_channels, use_abn or affine)
         self.activation = LeakyReLU()
         self.resize = Resize()
         self.use_abn = use_abn

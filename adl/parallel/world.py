@@ -9,6 +9,11 @@ RANK, WORLD_SIZE, DEVICE = "ADL_RANK", "ADL_WORLD_SIZE", "ADL_DEVICE"
 """Environment variables in which the launcher says it."""
 
 
+def share(n: int, part: int, parts: int) -> range:
+    """One of the parts, numbered from 0, into which n things are divided."""
+    return range(part * n // parts, (part + 1) * n // parts)
+
+
 @dataclasses.dataclass(frozen=True)
 class World:
     """The processes that share a piece of work, one per device. device: number of this one's device on its machine."""
@@ -19,7 +24,7 @@ class World:
 
     def share(self, n: int) -> range:
         """This rank's part of n things; the number of ranks divides n."""
-        return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
+        return share(n, self.rank, self.size)
 
     def single(self) -> World:
         """This process on its device, without the other ranks."""
