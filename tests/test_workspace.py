@@ -205,7 +205,7 @@ def test_environment_is_read_in_few_places():
         "adl/processes/environment.py",  # what children get
         "adl/processes/topology.py",  # how long a person wants ranks to wait
         "adl/runtime.py",
-        "adl/storage/modelarts.py",  # ModelArts'
+        "adl/storage/environment.py",  # ModelArts'
         "adl/workspace.py",  # ADL_STATE_DIR
     }
 

@@ -1,0 +1,139 @@
+"""Many files copied at once, with progress in megabytes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fsspec.callbacks import Callback
+
+from adl.artifacts import digest, read_json, write_json
+from adl.console import text
+from adl.console.progress import Progress
+from adl.errors import AdlError
+from adl.storage.store import Abandoned, RemoteFile
+
+T = TypeVar("T")
+THREADS = 8
+_LOOK_EVERY = 0.5
+_MEGABYTE = 1e6
+
+
+class Downloads:
+    """What was downloaded here, so that the next job on this machine downloads only what is new.
+
+    record: a JSON of each file's origin.
+    """
+
+    def __init__(self, record: Path) -> None:
+        self.record = record
+        self.known: dict[str, list[str]] = read_json(record) if record.exists() else {}
+
+    def fetch(self, wanted: Mapping[Path, RemoteFile], what: str) -> None:
+        """Download all that is not here yet. Raises AdlError if a file is not what its sender wrote.
+
+        wanted: the files, by where they are put here.
+        """
+        missing = {
+            target: file for target, file in wanted.items() if not self._is_here(target, file)
+        }
+        check_room(missing)
+        try:
+            copy_all(
+                lambda target, progress: self._fetch(target, missing[target], progress),
+                {target: file.bytes for target, file in missing.items()},
+                what,
+            )
+        finally:
+            write_json(self.record, self.known)
+
+    def _is_here(self, target: Path, file: RemoteFile) -> bool:
+        if not (file.version and target.exists()):
+            return False
+        return self.known.get(str(target)) == _origin(target, file)
+
+    def _fetch(self, target: Path, file: RemoteFile, progress: Callback) -> None:
+        file.store.download(file, target, progress)
+        if file.sha256 is not None and digest(target) != file.sha256:
+            target.unlink()
+            raise AdlError(
+                f"{file.url}: its content differs from what the stage wrote there. Run that stage again."
+            )
+        self.known[str(target)] = _origin(target, file)
+
+
+def _origin(target: Path, file: RemoteFile) -> list[str]:
+    """Where a file here is from, and when it came: one that a stage has written since is another."""
+    return [file.url, file.version, str(target.stat().st_mtime_ns)]
+
+
+def check_room(wanted: Mapping[Path, RemoteFile]) -> None:
+    """Raises AdlError if the files do not fit on the disk of this folder, in which they replace what is there."""
+    needed = 0
+    for target, file in wanted.items():
+        needed += file.bytes
+        if target.exists():
+            needed -= target.stat().st_size
+    folder = Path.cwd()
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise AdlError(
+            f"{folder}: needs {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free. Choose a folder on a "
+            "larger disk: --work FOLDER."
+        )
+
+
+class Transfer(Callback):
+    """The progress of one copy. is_over: asked at each step; once it says true, the copy ends with Abandoned."""
+
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        super().__init__()
+        self.is_over = is_over
+
+    def call(self, *_: Any, **__: Any) -> None:
+        if self.is_over():
+            raise Abandoned
+
+
+def copy_all(
+    copy: Callable[[T, Callback], None],
+    sizes: Mapping[T, int],
+    what: str,
+    *,
+    threads: int = THREADS,
+) -> None:
+    """Copy files, beginning with the first; the first copy that fails ends the others, and its error is raised.
+
+    copy: copies one of them, and reports its bytes as they come. sizes: the files, and their bytes.
+    """
+    if not sizes:
+        return
+    is_over = threading.Event()
+    transfers = {file: Transfer(is_over.is_set) for file in sizes}
+    total = math.ceil(sum(sizes.values()) / _MEGABYTE)
+    with (
+        Progress(total, f"{what} ({text.counted(len(sizes), 'file')})", "MB") as progress,
+        concurrent.futures.ThreadPoolExecutor(threads) as pool,
+    ):
+        pending = {pool.submit(copy, file, transfer) for file, transfer in transfers.items()}
+        try:
+            while pending:
+                done, pending = concurrent.futures.wait(
+                    pending, _LOOK_EVERY, concurrent.futures.FIRST_EXCEPTION
+                )
+                for one in done:
+                    one.result()
+                copied = total
+                if pending:
+                    # Not all before the last file is whole.
+                    so_far = sum(transfer.value for transfer in transfers.values())
+                    copied = min(int(so_far / _MEGABYTE), max(total - 1, 0))
+                progress.advance(copied - progress.done)
+        finally:
+            # What has not begun ends as it begins.
+            is_over.set()
