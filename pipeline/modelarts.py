@@ -72,36 +72,35 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
     As in 2021, `evaluate` takes --ckpt_name for the file to score, and --batch_size for the images at a time.
     """
     changes = given_parameters(arguments) | {"modelArts": True}
-    if arguments.stage == "mindrecord":
-        return stages()[f"mindrecord@{arguments.split}"], changes
-    stage = stages()[arguments.stage]
-    if stage.name not in ("evaluate", "export"):
+    name, split = arguments.stage, arguments.split or "val"
+    stage = stages()[f"{name}@{split}" if name == "mindrecord" else name]
+    if name not in ("evaluate", "export"):
         return stage, changes
-    split = arguments.split or "val"
-    inputs, options, ending = stage.inputs, [], ""
-    if stage.name == "evaluate":
-        images = changes.pop("batch_size", 1)
-        if type(images) is not int or images < 1:
-            raise AdlError(f"batch_size: {images} images at a time.")
-        options = ["--eval-batch-size", str(images), "--split", split]
-        ending = f"_{split}"
-    if split == "train":
-        inputs = tuple(
-            name.replace("_val.", "_train.") for name in inputs if name != str(BASELINES)
-        )
     checkpoint = changes.pop("ckpt_name", None) or CHECKPOINT.name
     if Path(checkpoint).name != checkpoint:
         raise AdlError(f"ckpt_name: {checkpoint} must be the name of a file, without a folder.")
-    is_own = checkpoint == CHECKPOINT.name
-    if not is_own:
-        inputs = tuple(name for name in inputs if not name.startswith(str(CHECKPOINT)))
+    is_other = checkpoint != CHECKPOINT.name
+    results = f"{name}_{Path(checkpoint).stem}"
+    inputs = list(stage.inputs)
+    options = []
+    if name == "evaluate":
+        images = changes.pop("batch_size", 1)
+        if type(images) is not int or images < 1:
+            raise AdlError(f"batch_size: {images} images at a time.")
+        options += ["--eval-batch-size", str(images), "--split", split]
+        results += f"_{split}"
+    if split == "train":
+        inputs.remove(str(BASELINES))
+        inputs = [path.replace("_val.", "_train.") for path in inputs]
+    if is_other:
+        inputs = [path for path in inputs if not path.startswith(str(CHECKPOINT))]
         options += ["--checkpoint", str(PRETRAINED / checkpoint)]
         stage = dataclasses.replace(stage, checkpoint=checkpoint)
-    if not is_own or split == "train":
-        results = f"{stage.name}_{Path(checkpoint).stem}{ending}"
+    if is_other or split == "train":
         options += ["--output", results]
         stage = dataclasses.replace(stage, results=results, outputs=(results,))
-    return dataclasses.replace(stage, inputs=inputs, command=(*stage.command, *options)), changes
+    command = (*stage.command, *options)
+    return dataclasses.replace(stage, command=command, inputs=tuple(inputs)), changes
 
 
 def parse() -> argparse.Namespace:

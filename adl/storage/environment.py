@@ -42,19 +42,14 @@ class Node:
     port: int = PORT
     rank_table: Path | None = None
 
-    @property
-    def device_num(self) -> int:
-        """Devices of the whole job; 0 without accelerators."""
-        return self.nodes * self.devices
-
     def arguments(self) -> list[str]:
         """Those of the stage `train`. Waits until the first node's name has an address."""
-        if self.rank_table is None and self.first is None:
-            return []
         arguments = ["--nodes", str(self.nodes), "--node-rank", str(self.rank)]
         if self.rank_table is not None:
             return [*arguments, "--rank-table-file", str(self.rank_table)]
-        found = _address_of(str(self.first))
+        if self.first is None:
+            return []
+        found = _address_of(self.first)
         host = f"[{found}]" if found.version == 6 else str(found)
         arguments += ["--master", f"{host}:{self.port}"]
         # Written as a number, it is meant: a name that leads to loopback is a mistake.

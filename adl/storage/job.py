@@ -22,13 +22,12 @@ from adl.processes import foreground
 from adl.processes.environment import child_environment
 from adl.processes.nodes import PATIENCE
 from adl.storage.environment import Node
-from adl.storage.manifests import RUNS, Inputs, files_below, upload_results
+from adl.storage.manifests import Inputs, files_below, upload_results
 from adl.storage.stages import Stage, stages
 from adl.storage.state_backup import EVERY, StateBackup
 from adl.storage.store import RemoteFile, Store, open_store
-from adl.storage.transfers import Downloads
+from adl.storage.transfers import download
 from adl.training import key, lock
-from adl.training.state import SEAL, State
 from adl.workspace import (
     BASELINES,
     PARAMS,
@@ -81,12 +80,11 @@ class Job:
         self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
         code = open_store(str(self.code))
         self.inputs = Inputs(data, train, code, stages(), self.params.data_path)
-        self.downloads = Downloads(self.work / ".adl/copied.json")
 
     def _of_this_machine(self, data: Store | None) -> dict[str, object]:
         """What the job knows better than params.yaml: how many devices there are, and where raw data is put."""
         changes: dict[str, object] = {}
-        configured, devices = self.params.device_num, self.node.device_num
+        configured, devices = self.params.device_num, self.node.nodes * self.node.devices
         if devices not in (0, configured):
             changes["device_num"] = devices
             print(f"device_num is {devices}, as many as this job has, instead of {configured}")
@@ -174,7 +172,7 @@ class Job:
                     path.unlink()
         for output in stage.outputs:  # as DVC does: what stands there afterwards is of this run
             remove(Path(output))
-        self.downloads.fetch(wanted, f"copying what {stage.name} reads")
+        download(wanted, f"copying what {stage.name} reads")
         code = self._train(stage) if stage.name == "train" else self._run(stage.command)
         if self.node.rank == 0:
             upload_results(self.inputs.train, stage, complete=code == 0)
@@ -188,38 +186,35 @@ class Job:
         ]
         state = key.state_of(STATES, key.key_of(self.params, self.dataset, *records))
         backup = StateBackup(self.inputs.train, state)
-        if self.node.rank == 0:
-            backup.restore(self.downloads)
-            with backup.running(self.every):
-                return self._run(command)
-        # Another node than the first one trains from the state that the first one has published.
-        remove(STATES)
-        if not self._is_published(state):
-            print("this run is already finished: nothing to do here.")
-            return 0
-        backup.restore(self.downloads)
-        code = self._run(command)
-        backup.upload_logs()
-        return code
+        if self.node.rank > 0:
+            return self._follow(command, backup)
+        backup.restore()
+        with backup.running(self.every):
+            return self._run(command)
 
-    def _is_published(self, state: State) -> bool:
-        """Wait until the first node has published its run: true; false if it is finished and needs no training.
+    def _follow(self, command: Sequence[str], backup: StateBackup) -> int:
+        """Train as another node than the first one, from the state that the first one publishes in the store.
 
         A job.json left by a killed job describes the same run: the workers then wait for the first node's.
         """
-        store, folder = self.inputs.train, f"{RUNS}/{state.name}"
+        state = backup.state
         print("waiting for the first node's state", flush=True)
+        remove(STATES)
+        backup.restore()
         deadline = time.monotonic() + PATIENCE
-        while not store.find(f"{folder}/job.json"):
-            about = store.read_json(f"{folder}/about.json") or {}
-            if about.get("code") == key.code_digest() and store.find(f"{folder}/result/{SEAL}"):
-                return False
+        while not state.job.exists():
+            if state.finished and state.about.get("code") == key.code_digest():
+                print("this run is already finished: nothing to do here.")
+                return 0
             if time.monotonic() > deadline:
                 raise AdlError(
-                    f"{store.url}/{folder}: the first node did not start in {text.duration(PATIENCE)}."
+                    f"{backup.url}: the first node did not start in {text.duration(PATIENCE)}."
                 )
             time.sleep(_POLL)
-        return True
+            backup.restore()
+        code = self._run(command)
+        backup.upload_logs()
+        return code
 
     def _run(self, command: Sequence[str]) -> int:
         """Run a stage as a process."""

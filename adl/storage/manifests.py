@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from adl.artifacts import digest
+from adl.artifacts import digest, read_json, write_json
 from adl.errors import AdlError
 from adl.storage.stages import DATA_PATH, Stage
 from adl.storage.store import RemoteFile, Store, check_name
@@ -25,13 +25,24 @@ _OF_CHECKPOINTS = ("", "pretrained/", "models/", "models/intermediate/")
 """Folders of a store with checkpoints; the last one is where earlier versions left what runs keep."""
 
 
+def manifest_of(stage: str) -> Path:
+    """The manifest of a stage, in a store as in the workspace."""
+    return Path("copied") / f"{stage}.json"
+
+
 def read_manifest(store: Store, stage: str) -> dict[str, Any] | None:
-    """None if the stage never left anything. Raises AdlError if the manifest names what cannot be there."""
-    name = f"copied/{stage}.json"
-    manifest = store.read_json(name)
-    if manifest is not None:
-        for path in manifest["files"]:
-            check_name(path, f"{store.url}/{name}")
+    """None if the stage never left anything. Raises AdlError if the manifest cannot be one."""
+    path = manifest_of(stage)
+    file = store.find(str(path)).get(str(path))
+    if file is None:
+        return None
+    store.download(file, path)
+    try:
+        manifest = read_json(path)
+    except ValueError as error:
+        raise AdlError(f"{file.url}: is no JSON ({error}). Remove it there.") from None
+    for name in manifest["files"]:
+        check_name(name, file.url)
     return manifest
 
 
@@ -47,9 +58,7 @@ def upload_results(store: Store, stage: Stage, *, complete: bool) -> None:
     earlier = read_manifest(store, stage.results) or {"files": {}}
     # Those of this time too: if it is not complete, the next one removes what it does not write again.
     there = {*earlier["files"], *digests}
-    manifest = {"stage": stage.results, "complete": False, "files": dict.fromkeys(sorted(there))}
-    name = f"copied/{stage.results}.json"
-    store.write_json(name, manifest)
+    _write_manifest(store, stage.results, complete=False, files=dict.fromkeys(sorted(there)))
     copy_all(
         lambda path, progress: store.upload(path, str(path), progress),
         {path: path.stat().st_size for path in paths},
@@ -58,7 +67,15 @@ def upload_results(store: Store, stage: Stage, *, complete: bool) -> None:
     if complete:
         for old in there.difference(digests):
             store.remove(old)
-        store.write_json(name, manifest | {"complete": True, "files": digests})
+        _write_manifest(store, stage.results, complete=True, files=digests)
+
+
+def _write_manifest(
+    store: Store, stage: str, *, complete: bool, files: Mapping[str, str | None]
+) -> None:
+    path = manifest_of(stage)
+    write_json(path, {"stage": stage, "complete": complete, "files": files})
+    store.upload(path, str(path))
 
 
 def files_below(path: Path) -> list[Path]:

@@ -56,19 +56,7 @@ def stages() -> dict[str, Stage]:
             found[name] = _stage(name, body)
         for item in body.get("foreach", []):
             found[f"{name}@{item}"] = _stage(f"{name}@{item}", body["do"], item)
-    # How fast a stage was differs from run to run, so DVC need not know of it, nor of the page that shows it.
-    report = found["report"]
-    found["report"] = dataclasses.replace(
-        report,
-        inputs=(*report.inputs, str(CHECKPOINT), *map(speed_of, found)),
-        outputs=(*report.outputs, str(PERFORMANCE), str(PERFORMANCE_PAGE)),
-    )
     return found
-
-
-def speed_of(stage: str) -> str:
-    """The file that says how fast a stage was, if it wrote one."""
-    return str(SPEED / f"{stage.replace('@', '_')}.json")
 
 
 def _stage(name: str, body: Mapping[str, Any], item: str = "") -> Stage:
@@ -76,12 +64,16 @@ def _stage(name: str, body: Mapping[str, Any], item: str = "") -> Stage:
     for dependency in _names(body, "deps", item):
         if dependency.startswith(_DATA) and dependency not in _OF_THE_JOB:
             inputs.append(dependency)
+    outputs = [*_names(body, "outs", item), *_names(body, "metrics", item)]
+    # How fast a stage was differs from run to run, so DVC need not know of it, nor of the page that shows it.
+    if name == "report":
+        inputs += [str(CHECKPOINT), str(SPEED)]
+        outputs += [str(PERFORMANCE), str(PERFORMANCE_PAGE)]
+    else:
+        outputs.append(str(SPEED / f"{name.replace('@', '_')}.json"))
     if name == "export":
         # It saves time where it is there, and is computed otherwise: a job may export before it evaluates.
         inputs.remove(str(PREDICTIONS / "evaluate"))
-    outputs = [*_names(body, "outs", item), *_names(body, "metrics", item)]
-    if name != "report":
-        outputs.append(speed_of(name))
     command = body["cmd"].replace("${item}", item).removeprefix("exec python ").split()
     return Stage(name, tuple(command), tuple(inputs), tuple(outputs), results=name)
 

@@ -11,7 +11,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
 from adl.storage.manifests import RUNS, files_below
 from adl.storage.store import Abandoned, Store
-from adl.storage.transfers import Downloads, Transfer, copy_all
+from adl.storage.transfers import Transfer, copy_all, download
 from adl.training.state import SEAL, State
 
 EVERY = 10.0
@@ -29,12 +29,13 @@ class StateBackup:
         self.store = store
         self.state = state
         self.name = f"{RUNS}/{state.name}"
+        self.url = f"{store.url}/{self.name}"
         self.there: dict[Path, tuple[int, int]] = {}
         """Files of the state, as they were when the store got them."""
         self.ending = threading.Event()
         self.uploading = state.folder
 
-    def restore(self, downloads: Downloads) -> None:
+    def restore(self) -> None:
         """Download what is there; a result that is not whole is left."""
         found = self.store.find(self.name)
         is_whole = f"{self.name}/result/{SEAL}" in found
@@ -43,7 +44,7 @@ class StateBackup:
             target = self.state.folder / name.removeprefix(f"{self.name}/")
             if is_whole or not target.is_relative_to(self.state.result):
                 wanted[target] = file
-        downloads.fetch(wanted, f"copying the state from {self.store.url}")
+        download(wanted, f"copying the state from {self.store.url}")
         self.there = {target: _version(target) for target in wanted}
 
     @contextlib.contextmanager

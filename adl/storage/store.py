@@ -7,21 +7,21 @@ reported at once, with what to do about it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import importlib.util
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 from botocore.exceptions import BotoCoreError, NoCredentialsError, PartialCredentialsError
 from fsspec import AbstractFileSystem
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
-from adl.artifacts import read_json, replacing, write_json
+from adl.artifacts import replacing
 from adl.errors import DISK_FULL, AdlError
 from adl.storage.filesystems import S3, Folder, Moxing
 
@@ -86,23 +86,17 @@ class RemoteFile(NamedTuple):
         return f"{self.store.url}/{self.name}"
 
 
+@dataclasses.dataclass(eq=False)
 class Store:
     """A folder of a file system. Names are relative to it.
 
     passing: errors of the file system that may be worth another attempt.
     """
 
-    def __init__(
-        self,
-        url: str,
-        system: AbstractFileSystem,
-        root: str,
-        passing: tuple[type[Exception], ...] = PASSING,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self.system = system
-        self.root = root.rstrip("/")
-        self.passing = passing
+    url: str
+    system: AbstractFileSystem
+    root: str
+    passing: tuple[type[Exception], ...] = PASSING
 
     def find(self, name: str = "") -> dict[str, RemoteFile]:
         """The files at or below a name, by their names in this store. Raises AdlError if one leads elsewhere."""
@@ -146,25 +140,6 @@ class Store:
 
         self._attempt(name, copy)
 
-    def read_json(self, name: str) -> Any | None:
-        """The content of a small file; None if there is no such file."""
-        file = self.find(name).get(name)
-        if file is None:
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "file.json"
-            self.download(file, copy)
-            try:
-                return read_json(copy)
-            except ValueError as error:
-                raise AdlError(f"{file.url}: is no JSON ({error}). Remove it there.") from None
-
-    def write_json(self, name: str, content: Any) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "file.json"
-            write_json(copy, content)
-            self.upload(copy, name)
-
     def remove(self, name: str) -> None:
         """Nothing happens if it does not exist."""
 
@@ -189,9 +164,7 @@ class Store:
             except self.passing as error:
                 if getattr(error, "errno", None) in _OF_THIS_MACHINE:
                     raise
-                refused = _refusal(where, error)
-                if refused is not None:
-                    raise refused from None
+                _check_passing(where, error)
                 reason = str(error) or type(error).__name__
             pause = next(pauses, None)
             if pause is None:
@@ -202,21 +175,20 @@ class Store:
             time.sleep(pause)
 
 
-def _refusal(where: str, error: Exception) -> AdlError | None:
-    """The error to end with, if another attempt would meet the same; else None."""
+def _check_passing(where: str, error: Exception) -> None:
+    """Raises AdlError if another attempt would meet the same error."""
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
-        return AdlError(f"{where}: {error}. Set {CREDENTIALS}.")
+        raise AdlError(f"{where}: {error}. Set {CREDENTIALS}.")
     # s3fs' error has botocore's as its cause, which names the code; moxing's has the code in its text alone.
     words = re.findall(r"\w+", f"{error.__cause__} {error}")
     for codes, remedy in REMEDIES.items():
         for code in set(codes.split()).intersection(words):
-            return AdlError(f"{where}: access is refused ({code}: {error}). {remedy}")
+            raise AdlError(f"{where}: access is refused ({code}: {error}). {remedy}")
     answer = getattr(error.__cause__, "response", {}).get("ResponseMetadata", {})
     if isinstance(error, PermissionError) or answer.get("HTTPStatusCode") == _FORBIDDEN:
-        return AdlError(f"{where}: access is refused ({error}). {_CHECK_KEY}")
+        raise AdlError(f"{where}: access is refused ({error}). {_CHECK_KEY}")
     if isinstance(error, FileNotFoundError):
-        return AdlError(f"{where}: does not exist ({error}). Check the bucket and the path.")
-    return None
+        raise AdlError(f"{where}: does not exist ({error}). Check the bucket and the path.")
 
 
 def check_name(name: str, where: str) -> None:
@@ -240,10 +212,10 @@ def open_store(url: str, endpoint: str | None = None) -> Store:
     """
     scheme, separator, place = url.partition("://")
     if not separator and url and not re.match("(obs|s3):", url, re.IGNORECASE):
-        return Store(url, Folder(), str(Path(url).absolute()))
-    bucket = place.partition("/")[0]
-    is_bucket = _BUCKET.fullmatch(bucket)
-    if "@" in place and not is_bucket:
+        return Store(url.rstrip("/"), Folder(), str(Path(url).absolute()).rstrip("/"))
+    root = place.rstrip("/")
+    is_bucket = _BUCKET.fullmatch(root.partition("/")[0])
+    if "@" in root and not is_bucket:
         raise AdlError(
             f"{scheme}://…@…: leave the credentials out of the URL, which logs show. Set {CREDENTIALS}."
         )
@@ -251,11 +223,11 @@ def open_store(url: str, endpoint: str | None = None) -> Store:
         raise AdlError(
             f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH or a folder."
         )
-    root = place.rstrip("/")
     if not _is_inner(root):
         raise AdlError(
             f"{url}: expected {scheme}://BUCKET/PATH without empty parts, . or .., or a backslash."
         )
+    url = f"{scheme}://{root}"
     if importlib.util.find_spec("moxing"):
         # Its errors are of any kind.
         return Store(url, Moxing(), f"obs://{root}", passing=(Exception,))

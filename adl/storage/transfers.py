@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import math
+import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 
 from fsspec.callbacks import Callback
 
-from adl.artifacts import digest, read_json, write_json
+from adl.artifacts import digest
 from adl.console import text
 from adl.console.progress import Progress
 from adl.errors import AdlError
@@ -24,52 +26,36 @@ _LOOK_EVERY = 0.5
 _MEGABYTE = 1e6
 
 
-class Downloads:
-    """What was downloaded here, so that the next job on this machine downloads only what is new.
+def download(wanted: Mapping[Path, RemoteFile], what: str) -> None:
+    """Copy what is not here yet. Raises AdlError if a file is not what its sender wrote.
 
-    record: a JSON of each file's origin.
+    wanted: the files, by where they are put here. The next job on this machine downloads only what is new: a file that
+    was downloaded has a date that says from where, and in which version; one that a stage has written since has not.
     """
+    missing = {}
+    for target, file in wanted.items():
+        is_here = target.exists() and target.stat().st_mtime_ns == _date(file)
+        if not (is_here and file.version):
+            missing[target] = file
+    check_room(missing)
 
-    def __init__(self, record: Path) -> None:
-        self.record = record
-        self.known: dict[str, list[str]] = read_json(record) if record.exists() else {}
-
-    def fetch(self, wanted: Mapping[Path, RemoteFile], what: str) -> None:
-        """Download all that is not here yet. Raises AdlError if a file is not what its sender wrote.
-
-        wanted: the files, by where they are put here.
-        """
-        missing = {
-            target: file for target, file in wanted.items() if not self._is_here(target, file)
-        }
-        check_room(missing)
-        try:
-            copy_all(
-                lambda target, progress: self._fetch(target, missing[target], progress),
-                {target: file.bytes for target, file in missing.items()},
-                what,
-            )
-        finally:
-            write_json(self.record, self.known)
-
-    def _is_here(self, target: Path, file: RemoteFile) -> bool:
-        if not (file.version and target.exists()):
-            return False
-        return self.known.get(str(target)) == _origin(target, file)
-
-    def _fetch(self, target: Path, file: RemoteFile, progress: Callback) -> None:
+    def copy(target: Path, progress: Callback) -> None:
+        file = missing[target]
         file.store.download(file, target, progress)
         if file.sha256 is not None and digest(target) != file.sha256:
             target.unlink()
             raise AdlError(
                 f"{file.url}: its content differs from what the stage wrote there. Run that stage again."
             )
-        self.known[str(target)] = _origin(target, file)
+        os.utime(target, ns=(_date(file), _date(file)))
+
+    copy_all(copy, {target: file.bytes for target, file in missing.items()}, what)
 
 
-def _origin(target: Path, file: RemoteFile) -> list[str]:
-    """Where a file here is from, and when it came: one that a stage has written since is another."""
-    return [file.url, file.version, str(target.stat().st_mtime_ns)]
+def _date(file: RemoteFile) -> int:
+    """A number for a file and its version, as nanoseconds since 1970: on that day no stage writes anything."""
+    sha = hashlib.sha256(f"{file.url} {file.version}".encode())
+    return int.from_bytes(sha.digest()[:5], "big")
 
 
 def check_room(wanted: Mapping[Path, RemoteFile]) -> None:

@@ -37,12 +37,12 @@ def table_of(servers: list[str], **fields) -> dict:
 
 def test_alone_without_accelerators_nothing_is_taken_over():
     here = this_node({})
-    assert (here.nodes, here.rank, here.arguments(), here.device_num) == (1, 0, [], 0)
+    assert (here.nodes, here.rank, here.arguments(), here.devices) == (1, 0, [], 0)
 
 
 def test_eight_devices_of_one_node_are_all_used():
     here = this_node({"MA_NUM_GPUS": "8"})
-    assert (here.arguments(), here.device_num) == ([], 8)
+    assert (here.arguments(), here.devices) == ([], 8)
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def names(monkeypatch):
 
 def test_nodes_find_each_other_by_the_list_of_hosts(names):
     here = this_node(TWO_BY_EIGHT)
-    assert here.device_num == 16
+    assert here.devices == 8
     assert here.arguments() == ["--nodes", "2", "--node-rank", "1", "--master", "10.0.0.1:8118"]
     assert names == ["job-0.vc", "job-0.vc"]
 

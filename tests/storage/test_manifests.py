@@ -13,7 +13,7 @@ from adl.storage.manifests import Inputs, upload_results
 from adl.storage.stages import stages
 from adl.storage.state_backup import StateBackup
 from adl.storage.store import open_store
-from adl.storage.transfers import Downloads
+from adl.storage.transfers import download
 from adl.training.state import State, seal
 from adl.workspace import sidecar
 from tests.conftest import ROOT
@@ -45,7 +45,7 @@ def inputs(place, known):
 def downloaded(inputs, name, place) -> dict[str, str]:
     """What an input is here, once it is copied: file → content."""
     wanted = inputs.find(name)
-    Downloads(place / "copied.json").fetch(wanted, "copying")
+    download(wanted, "copying")
     return {str(target): target.read_text() for target in wanted}
 
 
@@ -138,6 +138,15 @@ def test_a_stage_that_wrote_nothing_leaves_earlier_results_alone(inputs, known, 
     made_by(known["baselines"], place, {"data/baselines.npz": "old"})
     upload_results(inputs.train, known["baselines"], complete=False)
     assert downloaded(inputs, "data/baselines.npz", place) == {"data/baselines.npz": "old"}
+
+
+def test_a_manifest_that_is_damaged_is_named(inputs, known, place):
+    made_by(known["mindrecord@val"], place, {RECORD: "record"})
+    (place / "train/copied/mindrecord@val.json").write_text("{")
+    with pytest.raises(
+        AdlError, match=r"copied/mindrecord@val.json: is no JSON .* Remove it there"
+    ):
+        inputs.find(RECORD)
 
 
 def test_a_missing_object_is_named(inputs, known, place):

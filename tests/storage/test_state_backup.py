@@ -11,7 +11,6 @@ from adl.artifacts import write_text
 from adl.errors import AdlError
 from adl.storage.state_backup import StateBackup
 from adl.storage.store import Abandoned, Store, open_store
-from adl.storage.transfers import Downloads
 from adl.training.state import SEAL, State, seal
 
 RUN = "0123456789abcdef"
@@ -25,7 +24,7 @@ def store(tmp_path):
 def backup_in(folder, store) -> StateBackup:
     """The backup of a machine, which has downloaded what there is."""
     backup = StateBackup(store, State(folder / "state" / RUN))
-    backup.restore(Downloads(folder / "copied.json"))
+    backup.restore()
     return backup
 
 
