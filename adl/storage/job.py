@@ -151,13 +151,24 @@ class Job:
             preflight.check_export(self.params)
 
     def _run_stage(self, stage: Stage) -> int:
+        self._download_inputs(stage)
+        code = self._train(stage) if stage.name == "train" else self._run(stage.command)
+        if self.node.rank == 0:
+            upload_results(self.inputs.train, stage, complete=code == 0)
+        return code
+
+    def _download_inputs(self, stage: Stage) -> None:
+        """Download what the stage reads, in place of what an earlier job in this folder read and wrote.
+
+        Raises AdlError if an input is nowhere; a report says itself what it lacks.
+        """
         found = {self.inputs.path(name): self.inputs.find(name) for name in stage.inputs}
         wanted: dict[Path, RemoteFile] = {}
         for files in found.values():
             wanted |= files
         report_inputs(wanted)
         missing = [name for name, files in found.items() if not files]
-        if missing and stage.name != "report":  # a report says itself what it lacks
+        if missing and stage.name != "report":
             raise AdlError(
                 f"{stage.results} needs {', '.join(missing)}: not in {self.inputs}. Run the stage that makes it, or "
                 "check data_url and train_url."
@@ -165,7 +176,6 @@ class Job:
         checkpoint = self.params.ckpt_name if stage.name == "train" else stage.checkpoint
         if checkpoint is not None:
             wanted |= self.inputs.checkpoint(checkpoint)
-        # Of an earlier job in this folder.
         for name in (*found, str(PRETRAINED)):
             for path in files_below(Path(name)):
                 if path not in wanted:
@@ -173,10 +183,6 @@ class Job:
         for output in stage.outputs:  # as DVC does: what stands there afterwards is of this run
             remove(Path(output))
         download(wanted, f"copying what {stage.name} reads")
-        code = self._train(stage) if stage.name == "train" else self._run(stage.command)
-        if self.node.rank == 0:
-            upload_results(self.inputs.train, stage, complete=code == 0)
-        return code
 
     def _train(self, stage: Stage) -> int:
         write_text(START_WEIGHTS, f"{preflight.start_weights(self.params)}\n")

@@ -33,7 +33,7 @@ PASSING = (OSError, BotoCoreError, aiohttp.ClientError)
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of OBS: its AK and SK)"
 _OF_THIS_MACHINE = (*DISK_FULL, errno.EACCES, errno.EROFS, errno.ENOENT)
 """Numbers of errors of this machine's files: those of a bucket have others, or none."""
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BUCKET_URL = re.compile(r"(obs|s3)://[a-z0-9][a-z0-9._-]*(/.*)?", re.IGNORECASE | re.DOTALL)
 _FORBIDDEN = 403
 
 _CHECK_KEY = f"Check {CREDENTIALS}."
@@ -211,18 +211,17 @@ def open_store(url: str, endpoint: str | None = None) -> Store:
     it is not needed. Raises AdlError if the URL cannot be one.
     """
     scheme, separator, place = url.partition("://")
-    if not separator and url and not re.match("(obs|s3):", url, re.IGNORECASE):
+    if url and not separator and not re.match("(obs|s3):", url, re.IGNORECASE):
         return Store(url.rstrip("/"), Folder(), str(Path(url).absolute()).rstrip("/"))
-    root = place.rstrip("/")
-    is_bucket = _BUCKET.fullmatch(root.partition("/")[0])
-    if "@" in root and not is_bucket:
-        raise AdlError(
-            f"{scheme}://…@…: leave the credentials out of the URL, which logs show. Set {CREDENTIALS}."
-        )
-    if scheme.lower() not in ("obs", "s3") or not is_bucket:
+    if not _BUCKET_URL.fullmatch(url):
+        if "@" in place:
+            raise AdlError(
+                f"{scheme}://…@…: leave the credentials out of the URL, which logs show. Set {CREDENTIALS}."
+            )
         raise AdlError(
             f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH or a folder."
         )
+    root = place.rstrip("/")
     if not _is_inner(root):
         raise AdlError(
             f"{url}: expected {scheme}://BUCKET/PATH without empty parts, . or .., or a backslash."
