@@ -28,6 +28,7 @@ from adl.storage.state_backup import EVERY, StateBackup
 from adl.storage.store import RemoteFile, Store, open_store
 from adl.storage.transfers import download
 from adl.training import key, lock
+from adl.training.state import SEAL
 from adl.workspace import (
     BASELINES,
     PARAMS,
@@ -206,18 +207,19 @@ class Job:
         state = backup.state
         print("waiting for the first node's state", flush=True)
         remove(STATES)
-        backup.restore()
         deadline = time.monotonic() + PATIENCE
-        while not state.job.exists():
-            if state.finished and state.about.get("code") == key.code_digest():
-                print("this run is already finished: nothing to do here.")
-                return 0
+        while not backup.has(state.job):
+            if backup.has(state.result / SEAL):
+                backup.restore("about.json")
+                if state.about.get("code") == key.code_digest():
+                    print("this run is already finished: nothing to do here.")
+                    return 0
             if time.monotonic() > deadline:
                 raise AdlError(
                     f"{backup.url}: the first node did not start in {text.duration(PATIENCE)}."
                 )
             time.sleep(_POLL)
-            backup.restore()
+        backup.restore()
         code = self._run(command)
         backup.upload_logs()
         return code

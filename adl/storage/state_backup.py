@@ -35,13 +35,17 @@ class StateBackup:
         self.ending = threading.Event()
         self.uploading = state.folder
 
-    def restore(self) -> None:
-        """Download what is there; a result that is not whole is left."""
-        found = self.store.find(self.name)
+    def has(self, path: Path) -> bool:
+        """Is there a file of the state in the store?"""
+        return bool(self.store.find(self._name(path)))
+
+    def restore(self, name: str = "") -> None:
+        """Download what is there, or one file of it; a result that is not whole is left."""
+        found = self.store.find(f"{self.name}/{name}".rstrip("/"))
         is_whole = f"{self.name}/result/{SEAL}" in found
         wanted = {}
-        for name, file in found.items():
-            target = self.state.folder / name.removeprefix(f"{self.name}/")
+        for file in found.values():
+            target = self.state.folder / file.name.removeprefix(f"{self.name}/")
             if is_whole or not target.is_relative_to(self.state.result):
                 wanted[target] = file
         download(wanted, f"copying the state from {self.store.url}")
