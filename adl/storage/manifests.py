@@ -36,7 +36,7 @@ def read_manifest(store: Store, stage: str) -> dict[str, Any] | None:
     file = store.find(str(path)).get(str(path))
     if file is None:
         return None
-    store.download(file, path)
+    file.download(path)
     try:
         manifest = read_json(path)
     except ValueError as error:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import importlib.util
+import os
 import re
 import time
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError, PartialCreden
 from fsspec import AbstractFileSystem
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
-from adl.artifacts import replacing
+from adl.artifacts import digest, replacing
 from adl.errors import DISK_FULL, AdlError
 from adl.storage.filesystems import S3, Folder, Moxing
 
@@ -85,6 +87,36 @@ class RemoteFile(NamedTuple):
     def url(self) -> str:
         return f"{self.store.url}/{self.name}"
 
+    @property
+    def date(self) -> int:
+        """What its copies here bear as their date, in nanoseconds since 1970, so that the next job knows them.
+
+        It follows from where the file is, and in which version. What a stage has written here since bears another date.
+        """
+        sha = hashlib.sha256(f"{self.url} {self.version}".encode())
+        return int.from_bytes(sha.digest()[:5], "big")
+
+    def download(self, target: Path, progress: Callback = DEFAULT_CALLBACK) -> None:
+        """Copy it here; it appears whole or not at all. Raises AdlError if it is not what its sender wrote."""
+
+        def copy() -> None:
+            progress.absolute_update(0)
+            with replacing(target) as temporary:
+                self.store.system.get_file(
+                    self.store.path(self.name), str(temporary), callback=progress
+                )
+                size = temporary.stat().st_size
+                if size != self.bytes:
+                    raise ConnectionError(f"received {size} of {self.bytes} bytes")
+                if self.sha256 and digest(temporary) != self.sha256:
+                    raise AdlError(
+                        f"{self.url}: its content differs from what the stage wrote there. Run that stage again."
+                    )
+                os.utime(temporary, ns=(self.date, self.date))
+            progress.absolute_update(size)
+
+        self.store.attempt(self.name, copy)
+
 
 @dataclasses.dataclass(eq=False)
 class Store:
@@ -100,8 +132,8 @@ class Store:
 
     def find(self, name: str = "") -> dict[str, RemoteFile]:
         """The files at or below a name, by their names in this store. Raises AdlError if one leads elsewhere."""
-        place = self._path(name)
-        found = self._attempt(name, lambda: self.system.find(place, detail=True))
+        place = self.path(name)
+        found = self.attempt(name, lambda: self.system.find(place, detail=True))
         files = {}
         for path, info in found.items():
             # A console makes empty objects that stand for folders; a folder may hold what is only half written.
@@ -113,53 +145,37 @@ class Store:
                 files[inner] = RemoteFile(self, inner, info["size"], str(version))
         return files
 
-    def download(
-        self, file: RemoteFile, target: Path, progress: Callback = DEFAULT_CALLBACK
-    ) -> None:
-        """Copy a file here; it appears whole or not at all."""
-
-        def copy() -> None:
-            progress.absolute_update(0)
-            with replacing(target) as temporary:
-                self.system.get_file(self._path(file.name), str(temporary), callback=progress)
-                size = temporary.stat().st_size
-                if size != file.bytes:
-                    raise ConnectionError(f"received {size} of {file.bytes} bytes")
-            progress.absolute_update(size)
-
-        self._attempt(file.name, copy)
-
     def upload(self, source: Path, name: str, progress: Callback = DEFAULT_CALLBACK) -> None:
         """Copy a file there. S3 shows an object only when all of it has arrived."""
 
         def copy() -> None:
             progress.absolute_update(0)
-            self.system.put_file(str(source), self._path(name), callback=progress)
+            self.system.put_file(str(source), self.path(name), callback=progress)
             # Not every file system reports progress while it copies.
             progress.absolute_update(source.stat().st_size)
 
-        self._attempt(name, copy)
+        self.attempt(name, copy)
 
     def remove(self, name: str) -> None:
         """Nothing happens if it does not exist."""
 
         def delete() -> None:
             with contextlib.suppress(FileNotFoundError):
-                self.system.rm_file(self._path(name))
+                self.system.rm_file(self.path(name))
 
-        self._attempt(name, delete)
+        self.attempt(name, delete)
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
         return f"{self.root}/{name}".rstrip("/")
 
-    def _attempt(self, name: str, action: Callable[[], T]) -> T:
+    def attempt(self, name: str, action: Callable[[], T]) -> T:
         """Do it, again if it fails for a passing reason. Raises AdlError if it fails for good."""
         where = f"{self.url}/{name}".rstrip("/")
         pauses = iter(PAUSES)
         while True:
             try:
                 return action()
-            except Abandoned:
+            except (Abandoned, AdlError):
                 raise
             except self.passing as error:
                 if getattr(error, "errno", None) in _OF_THIS_MACHINE:

@@ -161,7 +161,7 @@ def test_what_does_not_exist_is_named(s3, bucket, tmp_path):
         open_store("obs://no-such-bucket/x", s3.endpoint).find()
     store = open_store(f"obs://{bucket}/run", s3.endpoint)
     with pytest.raises(AdlError, match="run/gone: does not exist"):
-        store.download(RemoteFile(store, "gone", 1), tmp_path / "gone")
+        RemoteFile(store, "gone", 1).download(tmp_path / "gone")
 
 
 def test_an_object_that_became_shorter_is_not_taken(s3, bucket, tmp_path):
@@ -169,7 +169,7 @@ def test_an_object_that_became_shorter_is_not_taken(s3, bucket, tmp_path):
     (file,) = store.find("model.ckpt").values()
     s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[:-1])
     with pytest.raises(AdlError, match="received 2999999 of 3000000 bytes"):
-        store.download(file, tmp_path / "x")
+        file.download(tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -208,7 +208,7 @@ def test_one_copy_that_fails_ends_the_others(bucket, line, tmp_path):
 
     def copy(name, progress):
         if name == "model.ckpt":
-            return store.download(file, tmp_path / name, progress)
+            return file.download(tmp_path / name, progress)
         while line.answered < 200_000:
             time.sleep(0.01)
         raise AdlError("the first fault")
@@ -277,7 +277,7 @@ def test_what_may_not_be_written_here_is_no_fault_of_the_store(s3, bucket, tmp_p
 
     monkeypatch.setattr(store.system, "get_file", forbidden)
     with pytest.raises(PermissionError) as refused:
-        store.download(RemoteFile(store, "model.ckpt", 1), tmp_path / "x")
+        RemoteFile(store, "model.ckpt", 1).download(tmp_path / "x")
     assert refused.value.filename
 
 
@@ -313,7 +313,7 @@ def test_a_key_is_taken_as_it_stands(any_store):
     store.upload(folder / "file", name)
     assert set(store.find()) == {f"deep/{name}", name}
     (file,) = store.find(f"deep/{name}").values()
-    store.download(file, folder / "back")
+    file.download(folder / "back")
     assert (folder / "back").read_bytes() == b"abc"
     store.remove(name)
     assert set(opened("runs").find()) == {f"{name}/deep/{name}"}
@@ -461,7 +461,7 @@ def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
     assert (tmp_path / "obs/bucket/run/a/file").read_bytes() == b"abc"
     (file,) = store.find().values()
     assert (file.name, file.bytes, file.version) == ("a/file", 3, "")
-    store.download(file, tmp_path / "back")
+    file.download(tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"abc"
     store.remove("a/file")
     assert store.find() == {}
