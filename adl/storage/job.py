@@ -24,7 +24,7 @@ from adl.processes.nodes import PATIENCE
 from adl.storage.environment import Node
 from adl.storage.manifests import Inputs, files_below, upload_results
 from adl.storage.stages import Stage, stages
-from adl.storage.state_backup import EVERY, StateBackup
+from adl.storage.state_backup import StateBackup
 from adl.storage.store import RemoteFile, Store, open_store
 from adl.storage.transfers import download
 from adl.training import key, lock
@@ -63,7 +63,7 @@ class Job:
     endpoint: str | None
     code: Path
     work: Path
-    every: float = EVERY
+    every: float
 
     def __post_init__(self) -> None:
         params, classes = self.params, len(self.dataset.classes)
