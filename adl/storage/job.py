@@ -233,10 +233,12 @@ class Job:
 
 def report_inputs(files: Mapping[Path, RemoteFile]) -> None:
     """Say where the inputs are from."""
-    for url in dict.fromkeys(file.store.url for file in files.values()):
-        sizes = [file.bytes for file in files.values() if file.store.url == url]
-        size = text.byte_size(sum(sizes))
-        print(f"reads {text.counted(len(sizes), 'file')}, {size}, from {url}", flush=True)
+    sizes: dict[str, list[int]] = {}
+    for file in files.values():
+        sizes.setdefault(file.store.url, []).append(file.bytes)
+    for url, of_store in sizes.items():
+        size = text.byte_size(sum(of_store))
+        print(f"reads {text.counted(len(of_store), 'file')}, {size}, from {url}", flush=True)
     for target, file in files.items():
         if file.name != str(target) and target.suffix != ".png":
             print(f"{target} is {file.url}", flush=True)

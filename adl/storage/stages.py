@@ -52,14 +52,13 @@ def stages() -> dict[str, Stage]:
     del declared["check"]
     found = {}
     for name, body in declared.items():
-        if "foreach" not in body:
-            found[name] = _stage(name, body)
-        for item in body.get("foreach", []):
-            found[f"{name}@{item}"] = _stage(f"{name}@{item}", body["do"], item)
+        for item in body.get("foreach", [""]):
+            full = f"{name}@{item}" if item else name
+            found[full] = _stage(full, body.get("do", body), item)
     return found
 
 
-def _stage(name: str, body: Mapping[str, Any], item: str = "") -> Stage:
+def _stage(name: str, body: Mapping[str, Any], item: str) -> Stage:
     inputs = []
     for dependency in _names(body, "deps", item):
         if dependency.startswith(_DATA) and dependency not in _OF_THE_JOB:
