@@ -16,6 +16,7 @@ example: python -m pipeline.modelarts train --data_url obs://b/records --train_u
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import signal
 import sys
 from pathlib import Path
@@ -25,73 +26,81 @@ from adl import params
 from adl.artifacts import check_output
 from adl.commands.parameters import add_parameters, given_parameters, switch
 from adl.dataset.descriptor import CITYSCAPES
-from adl.errors import AdlError, check
+from adl.errors import AdlError
 from adl.launch import address
 from adl.launch.signals import take
-from adl.storage import modelarts
-from adl.storage.flow import Task, stages
+from adl.storage import environment
 from adl.storage.job import Job
-from adl.storage.mirror import EVERY
-from adl.workspace import CHECKPOINT, PRETRAINED, as_path
+from adl.storage.stages import Stage, stages
+from adl.storage.state_backup import EVERY
+from adl.workspace import BASELINES, CHECKPOINT, PRETRAINED, as_path
 from pipeline import parser, run
 
 STAGES = ("synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
-OWN = {
-    "split": ("mindrecord", "evaluate"),
-    "master_port": ("train",),
-    "state_seconds": ("train",),
+OWN = ("split", "master_port", "state_seconds")
+"""Options that are no parameters."""
+ALSO_READ = {
+    "mindrecord": {"split", "data_path"},
+    "train": {"master_port", "state_seconds"},
+    "evaluate": {"split", "ckpt_name", "batch_size"},
+    "export": {"ckpt_name"},
+    "infer": {"data_path"},
 }
-"""Option that is no parameter → the stages that take it."""
-OF_2021 = {"evaluate": {"ckpt_name", "batch_size"}, "export": {"ckpt_name"}}
-"""Stage → parameters that mean something of its own there: see `task_of`."""
+"""Stage → options that it takes beside its parameters. Those of 2021 have a meaning of their own: see `stage_of`."""
 
 
 def main() -> None:
     arguments = parse()
-    task, changes = task_of(arguments)
+    stage, changes = stage_of(arguments)
     # ModelArts ends a job with SIGTERM; until a stage runs, and takes it over, that is as good as Ctrl-C.
     take([signal.SIGTERM], signal.default_int_handler)
     job = Job(
         params.load(**changes),
-        modelarts.place(port=arguments.master_port or modelarts.PORT),
+        environment.this_node(port=arguments.master_port or environment.PORT),
         CITYSCAPES,
-        endpoint=modelarts.endpoint(),
+        endpoint=environment.endpoint(),
         code=Path.cwd(),
         work=arguments.work.absolute(),
         every=arguments.state_seconds or EVERY,
     )
-    sys.exit(job.run(task))
+    sys.exit(job.run(stage))
 
 
-def task_of(arguments: argparse.Namespace) -> tuple[Task, dict[str, Any]]:
-    """The stage, and the parameters that differ from params.yaml.
+def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
+    """The stage as it is to be run, and the parameters that differ from params.yaml.
 
     As in 2021, `evaluate` takes --ckpt_name for the file to score, and --batch_size for the images at a time.
     """
     changes = given_parameters(arguments) | {"modelArts": True}
-    if arguments.stage == "mindrecord":
-        return Task(f"mindrecord@{arguments.split}", ("--split", arguments.split)), changes
-    options: list[str] = []
-    checkpoint = output = None
-    if arguments.stage == "evaluate":
-        images = changes.pop("batch_size", 1)
-        check((type(images) is int and images > 0, f"batch_size: {images} images at a time."))
-        options += ["--eval-batch-size", str(images)]
-        options += ["--split", arguments.split or "val"]
-    if arguments.stage in ("evaluate", "export"):
-        checkpoint = changes.pop("ckpt_name", None)
-    if checkpoint is not None and Path(checkpoint).name != checkpoint:
+    name, split = arguments.stage, arguments.split or "val"
+    stage = stages()[f"{name}@{split}" if name == "mindrecord" else name]
+    if name not in ("evaluate", "export"):
+        return stage, changes
+    checkpoint = changes.pop("ckpt_name", None) or CHECKPOINT.name
+    if Path(checkpoint).name != checkpoint:
         raise AdlError(f"ckpt_name: {checkpoint} must be the name of a file, without a folder.")
-    if checkpoint == CHECKPOINT.name:
-        checkpoint = None
-    elif checkpoint is not None:
+    is_other = checkpoint != CHECKPOINT.name
+    results = f"{name}_{Path(checkpoint).stem}"
+    inputs = list(stage.inputs)
+    options = []
+    if name == "evaluate":
+        images = changes.pop("batch_size", 1)
+        if type(images) is not int or images < 1:
+            raise AdlError(f"batch_size: {images} images at a time.")
+        options += ["--eval-batch-size", str(images), "--split", split]
+        results += f"_{split}"
+    if split == "train":
+        inputs.remove(str(BASELINES))
+        inputs = [path.replace("_val.", "_train.") for path in inputs]
+    if is_other:
+        inputs = [path for path in inputs if not path.startswith(str(CHECKPOINT))]
         options += ["--checkpoint", str(PRETRAINED / checkpoint)]
-    if checkpoint is not None or "train" in options:
-        scored = f"_{arguments.split or 'val'}" if arguments.stage == "evaluate" else ""
-        output = f"{arguments.stage}_{Path(checkpoint or CHECKPOINT).stem}{scored}"
-        options += ["--output", output]
-    split = arguments.split or "val"
-    return Task(arguments.stage, tuple(options), split, checkpoint, output), changes
+        stage = dataclasses.replace(stage, checkpoint=checkpoint)
+    if is_other or split == "train":
+        options += ["--output", results]
+        stage = dataclasses.replace(stage, results=results, outputs=(results,))
+    command = (*stage.command, *options)
+    return dataclasses.replace(stage, command=command, inputs=tuple(inputs)), changes
 
 
 def parse() -> argparse.Namespace:
@@ -112,7 +121,7 @@ def parse() -> argparse.Namespace:
         "--master_port",
         type=address.port,
         metavar="PORT",
-        help=f"of train: on the first of several nodes; default: {modelarts.PORT}",
+        help=f"of train: on the first of several nodes; default: {environment.PORT}",
     )
     command.add_argument(
         "--state_seconds",
@@ -137,33 +146,27 @@ def parse() -> argparse.Namespace:
 
 def check_read(arguments: argparse.Namespace) -> None:
     """Raises AdlError if an option was given that the stage does not read: it would change nothing."""
+    stage = arguments.stage
+    name = f"mindrecord@{arguments.split}" if stage == "mindrecord" else stage
+    read = {"data_url", "train_url", *params.of_stage(name), *ALSO_READ.get(stage, ())}
+    entries = list(params.schema())
+    if stage == "train":
+        # What changes no result is read by training alone.
+        read |= {entry.name for entry in entries if not entry.stages}
+    elif getattr(arguments, "ckpt_name", None) is not None:
+        # A file of 2021 has its architecture from the parameters.
+        names = [entry.name for entry in entries]
+        read |= {"num_classes", *names[names.index("net_arch") : names.index("epochs")]}
     given = list(given_parameters(arguments))
     given += [name for name in OWN if getattr(arguments, name) is not None]
-    has_checkpoint = getattr(arguments, "ckpt_name", None) is not None
-    read = read_by(arguments.stage, arguments.split, has_checkpoint=has_checkpoint)
     unread = [f"--{name}" for name in given if name not in read]
-    check(
-        (not unread, f"{', '.join(unread)}: the stage {arguments.stage} reads no such option."),
-    )
-
-
-def read_by(stage: str, split: str | None, *, has_checkpoint: bool) -> set[str]:
-    """Names of the options that a stage reads. has_checkpoint: it is given a file to score or export."""
-    known = stages("")
-    declared = set().union(*(other.parameters for other in known.values()))
-    of_stage = known.get(stage) or known[f"{stage}@{split}"]
-    read = {"data_url", "train_url", *of_stage.parameters, *OF_2021.get(stage, ())}
-    read |= {option for option, takers in OWN.items() if stage in takers}
-    names = [entry.name for entry in params.schema()]
-    if stage == "train":
-        read |= {*names} - declared  # what changes no result is read by training alone
-    elif has_checkpoint:  # one of 2021 has its architecture from the parameters
-        read |= {"num_classes", *names[names.index("net_arch") : names.index("epochs")]}
-    return read
+    if unread:
+        raise AdlError(f"{', '.join(unread)}: the stage {stage} reads no such option.")
 
 
 def seconds(text: str) -> float:
-    if not (number := float(text)) > 0:
+    number = float(text)
+    if not number > 0:
         raise argparse.ArgumentTypeError("more than 0")
     return number
 

@@ -206,7 +206,7 @@ def test_environment_is_read_in_few_places():
         "adl/launch/environment.py",  # what children get
         "adl/launch/topology.py",  # how long a person wants ranks to wait
         "adl/runtime.py",
-        "adl/storage/modelarts.py",  # ModelArts'
+        "adl/storage/environment.py",  # ModelArts'
         "adl/workspace.py",  # ADL_STATE_DIR
     }
 

@@ -1,13 +1,13 @@
-"""One stage between two copies: what it reads is brought from object storage, what it writes is left there."""
+"""One stage as a job: what it reads is downloaded from object storage, what it writes is uploaded there."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adl import params as schema
@@ -16,18 +16,19 @@ from adl.architecture import Architecture
 from adl.artifacts import remove, write_text
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.errors import AdlError, check
+from adl.errors import AdlError
 from adl.launch import foreground
 from adl.launch.environment import child_environment
 from adl.params import Params
-from adl.storage.copying import Copies, Wanted
-from adl.storage.flow import RUNS, Source, Stage, Task, files_below, leave, stages
-from adl.storage.mirror import EVERY, Mirror
-from adl.storage.modelarts import Place
-from adl.storage.stores import open_store
+from adl.storage.environment import Node
+from adl.storage.manifests import Inputs, files_below, upload_results
+from adl.storage.stages import Stage, stages
+from adl.storage.state_backup import StateBackup
+from adl.storage.store import RemoteFile, Store, open_store
+from adl.storage.transfers import download
 from adl.training import lock, runs
 from adl.training.run.nodes import PATIENCE
-from adl.training.state import SEAL, State
+from adl.training.state import SEAL
 from adl.workspace import (
     BASELINES,
     PARAMS,
@@ -48,237 +49,198 @@ MARK = ".work_of_modelarts"
 _POLL = 2.0
 
 
+@dataclasses.dataclass
 class Job:
-    """The tasks of one node.
+    """The job of one node.
 
-    code: the workspace. work: the folder that the stage runs in, which is made. every: seconds between two copies of
-    the state.
+    endpoint: URL of the object storage. code: the workspace. work: the folder that stages run in, which is made.
+    every: seconds between two copies of the state.
     """
 
-    def __init__(
-        self,
-        params: Params,
-        place: Place,
-        dataset: DatasetDescriptor,
-        *,
-        endpoint: str | None,
-        code: Path,
-        work: Path,
-        every: float = EVERY,
-    ) -> None:
-        check(
-            (params.train_url, "train_url: empty. It names where the results go: --train_url URL."),
-            (
-                params.num_classes == len(dataset.classes),
-                f"num_classes: {params.num_classes}, but {dataset.title} has {len(dataset.classes)} classes.",
-            ),
-        )
-        Architecture.from_params(params)
-        self.dataset = dataset
-        self.place = place
-        self.train = open_store(params.train_url or "", endpoint)
-        self.data = open_store(params.data_url, endpoint) if params.data_url else None
-        values = params.model_dump() | self._of_this_machine(params)
-        self.text = recipes.edited((code / PARAMS).read_text(encoding="utf-8"), values)
-        self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
-        self.code = code
-        self.work = work
-        self.every = every
+    params: Params
+    node: Node
+    dataset: DatasetDescriptor
+    endpoint: str | None
+    code: Path
+    work: Path
+    every: float
 
-    def _of_this_machine(self, params: Params) -> dict[str, object]:
+    def __post_init__(self) -> None:
+        params = self.params
+        if not params.train_url:
+            raise AdlError("train_url: empty. It names where the results go: --train_url URL.")
+        self.dataset.check_classes(params.num_classes, "num_classes")
+        Architecture.from_params(params)
+        train = open_store(params.train_url, self.endpoint)
+        data = open_store(params.data_url, self.endpoint) if params.data_url else None
+        values = params.model_dump() | self._of_this_machine(data)
+        self.text = recipes.edited((self.code / PARAMS).read_text(encoding="utf-8"), values)
+        self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
+        code = open_store(str(self.code))
+        self.inputs = Inputs(data, train, code, stages(), self.params.data_path)
+
+    def _of_this_machine(self, data: Store | None) -> dict[str, object]:
         """What the job knows better than params.yaml: how many devices there are, and where raw data is put."""
         changes: dict[str, object] = {}
-        devices = self.place.device_num(params.device_num)
-        if devices != params.device_num:
+        configured, devices = self.params.device_num, self.node.nodes * self.node.devices
+        if devices not in (0, configured):
             changes["device_num"] = devices
-            print(
-                f"device_num is {devices}, as many as this job has, instead of {params.device_num}"
-            )
-        folder = Path(params.data_path)
+            print(f"device_num is {devices}, as many as this job has, instead of {configured}")
+        data_path = self.params.data_path
+        folder = Path(data_path)
         # The code in the job's folder is a link: what is written there would be written into the workspace.
-        is_elsewhere = folder.is_absolute() or bool({"..", *CODE} & {*folder.parts[:1]})
-        is_drawn = folder == SYNTHETIC
-        if is_elsewhere or (is_drawn and self.data and self.data.find("leftImg8bit/val")):
+        is_elsewhere = folder.is_absolute() or not {"..", *CODE}.isdisjoint(folder.parts[:1])
+        if folder == SYNTHETIC and data is not None:
+            is_elsewhere = bool(data.find("leftImg8bit/val"))
+        if is_elsewhere:
             changes["data_path"] = RAW
-            print(
-                f"data_path is {RAW}, where the data set is copied to, instead of {params.data_path}"
-            )
+            print(f"data_path is {RAW}, where the data set is copied to, instead of {data_path}")
         return changes
 
-    def run(self, task: Task) -> int:
+    def run(self, stage: Stage) -> int:
         """Returns the exit code of the stage, once all that it wrote is copied. Raises AdlError if a copy fails."""
-        if self.place.node_rank > 0 and task.name != "train":
-            print(f"{task.name} runs on the first node alone: nothing to do here.")
+        if self.node.rank > 0 and stage.name != "train":
+            print(f"{stage.name} runs on the first node alone: nothing to do here.")
             return 0
-        with contextlib.ExitStack() as stack:
-            self._enter_work(stack)
-            return self._run_in_work(task)
-
-    def _run_in_work(self, task: Task) -> int:
-        known = stages(self.params.data_path)
-        stage = task.of(known[task.name])
-        self._check_machine(stage)
-        source = Source(self.data, self.train, known, code=open_store(str(self.code)))
-        copies = Copies(self.work / ".adl/copied.json")
-        wanted = self._inputs(stage, source)
-        if str(BASELINES) in stage.inputs and not wanted[str(BASELINES)]:
-            print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
-            code = self._run_in_work(Task("baselines"))
-            if code:
-                return code
-            wanted = self._inputs(stage, source)
-        self._check(stage, wanted)
-        files = [one for files in wanted.values() for one in files]
-        files += self._checkpoint(task, source)
-        self._drop_others(stage, files)
-        copies.bring(files, f"copying what {task.name} reads")
-        code = self._train(task, copies) if task.name == "train" else self._run(task)
-        if self.place.node_rank == 0:
-            leave(self.train, stage, complete=code == 0)
-        return code
-
-    def _check_machine(self, stage: Stage) -> None:
-        """Raises AdlError if this machine lacks what the stage uses; it need not fit the other stages."""
-        if "device_target" in stage.parameters:
-            runtime.check_device_target(self.params.device_target, self.place.devices or 1)
-        if "export_formats" in stage.parameters:
-            preflight.check_export(self.params)
-
-    def _enter_work(self, stack: contextlib.ExitStack) -> None:
-        """A workspace of this job's own, with the same code, that neither git nor DVC takes for a part of another."""
         for name in CODE:
             if not (self.code / name).exists():
                 raise AdlError(
                     f"{self.code}: holds no {name}. Start the job in the project's folder."
                 )
-        if self.work.exists() and any(self.work.iterdir()) and not (self.work / MARK).exists():
+        self._mark_work()
+        with lock.held(self.work):
+            os.chdir(self.work)
+            self._prepare_work()
+            self._check_machine(stage)
+            if str(BASELINES) in stage.inputs and not self.inputs.find(str(BASELINES)):
+                print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
+                code = self._run_stage(self.inputs.stages["baselines"])
+                if code:
+                    return code
+            return self._run_stage(stage)
+
+    def _mark_work(self) -> None:
+        """Mark the folder as one that jobs work in. Raises AdlError if something else made it."""
+        mark = self.work / MARK
+        if self.work.exists() and any(self.work.iterdir()) and not mark.exists():
             raise AdlError(
                 f"--work {self.work}: something else made it, or an earlier version did (it holds no {MARK}), and a "
                 "job replaces what is there. Name a new or an empty folder, or remove this one if no file in it is "
                 "needed."
             )
-        write_text(
-            self.work / MARK, "Jobs of pipeline.modelarts run here, and replace what is here.\n"
-        )
-        stack.enter_context(lock.held(self.work))
-        os.chdir(self.work)
-        for path in [*map(Path, CODE), *self._own_architecture()]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            remove(path)
-            path.symlink_to(self.code / path)
+        write_text(mark, "Jobs of pipeline.modelarts run here, and replace what is here.\n")
+
+    def _prepare_work(self) -> None:
+        """A workspace of this job's own, with the same code, that neither git nor DVC takes for a part of another."""
+        links = [Path(name) for name in CODE]
+        for path in map(Path, (self.params.net_arch, self.params.cell_arch)):
+            if not path.is_absolute() and path.parts[0] not in CODE:
+                if ".." in path.parts:
+                    raise AdlError(f"{path}: must be in the project's folder.")
+                links.append(path)
+        for link in links:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            remove(link)
+            link.symlink_to(self.code / link)
         write_text(Path(".dvc/config"), "[core]\n    no_scm = true\n")
         write_text(PARAMS, self.text)
 
-    def _own_architecture(self) -> list[Path]:
-        """Architecture files of the workspace that lie beside its code, not in it."""
-        named = [Path(path) for path in (self.params.net_arch, self.params.cell_arch)]
-        relative = [path for path in named if not path.is_absolute()]
-        check(
-            *(
-                (".." not in path.parts, f"{path}: must be in the project's folder.")
-                for path in relative
-            )
-        )
-        return [path for path in relative if path.parts[0] not in CODE]
+    def _check_machine(self, stage: Stage) -> None:
+        """Raises AdlError if this machine lacks what the stage uses; it need not fit the other stages."""
+        read = schema.of_stage(stage.name)
+        if "device_target" in read:
+            runtime.check_device_target(self.params.device_target, self.node.devices or 1)
+        if "export_formats" in read:
+            preflight.check_export(self.params)
 
-    def _drop_others(self, stage: Stage, files: list[Wanted]) -> None:
-        """What an earlier job in this folder read, and what its stages wrote."""
-        wanted = {one.target for one in files}
-        for name in (*stage.inputs, str(PRETRAINED)):
+    def _run_stage(self, stage: Stage) -> int:
+        self._download_inputs(stage)
+        code = self._train(stage) if stage.name == "train" else self._run(stage.command)
+        if self.node.rank == 0:
+            upload_results(self.inputs.train, stage, complete=code == 0)
+        return code
+
+    def _download_inputs(self, stage: Stage) -> None:
+        """Download what the stage reads, in place of what an earlier job in this folder read and wrote.
+
+        Raises AdlError if an input is nowhere; a report says itself what it lacks.
+        """
+        found = {self.inputs.path(name): self.inputs.find(name) for name in stage.inputs}
+        wanted: dict[Path, RemoteFile] = {}
+        for files in found.values():
+            wanted |= files
+        report_inputs(wanted)
+        missing = [name for name, files in found.items() if not files]
+        if missing and stage.name != "report":
+            raise AdlError(
+                f"{stage.results} needs {', '.join(missing)}: not in {self.inputs}. Run the stage that makes it, or "
+                "check data_url and train_url."
+            )
+        checkpoint = self.params.ckpt_name if stage.name == "train" else stage.checkpoint
+        if checkpoint is not None:
+            wanted |= self.inputs.checkpoint(checkpoint)
+        for name in (*found, str(PRETRAINED)):
             for path in files_below(Path(name)):
                 if path not in wanted:
                     path.unlink()
         for output in stage.outputs:  # as DVC does: what stands there afterwards is of this run
             remove(Path(output))
+        download(wanted, f"copying what {stage.name} reads")
 
-    def _inputs(self, stage: Stage, source: Source) -> dict[str, list[Wanted]]:
-        """Each input of the stage with its files; none for one that is not there."""
-        return {
-            name: source.find(name, raw_below=self.params.data_path if name in stage.raw else None)
-            for name in stage.inputs
-        }
-
-    def _check(self, stage: Stage, wanted: dict[str, list[Wanted]]) -> None:
-        """Say where the inputs are from. Raises AdlError if one is nowhere; a report says itself what it lacks."""
-        found = [one for files in wanted.values() for one in files]
-        for url in dict.fromkeys(one.store.url for one in found):
-            files = [one for one in found if one.store.url == url]
-            size = text.byte_size(sum(one.entry.bytes for one in files))
-            print(f"reads {text.counted(len(files), 'file')}, {size}, from {url}", flush=True)
-        for one in found:
-            if one.name != str(one.target) and one.target.suffix != ".png":
-                print(f"{one.target} is {one.store.url}/{one.name}", flush=True)
-        missing = [name for name, files in wanted.items() if not files]
-        if missing and stage.name != "report":
-            raise AdlError(
-                f"{stage.name} needs {', '.join(missing)}: not in {self._places()}. Run the stage that makes it, or "
-                "check data_url and train_url."
-            )
-
-    def _places(self) -> str:
-        return " or ".join(store.url for store in (self.data, self.train) if store)
-
-    def _checkpoint(self, task: Task, source: Source) -> list[Wanted]:
-        """The file that ckpt_name names, with its sidecar if it has one; from storage, or from the workspace."""
-        name = task.checkpoint or (self.params.ckpt_name if task.name == "train" else None)
-        if name is None:
-            return []
-        found = source.named(name)
-        if not found:
-            raise AdlError(f"ckpt_name: {name} is not in {self._places()}, nor in {PRETRAINED}/.")
-        return [one._replace(target=PRETRAINED / one.target.name) for one in found]
-
-    def _train(self, task: Task, copies: Copies) -> int:
+    def _train(self, stage: Stage) -> int:
         write_text(START_WEIGHTS, f"{preflight.start_weights(self.params)}\n")
-        task = dataclasses.replace(task, arguments=tuple(self.place.arguments()))
-        mirror = Mirror(self.train, self._state())
-        if self.place.node_rank > 0:
-            return self._follow(task, mirror, copies)
-        mirror.bring(copies)
-        with mirror.kept(self.every):
-            return self._run(task)
-
-    def _follow(self, task: Task, mirror: Mirror, copies: Copies) -> int:
-        """Train as another node than the first one, from the state that the first one has published."""
-        remove(STATES)
-        if not self._is_published():
-            print("this run is already finished: nothing to do here.")
-            return 0
-        mirror.bring(copies)
-        code = self._run(task)
-        mirror.send(only_logs=True)
-        return code
-
-    def _is_published(self) -> bool:
-        """Wait until the first node has published its run: true; false if it is finished and needs no training.
-
-        A job.json left by a killed job describes the same run: the workers then wait for the first node's.
-        """
-        state = f"{RUNS}/{self._state().name}"
-        print("waiting for the first node's state", flush=True)
-        deadline = time.monotonic() + PATIENCE
-        while f"{state}/job.json" not in self.train.find(f"{state}/job.json"):
-            about = self.train.read_json(f"{state}/about.json") or {}
-            is_sealed = bool(self.train.find(f"{state}/result/{SEAL}"))
-            if is_sealed and about.get("code") == runs.code_digest():
-                return False
-            if time.monotonic() > deadline:
-                raise AdlError(
-                    f"{self.train.url}/{state}: the first node did not start in {text.duration(PATIENCE)}."
-                )
-            time.sleep(_POLL)
-        return True
-
-    def _state(self) -> State:
-        """Of the run that this job trains."""
+        command = (*stage.command, *self.node.arguments())
         records = [
             workspace.record(RECORDS, self.dataset.name, split) for split in ("train", "val")
         ]
-        content = runs.key_of(self.params, self.dataset, *records)
-        return runs.state_of(STATES, content)
+        state = runs.state_of(STATES, runs.key_of(self.params, self.dataset, *records))
+        backup = StateBackup(self.inputs.train, state)
+        if self.node.rank > 0:
+            return self._follow(command, backup)
+        backup.restore()
+        with backup.running(self.every):
+            return self._run(command)
 
-    def _run(self, task: Task) -> int:
+    def _follow(self, command: Sequence[str], backup: StateBackup) -> int:
+        """Train as another node than the first one, from the state that the first one publishes in the store.
+
+        A job.json left by a killed job describes the same run: the workers then wait for the first node's.
+        """
+        state = backup.state
+        print("waiting for the first node's state", flush=True)
+        remove(STATES)
+        deadline = time.monotonic() + PATIENCE
+        while not backup.has(state.job):
+            if backup.has(state.result / SEAL) and backup.has(state.folder / "about.json"):
+                backup.restore("about.json")
+                if state.about.get("code") == runs.code_digest():
+                    print("this run is already finished: nothing to do here.")
+                    return 0
+            if time.monotonic() > deadline:
+                raise AdlError(
+                    f"{backup.url}: the first node did not start in {text.duration(PATIENCE)}."
+                )
+            time.sleep(_POLL)
+        backup.restore()
+        code = self._run(command)
+        backup.upload_logs()
+        return code
+
+    def _run(self, command: Sequence[str]) -> int:
         """Run a stage as a process."""
-        command = [sys.executable, "-m", task.module, *task.arguments]
-        print(f"+ {shlex.join(['python', *command[1:]])}", flush=True)
-        return foreground.run(command, child_environment({STATE_VARIABLE: str(STATES)}))
+        print(f"+ {shlex.join(['python', *command])}", flush=True)
+        environment = child_environment({STATE_VARIABLE: str(STATES)})
+        return foreground.run([sys.executable, *command], environment)
+
+
+def report_inputs(files: Mapping[Path, RemoteFile]) -> None:
+    """Say where the inputs are from."""
+    sizes: dict[str, list[int]] = {}
+    for file in files.values():
+        sizes.setdefault(file.store.url, []).append(file.bytes)
+    for url, of_store in sizes.items():
+        size = text.byte_size(sum(of_store))
+        print(f"reads {text.counted(len(of_store), 'file')}, {size}, from {url}", flush=True)
+    for target, file in files.items():
+        if file.name != str(target) and target.suffix != ".png":
+            print(f"{target} is {file.url}", flush=True)

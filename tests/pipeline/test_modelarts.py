@@ -17,84 +17,77 @@ from adl import params
 from adl.errors import AdlError, reported
 from adl.launch.topology import free_port
 from adl.parallel.lifetime import tied
-from adl.storage.flow import Task, stages
+from adl.storage.stages import stages
 from pipeline import modelarts
 from tests.conftest import ROOT
 from tests.workspace import alive, make_workspace, set_params, wait_for
 
 URLS = "--train_url=obs://b/out --data_url=obs://b/in --modelArts_mode=True"
 FLAGS_OF_2021 = {
-    f"mindrecord {URLS} --split=train": (Task("mindrecord@train", ("--split", "train")), {}),
-    f"mindrecord {URLS} --split=val": (Task("mindrecord@val", ("--split", "val")), {}),
+    f"mindrecord {URLS} --split=train": ("mindrecord@train", "--split train", None, {}),
+    f"mindrecord {URLS} --split=val": ("mindrecord@val", "--split val", None, {}),
     f"train {URLS} --epochs=4000 --batch_size=16 --bn_momentum=0.995 --drop_path_keep_prob=1.0": (
-        Task("train"),
+        "train",
+        "",
+        None,
         {"epochs": 4000, "batch_size": 16, "bn_momentum": 0.995, "drop_path_keep_prob": 1.0},
     ),
     f"train {URLS} --ckpt_name=old.ckpt --initial-fm=None": (
-        Task("train"),
+        "train",
+        "",
+        None,
         {"ckpt_name": "old.ckpt", "initial_fm": None},
     ),
     f"evaluate {URLS} --ckpt_name=old.ckpt --batch_size=1 --split=val --parallel=False --ms_infer=False": (
-        Task(
-            "evaluate",
-            (
-                *("--eval-batch-size", "1", "--split", "val", "--checkpoint", "pretrained/old.ckpt"),
-                *("--output", "evaluate_old_val"),
-            ),
-            checkpoint="old.ckpt",
-            output="evaluate_old_val",
-        ),
+        "evaluate",
+        "--eval-batch-size 1 --split val --checkpoint pretrained/old.ckpt --output evaluate_old_val",
+        "old.ckpt",
         {"parallel": False, "ms_infer": False},
     ),
     f"evaluate {URLS} --ckpt_name=autodeeplab.ckpt": (
-        Task("evaluate", ("--eval-batch-size", "1", "--split", "val")),
+        "evaluate",
+        "--eval-batch-size 1 --split val",
+        None,
         {},
     ),
     f"evaluate {URLS} --split=train --batch_size=3": (
-        Task(
-            "evaluate",
-            (
-                *("--eval-batch-size", "3", "--split", "train"),
-                *("--output", "evaluate_autodeeplab_train"),
-            ),
-            split="train",
-            output="evaluate_autodeeplab_train",
-        ),
+        "evaluate",
+        "--eval-batch-size 3 --split train --output evaluate_autodeeplab_train",
+        None,
         {},
     ),
     f"evaluate {URLS} --split=train --ckpt_name=old.ckpt": (
-        Task(
-            "evaluate",
-            (
-                *("--eval-batch-size", "1", "--split", "train", "--checkpoint", "pretrained/old.ckpt"),
-                *("--output", "evaluate_old_train"),
-            ),
-            split="train",
-            checkpoint="old.ckpt",
-            output="evaluate_old_train",
-        ),
+        "evaluate",
+        "--eval-batch-size 1 --split train --checkpoint pretrained/old.ckpt --output evaluate_old_train",
+        "old.ckpt",
         {},
     ),
     f"export {URLS} --filter_multiplier=20 --parallel=False --ckpt_name=old.ckpt": (
-        Task(
-            "export",
-            ("--checkpoint", "pretrained/old.ckpt", "--output", "export_old"),
-            checkpoint="old.ckpt",
-            output="export_old",
-        ),
+        "export",
+        "--checkpoint pretrained/old.ckpt --output export_old",
+        "old.ckpt",
         {"filter_multiplier": 20, "parallel": False},
     ),
-}  # fmt: skip
-"""Flags of the ModelArts sections of the 2021 README, behind the stage → what runs, and which parameters change."""
+}
+"""Flags of the ModelArts sections of the 2021 README, behind the stage → the stage as DVC names it, its options, the
+checkpoint that it reads instead of the run's own, and which parameters change."""
 
 
 @pytest.mark.parametrize("command", FLAGS_OF_2021)
 def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["modelarts", *command.split(), "--work", str(tmp_path)])
-    task, changes = modelarts.task_of(modelarts.parse())
+    stage, changes = modelarts.stage_of(modelarts.parse())
+    name, options, checkpoint, changed = FLAGS_OF_2021[command]
+    assert (stage.name, stage.checkpoint) == (name, checkpoint)
+    module = name.partition("@")[0]
+    assert stage.command == ("-m", f"pipeline.{module}", *options.split())
+    if "--output" in options:
+        assert stage.outputs == (stage.results,) == (options.split()[-1],)
+    else:
+        assert (stage.outputs, stage.results) == (stages()[name].outputs, name)
     urls = {"data_url": "obs://b/in", "train_url": "obs://b/out", "modelArts": True}
-    assert (task, changes) == (FLAGS_OF_2021[command][0], FLAGS_OF_2021[command][1] | urls)
+    assert changes == changed | urls
     assert params.load(ROOT / "params.yaml", **changes).modelArts
 
 
@@ -125,7 +118,7 @@ def test_flags_that_cannot_be_meant_are_refused(monkeypatch, capsys, arguments, 
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["modelarts", *arguments.split()])
     with pytest.raises((AdlError, SystemExit)) as refused:
-        modelarts.task_of(modelarts.parse())
+        modelarts.stage_of(modelarts.parse())
     assert message in f"{refused.value}{capsys.readouterr().err}"
 
 
@@ -157,7 +150,7 @@ OF_2021 = (
 def test_a_stage_takes_what_it_reads(monkeypatch, command):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["modelarts", *command.split(), "--train_url=x"])
-    modelarts.task_of(modelarts.parse())
+    modelarts.stage_of(modelarts.parse())
 
 
 @pytest.mark.parametrize(
@@ -197,11 +190,11 @@ def test_what_a_stage_does_not_read_is_refused(tmp_path, monkeypatch, capsys, co
 
 def test_scoring_other_images_or_weights_needs_other_inputs(monkeypatch):
     monkeypatch.chdir(ROOT)
-    declared = stages("data/cityscapes")["evaluate"]
-    own = Task("evaluate").of(declared)
-    assert own == declared
-    other = Task("evaluate", split="train", checkpoint="old.ckpt", output="o").of(declared)
-    assert other.outputs == ("o",)
+    monkeypatch.setattr(sys, "argv", ["modelarts", "evaluate", "--train_url=x"])
+    own, _ = modelarts.stage_of(modelarts.parse())
+    assert own.inputs == stages()["evaluate"].inputs
+    sys.argv += ["--split=train", "--ckpt_name=old.ckpt"]
+    other, _ = modelarts.stage_of(modelarts.parse())
     assert set(other.inputs) == {
         f"data/mindrecord/cityscapes_train.{end}" for end in ("mindrecord", "mindrecord.db", "json")
     }

@@ -9,10 +9,8 @@ import pytest
 
 from adl.artifacts import write_text
 from adl.errors import AdlError
-from adl.storage.backends import Abandoned
-from adl.storage.copying import Copies
-from adl.storage.mirror import Mirror
-from adl.storage.stores import Store, open_store
+from adl.storage.state_backup import StateBackup
+from adl.storage.store import Abandoned, Store, open_store
 from adl.training.state import SEAL, State, seal
 
 RUN = "0123456789abcdef"
@@ -23,11 +21,11 @@ def store(tmp_path):
     return open_store(str(tmp_path / "store"))
 
 
-def mirror_in(folder, store) -> Mirror:
-    """The mirror of a machine, which has brought what there is."""
-    mirror = Mirror(store, State(folder / "state" / RUN))
-    mirror.bring(Copies(folder / "copied.json"))
-    return mirror
+def backup_in(folder, store) -> StateBackup:
+    """The backup of a machine, which has downloaded what there is."""
+    backup = StateBackup(store, State(folder / "state" / RUN))
+    backup.restore()
+    return backup
 
 
 def write(folder, **files) -> None:
@@ -42,78 +40,78 @@ def names(store) -> set[str]:
 
 def test_another_machine_goes_on_where_the_first_one_was_lost(store, tmp_path):
     first = tmp_path / "first"
-    mirror = mirror_in(first, store)
+    backup = backup_in(first, store)
     write(
         first, about="key", position_1="1", position_2="2", lock="", stop="", logs__rank_0="hello"
     )
-    mirror.send()
+    backup.upload_new()
     second = tmp_path / "second"
-    mirror = mirror_in(second, store)
+    backup = backup_in(second, store)
     assert (second / "state" / RUN / "position_2.npz").read_text() == "2"
     assert not (second / "state" / RUN / "lock").exists()
     write(second, position_3="3")
     (second / "state" / RUN / "position_1.npz").unlink()
-    mirror.send()
+    backup.upload_new()
     assert names(store) == {"about", "position_2.npz", "position_3.npz", "logs/rank_0"}
 
 
 def test_what_this_machine_never_had_is_not_removed(store, tmp_path):
-    mirror = mirror_in(tmp_path / "first", store)
-    other = mirror_in(tmp_path / "other", store)
+    backup = backup_in(tmp_path / "first", store)
+    other = backup_in(tmp_path / "other", store)
     write(tmp_path / "other", position_9="9")
-    other.send()
+    other.upload_new()
     write(tmp_path / "first", position_1="1")
-    mirror.send()
+    backup.upload_new()
     assert names(store) == {"position_1.npz", "position_9.npz"}
 
 
 def test_what_comes_back_while_other_files_are_copied_is_not_removed(store, tmp_path, monkeypatch):
     first = tmp_path / "first"
-    mirror = mirror_in(first, store)
+    backup = backup_in(first, store)
     write(first, position_1="1")
-    mirror.send()
+    backup.upload_new()
     (first / "state" / RUN / "position_1.npz").unlink()
     write(first, position_2="2")
 
-    def put(path, name, tell, put=Store.put):
+    def put(path, name, progress, upload=Store.upload):
         write(first, position_1="1")
-        put(store, path, name, tell)
+        upload(store, path, name, progress)
 
-    monkeypatch.setattr(store, "put", put)
-    mirror.send()
+    monkeypatch.setattr(store, "upload", put)
+    backup.upload_new()
     assert names(store) == {"position_1.npz", "position_2.npz"}
 
 
 def test_a_result_that_did_not_come_whole_is_not_taken(store, tmp_path, monkeypatch):
     first = tmp_path / "first"
-    mirror = mirror_in(first, store)
+    backup = backup_in(first, store)
     write(first, position_4="4", result__model="weights")
     seal(first / "state" / RUN / "result")
 
-    def lost(path, name, tell, put=Store.put):
+    def lost(path, name, progress, upload=Store.upload):
         if name.endswith(SEAL):
             raise AdlError("the machine is gone")
-        put(store, path, name, tell)
+        upload(store, path, name, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "put", lost)
+        patch.setattr(store, "upload", lost)
         with pytest.raises(AdlError, match="gone"):
-            mirror.send()
+            backup.upload_new()
     assert names(store) == {"position_4.npz", "result/model"}
-    mirror_in(tmp_path / "second", store)
+    backup_in(tmp_path / "second", store)
     assert not (tmp_path / "second/state" / RUN / "result").exists()
-    mirror.send()
-    mirror_in(tmp_path / "third", store)
+    backup.upload_new()
+    backup_in(tmp_path / "third", store)
     assert (tmp_path / "third/state" / RUN / "result/model").read_text() == "weights"
 
 
 def test_half_written_files_stay_here(store, tmp_path):
     first = tmp_path / "first"
-    mirror = mirror_in(first, store)
+    backup = backup_in(first, store)
     write(first, position_1="1")
     (first / "state" / RUN / ".partial-position_2").write_text("ha")
     write(first, **{".partial-result__model": "lf"})
-    mirror.send()
+    backup.upload_new()
     assert names(store) == {"position_1.npz"}
 
 
@@ -121,18 +119,18 @@ def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
     store, tmp_path, monkeypatch, capsys
 ):
     first = tmp_path / "first"
-    mirror = mirror_in(first, store)
+    backup = backup_in(first, store)
     arrived, calls = threading.Event(), []
 
-    def fails_once(path, name, tell, put=Store.put):
+    def fails_once(path, name, progress, upload=Store.upload):
         calls.append(name)
         if len(calls) == 1:
             raise AdlError("the line is down.")
-        put(store, path, name, tell)
+        upload(store, path, name, progress)
         arrived.set()
 
-    monkeypatch.setattr(store, "put", fails_once)
-    with mirror.kept(0.05):
+    monkeypatch.setattr(store, "upload", fails_once)
+    with backup.running(0.05):
         write(first, position_1="1")
         assert arrived.wait(30)
     assert names(store) == {"position_1.npz"}
@@ -145,19 +143,19 @@ def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
 def test_the_store_is_never_without_a_position_or_a_result(store, tmp_path, monkeypatch):
     """While one large model is copied, training saves and prunes; while the next one is, it finishes."""
     first = tmp_path / "first"
-    mirror = mirror_in(first, store)
+    backup = backup_in(first, store)
     write(first, position_1="1", position_2="2", intermediate__epoch_1="large")
     result = {"result/model", "result/digests.json"}
     seen, is_over = [], threading.Event()
 
-    def put(path, name, tell, put=Store.put):
+    def put(path, name, progress, upload=Store.upload):
         new = {"epoch_1": ["position_3", "intermediate__epoch_2"], "epoch_2": result}
         if new := new.get(path.name):
             write(first, **dict.fromkeys(new, "x"))
             for position in (first / "state" / RUN).glob("position_*"):
                 if position.name != "position_3.npz" or path.name == "epoch_2":
                     position.unlink()
-        put(store, path, name, tell)
+        upload(store, path, name, progress)
         seen.append(names(store))
 
     def remove(name, remove=Store.remove):
@@ -166,9 +164,9 @@ def test_the_store_is_never_without_a_position_or_a_result(store, tmp_path, monk
         if not any(name.startswith("position") for name in names(store)):
             is_over.set()
 
-    monkeypatch.setattr(store, "put", put)
+    monkeypatch.setattr(store, "upload", put)
     monkeypatch.setattr(store, "remove", remove)
-    with mirror.kept(0.05):
+    with backup.running(0.05):
         assert is_over.wait(30)
     assert names(store) == {"intermediate/epoch_1", "intermediate/epoch_2", *result}
     assert [
@@ -184,29 +182,29 @@ def test_at_the_end_the_newest_position_waits_for_no_other_copy(
 ):
     """As when a machine is taken away. A back end that cannot end a copy that it began is not waited for."""
     first = tmp_path / "first"
-    mirror = mirror_in(first, store)
+    backup = backup_in(first, store)
     write(first, intermediate__epoch="large", **{"about.json": "key"})
     came, how_it_went_on = [], []
     began, newest_came = threading.Event(), threading.Event()
 
-    def put(path, name, tell, put=Store.put):
+    def put(path, name, progress, upload=Store.upload):
         if path.name == "epoch" and not began.is_set():
             began.set()
             try:
                 for _ in range(1000 * can_end):
-                    tell(0)
+                    progress.relative_update(0)
                     time.sleep(0.01)
             except Abandoned:
                 how_it_went_on.append("was ended")
                 raise
             how_it_went_on.append("newest came" if newest_came.wait(10) else "waited in vain")
-        put(store, path, name, tell)
+        upload(store, path, name, progress)
         came.append(path.name)
         if path.name == "position_2.npz":
             newest_came.set()
 
-    monkeypatch.setattr(store, "put", put)
-    with mirror.kept(0.01):
+    monkeypatch.setattr(store, "upload", put)
+    with backup.running(0.01):
         assert began.wait(10)
         write(first, position_1="1", position_2="2")
     assert how_it_went_on == ["was ended" if can_end else "newest came"]
@@ -220,13 +218,13 @@ def test_at_the_end_the_newest_position_waits_for_no_other_copy(
 def test_other_runs_are_neither_copied_nor_removed(store, tmp_path):
     for name in ("fedcba9876543210/position_7.npz", "fedcba9876543210/about.json"):
         write_text(tmp_path / "store/state" / name, "another's")
-    mirror = mirror_in(tmp_path / "first", store)
+    backup = backup_in(tmp_path / "first", store)
     assert not (tmp_path / "first/state").exists()
     write_text(tmp_path / "first/state/00000000aaaaaaaa/about.json", "left by an earlier job")
     write(tmp_path / "first", position_1="1")
-    mirror.send()
+    backup.upload_new()
     (tmp_path / "first/state" / RUN / "position_1.npz").unlink()
-    mirror.send()
+    backup.upload_new()
     assert set(store.find()) == {
         "state/fedcba9876543210/position_7.npz",
         "state/fedcba9876543210/about.json",
@@ -234,23 +232,23 @@ def test_other_runs_are_neither_copied_nor_removed(store, tmp_path):
 
 
 def test_another_node_copies_its_logs_alone(store, tmp_path):
-    leader = mirror_in(tmp_path / "leader", store)
+    leader = backup_in(tmp_path / "leader", store)
     write(tmp_path / "leader", position_1="1", logs__rank_0="0")
-    leader.send()
-    follower = mirror_in(tmp_path / "follower", store)
+    leader.upload_new()
+    follower = backup_in(tmp_path / "follower", store)
     write(tmp_path / "follower", position_0="old", logs__rank_8="8")
     (tmp_path / "follower/state" / RUN / "position_1.npz").unlink()
-    follower.send(only_logs=True)
+    follower.upload_logs()
     assert names(store) == {"position_1.npz", "logs/rank_0", "logs/rank_8"}
 
 
 def test_the_last_copy_must_succeed(store, tmp_path, monkeypatch):
     first = tmp_path / "first"
-    mirror = mirror_in(first, store)
+    backup = backup_in(first, store)
 
-    def down(path, name, tell):
+    def down(path, name, progress):
         raise AdlError("the line is down.")
 
-    monkeypatch.setattr(store, "put", down)
-    with pytest.raises(AdlError, match="line is down"), mirror.kept(60):
+    monkeypatch.setattr(store, "upload", down)
+    with pytest.raises(AdlError, match="line is down"), backup.running(60):
         write(first, position_1="1")

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from adl.errors import AdlError
-from adl.storage import backends, copying, stores
-from adl.storage.backends import Abandoned, Entry
-from adl.storage.copying import Copies, Wanted, send
-from adl.storage.stores import open_store
+from adl.storage import filesystems, transfers
+from adl.storage import store as store_module
+from adl.storage.filesystems import S3
+from adl.storage.store import Abandoned, RemoteFile, open_store
+from adl.storage.transfers import Transfer, copy_all, download
 from tests.proxy import line_to
 
 CONTENT = os.urandom(3_000_000)
@@ -26,8 +27,8 @@ CONTENT = os.urandom(3_000_000)
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(stores, "PAUSE", 0.01)
-    monkeypatch.setattr(backends, "REQUESTS", 1)
+    monkeypatch.setattr(store_module, "PAUSES", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(S3, "retries", 1)
 
 
 @pytest.fixture
@@ -49,20 +50,17 @@ def line(s3):
 def fetch(bucket: str, endpoint: str, folder) -> None:
     """Copy the file here, as a job does."""
     store = open_store(f"obs://{bucket}/run", endpoint)
-    wanted = [
-        Wanted(store, name, entry, folder / name)
-        for name, entry in store.find("model.ckpt").items()
-    ]
-    Copies(folder / "copied.json").bring(wanted, "copying")
+    wanted = {folder / name: file for name, file in store.find("model.ckpt").items()}
+    download(wanted, "copying")
 
 
 def test_files_come_and_go_with_their_content(s3, bucket, tmp_path):
     fetch(bucket, s3.endpoint, tmp_path)
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
     store = open_store(f"s3://{bucket}/run", s3.endpoint)
-    send(store, {"a/b.ckpt": tmp_path / "model.ckpt"}, "sending")
+    store.upload(tmp_path / "model.ckpt", "a/b.ckpt")
     found = store.find()
-    assert {name: entry.bytes for name, entry in found.items()} == {
+    assert {name: file.bytes for name, file in found.items()} == {
         "a/b.ckpt": len(CONTENT),
         "model.ckpt": len(CONTENT),
     }
@@ -81,7 +79,7 @@ def test_a_line_that_breaks_is_tried_again(bucket, line, tmp_path, capsys):
 
 
 def test_a_file_that_breaks_off_goes_on_where_it_did(bucket, line, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(backends, "REQUESTS", 3)
+    monkeypatch.setattr(S3, "retries", 3)
     line.cut_after, line.cuts = 1_200_000, 2
     fetch(bucket, line.endpoint, tmp_path)
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
@@ -93,7 +91,7 @@ def test_a_line_that_always_breaks_is_given_up_and_nothing_half_remains(bucket, 
     line.cut_after, line.cuts = 1_000_000, 1000
     with pytest.raises(AdlError, match=r"run/model.ckpt: gave up after 4 attempts .*Run the same"):
         fetch(bucket, line.endpoint, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["copied.json"]
+    assert list(tmp_path.iterdir()) == []
     line.cuts = 0
     fetch(bucket, line.endpoint, tmp_path)
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
@@ -112,13 +110,13 @@ def test_a_slow_server_is_waited_for_and_progress_has_a_time(
 def test_a_slow_way_there_is_waited_for_too(s3, bucket, line, tmp_path):
     (tmp_path / "file").write_bytes(CONTENT)
     line.pause_there = 0.02
-    open_store(f"obs://{bucket}/run", line.endpoint).put(tmp_path / "file", "slow")
+    open_store(f"obs://{bucket}/run", line.endpoint).upload(tmp_path / "file", "slow")
     body = s3.client().get_object(Bucket=bucket, Key="run/slow")["Body"].read()
     assert body == CONTENT
 
 
 def test_a_server_that_falls_silent_is_given_up(bucket, line, tmp_path, monkeypatch):
-    monkeypatch.setattr(backends, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(filesystems, "READ_TIMEOUT", 0.3)
     line.silent = True
     with pytest.raises(AdlError, match="gave up after 4 attempts"):
         fetch(bucket, line.endpoint, tmp_path)
@@ -163,25 +161,26 @@ def test_what_does_not_exist_is_named(s3, bucket, tmp_path):
         open_store("obs://no-such-bucket/x", s3.endpoint).find()
     store = open_store(f"obs://{bucket}/run", s3.endpoint)
     with pytest.raises(AdlError, match="run/gone: does not exist"):
-        store.get("gone", tmp_path / "gone", Entry(1, ""), lambda n: None)
+        RemoteFile(store, "gone", 1).download(tmp_path / "gone")
 
 
 def test_an_object_that_became_shorter_is_not_taken(s3, bucket, tmp_path):
     store = open_store(f"obs://{bucket}/run", s3.endpoint)
-    (entry,) = store.find("model.ckpt").values()
+    (file,) = store.find("model.ckpt").values()
     s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[:-1])
     with pytest.raises(AdlError, match="received 2999999 of 3000000 bytes"):
-        store.get("model.ckpt", tmp_path / "x", entry, lambda n: None)
+        file.download(tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_what_is_new_is_copied_again(s3, bucket, tmp_path, monkeypatch):
     copied = []
-    monkeypatch.setattr(
-        copying,
-        "run",
-        lambda jobs, what, run=copying.run: copied.append(len(jobs)) or run(jobs, what),
-    )
+
+    def counted(copy, sizes, what):
+        copied.append(len(sizes))
+        copy_all(copy, sizes, what)
+
+    monkeypatch.setattr(transfers, "copy_all", counted)
     fetch(bucket, s3.endpoint, tmp_path)
     fetch(bucket, s3.endpoint, tmp_path)
     (tmp_path / "model.ckpt").write_bytes(CONTENT[::-1])  # as a stage might
@@ -196,28 +195,27 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_copied(
     s3, bucket, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        copying.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=2_900_000)
+        transfers.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=2_900_000)
     )
     with pytest.raises(AdlError, match=r"needs 0.00 GB, but only 0.00 GB are free"):
         fetch(bucket, s3.endpoint, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["copied.json"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_copy_that_fails_ends_the_others(bucket, line, tmp_path):
     store = open_store(f"obs://{bucket}/run", line.endpoint)
-    entry = store.find("model.ckpt")["model.ckpt"]
+    file = store.find("model.ckpt")["model.ckpt"]
 
-    def fails(tell):
+    def copy(name, progress):
+        if name == "model.ckpt":
+            return file.download(tmp_path / name, progress)
         while line.answered < 200_000:
             time.sleep(0.01)
         raise AdlError("the first fault")
 
-    def copies(tell):
-        store.get("model.ckpt", tmp_path / "model.ckpt", entry, tell)
-
     line.pause = 0.05
     with pytest.raises(AdlError, match="the first fault"):
-        copying.run([copying.Copy(1, fails), copying.Copy(entry.bytes, copies)], "copying")
+        copy_all(copy, {"faulty": 1, "model.ckpt": file.bytes}, "copying")
     assert line.answered < len(CONTENT)
     assert list(tmp_path.iterdir()) == []
 
@@ -248,10 +246,10 @@ def test_a_url_that_cannot_be_one_is_refused(url, message):
 
 def test_obs_is_asked_as_huawei_documents_it(bucket):
     store = open_store("obs://bucket/p", "https://obs.cn-north-4.myhuaweicloud.com")
-    url = store.backend.system.sign("bucket/p/x")
+    url = store.system.sign("bucket/p/x")
     assert url.startswith("https://bucket.obs.cn-north-4.myhuaweicloud.com/p/x?")
     assert "%2Fcn-north-4%2Fs3%2F" in url
-    config = store.backend.system.s3.meta.config
+    config = store.system.s3.meta.config
     assert (config.request_checksum_calculation, config.response_checksum_validation) == (
         "when_required",
         "when_required",
@@ -267,30 +265,29 @@ def test_obs_is_asked_as_huawei_documents_it(bucket):
     ],
 )
 def test_only_obs_is_asked_by_the_name_of_the_bucket(bucket, endpoint, start):
-    url = open_store("s3://bucket/p", endpoint).backend.system.sign("bucket/p")
+    url = open_store("s3://bucket/p", endpoint).system.sign("bucket/p")
     assert url.startswith(start)
 
 
 def test_what_may_not_be_written_here_is_no_fault_of_the_store(s3, bucket, tmp_path, monkeypatch):
     store = open_store(f"obs://{bucket}/run", s3.endpoint)
 
-    def forbidden(source, target, tell):
-        raise PermissionError(13, "Permission denied", str(target))
+    def forbidden(source, target, callback):
+        raise PermissionError(13, "Permission denied", target)
 
-    monkeypatch.setattr(store.backend, "get", forbidden)
+    monkeypatch.setattr(store.system, "get_file", forbidden)
     with pytest.raises(PermissionError) as refused:
-        store.get("model.ckpt", tmp_path / "x", Entry(1, ""), lambda n: None)
+        RemoteFile(store, "model.ckpt", 1).download(tmp_path / "x")
     assert refused.value.filename
 
 
-def test_small_files_are_read_and_removing_what_is_gone_does_nothing(s3, bucket, tmp_path):
-    for store in (open_store(f"obs://{bucket}/run", s3.endpoint), open_store(str(tmp_path))):
-        assert store.read_json("a.json") is None
-        store.write_json("a.json", {"b": 1})
-        assert store.read_json("a.json") == {"b": 1}
-        store.remove("a.json")
-        store.remove("a.json")
-        assert store.read_json("a.json") is None
+def test_removing_what_is_gone_does_nothing(s3, bucket, tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    for store in (open_store(f"obs://{bucket}/run", s3.endpoint), open_store(str(tmp_path / "x"))):
+        store.upload(tmp_path / "file", "a")
+        store.remove("a")
+        store.remove("a")
+        assert "a" not in store.find()
 
 
 @pytest.fixture(params=["bucket", "folder", "moxing"])
@@ -312,13 +309,12 @@ def test_a_key_is_taken_as_it_stands(any_store):
     name = "run#1?versionId=2&a=b;100%20 c+ß[x]*"
     (folder / "file").write_bytes(b"abc")
     store = opened(f"runs/{name}")
-    store.put(folder / "file", f"deep/{name}")
-    store.write_json(name, {"a": 1})
+    store.upload(folder / "file", f"deep/{name}")
+    store.upload(folder / "file", name)
     assert set(store.find()) == {f"deep/{name}", name}
-    (entry,) = store.find(f"deep/{name}").values()
-    store.get(f"deep/{name}", folder / "back", entry, lambda n: None)
+    (file,) = store.find(f"deep/{name}").values()
+    file.download(folder / "back")
     assert (folder / "back").read_bytes() == b"abc"
-    assert store.read_json(name) == {"a": 1}
     store.remove(name)
     assert set(opened("runs").find()) == {f"{name}/deep/{name}"}
 
@@ -326,18 +322,12 @@ def test_a_key_is_taken_as_it_stands(any_store):
 def test_a_copy_that_is_no_longer_wanted_ends_after_a_part_and_leaves_nothing(
     s3, bucket, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(backends, "PART", 5 * 2**20)
+    monkeypatch.setattr(filesystems, "PART", 5 * 2**20)
     (tmp_path / "file").write_bytes(os.urandom(2**20) * 12)
-    told = []
-
-    def tell(copied: int) -> None:
-        told.append(copied)
-        if copied > 0:
-            raise Abandoned
-
+    progress = Transfer(lambda: progress.value > 0)
     with pytest.raises(Abandoned):
-        open_store(f"obs://{bucket}/run", s3.endpoint).put(tmp_path / "file", "old", tell)
-    assert sum(told) <= 6 * 2**20
+        open_store(f"obs://{bucket}/run", s3.endpoint).upload(tmp_path / "file", "old", progress)
+    assert progress.value <= 6 * 2**20
     assert "old" not in str(s3.client().list_objects_v2(Bucket=bucket))
     assert "Uploads" not in s3.client().list_multipart_uploads(Bucket=bucket)
 
@@ -375,11 +365,11 @@ def refusing(s3):
     ):
         for name, value in s3.environment().items():
             patch.setenv(name, value)
-        patch.setattr(backends, "REQUESTS", 1)
+        patch.setattr(S3, "retries", 1)
         server.requests = 0
         threading.Thread(target=server.serve_forever, daemon=True).start()
         server.store = open_store("obs://bucket/run", f"http://127.0.0.1:{server.server_port}")
-        server.store.backend.system.connect()
+        server.store.system.connect()
         yield server
         server.shutdown()
 
@@ -408,7 +398,7 @@ def test_what_no_new_attempt_cures_is_told_at_once_with_its_remedy(
     refusing.refusal = status, code
     (tmp_path / "file").write_bytes(b"abc")
     store = refusing.store
-    for act in (store.find, lambda: store.put(tmp_path / "file", "file")):
+    for act in (store.find, lambda: store.upload(tmp_path / "file", "file")):
         before = refusing.requests
         with pytest.raises(AdlError, match=rf"obs://bucket/run.*{code}.*{remedy}") as refused:
             act()
@@ -422,17 +412,15 @@ def test_what_passes_is_tried_again(refusing):
     before = refusing.requests
     with pytest.raises(AdlError, match="gave up after 4 attempts"):
         refusing.store.find()
-    assert refusing.requests - before == stores.ATTEMPTS
+    assert refusing.requests - before == 4
 
 
 def test_a_folder_is_a_store_too(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     store = open_store(str(tmp_path / "store"))
     assert store.find() == {}
-    store.put(tmp_path / "file", "deep/down/file")
-    assert {name: entry.bytes for name, entry in store.find("deep").items()} == {
-        "deep/down/file": 3
-    }
+    store.upload(tmp_path / "file", "deep/down/file")
+    assert {name: file.bytes for name, file in store.find("deep").items()} == {"deep/down/file": 3}
     store.remove("deep/down/file")
     assert store.find() == {}
 
@@ -469,11 +457,11 @@ def moxing(tmp_path, monkeypatch):
 def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     store = open_store("S3://bucket/run/")
-    store.put(tmp_path / "file", "a/file")
+    store.upload(tmp_path / "file", "a/file")
     assert (tmp_path / "obs/bucket/run/a/file").read_bytes() == b"abc"
-    (found,) = store.find().items()
-    assert found == ("a/file", Entry(3, ""))
-    store.get(*(found[0], tmp_path / "back", found[1]), lambda n: None)
+    (file,) = store.find().values()
+    assert (file.name, file.bytes, file.version) == ("a/file", 3, "")
+    file.download(tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"abc"
     store.remove("a/file")
     assert store.find() == {}
@@ -490,7 +478,7 @@ def test_an_error_of_moxing_is_tried_again(moxing, tmp_path):
         copy(source, target)
 
     moxing.file.copy = fails_once
-    open_store("obs://bucket/run").put(tmp_path / "file", "file")
+    open_store("obs://bucket/run").upload(tmp_path / "file", "file")
     assert len(calls) == 2
 
 
@@ -504,5 +492,5 @@ def test_a_refusal_that_moxing_tells_in_its_text_is_not_tried_again(moxing, tmp_
 
     moxing.file.copy = refuses
     with pytest.raises(AdlError, match=r"bucket/run/file: .*The account may not use the storage"):
-        open_store("obs://bucket/run").put(tmp_path / "file", "file")
+        open_store("obs://bucket/run").upload(tmp_path / "file", "file")
     assert len(calls) == 1

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from adl.errors import AdlError
-from adl.storage import modelarts
-from adl.storage.modelarts import place
+from adl.storage import environment
+from adl.storage.environment import this_node
 
 TWO_BY_EIGHT = {
     "MA_NUM_HOSTS": "2",
@@ -36,13 +36,13 @@ def table_of(servers: list[str], **fields) -> dict:
 
 
 def test_alone_without_accelerators_nothing_is_taken_over():
-    here = place({})
-    assert (here.nodes, here.node_rank, here.arguments(), here.device_num(3)) == (1, 0, [], 3)
+    here = this_node({})
+    assert (here.nodes, here.rank, here.arguments(), here.devices) == (1, 0, [], 0)
 
 
 def test_eight_devices_of_one_node_are_all_used():
-    here = place({"MA_NUM_GPUS": "8"})
-    assert (here.arguments(), here.device_num(1)) == ([], 8)
+    here = this_node({"MA_NUM_GPUS": "8"})
+    assert (here.arguments(), here.devices) == ([], 8)
 
 
 @pytest.fixture(autouse=True)
@@ -58,14 +58,14 @@ def names(monkeypatch):
 
     ask = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", known)
-    monkeypatch.setattr(modelarts, "_POLL", 0.01)
-    monkeypatch.setattr(modelarts, "PATIENCE", 5)
+    monkeypatch.setattr(environment, "_POLL", 0.01)
+    monkeypatch.setattr(environment, "LONGEST_WAIT", 5)
     return asked
 
 
 def test_nodes_find_each_other_by_the_list_of_hosts(names):
-    here = place(TWO_BY_EIGHT)
-    assert here.device_num(1) == 16
+    here = this_node(TWO_BY_EIGHT)
+    assert here.devices == 8
     assert here.arguments() == ["--nodes", "2", "--node-rank", "1", "--master", "10.0.0.1:8118"]
     assert names == ["job-0.vc", "job-0.vc"]
 
@@ -75,23 +75,23 @@ def test_nodes_find_each_other_by_the_list_of_hosts(names):
     [("fd00::1", ["[fd00::1]:8118"]), ("::1", ["[::1]:8118", "--loopback"])],
 )
 def test_a_host_of_ipv6_is_an_address_with_brackets(first, master):
-    here = place(TWO_BY_EIGHT | {"VC_WORKER_HOSTS": f"{first},fd00::2"})
+    here = this_node(TWO_BY_EIGHT | {"VC_WORKER_HOSTS": f"{first},fd00::2"})
     assert here.arguments()[4:] == ["--master", *master]
 
 
 def test_a_name_that_never_has_an_address_is_given_up(monkeypatch):
-    monkeypatch.setattr(modelarts, "PATIENCE", 0)
+    monkeypatch.setattr(environment, "LONGEST_WAIT", 0)
     with pytest.raises(AdlError, match=r"VC_WORKER_HOSTS: job-0.vc has no address \(Name or"):
-        place(TWO_BY_EIGHT).arguments()
+        this_node(TWO_BY_EIGHT).arguments()
 
 
 def test_a_node_without_a_number_finds_it_in_the_rank_table(tmp_path):
     table = tmp_path / "table.json"
     table.write_text(json.dumps(table_of(["10.0.0.1", "10.0.0.2"])))
     unnumbered = TWO_BY_EIGHT | {"VC_TASK_INDEX": "", "RANK_TABLE_FILE": str(table)}
-    assert place(unnumbered).node_rank == 1
+    assert this_node(unnumbered).rank == 1
     with pytest.raises(AdlError, match="VC_TASK_INDEX: not set"):
-        place(unnumbered | {"MA_CURRENT_IP": "10.0.0.3"})
+        this_node(unnumbered | {"MA_CURRENT_IP": "10.0.0.3"})
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_a_node_without_a_number_finds_it_in_the_rank_table(tmp_path):
 def test_the_rank_table_says_which_server_this_is(tmp_path, servers, rank):
     table = tmp_path / "table.json"
     table.write_text(json.dumps(table_of(servers)))
-    here = place(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
+    here = this_node(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
     expected = ["--nodes", "2", "--node-rank", str(rank), "--rank-table-file", str(table)]
-    assert (here.node_rank, here.arguments()) == (rank, expected)
+    assert (here.rank, here.arguments()) == (rank, expected)
 
 
 def test_a_table_that_is_not_complete_yet_is_waited_for(tmp_path, monkeypatch):
@@ -112,14 +112,14 @@ def test_a_table_that_is_not_complete_yet_is_waited_for(tmp_path, monkeypatch):
     def completed(seconds: float) -> None:
         table.write_text(json.dumps(table_of(["10.0.0.1", "10.0.0.2"])))
 
-    monkeypatch.setattr(modelarts.time, "sleep", completed)
-    assert place(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)}).rank_table == table
+    monkeypatch.setattr(environment.time, "sleep", completed)
+    assert this_node(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)}).rank_table == table
 
 
 def test_a_table_of_the_older_form_leaves_it_to_the_list_of_hosts(tmp_path):
     table = tmp_path / "table.json"
     table.write_text(json.dumps({"status": "completed", "group_list": []}))
-    here = place(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
+    here = this_node(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
     assert "--master" in here.arguments()
 
 
@@ -138,7 +138,7 @@ def test_a_table_of_the_older_form_leaves_it_to_the_list_of_hosts(tmp_path):
 )
 def test_variables_that_contradict_each_other_are_refused(changes, message):
     with pytest.raises(AdlError, match=message):
-        place(TWO_BY_EIGHT | changes)
+        this_node(TWO_BY_EIGHT | changes)
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_variables_that_contradict_each_other_are_refused(changes, message):
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(tmp_path, monkeypatch, text, message):
-    monkeypatch.setattr(modelarts, "PATIENCE", 0.05)
+    monkeypatch.setattr(environment, "LONGEST_WAIT", 0.05)
     table = tmp_path / "table.json"
     table.write_text(text)
     with pytest.raises(AdlError, match=message):
-        place(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
+        this_node(TWO_BY_EIGHT | {"RANK_TABLE_FILE": str(table)})
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,4 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, monkeypatch, text, mes
 def test_the_endpoint_is_the_one_that_the_environment_names(monkeypatch, variables, url):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert modelarts.endpoint() == url
+    assert environment.endpoint() == url

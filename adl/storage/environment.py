@@ -1,0 +1,140 @@
+"""What ModelArts says in a training job's environment: its nodes, which of them this is, and where OBS is.
+
+Names and meanings are those of Huawei Cloud's "Managing Environment Variables of a Training Container".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+
+from adl.artifacts import read_json
+from adl.errors import AdlError
+from adl.launch import address
+
+PORT = 8118
+"""Port of MindSpore's scheduler on the first node; fixed, because every job has its own network address."""
+LONGEST_WAIT = 600.0
+"""Seconds that a node waits for the name of the first one, and for a complete rank table."""
+UNKNOWN = -1
+"""Number of a node that no variable gives."""
+_POLL = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """This node of the job.
+
+    nodes: how many there are. rank: the number of this one. devices: on each; 0 where there is no accelerator. first:
+    name of the first node, if there are several. port: of MindSpore's scheduler there. rank_table: names all devices,
+    if ModelArts wrote one that MindSpore can read.
+    """
+
+    nodes: int = 1
+    rank: int = 0
+    devices: int = 0
+    first: str | None = None
+    port: int = PORT
+    rank_table: Path | None = None
+
+    def arguments(self) -> list[str]:
+        """Those of the stage `train`. Waits until the first node's name has an address."""
+        arguments = ["--nodes", str(self.nodes), "--node-rank", str(self.rank)]
+        if self.rank_table is not None:
+            return [*arguments, "--rank-table-file", str(self.rank_table)]
+        if self.first is None:
+            return []
+        found = _address_of(self.first)
+        host = f"[{found}]" if found.version == 6 else str(found)
+        arguments += ["--master", f"{host}:{self.port}"]
+        # Written as a number, it is meant: a name that leads to loopback is a mistake.
+        if found.is_loopback and str(found) == self.first:
+            arguments.append("--loopback")
+        return arguments
+
+
+def _address_of(host: str) -> IPv4Address | IPv6Address:
+    """MindSpore wants a number. A node may start before the names of the others are known."""
+    deadline = time.monotonic() + LONGEST_WAIT
+    while True:
+        try:
+            return address.resolved(host, "VC_WORKER_HOSTS")
+        except address.NoAddressError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL)
+
+
+def endpoint() -> str | None:
+    """URL of the object storage; None if no variable names one."""
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT"):
+        url = os.environ.get(name)
+        if url:
+            return url if "://" in url else f"https://{url}"
+    return None
+
+
+def this_node(environment: Mapping[str, str] = os.environ, *, port: int = PORT) -> Node:
+    """Raises AdlError if the variables contradict each other."""
+    nodes = _number(environment, "MA_NUM_HOSTS", _number(environment, "VC_WORKER_NUM", 1))
+    rank = _number(environment, "VC_TASK_INDEX", UNKNOWN) if nodes > 1 else 0
+    devices = _number(environment, "MA_NUM_GPUS", 0)
+    if nodes < 1:
+        raise AdlError(f"MA_NUM_HOSTS: {nodes} nodes; at least 1.")
+    hosts = [host for host in environment.get("VC_WORKER_HOSTS", "").split(",") if host]
+    if len(hosts) != nodes and (hosts or nodes > 1):
+        raise AdlError(
+            f"VC_WORKER_HOSTS: names {len(hosts)} hosts, but the job has {nodes} nodes (MA_NUM_HOSTS)."
+        )
+    table = Path(environment.get("RANK_TABLE_FILE", ""))
+    servers = _servers(table) if devices and table.is_file() else []
+    ours = {environment.get("MA_CURRENT_IP"), environment.get("MA_CURRENT_HOST_IP")} - {None}
+    for number, server in enumerate(servers):
+        if ours & {server.get("server_id"), server.get("container_ip"), server.get("host_ip")}:
+            rank = number
+            break
+    if rank == UNKNOWN:
+        raise AdlError(
+            f"VC_TASK_INDEX: not set, but the job has {nodes} nodes (MA_NUM_HOSTS), each of which would take itself "
+            "for the first. Set it to the node's number, from 0."
+        )
+    if rank >= nodes:
+        raise AdlError(f"VC_TASK_INDEX: {rank} is none of the {nodes} nodes.")
+    return Node(
+        nodes=nodes,
+        rank=rank,
+        devices=devices,
+        first=hosts[0] if nodes > 1 else None,
+        port=port,
+        rank_table=table if servers else None,
+    )
+
+
+def _servers(table: Path) -> list[dict[str, Any]]:
+    """The servers of a complete rank table; none if it is of the older form, which has no list of them."""
+    deadline = time.monotonic() + LONGEST_WAIT
+    while True:
+        try:
+            content = read_json(table)
+        except (OSError, ValueError) as error:
+            raise AdlError(f"RANK_TABLE_FILE: {table} is no JSON ({error}).") from None
+        status = content.get("status", "completed")
+        if status == "completed":
+            return content.get("server_list") or []
+        if time.monotonic() > deadline:
+            raise AdlError(f"RANK_TABLE_FILE: {table} did not become complete: {status}.")
+        time.sleep(_POLL)
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise AdlError(f"{name}: {text} is not a whole number.")
+    return int(text)
