@@ -16,10 +16,10 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.order import steps_per_epoch
 from adl.deploy import backends
 from adl.errors import AdlError
-from adl.intake.faults import DataError
-from adl.intake.layout import pairs
-from adl.intake.survey import Survey, survey
 from adl.params import Params
+from adl.prepare.check import Survey, survey
+from adl.prepare.faults import DataError
+from adl.prepare.layout import pairs
 from adl.training import states
 from adl.training.schedule import check_warmup
 from adl.workspace import PRETRAINED, RECORDS, SYNTHETIC, copied_from

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from adl.dataset.descriptor import CITYSCAPES
-from adl.intake.survey import survey
+from adl.prepare.check import survey
 
 WIDTH, HEIGHT, BYTES = 2048, 1024, 2_100_000
 END = b"\x00\x00\x00\x00IEND\xaeB`\x82"

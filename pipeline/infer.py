@@ -26,8 +26,8 @@ from adl.deploy.exported import Exported
 from adl.deploy.formats import FORMATS
 from adl.deploy.infer import Inference, infer
 from adl.inference import Mode
-from adl.intake import layout
 from adl.params import Params
+from adl.prepare import layout
 from adl.processes.topology import check_first_device
 from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, as_path, sidecar
 from pipeline import parser, run

@@ -14,8 +14,8 @@ from adl import params, runtime, workspace
 from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.intake.conversion import convert
-from adl.intake.survey import survey
+from adl.prepare.check import survey
+from adl.prepare.convert import convert
 from adl.workspace import METRICS, RECORDS, SYNTHETIC
 from pipeline import parser, run
 

@@ -25,7 +25,7 @@ FLOORS = (
     {"adl.architecture", "adl.scoring"},
     {"adl.console", "adl.recipes"},
     {"adl.network", "adl.dataset"},
-    {"adl.intake", "adl.synthetic", "adl.inference"},
+    {"adl.prepare", "adl.synthetic", "adl.inference"},
     {"adl.training", "adl.deploy"},
     {"adl.reporting", "adl.preflight"},
     {"adl.evaluation"},
@@ -315,7 +315,7 @@ def test_stage_declares_the_parameters_that_it_reads(stage):
 def test_what_people_need_without_mindspore_imports_without_it():
     modules = [
         "params", "architecture.cost", "dataset.descriptor", "dataset.order", "dataset.records", "scoring.baselines",
-        "scoring.bootstrap", "artifacts", "preflight", "recipes", "intake.conversion", "intake.survey",
+        "scoring.bootstrap", "artifacts", "preflight", "recipes", "prepare.convert", "prepare.check",
         "console.reporter", "console.summary", "reporting.figures", "reporting.report", "reporting.runs",
         "reporting.curves", "training.states", "training.key", "training.choices", "training.counters",
         "deploy.photographs", "deploy.colouring", "processes.topology", "processes.launcher",

@@ -13,8 +13,8 @@ from adl.commands import add_command
 from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.intake.faults import is_folder, listing
-from adl.intake.survey import Survey, survey
+from adl.prepare.check import Survey, survey
+from adl.prepare.faults import is_folder, listing
 from adl.workspace import PARAMS, SYNTHETIC, as_path
 
 DESCRIPTION = """check a Cityscapes folder, and report every problem

@@ -17,11 +17,11 @@ from adl.console.text import counted, rough_duration
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.intake import png
-from adl.intake.faults import DataError
-from adl.intake.layout import pairs
-from adl.intake.missing import missing_folders
 from adl.params import Params
+from adl.prepare import png
+from adl.prepare.faults import DataError
+from adl.prepare.layout import pairs
+from adl.prepare.missing import missing_folders
 from adl.workspace import PARAMS, SYNTHETIC
 
 DESCRIPTION = """list the recipes, or write one to params.yaml

@@ -17,8 +17,8 @@ from adl.commands.predict import add_model_arguments, choose_model, load_predict
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
-from adl.intake.survey import survey
 from adl.params import Params
+from adl.prepare.check import survey
 from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
 
 SPLIT = "test"

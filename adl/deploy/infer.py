@@ -20,7 +20,7 @@ from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.deploy.exported import Exported
 from adl.errors import AdlError
 from adl.inference import Mode
-from adl.intake import png
+from adl.prepare import png
 from adl.scoring import Confusion
 
 AHEAD = 2

@@ -14,10 +14,10 @@ from adl.console.text import byte_size, counted, listing, rough_duration
 from adl.doctor.finding import Case, Finding, fault, ok, warning
 from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError
-from adl.intake.faults import Fault
-from adl.intake.layout import Found, pairs
-from adl.intake.missing import missing_folders
 from adl.params import Params
+from adl.prepare.faults import Fault
+from adl.prepare.layout import Found, pairs
+from adl.prepare.missing import missing_folders
 from adl.training.plan import Plan
 from adl.workspace import PARAMS, RECORDS, SYNTHETIC, record
 

@@ -20,7 +20,7 @@ from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.deploy import submission
 from adl.deploy.predictor import Predictor
 from adl.errors import AdlError
-from adl.intake import layout
+from adl.prepare import layout
 from tests.conftest import ROOT
 from tests.data import huge_png, write_scenes
 

@@ -18,8 +18,8 @@ from adl.deploy.exported import Exported
 from adl.deploy.formats import FORMATS
 from adl.errors import AdlError
 from adl.inference import Mode
-from adl.intake import layout
 from adl.network import checkpoint
+from adl.prepare import layout
 from adl.workspace import EXPORTED, MINDIR
 from pipeline import infer as stage
 from tests.conftest import ROOT

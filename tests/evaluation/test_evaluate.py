@@ -20,8 +20,8 @@ from adl.evaluation import tables, worker
 from adl.evaluation.counts import Counts
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.worker import EvaluationJob
-from adl.intake import layout
 from adl.parallel.world import ALONE, World
+from adl.prepare import layout
 from adl.reporting import figures
 from adl.scoring import Confusion
 from tests.data import write_record, write_scenes

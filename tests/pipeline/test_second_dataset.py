@@ -24,9 +24,9 @@ from adl.evaluation import baselines, tables, worker
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.inference import Mode
-from adl.intake import layout
-from adl.intake.survey import survey
 from adl.network import checkpoint
+from adl.prepare import layout
+from adl.prepare.check import survey
 from adl.reporting import page, report
 from adl.reporting.results import Results
 from adl.training import train

@@ -10,7 +10,7 @@ from cityscapesscripts.helpers.labels import labels
 
 from adl import synthetic
 from adl.dataset.descriptor import CITYSCAPES
-from adl.intake import layout, png
+from adl.prepare import layout, png
 from tests.conftest import ROOT
 from tests.data import write_scenes
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from adl.errors import nearest
-from adl.intake.faults import Fault, is_broken_link, is_folder, unreadable
+from adl.prepare.faults import Fault, is_broken_link, is_folder, unreadable
 
 
 def barred(folder: Path) -> list[Fault]:

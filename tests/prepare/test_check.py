@@ -17,10 +17,10 @@ import pytest
 
 from adl import commands
 from adl.dataset.descriptor import CITYSCAPES
-from adl.intake import faults, layout, png
-from adl.intake.conversion import convert
-from adl.intake.faults import DataError
-from adl.intake.survey import survey
+from adl.prepare import faults, layout, png
+from adl.prepare.check import survey
+from adl.prepare.convert import convert
+from adl.prepare.faults import DataError
 from tests.conftest import ROOT
 from tests.damage import (
     FILE_FAULTS,
@@ -265,7 +265,7 @@ def test_test_split_is_counted_without_labels(root, capsys):
 def test_shallow_check_opens_no_more_than_it_needs(root, monkeypatch):
     decoded = []
     real = png.read_frame
-    monkeypatch.setattr("adl.intake.survey.SAMPLED_LABELS", 1)
+    monkeypatch.setattr("adl.prepare.check.SAMPLED_LABELS", 1)
     monkeypatch.setattr(
         png, "read_frame", lambda frame, dataset: decoded.append(frame) or real(frame, dataset)
     )

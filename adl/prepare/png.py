@@ -14,7 +14,7 @@ import numpy as np
 
 from adl.console import text
 from adl.dataset.descriptor import IGNORE, DatasetDescriptor, FileKind, Frame
-from adl.intake.faults import DataError, Fault, unreadable
+from adl.prepare.faults import DataError, Fault, unreadable
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 33  # signature, and the chunk that states size and kind

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adl.dataset.descriptor import DatasetDescriptor, Frame
-from adl.intake.faults import Fault
-from adl.intake.png import Header
+from adl.prepare.faults import Fault
+from adl.prepare.png import Header
 
 
 def shared_frames(

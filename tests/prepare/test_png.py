@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from adl.dataset.descriptor import CITYSCAPES
-from adl.intake import png
-from adl.intake.faults import DataError
+from adl.prepare import png
+from adl.prepare.faults import DataError
 from tests.damage import image, truncated, write_sound
 
 

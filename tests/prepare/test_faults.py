@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from adl.intake import faults
+from adl.prepare import faults
 
 
 def test_five_faults_of_a_kind_are_listed():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from adl.dataset.descriptor import DatasetDescriptor, FileKind
 from adl.errors import nearest
-from adl.intake.faults import Fault, is_folder
-from adl.intake.folders import barred, misspelt, subfolders
+from adl.prepare.faults import Fault, is_folder
+from adl.prepare.folders import barred, misspelt, subfolders
 
 _DEEPEST = 2
 

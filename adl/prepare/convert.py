@@ -18,8 +18,8 @@ from adl.artifacts import full_disk_reported, scratch_folder, write_json
 from adl.console.progress import track
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.dataset.records import SCHEMA
-from adl.intake import png
-from adl.intake.faults import DataError
+from adl.prepare import png
+from adl.prepare.faults import DataError
 
 _ROWS_PER_WRITE = 16
 

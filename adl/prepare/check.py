@@ -15,11 +15,11 @@ from tabulate import tabulate
 from adl.console.progress import track
 from adl.console.text import MISSING, byte_size, size
 from adl.dataset.descriptor import DatasetDescriptor, FileKind, Frame
-from adl.intake import layout, png
-from adl.intake.copies import shared_frames
-from adl.intake.faults import DataError, Fault
-from adl.intake.missing import missing_folders
-from adl.intake.png import Header
+from adl.prepare import layout, png
+from adl.prepare.duplicates import shared_frames
+from adl.prepare.faults import DataError, Fault
+from adl.prepare.missing import missing_folders
+from adl.prepare.png import Header
 
 SAMPLED_LABELS = 24
 """Label files per split that a shallow check decodes: a wrong encoding is in all of them."""

@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 
 from adl.dataset.descriptor import DatasetDescriptor, FileKind, Frame
-from adl.intake.faults import DataError, Fault, is_broken_link, is_folder
-from adl.intake.folders import barred, entries, hidden, misspelt, subfolders
-from adl.intake.missing import is_nested, missing_folders
+from adl.prepare.faults import DataError, Fault, is_broken_link, is_folder
+from adl.prepare.folders import barred, entries, hidden, misspelt, subfolders
+from adl.prepare.missing import is_nested, missing_folders
 
 
 @dataclasses.dataclass(frozen=True)
