@@ -18,10 +18,8 @@ from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.params import Params
-from adl.prepare import png
-from adl.prepare.faults import DataError
-from adl.prepare.layout import pairs
-from adl.prepare.missing import missing_folders
+from adl.prepare import DataError, png
+from adl.prepare.layout import missing_folders, pairs
 from adl.workspace import PARAMS, SYNTHETIC
 
 DESCRIPTION = """list the recipes, or write one to params.yaml
@@ -131,8 +129,8 @@ def _fit(p: Params) -> tuple[dict[str, Any], list[str]]:
     root = Path(p.data_path)
     if root == SYNTHETIC:
         return {}, []
-    if faults := missing_folders(root, CITYSCAPES):
-        return {}, [f"data_path: {faults[0]}"]
+    if problems := missing_folders(root, CITYSCAPES):
+        return {}, [f"data_path: {problems[0]}"]
     train, val = (pairs(root, split, CITYSCAPES).frames for split in ("train", "val"))
     notes = []
     for split, frames in (("train", train), ("val", val)):

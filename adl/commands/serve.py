@@ -137,4 +137,4 @@ def images() -> dict[str, Path]:
         return {}
     from adl.prepare import layout
 
-    return layout.unlabelled(Path(params.load().data_path), SPLIT, CITYSCAPES).images
+    return layout.pairs(Path(params.load().data_path), SPLIT, CITYSCAPES).images

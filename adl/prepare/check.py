@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,12 +14,9 @@ import numpy as np
 from tabulate import tabulate
 
 from adl.console.progress import track
-from adl.console.text import MISSING, byte_size, size
-from adl.dataset.descriptor import DatasetDescriptor, FileKind, Frame
-from adl.prepare import layout, png
-from adl.prepare.duplicates import shared_frames
-from adl.prepare.faults import DataError, Fault
-from adl.prepare.missing import missing_folders
+from adl.console.text import MISSING, byte_size
+from adl.dataset.descriptor import DatasetDescriptor, Frame
+from adl.prepare import DataError, Problem, layout, png
 from adl.prepare.png import Header
 
 SAMPLED_LABELS = 24
@@ -26,60 +24,82 @@ SAMPLED_LABELS = 24
 _THREADS = 8
 """Reading waits for the disk; decoding releases the interpreter's lock."""
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclasses.dataclass
 class Split:
-    """What was found of one split. sizes: (width, height) → images."""
+    """What was found of one split. headers: of each frame whose headers are sound, the image's and then the label's."""
 
-    name: str
-    frames: list[Frame]
-    cities: int
-    images: int
-    labels: int | None
-    sizes: Counter[tuple[int, int]]
-    bytes: int
+    files: layout.Found
+    headers: dict[Frame, list[Header]]
+
+    @property
+    def frames(self) -> list[Frame]:
+        return self.files.frames
+
+    @property
+    def images(self) -> int:
+        return len(self.files.images)
+
+    @property
+    def sizes(self) -> Counter[tuple[int, int]]:
+        """(width, height) → images."""
+        return Counter(image.size for image, *_ in self.headers.values())
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of most images."""
         return self.sizes.most_common(1)[0][0]
 
+    @property
+    def bytes(self) -> int:
+        return sum(header.bytes for headers in self.headers.values() for header in headers)
+
     def to_json(self) -> dict[str, Any]:
+        """labels, pairs: None if the labels are withheld."""
+        labels = self.files.labels
+        paths = [*self.files.images.values(), *(labels or {}).values()]
         return {
-            "cities": self.cities,
+            "cities": len({path.parent.name for path in paths}),
             "images": self.images,
-            "labels": self.labels,
-            "pairs": len(self.frames) if self.labels is not None else None,
+            "labels": None if labels is None else len(labels),
+            "pairs": None if labels is None else len(self.frames),
             "sizes": {f"{width}x{height}": n for (width, height), n in sorted(self.sizes.items())},
             "bytes": self.bytes,
         }
 
 
 @dataclasses.dataclass
-class Survey:
+class DatasetCheck:
     """decoded: label files whose pixels were looked at. hidden: files and folders that were left out."""
 
     root: Path
-    splits: dict[str, Split]
-    faults: list[Fault]
-    decoded: int
+    splits: dict[str, Split] = dataclasses.field(default_factory=dict)
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+    decoded: int = 0
     hidden: int = 0
 
-    def checked(self) -> Survey:
-        """Raises DataError if anything is wrong."""
-        if self.faults:
-            raise DataError(self.faults)
+    def passed(self) -> DatasetCheck:
+        """Itself. Raises DataError if anything is wrong."""
+        if self.problems:
+            raise DataError(*self.problems)
         return self
 
     def table(self) -> str:
         """A row per split, for people."""
         headers = ("split", "cities", "images", "labels", "pairs", "size", "bytes")
-        rows = [_table_row(split) for split in self.splits.values()]
+        rows = []
+        for name, split in self.splits.items():
+            found = split.to_json()
+            if found["labels"] is None:
+                found["labels"] = "withheld"
+            found["sizes"] = ", ".join(found["sizes"]).replace("x", "×") or None
+            found["bytes"] = byte_size(split.bytes)
+            rows.append([name, *found.values()])
+        alignment = ("left", *["right"] * 6)
         table = tabulate(
-            rows, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True
+            rows, headers=headers, colalign=alignment, disable_numparse=True, missingval=MISSING
         )
         if self.hidden:
             table += f"\nskipped: {self.hidden} hidden (names that begin with a dot)"
@@ -88,194 +108,174 @@ class Survey:
     def to_json(self) -> dict[str, Any]:
         return {
             "path": str(self.root),
-            "splits": {split.name: split.to_json() for split in self.splits.values()},
+            "splits": {name: split.to_json() for name, split in self.splits.items()},
             "labels_decoded": self.decoded,
             "hidden": self.hidden,
-            "faults": [fault.to_json() for fault in self.faults],
+            "faults": [problem.to_json() for problem in self.problems],
         }
 
+    def each(
+        self,
+        check: Callable[[Frame, DatasetDescriptor], R],
+        frames: Iterable[Frame],
+        dataset: DatasetDescriptor,
+        what: str,
+    ) -> dict[Frame, R]:
+        """What a check returns for each frame that passes it; what is wrong with the others joins the problems."""
 
-def _table_row(split: Split) -> tuple[object, ...]:
-    sizes = ", ".join(size(height, width) for width, height in sorted(split.sizes))
-    labels: tuple[object, object] = (split.labels, len(split.frames))
-    if split.labels is None:
-        labels = ("withheld", MISSING)
-    counts = (split.cities, split.images, *labels)
-    return split.name, *counts, sizes or MISSING, byte_size(split.bytes)
+        def attempt(frame: Frame) -> R | DataError:
+            try:
+                return check(frame, dataset)
+            except DataError as error:
+                return error
+
+        frames = list(frames)
+        passed = {}
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            results = track(pool.map(attempt, frames), len(frames), what)
+            for frame, result in zip(frames, results, strict=True):
+                if isinstance(result, DataError):
+                    self.problems += result.problems
+                else:
+                    passed[frame] = result
+        return passed
 
 
-def survey(
+def check_dataset(
     root: str | Path,
     dataset: DatasetDescriptor,
-    splits: Iterable[str] | None = None,
+    splits: Iterable[str] = (),
     *,
     expected: Mapping[str, int | None] | None = None,
     official: bool = False,
     deep: bool = False,
-) -> Survey:
-    """Look at every file of some splits; None: of all that have labels.
+) -> DatasetCheck:
+    """Look at every file of some splits; by default of all that have labels.
 
     expected: split → number of images that the parameters ask for (None: any). official: the whole data set must be
     there, whatever they ask for. Of splits without labels alone, only the images need be there. Shallow: the layout,
     the first and last bytes of every file, identical images, and the pixels of some labels per split. deep: every byte
     and pixel.
     """
-    names = dataset.labelled_splits if splits is None else tuple(splits)
-    found = Survey(Path(root), {}, [], 0)
-    headers: dict[Path, Header] = {}
-    needs_labels = any(name not in dataset.withheld for name in names)
-    kinds: tuple[FileKind, ...] = (
-        (dataset.images, dataset.labels) if needs_labels else (dataset.images,)
-    )
-    found.faults += missing_folders(found.root, dataset, kinds)
-    for name in names:
-        _survey_split(found, headers, name, dataset, deep=deep)
-        split = found.splits[name]
+    found = DatasetCheck(Path(root))
+    for name in splits or dataset.labelled_splits:
+        split = _check_split(found, name, dataset, deep=deep)
+        found.splits[name] = split
         wanted = dataset.split_sizes[name] if official else (expected or {}).get(name)
-        if wanted is not None and split.frames and split.images != wanted:
-            found.faults.append(_count_fault(found.root, split, wanted, dataset, official=official))
-    frames = {name: split.frames for name, split in found.splits.items()}
-    found.faults += shared_frames(headers, frames, dataset)
+        if split.frames and wanted not in (None, split.images):
+            folder = found.root / dataset.images.folder / name
+            key = f"expected_{name}_images"
+            expectation = f"{key} is {wanted}"
+            remedy = f"Unpack the missing ones, or set {key} to null to use a part"
+            if official:
+                expectation = f"that of {dataset.title} has {wanted}"
+                remedy = "Unpack the missing ones"
+            problem = Problem(
+                kind="number of images",
+                file=folder,
+                problem=f"the {name} split has {split.images} images, but {expectation}",
+                cause="the zip was not unpacked completely, or this is a part of the data set",
+                remedy=remedy,
+            )
+            found.problems.append(problem)
+    found.problems += _duplicates(found.splits)
+    # A missing folder is missing for every split.
+    found.problems = list(dict.fromkeys(found.problems))
     return found
 
 
-def _survey_split(
-    found: Survey, headers: dict[Path, Header], name: str, dataset: DatasetDescriptor, *, deep: bool
-) -> None:
-    """Add one split to what was found."""
-    is_labelled = name not in dataset.withheld
-    files = layout.pairs if is_labelled else layout.unlabelled
-    in_split = files(found.root, name, dataset)
-    found.faults += in_split.faults
-    found.hidden += in_split.hidden
-    of_split: dict[Path, Header] = {}
-    good = []
-
-    def check(frame: Frame) -> dict[Path, Header] | DataError:
-        return _check_headers(frame, dataset, is_labelled=is_labelled)
-
-    frames = in_split.frames
-    for frame, result in zip(frames, _in_threads(check, frames, f"checking {name}"), strict=True):
-        if isinstance(result, DataError):
-            found.faults += result.faults
-        else:
-            of_split |= result
-            good.append(frame)
-    sizes = Counter(of_split[frame.image].size for frame in good)
-    found.faults += _other_sizes(good, of_split, sizes)
-    headers |= {frame.image: of_split[frame.image] for frame in good}
-    if is_labelled:
-        good = _check_labels(found, name, good, dataset, deep=deep)
+def _check_split(
+    found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, deep: bool
+) -> Split:
+    files = layout.pairs(found.root, name, dataset)
+    found.problems += files.problems
+    found.hidden += files.hidden
+    check_headers = _image_header if files.labels is None else _headers
+    headers = found.each(check_headers, files.frames, dataset, f"checking {name}")
+    split = Split(files, headers)
+    found.problems += _other_sizes(split)
+    sound = list(headers)
+    if files.labels is not None:
+        stride = 1 if deep else max(1, len(sound) // SAMPLED_LABELS)
+        sample = sound[::stride]
+        ids = found.each(_label_ids, sample, dataset, f"looking at labels of {name}")
+        found.decoded += len(sample)
+        folder = found.root / dataset.labels.folder / name
+        found.problems += png.encoding_problems(
+            folder, set().union(*ids.values()), len(sample), dataset
+        )
+        sound = list(ids)
     if deep:
-        for faults in _in_threads(
-            lambda frame: _image_faults(frame, dataset), good, f"decoding {name}"
-        ):
-            found.faults += faults
-    paths = [*in_split.images.values(), *(in_split.labels or {}).values()]
-    found.splits[name] = Split(
-        name=name,
-        frames=frames,
-        cities=len({path.parent.name for path in paths}),
-        images=len(in_split.images),
-        labels=None if in_split.labels is None else len(in_split.labels),
-        sizes=sizes,
-        bytes=sum(header.bytes for header in of_split.values()),
-    )
+        found.each(_decode_image, sound, dataset, f"decoding {name}")
+    return split
 
 
-def _check_headers(
-    frame: Frame, dataset: DatasetDescriptor, *, is_labelled: bool
-) -> dict[Path, Header] | DataError:
-    try:
-        image = png.header(frame.image, dataset.images)
-        if not is_labelled:
-            return {frame.image: image}
-        label = png.header(frame.label, dataset.labels)
-        png.check_pair(frame, image.size, label.size)
-    except DataError as error:
-        return error
-    return {frame.image: image, frame.label: label}
+def _image_header(frame: Frame, dataset: DatasetDescriptor) -> list[Header]:
+    return [png.header(frame.image, dataset.images)]
 
 
-def _check_labels(
-    found: Survey, name: str, frames: list[Frame], dataset: DatasetDescriptor, *, deep: bool
-) -> list[Frame]:
-    """Decode the labels of all frames, or of an even sample; returns the frames without those that failed."""
-    stride = 1 if deep else max(1, len(frames) // SAMPLED_LABELS)
-    chosen = frames[::stride]
-    ids: set[int] = set()
-    failed = set()
-    results = _in_threads(
-        lambda frame: _label_ids(frame, dataset), chosen, f"looking at labels of {name}"
-    )
-    for frame, result in zip(chosen, results, strict=True):
-        if isinstance(result, DataError):
-            found.faults += result.faults
-            failed.add(frame)
-        else:
-            ids |= result
-    found.decoded += len(chosen)
-    fault = png.encoding_fault(found.root / dataset.labels.folder / name, ids, len(chosen), dataset)
-    if fault:
-        found.faults.append(fault)
-    return [frame for frame in frames if frame not in failed]
+def _headers(frame: Frame, dataset: DatasetDescriptor) -> list[Header]:
+    image = png.header(frame.image, dataset.images)
+    label = png.header(frame.label, dataset.labels)
+    png.check_pair(frame, image.size, label.size)
+    return [image, label]
 
 
-def _label_ids(frame: Frame, dataset: DatasetDescriptor) -> set[int] | DataError:
-    try:
-        return set(np.unique(png.read_frame(frame, dataset)[1]).tolist())
-    except DataError as error:
-        return error
+def _label_ids(frame: Frame, dataset: DatasetDescriptor) -> set[int]:
+    return set(np.unique(png.read_frame(frame, dataset)[1]).tolist())
 
 
-def _image_faults(frame: Frame, dataset: DatasetDescriptor) -> tuple[Fault, ...]:
-    try:
-        png.decode_image(png.checked_image(frame.image, dataset), frame.image, dataset)
-    except DataError as error:
-        return error.faults
-    return ()
+def _decode_image(frame: Frame, dataset: DatasetDescriptor) -> None:
+    content, _ = png.read(frame.image, dataset.images)
+    png.decode(content, frame.image, dataset.images)
 
 
-def _in_threads(check: Callable[[T], R], items: list[T], what: str) -> list[R]:
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        return list(track(pool.map(check, items), len(items), what))
-
-
-def _other_sizes(
-    frames: list[Frame], headers: dict[Path, Header], sizes: Counter[tuple[int, int]]
-) -> list[Fault]:
-    if len(sizes) <= 1:
-        return []
-    usual = sizes.most_common(1)[0][0]
-    faults = []
-    for frame in frames:
-        found = headers[frame.image].size
-        if found != usual:
-            fault = Fault(
+def _other_sizes(split: Split) -> list[Problem]:
+    problems = []
+    if split.headers:
+        usual = split.size
+    for frame, (image, *_) in split.headers.items():
+        if image.size != usual:
+            problem = Problem(
                 kind="size of an image",
                 file=frame.image,
-                problem=f"is {png.in_pixels(found)}, but most images of its split are {png.in_pixels(usual)}",
+                problem=f"is {png.in_pixels(image.size)}, but most images of its split are {png.in_pixels(usual)}",
                 cause="images of another source were added, or some were resized",
                 remedy="Give all images of a split one size: the exported file accepts only one size",
             )
-            faults.append(fault)
-    return faults
+            problems.append(problem)
+    return problems
 
 
-def _count_fault(
-    root: Path, split: Split, wanted: int, dataset: DatasetDescriptor, *, official: bool
-) -> Fault:
-    key = f"expected_{split.name}_images"
-    expectation = f"that of {dataset.title} has" if official else f"{key} is"
-    remedy = (
-        "Unpack the missing ones"
-        if official
-        else f"Unpack the missing ones, or set {key} to null to use a part"
+def _duplicates(splits: Mapping[str, Split]) -> list[Problem]:
+    """Frames that the data set has twice, by their content or by their name: a score on them would be too good."""
+    lengths = Counter(
+        image.bytes for split in splits.values() for image, *_ in split.headers.values()
     )
-    return Fault(
-        kind="number of images",
-        file=root / dataset.images.folder / split.name,
-        problem=f"the {split.name} split has {split.images} images, but {expectation} {wanted}",
-        cause="the zip was not unpacked completely, or this is a part of the data set",
-        remedy=remedy,
-    )
+    by_content: dict[str, tuple[str, Path]] = {}
+    by_name: dict[str, tuple[str, Path]] = {}
+    problems = []
+    for name, split in splits.items():
+        for frame in split.frames:
+            here = (name, frame.image)
+            same_name = by_name.setdefault(frame.name, here)
+            same_content = here
+            if frame in split.headers and lengths[split.headers[frame][0].bytes] > 1:
+                content = hashlib.sha256(frame.image.read_bytes()).hexdigest()
+                same_content = by_content.setdefault(content, here)
+            if same_content != here:
+                problems.append(_duplicate(here, same_content, "is the same image as"))
+            elif same_name != here:
+                problems.append(_duplicate(here, same_name, "has the same name as"))
+    return problems
+
+
+def _duplicate(here: tuple[str, Path], first: tuple[str, Path], how: str) -> Problem:
+    """here, first: split and image."""
+    kind = "duplicate frame"
+    cause = "it was copied or renamed"
+    if here[0] != first[0]:
+        kind = "frame in two splits"
+        cause = f"{first[0]} and {here[0]} share this frame, so the score would be too high"
+    remedy = "Remove one of the two, with its label"
+    return Problem(kind, here[1], f"{how} {first[1]}", cause, remedy)

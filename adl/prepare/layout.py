@@ -1,208 +1,334 @@
-"""Which frames of a data set are there, and which of their files are missing."""
+"""Which frames of a data set are there, which of their files are missing, and which folder was meant."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from adl.dataset.descriptor import DatasetDescriptor, FileKind, Frame
-from adl.prepare.faults import DataError, Fault, is_broken_link, is_folder
-from adl.prepare.folders import barred, entries, hidden, misspelt, subfolders
-from adl.prepare.missing import is_nested, missing_folders
+from adl.errors import nearest
+from adl.prepare import DataError, Problem, is_broken_link, is_folder, unreadable
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Found:
     """A split's complete frames, sorted by city and name; the file of each frame; what is wrong with the layout.
 
-    labels: None if they do not matter. hidden: files and folders whose names begin with a dot, which are left out.
+    labels: None if they are withheld. hidden: files and folders whose names begin with a dot, which are left out.
     """
 
-    frames: list[Frame]
-    images: dict[str, Path]
-    labels: dict[str, Path] | None
-    faults: list[Fault]
-    hidden: int
+    frames: list[Frame] = dataclasses.field(default_factory=list)
+    images: dict[str, Path] = dataclasses.field(default_factory=dict)
+    labels: dict[str, Path] | None = None
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+    hidden: int = 0
+
+    def entries(self, folder: Path) -> list[Path]:
+        """What is in a folder. What is hidden is only counted."""
+        try:
+            paths = _entries(folder)
+        except DataError as error:
+            self.problems += error.problems
+            return []
+        visible = [path for path in paths if not _is_hidden(path)]
+        self.hidden += len(paths) - len(visible)
+        return visible
 
 
 def frames(root: str | Path, split: str, dataset: DatasetDescriptor) -> list[Frame]:
-    """Every image of a split with its label, sorted by city and name. Raises DataError with every fault."""
+    """Every image of a split with its label, sorted by city and name. Raises DataError with every problem."""
     found = pairs(Path(root), split, dataset)
-    faults = missing_folders(Path(root), dataset) or found.faults
-    if faults:
-        raise DataError(faults)
+    if found.problems:
+        raise DataError(*found.problems)
     return found.frames
 
 
 def pairs(root: Path, split: str, dataset: DatasetDescriptor) -> Found:
-    """The frames of a split. What `missing_folders` finds is not among the faults."""
-    images, image_faults = _files(root, dataset.images, split, dataset)
-    labels, label_faults = _files(root, dataset.labels, split, dataset)
-    faults = image_faults + label_faults
-    if images and labels:
-        unseen = {
-            fault.file.name for fault in faults if fault.kind in ("unreadable", "broken link")
-        }
-        for name, image in images.items():
-            if name not in labels and image.parent.name not in unseen:
-                faults.append(_without_label(root, split, name, image, dataset))
-        for name, label in labels.items():
-            if name not in images and label.parent.name not in unseen:
-                faults.append(_without_image(root, split, name, label, dataset))
-    complete = [
-        Frame(name, image, labels[name]) for name, image in images.items() if name in labels
-    ]
-    left_out = sum(hidden(root / kind.folder / split) for kind in (dataset.images, dataset.labels))
-    return Found(complete, images, labels, faults, left_out)
-
-
-def unlabelled(root: Path, split: str, dataset: DatasetDescriptor) -> Found:
-    """`pairs` for a split whose labels are withheld."""
-    images, faults = _files(root, dataset.images, split, dataset)
-    complete = []
+    """The frames of a split; where labels are withheld, every image is one."""
+    found = Found()
+    if split in dataset.withheld:
+        found.problems += missing_folders(root, dataset, (dataset.images,))
+        found.images = _files(found, root, dataset.images, split, dataset)
+        for name, image in found.images.items():
+            label = dataset.labels.path(root, split, image.parent.name, name)
+            found.frames.append(Frame(name, image, label))
+        return found
+    found.problems += missing_folders(root, dataset)
+    found.images = images = _files(found, root, dataset.images, split, dataset)
+    found.labels = labels = _files(found, root, dataset.labels, split, dataset)
+    unlisted = {
+        problem.file.name
+        for problem in found.problems
+        if problem.kind in ("unreadable", "broken link")
+    }
     for name, image in images.items():
-        label = dataset.labels.path(root, split, image.parent.name, name)
-        complete.append(Frame(name, image, label))
-    return Found(complete, images, None, faults, hidden(root / dataset.images.folder / split))
+        if name in labels:
+            found.frames.append(Frame(name, image, labels[name]))
+        elif labels and image.parent.name not in unlisted:
+            found.problems.append(_without_label(root, split, name, image, dataset))
+    for name, label in labels.items():
+        if images and name not in images and label.parent.name not in unlisted:
+            found.problems.append(_without_image(root, split, name, label, dataset))
+    return found
+
+
+def missing_folders(
+    root: Path, dataset: DatasetDescriptor, kinds: Sequence[FileKind] = ()
+) -> list[Problem]:
+    """Why the folder of the images or that of the labels cannot be reached in `root`; empty if both can.
+
+    kinds: only these of the two.
+    """
+    wanted = kinds or (dataset.images, dataset.labels)
+    problems = _unreachable(root)
+    if not problems:
+        for kind in wanted:
+            problems += _unreachable(root / kind.folder)
+    if problems:
+        return problems
+    if not root.is_dir():
+        return [_no_root(root)]
+    for kind in wanted:
+        folder = root / kind.folder
+        if not is_folder(folder):
+            problems.append(_missing(root, kind, dataset))
+        elif _is_nested(folder, dataset):
+            problem = Problem(
+                kind="layout",
+                file=folder,
+                problem=f"holds another {folder.name}/ instead of train/ and val/",
+                cause="the zip was unpacked into a folder of its own",
+                remedy=f"Move what is in {folder / folder.name} to {folder}",
+            )
+            problems.append(problem)
+    # One remedy may help both folders.
+    return list({problem.remedy: problem for problem in problems}.values())
+
+
+# Looking into folders that may be missing, forbidden, or links to nowhere.
+
+
+def _unreachable(folder: Path) -> list[Problem]:
+    """Why a folder that is there cannot be entered; empty if it can, or if it is missing."""
+    try:
+        os.stat(f"{folder}/.")  # noqa: PTH116 - pathlib drops the dot, for which one must enter the folder
+    except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if not is_missing or is_broken_link(folder):
+            return [unreadable(folder, error, "listed")]
+    return []
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted, hidden or not. Raises DataError if it cannot be listed and entered."""
+    try:
+        return sorted(folder / name for name in os.listdir(f"{folder}/."))  # noqa: PTH208
+    except OSError as error:
+        raise DataError(unreadable(folder, error, "listed")) from None
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Folders in a folder, sorted, none of them hidden; none if it cannot be listed."""
+    with contextlib.suppress(DataError):
+        return [path for path in _entries(folder) if is_folder(path) and not _is_hidden(path)]
+    return []
+
+
+def _misspelt(name: str, candidates: list[Path]) -> Path | None:
+    """The folder that was probably meant by a name."""
+    by_name = {path.name.lower(): path for path in candidates}
+    meant = nearest(name.lower(), by_name, cutoff=0.75)
+    if meant:
+        return by_name[meant]
+    for candidate, path in by_name.items():
+        if candidate.startswith(name.lower()):
+            return path
+    return None
+
+
+# The folders of images and labels: why they are not where `data_path` points.
+
+
+def _is_nested(folder: Path, dataset: DatasetDescriptor) -> bool:
+    """Is it `leftImg8bit/leftImg8bit/train`, or the same of the labels?"""
+    has_split = any(is_folder(folder / split) for split in dataset.split_sizes)
+    return is_folder(folder / folder.name) and not has_split
+
+
+def _no_root(root: Path) -> Problem:
+    if root.exists():
+        remedy = "Unpack it, and set data_path to its folder"
+        return Problem("data_path", root, "is a file", "the zip is not unpacked", remedy)
+    remedy = "Set data_path to the folder that holds both"
+    meant = nearest(root.name, [path.name for path in _subfolders(root.absolute().parent)])
+    if meant:
+        remedy = f"Did you mean {root.parent / meant}?"
+    cause = "the folder was moved, or its name is misspelt"
+    return Problem("data_path", root, "does not exist", cause, remedy)
+
+
+def _missing(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> Problem:
+    images, labels = dataset.images.folder, dataset.labels.folder
+    problem = f"holds no {kind.folder}/"
+    if not is_folder(root / images) and not is_folder(root / labels):
+        problem = f"holds neither {images}/ nor {labels}/"
+    cause, remedy = _explanation(root, kind, dataset)
+    return Problem("layout", root, problem, cause, remedy)
+
+
+def _explanation(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> tuple[str, str]:
+    """The likely cause why a folder is missing, and what to do."""
+    other = dataset.labels if kind is dataset.images else dataset.images
+    place = root / kind.folder
+    subfolders = _subfolders(root)
+    below = subfolders.copy()
+    for folder in subfolders:
+        below += _subfolders(folder)
+    above = root.resolve().parents[:3]
+    for folder in (*above, *below):
+        if is_folder(folder / kind.folder) and is_folder(folder / other.folder):
+            side = "inside" if folder in above else "above"
+            return f"data_path lies {side} the data set", f"Set data_path to {folder}"
+    for folder in below:
+        if is_folder(folder / kind.folder):
+            cause = f"the zip was unpacked into a folder of its own, {folder}"
+            return cause, f"Move {folder / kind.folder} to {place}"
+    known = (kind.folder, other.folder, *dataset.related_folders, *dataset.split_sizes)
+    meant = _misspelt(kind.folder, [path for path in subfolders if path.name not in known])
+    if meant:
+        return f"{meant.name} is misspelt", f"Rename {meant} to {place}"
+    for packed in sorted(root.glob(f"{kind.folder}*.zip")):
+        return f"{packed.name} is still packed", f"Unpack it there: unzip {packed} -d {root}"
+    for path in subfolders:
+        if path.name in dataset.related_folders and path.name.startswith(kind.folder[:2]):
+            return _related(path, kind, dataset)
+    if is_folder(root / other.folder):
+        cause = f"only {other.archive.split()[0]} is unpacked here"
+        return cause, f"Unpack {kind.archive} in {root} too"
+    archives = f"{dataset.images.archive} and {dataset.labels.archive}"
+    return (
+        f"this is not the folder of {dataset.title}",
+        f"Unpack {archives} into one folder, and set data_path to it",
+    )
+
+
+def _related(path: Path, kind: FileKind, dataset: DatasetDescriptor) -> tuple[str, str]:
+    """Cause and remedy if another download of the same publisher, at `path`, lies there instead."""
+    cause = f"{path.name} holds {dataset.related_folders[path.name]}, which are not used"
+    remedy = f"Unpack {kind.archive} in {path.parent}"
+    if path.name.startswith(f"{dataset.images.folder}_"):
+        remedy += (
+            f". To use {path.name} instead, make a folder with {kind.folder}/ and {dataset.labels.folder}/ in "
+            f"which its images have the usual names, <city>_<sequence>_<frame>{dataset.images.suffix}"
+        )
+    return cause, remedy
+
+
+# The files of one kind in a split.
 
 
 def _files(
-    root: Path, kind: FileKind, split: str, dataset: DatasetDescriptor
-) -> tuple[dict[str, Path], list[Fault]]:
-    """Frame → file of one split, sorted by city and name, and what is wrong there."""
+    found: Found, root: Path, kind: FileKind, split: str, dataset: DatasetDescriptor
+) -> dict[str, Path]:
+    """Frame → file, sorted by city and name. What is wrong there joins what was found."""
     folder = root / kind.folder
     place = folder / split
-    if barred(folder) or not is_folder(folder) or is_nested(folder, dataset):
-        return {}, []
-    faults = barred(place)
-    if not faults and not is_folder(place):
-        faults = [_no_split(place, kind, dataset)]
-    if faults:
-        return {}, faults
-    return _in_split(place, kind, dataset)
-
-
-def _no_split(place: Path, kind: FileKind, dataset: DatasetDescriptor) -> Fault:
-    candidates = [path for path in subfolders(place.parent) if path.name not in dataset.split_sizes]
-    meant = misspelt(place.name, candidates)
-    if meant:
-        cause, remedy = f"{meant.name} is misspelt", f"Rename {meant} to {place}"
-    else:
-        cause, remedy = "the zip was not unpacked completely", f"Unpack {kind.archive} again"
-    return Fault("layout", place, "does not exist", cause, remedy)
-
-
-def _in_split(
-    place: Path, kind: FileKind, dataset: DatasetDescriptor
-) -> tuple[dict[str, Path], list[Fault]]:
-    """The files of a split's folder, or of the folders of its cities."""
-    in_place, faults = entries(place)
-    paths = in_place
-    others: list[Path] = []
+    if _unreachable(folder) or not is_folder(folder) or _is_nested(folder, dataset):
+        return {}  # `missing_folders` says so.
+    if not is_folder(place) and not is_broken_link(place):
+        found.problems.append(_no_split(place, kind, dataset))
+        return {}
+    known = len(found.problems)
+    paths = found.entries(place)
     if kind.has_cities:
-        paths = []
-        others = [path for path in in_place if path.suffix and not is_folder(path)]
-        for city in in_place:
+        for city in tuple(paths):
             if is_folder(city) or is_broken_link(city):
-                in_city, barred_faults = entries(city)
-                paths += in_city
-                faults += barred_faults
-    found: dict[str, Path] = {}
+                paths += found.entries(city)
+    files: dict[str, Path] = {}
+    others = []
     for path in paths:
         name = path.name.removesuffix(kind.suffix)
-        if name == path.name:
-            others += [path] if path.suffix and not is_folder(path) else []
-        elif not _is_utf_8(name):
+        lacks_city = kind.has_cities and path.parent == place
+        if name == path.name or lacks_city:
+            if path.suffix and not is_folder(path):
+                others.append(path)
+        elif name.encode(errors="ignore").decode() != name:
             problem = "its name is not UTF-8, which a record requires"
-            faults.append(
-                Fault("name", path, problem, "it was made on another system", "Rename it")
-            )
-        elif name in found:
-            faults.append(_duplicate(path, found[name], name))
+            cause = "it was made on another system"
+            found.problems.append(Problem("name", path, problem, cause, "Rename it"))
+        elif name in files:
+            problem = f"this frame is also in another city: {files[name]}"
+            cause = "a folder was copied or unpacked into another"
+            remedy = f"Keep the one in the folder {name.split('_', maxsplit=1)[0]}"
+            found.problems.append(Problem("duplicate frame", path, problem, cause, remedy))
         else:
-            found[name] = path
-    if not found and not faults:
-        faults.append(_none_found(place, kind, others, dataset))
-    return found, faults
+            files[name] = path
+    if not files and len(found.problems) == known:
+        found.problems.append(_none_found(place, kind, others, dataset))
+    return files
 
 
-def _is_utf_8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _incomplete(place: Path, problem: str, kind: FileKind) -> Problem:
+    cause = "the zip was not unpacked completely"
+    return Problem("layout", place, problem, cause, f"Unpack {kind.archive} again")
 
 
-def _duplicate(path: Path, first: Path, name: str) -> Fault:
-    return Fault(
-        kind="duplicate frame",
-        file=path,
-        problem=f"this frame is also in another city: {first}",
-        cause="a folder was copied or unpacked into another",
-        remedy=f"Keep the one in the folder {name.split('_', maxsplit=1)[0]}",
-    )
+def _no_split(place: Path, kind: FileKind, dataset: DatasetDescriptor) -> Problem:
+    problem = "does not exist"
+    others = [path for path in _subfolders(place.parent) if path.name not in dataset.split_sizes]
+    meant = _misspelt(place.name, others)
+    if meant is None:
+        return _incomplete(place, problem, kind)
+    cause = f"{meant.name} is misspelt"
+    return Problem("layout", place, problem, cause, f"Rename {meant} to {place}")
 
 
 def _none_found(
     place: Path, kind: FileKind, others: list[Path], dataset: DatasetDescriptor
-) -> Fault:
+) -> Problem:
+    """The problem of a split that has no file of this kind. others: what is there instead."""
     cities = "<city>/" if kind.has_cities else ""
     problem = f"no file {kind.folder}/{place.name}/{cities}*{kind.suffix} was found"
     if not others:
-        return Fault(
-            "layout",
-            place,
-            problem,
-            "the zip was not unpacked completely",
-            f"Unpack {kind.archive} again",
-        )
-    example = others[0]
-    related = _related_label(example.name, dataset)
-    if related:
-        cause = f"there are only other kinds of labels, such as {example.name}: {related}"
-        remedy = f"Unpack {dataset.labels.archive} again: it holds *{dataset.labels.suffix}"
-        return Fault("label encoding", place, problem, cause, remedy)
-    if kind.has_cities and example.parent == place:
-        cause, remedy = (
-            f"there are files directly in it, such as {example.name}",
-            "Put each in the folder of its city",
-        )
-    else:
-        cause = f"the files there have other names, such as {example.name}"
-        name = "<city>_<sequence>_<frame>" if kind.has_cities else "<name>"
-        remedy = f"Name them {name}{kind.suffix}"
-    return Fault("layout", place, problem, cause, remedy)
-
-
-def _related_label(name: str, dataset: DatasetDescriptor) -> str | None:
-    """What a label file of another kind holds."""
+        return _incomplete(place, problem, kind)
+    example = others[0].name
     for suffix, holds in dataset.related_labels.items():
-        if name.endswith(suffix):
-            return holds
-    return None
+        if example.endswith(suffix):
+            cause = f"there are only other kinds of labels, such as {example}: {holds}"
+            remedy = f"Unpack {dataset.labels.archive} again: it holds *{dataset.labels.suffix}"
+            return Problem("label encoding", place, problem, cause, remedy)
+    if kind.has_cities and others[0].parent == place:
+        cause = f"there are files directly in it, such as {example}"
+        return Problem("layout", place, problem, cause, "Put each in the folder of its city")
+    cause = f"the files there have other names, such as {example}"
+    name = "<city>_<sequence>_<frame>" if kind.has_cities else "<name>"
+    return Problem("layout", place, problem, cause, f"Name them {name}{kind.suffix}")
 
 
 def _without_label(
     root: Path, split: str, name: str, image: Path, dataset: DatasetDescriptor
-) -> Fault:
+) -> Problem:
     label = dataset.labels.path(root, split, image.parent.name, name)
     cause = f"{dataset.labels.folder} was not unpacked completely, or the image was added"
-    others = [
-        f"{name}{suffix}"
-        for suffix in dataset.related_labels
-        if label.with_name(f"{name}{suffix}").exists()
-    ]
-    if others:
-        cause = f"only {others[0]} is there: {_related_label(others[0], dataset)}"
+    for suffix, holds in dataset.related_labels.items():
+        if label.with_name(f"{name}{suffix}").exists():
+            cause = f"only {name}{suffix} is there: {holds}"
+            break
     remedy = f"Unpack {dataset.labels.archive} again, or remove the image"
-    return Fault("image without label", image, f"this image has no label {label}", cause, remedy)
+    return Problem("image without label", image, f"this image has no label {label}", cause, remedy)
 
 
 def _without_image(
     root: Path, split: str, name: str, label: Path, dataset: DatasetDescriptor
-) -> Fault:
+) -> Problem:
     image = dataset.images.path(root, split, label.parent.name, name)
     cause = f"{dataset.images.folder} was not unpacked completely, or only a part of it was copied"
     remedy = f"Unpack {dataset.images.archive} again, or remove the label"
-    return Fault("label without image", label, f"this label has no image {image}", cause, remedy)
+    return Problem("label without image", label, f"this label has no image {image}", cause, remedy)

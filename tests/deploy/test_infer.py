@@ -19,6 +19,7 @@ from adl.deploy.formats import FORMATS
 from adl.errors import AdlError
 from adl.inference import Mode
 from adl.network import checkpoint
+from adl.parallel.pool import map_ahead
 from adl.prepare import layout
 from adl.workspace import EXPORTED, MINDIR
 from pipeline import infer as stage
@@ -92,9 +93,12 @@ def test_fault_of_a_frame_is_reported_from_its_thread(models, frames, tmp_path):
 
 
 def test_frames_are_read_in_their_order(frames):
-    samples = list(infer.read_ahead(frames, CITYSCAPES))
+    def read(frame):
+        return infer.read(frame, CITYSCAPES)
+
+    samples = list(map_ahead(read, frames, threads=1, ahead=infer.AHEAD))
     assert [sample.frame for sample in samples] == frames
-    assert list(infer.read_ahead([], CITYSCAPES)) == []
+    assert list(map_ahead(read, [], threads=1, ahead=infer.AHEAD)) == []
 
 
 def test_one_image_alone_has_no_usual_time(frames, monkeypatch):
