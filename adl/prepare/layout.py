@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from adl.dataset.descriptor import DatasetDescriptor, FileKind, Frame
@@ -49,16 +48,14 @@ def frames(root: str | Path, split: str, dataset: DatasetDescriptor) -> list[Fra
 def pairs(root: Path, split: str, dataset: DatasetDescriptor) -> Found:
     """The frames of a split; where labels are withheld, every image is one."""
     found = Found()
+    found.images = images = _files(found, root, dataset.images, split, dataset)
     if split in dataset.withheld:
-        found.problems += missing_folders(root, dataset, (dataset.images,))
-        found.images = _files(found, root, dataset.images, split, dataset)
-        for name, image in found.images.items():
+        for name, image in images.items():
             label = dataset.labels.path(root, split, image.parent.name, name)
             found.frames.append(Frame(name, image, label))
         return found
-    found.problems += missing_folders(root, dataset)
-    found.images = images = _files(found, root, dataset.images, split, dataset)
     found.labels = labels = _files(found, root, dataset.labels, split, dataset)
+    found.problems = _said_once(found.problems)
     unlisted = {
         problem.file.name
         for problem in found.problems
@@ -75,37 +72,38 @@ def pairs(root: Path, split: str, dataset: DatasetDescriptor) -> Found:
     return found
 
 
-def missing_folders(
-    root: Path, dataset: DatasetDescriptor, kinds: Sequence[FileKind] = ()
-) -> list[Problem]:
-    """Why the folder of the images or that of the labels cannot be reached in `root`; empty if both can.
+def missing_folders(root: Path, dataset: DatasetDescriptor) -> list[Problem]:
+    """Why the folder of the images or that of the labels cannot be reached in `root`; empty if both can."""
+    images = _missing_folder(root, dataset.images, dataset)
+    return _said_once(images + _missing_folder(root, dataset.labels, dataset))
 
-    kinds: only these of the two.
-    """
-    wanted = kinds or (dataset.images, dataset.labels)
-    problems = _unreachable(root)
-    if not problems:
-        for kind in wanted:
-            problems += _unreachable(root / kind.folder)
-    if problems:
-        return problems
+
+def _said_once(problems: list[Problem]) -> list[Problem]:
+    """One remedy may help both folders."""
+    return list({(problem.file, problem.remedy): problem for problem in problems}.values())
+
+
+def _missing_folder(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> list[Problem]:
+    folder = root / kind.folder
+    unreachable = _unreachable(root) or _unreachable(folder)
+    if unreachable:
+        return unreachable
     if not root.is_dir():
         return [_no_root(root)]
-    for kind in wanted:
-        folder = root / kind.folder
-        if not is_folder(folder):
-            problems.append(_missing(root, kind, dataset))
-        elif _is_nested(folder, dataset):
-            problem = Problem(
-                kind="layout",
-                file=folder,
-                problem=f"holds another {folder.name}/ instead of train/ and val/",
-                cause="the zip was unpacked into a folder of its own",
-                remedy=f"Move what is in {folder / folder.name} to {folder}",
-            )
-            problems.append(problem)
-    # One remedy may help both folders.
-    return list({problem.remedy: problem for problem in problems}.values())
+    if not is_folder(folder):
+        return [_missing(root, kind, dataset)]
+    has_split = any(is_folder(folder / split) for split in dataset.split_sizes)
+    if has_split or not is_folder(folder / folder.name):
+        return []
+    # It is `leftImg8bit/leftImg8bit/train`, or the same of the labels.
+    problem = Problem(
+        kind="layout",
+        file=folder,
+        problem=f"holds another {folder.name}/ instead of train/ and val/",
+        cause="the zip was unpacked into a folder of its own",
+        remedy=f"Move what is in {folder / folder.name} to {folder}",
+    )
+    return [problem]
 
 
 # Looking into folders that may be missing, forbidden, or links to nowhere.
@@ -154,12 +152,6 @@ def _misspelt(name: str, candidates: list[Path]) -> Path | None:
 
 
 # The folders of images and labels: why they are not where `data_path` points.
-
-
-def _is_nested(folder: Path, dataset: DatasetDescriptor) -> bool:
-    """Is it `leftImg8bit/leftImg8bit/train`, or the same of the labels?"""
-    has_split = any(is_folder(folder / split) for split in dataset.split_sizes)
-    return is_folder(folder / folder.name) and not has_split
 
 
 def _no_root(root: Path) -> Problem:
@@ -238,14 +230,14 @@ def _files(
     found: Found, root: Path, kind: FileKind, split: str, dataset: DatasetDescriptor
 ) -> dict[str, Path]:
     """Frame → file, sorted by city and name. What is wrong there joins what was found."""
-    folder = root / kind.folder
-    place = folder / split
-    if _unreachable(folder) or not is_folder(folder) or _is_nested(folder, dataset):
-        return {}  # `missing_folders` says so.
+    known = len(found.problems)
+    found.problems += _missing_folder(root, kind, dataset)
+    if len(found.problems) > known:
+        return {}
+    place = root / kind.folder / split
     if not is_folder(place) and not is_broken_link(place):
         found.problems.append(_no_split(place, kind, dataset))
         return {}
-    known = len(found.problems)
     paths = found.entries(place)
     if kind.has_cities:
         for city in tuple(paths):
