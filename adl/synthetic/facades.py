@@ -89,16 +89,16 @@ def _piece(canvas: Canvas, near: Point, far: Point, kind: str, rng: Rng) -> None
     colour: Colour
     if kind == "building":
         facade = rng.choice(FACADES) if rng.random() < 0.6 else rng.uniform(0.25, 0.85, 3)
-        colour, height = tinted(rng, facade, 0.25), rng.uniform(5, 18)
+        colour = tinted(rng, facade, 0.25)
+        height = rng.uniform(5, 18)
         style = {"pattern": windows(rng), "texture": "plaster", "contrast": 0.06}
     elif kind == "wall":
-        colour, height = tinted(rng, rng.choice(STONES), 0.3), rng.uniform(2.2, 4.5)
+        colour = tinted(rng, rng.choice(STONES), 0.3)
+        height = rng.uniform(2.2, 4.5)
         style = {"pattern": _bricks, "texture": "fine"}
     elif kind == "fence":
-        colour, height = (
-            tinted(rng, rng.choice(RAILINGS), 0.3),
-            rng.uniform(1.4, 3.0),
-        )
+        colour = tinted(rng, rng.choice(RAILINGS), 0.3)
+        height = rng.uniform(1.4, 3.0)
         style = {"pattern": _pickets, "texture": "fine"}
     elif kind == "vegetation":
         height = rng.uniform(1.2, 5)
@@ -114,12 +114,13 @@ def _piece(canvas: Canvas, near: Point, far: Point, kind: str, rng: Rng) -> None
 
 def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     z = rng.uniform(35, 70)
-    left, right = layout.walls[0] - 5 + layout.middle(z), layout.walls[1] + 5 + layout.middle(z)
+    left = layout.walls[0] - 5 + layout.middle(z), z
+    right = layout.walls[1] + 5 + layout.middle(z), z
     colour = tinted(rng, (0.5, 0.49, 0.47), 0.25)
     if rng.random() < 0.6:
         canvas.upright(
-            (left, z),
-            (right, z),
+            left,
+            right,
             2.5,
             label="bridge",
             colour=colour,
@@ -129,8 +130,8 @@ def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
         )
         return
     canvas.upright(
-        (left, z),
-        (right, z),
+        left,
+        right,
         9,
         label="building",
         colour=colour,

@@ -195,10 +195,9 @@ def _frame(canvas: Canvas, rng: Rng) -> None:
         )
     border = max(1, width // 256)
     canvas.image[:, :border] = canvas.image[:, -border:] = 0
-    canvas.labels[:, :border] = canvas.labels[:, -border:] = canvas.label_ids[
-        "rectification border"
-    ]
-    canvas.labels[:border] = canvas.labels[-border:] = canvas.label_ids["out of roi"]
+    sides, ends = canvas.label_ids["rectification border"], canvas.label_ids["out of roi"]
+    canvas.labels[:, :border] = canvas.labels[:, -border:] = sides
+    canvas.labels[:border] = canvas.labels[-border:] = ends
 
 
 def _expose(image: np.ndarray, rng: Rng) -> np.ndarray:
