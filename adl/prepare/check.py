@@ -117,7 +117,7 @@ class DatasetCheck:
     def each(
         self,
         check: Callable[[Frame, DatasetDescriptor], R],
-        frames: Iterable[Frame],
+        frames: list[Frame],
         dataset: DatasetDescriptor,
         what: str,
     ) -> dict[Frame, R]:
@@ -129,7 +129,6 @@ class DatasetCheck:
             except DataError as error:
                 return error
 
-        frames = list(frames)
         passed = {}
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
             results = track(pool.map(attempt, frames), len(frames), what)

@@ -49,12 +49,10 @@ def pairs(root: Path, split: str, dataset: DatasetDescriptor) -> Found:
     """The frames of a split; where labels are withheld, every image is one."""
     found = Found()
     found.images = images = _files(found, root, dataset.images, split, dataset)
-    if split in dataset.withheld:
-        for name, image in images.items():
-            label = dataset.labels.path(root, split, image.parent.name, name)
-            found.frames.append(Frame(name, image, label))
-        return found
-    found.labels = labels = _files(found, root, dataset.labels, split, dataset)
+    labels: dict[str, Path] = {}
+    is_withheld = split in dataset.withheld
+    if not is_withheld:
+        found.labels = labels = _files(found, root, dataset.labels, split, dataset)
     found.problems = _said_once(found.problems)
     unlisted = {
         problem.file.name
@@ -62,13 +60,15 @@ def pairs(root: Path, split: str, dataset: DatasetDescriptor) -> Found:
         if problem.kind in ("unreadable", "broken link")
     }
     for name, image in images.items():
-        if name in labels:
-            found.frames.append(Frame(name, image, labels[name]))
+        place = dataset.labels.path(root, split, image.parent.name, name)
+        if is_withheld or name in labels:
+            found.frames.append(Frame(name, image, labels.get(name, place)))
         elif labels and image.parent.name not in unlisted:
-            found.problems.append(_without_label(root, split, name, image, dataset))
+            found.problems.append(_without_label(image, place, dataset))
     for name, label in labels.items():
         if images and name not in images and label.parent.name not in unlisted:
-            found.problems.append(_without_image(root, split, name, label, dataset))
+            place = dataset.images.path(root, split, label.parent.name, name)
+            found.problems.append(_without_image(label, place, dataset))
     return found
 
 
@@ -304,23 +304,20 @@ def _none_found(
     return Problem("layout", place, problem, cause, f"Name them {name}{kind.suffix}")
 
 
-def _without_label(
-    root: Path, split: str, name: str, image: Path, dataset: DatasetDescriptor
-) -> Problem:
-    label = dataset.labels.path(root, split, image.parent.name, name)
+def _without_label(image: Path, label: Path, dataset: DatasetDescriptor) -> Problem:
+    """label: where it should be."""
     cause = f"{dataset.labels.folder} was not unpacked completely, or the image was added"
     for suffix, holds in dataset.related_labels.items():
-        if label.with_name(f"{name}{suffix}").exists():
-            cause = f"only {name}{suffix} is there: {holds}"
+        other = label.name.removesuffix(dataset.labels.suffix) + suffix
+        if label.with_name(other).exists():
+            cause = f"only {other} is there: {holds}"
             break
     remedy = f"Unpack {dataset.labels.archive} again, or remove the image"
     return Problem("image without label", image, f"this image has no label {label}", cause, remedy)
 
 
-def _without_image(
-    root: Path, split: str, name: str, label: Path, dataset: DatasetDescriptor
-) -> Problem:
-    image = dataset.images.path(root, split, label.parent.name, name)
+def _without_image(label: Path, image: Path, dataset: DatasetDescriptor) -> Problem:
+    """image: where it should be."""
     cause = f"{dataset.images.folder} was not unpacked completely, or only a part of it was copied"
     remedy = f"Unpack {dataset.images.archive} again, or remove the label"
     return Problem("label without image", label, f"this label has no image {image}", cause, remedy)
