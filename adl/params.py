@@ -30,11 +30,8 @@ NO_GPU = (
 
 def param(shipped: Any, meaning: str, *stages: str, **limits: Any) -> Any:
     """A parameter. shipped: its value in params.yaml. stages: those whose results it can change."""
-    return Field(
-        description=meaning,
-        json_schema_extra={"shipped": shipped, "stages": list(stages)},
-        **limits,
-    )
+    extra: dict[str, Any] = {"shipped": shipped, "stages": list(stages)}
+    return Field(description=meaning, json_schema_extra=extra, **limits)
 
 
 class Params(BaseModel):
@@ -103,7 +100,6 @@ class Params(BaseModel):
     eval_images: int | None = param(None, "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", "report", ge=1)
     export_height: int = param(112, "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
     export_width: int = param(224, "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
-
     export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param(["onnx", "onnx-int8"], "files to export beside the MINDIR (README, Deploy)", "export", "infer")
     infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param(["openvino"], "run times that infer measures beside MindSpore", "infer")
 
@@ -130,9 +126,8 @@ def schema() -> Iterator[Entry]:
     """Every parameter, in the order of the file."""
     for name, field in Params.model_fields.items():
         extra: Any = field.json_schema_extra
-        yield Entry(
-            name, _takes(field), field.description or "", extra["shipped"], tuple(extra["stages"])
-        )
+        stages = tuple(extra["stages"])
+        yield Entry(name, _takes(field), field.description or "", extra["shipped"], stages)
 
 
 def of_stage(stage: str) -> tuple[str, ...]:

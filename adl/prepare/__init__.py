@@ -5,6 +5,7 @@ What is wrong is a `Problem`: which file, what was found, why, and what to do ab
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections import Counter
@@ -87,3 +88,33 @@ def unreadable(path: Path, error: OSError, what: str = "read") -> Problem:
         )
     cause = "the disk or the network share failed"
     return Problem("unreadable", path, problem, cause, "Copy it again")
+
+
+def unreachable(folder: Path) -> list[Problem]:
+    """Why a folder that is there cannot be entered; empty if it can, or if it is missing."""
+    try:
+        os.stat(f"{folder}/.")  # noqa: PTH116 - pathlib drops the dot, for which one must enter the folder
+    except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if not is_missing or is_broken_link(folder):
+            return [unreadable(folder, error, "listed")]
+    return []
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted, hidden or not. Raises DataError if it cannot be listed and entered."""
+    try:
+        return sorted(folder / name for name in os.listdir(f"{folder}/."))  # noqa: PTH208
+    except OSError as error:
+        raise DataError(unreadable(folder, error, "listed")) from None
+
+
+def is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Folders in a folder, sorted, none of them hidden; none if it cannot be listed."""
+    with contextlib.suppress(DataError):
+        return [path for path in entries(folder) if is_folder(path) and not is_hidden(path)]
+    return []

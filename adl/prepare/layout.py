@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 from pathlib import Path
 
 from adl.dataset.descriptor import DatasetDescriptor, FileKind, Frame
 from adl.errors import nearest
-from adl.prepare import DataError, Problem, is_broken_link, is_folder, unreadable
+from adl.prepare import (
+    DataError,
+    Problem,
+    entries,
+    is_broken_link,
+    is_folder,
+    is_hidden,
+    subfolders,
+    unreachable,
+)
 
 
 @dataclasses.dataclass
@@ -28,11 +35,11 @@ class Found:
     def entries(self, folder: Path) -> list[Path]:
         """What is in a folder. What is hidden is only counted."""
         try:
-            paths = _entries(folder)
+            paths = entries(folder)
         except DataError as error:
             self.problems += error.problems
             return []
-        visible = [path for path in paths if not _is_hidden(path)]
+        visible = [path for path in paths if not is_hidden(path)]
         self.hidden += len(paths) - len(visible)
         return visible
 
@@ -85,9 +92,9 @@ def _said_once(problems: list[Problem]) -> list[Problem]:
 
 def _missing_folder(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> list[Problem]:
     folder = root / kind.folder
-    unreachable = _unreachable(root) or _unreachable(folder)
-    if unreachable:
-        return unreachable
+    problems = unreachable(root) or unreachable(folder)
+    if problems:
+        return problems
     if not root.is_dir():
         return [_no_root(root)]
     if not is_folder(folder):
@@ -106,39 +113,6 @@ def _missing_folder(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> l
     return [problem]
 
 
-# Looking into folders that may be missing, forbidden, or links to nowhere.
-
-
-def _unreachable(folder: Path) -> list[Problem]:
-    """Why a folder that is there cannot be entered; empty if it can, or if it is missing."""
-    try:
-        os.stat(f"{folder}/.")  # noqa: PTH116 - pathlib drops the dot, for which one must enter the folder
-    except OSError as error:
-        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        if not is_missing or is_broken_link(folder):
-            return [unreadable(folder, error, "listed")]
-    return []
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, sorted, hidden or not. Raises DataError if it cannot be listed and entered."""
-    try:
-        return sorted(folder / name for name in os.listdir(f"{folder}/."))  # noqa: PTH208
-    except OSError as error:
-        raise DataError(unreadable(folder, error, "listed")) from None
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, sorted, none of them hidden; none if it cannot be listed."""
-    with contextlib.suppress(DataError):
-        return [path for path in _entries(folder) if is_folder(path) and not _is_hidden(path)]
-    return []
-
-
 def _misspelt(name: str, candidates: list[Path]) -> Path | None:
     """The folder that was probably meant by a name."""
     by_name = {path.name.lower(): path for path in candidates}
@@ -151,15 +125,12 @@ def _misspelt(name: str, candidates: list[Path]) -> Path | None:
     return None
 
 
-# The folders of images and labels: why they are not where `data_path` points.
-
-
 def _no_root(root: Path) -> Problem:
     if root.exists():
         remedy = "Unpack it, and set data_path to its folder"
         return Problem("data_path", root, "is a file", "the zip is not unpacked", remedy)
     remedy = "Set data_path to the folder that holds both"
-    meant = nearest(root.name, [path.name for path in _subfolders(root.absolute().parent)])
+    meant = nearest(root.name, [path.name for path in subfolders(root.absolute().parent)])
     if meant:
         remedy = f"Did you mean {root.parent / meant}?"
     cause = "the folder was moved, or its name is misspelt"
@@ -179,10 +150,10 @@ def _explanation(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> tupl
     """The likely cause why a folder is missing, and what to do."""
     other = dataset.labels if kind is dataset.images else dataset.images
     place = root / kind.folder
-    subfolders = _subfolders(root)
-    below = subfolders.copy()
-    for folder in subfolders:
-        below += _subfolders(folder)
+    children = subfolders(root)
+    below = children.copy()
+    for folder in children:
+        below += subfolders(folder)
     above = root.resolve().parents[:3]
     for folder in (*above, *below):
         if is_folder(folder / kind.folder) and is_folder(folder / other.folder):
@@ -193,12 +164,12 @@ def _explanation(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> tupl
             cause = f"the zip was unpacked into a folder of its own, {folder}"
             return cause, f"Move {folder / kind.folder} to {place}"
     known = (kind.folder, other.folder, *dataset.related_folders, *dataset.split_sizes)
-    meant = _misspelt(kind.folder, [path for path in subfolders if path.name not in known])
+    meant = _misspelt(kind.folder, [path for path in children if path.name not in known])
     if meant:
         return f"{meant.name} is misspelt", f"Rename {meant} to {place}"
     for packed in sorted(root.glob(f"{kind.folder}*.zip")):
         return f"{packed.name} is still packed", f"Unpack it there: unzip {packed} -d {root}"
-    for path in subfolders:
+    for path in children:
         if path.name in dataset.related_folders and path.name.startswith(kind.folder[:2]):
             return _related(path, kind, dataset)
     if is_folder(root / other.folder):
@@ -221,9 +192,6 @@ def _related(path: Path, kind: FileKind, dataset: DatasetDescriptor) -> tuple[st
             f"which its images have the usual names, <city>_<sequence>_<frame>{dataset.images.suffix}"
         )
     return cause, remedy
-
-
-# The files of one kind in a split.
 
 
 def _files(
@@ -274,7 +242,7 @@ def _incomplete(place: Path, problem: str, kind: FileKind) -> Problem:
 
 def _no_split(place: Path, kind: FileKind, dataset: DatasetDescriptor) -> Problem:
     problem = "does not exist"
-    others = [path for path in _subfolders(place.parent) if path.name not in dataset.split_sizes]
+    others = [path for path in subfolders(place.parent) if path.name not in dataset.split_sizes]
     meant = _misspelt(place.name, others)
     if meant is None:
         return _incomplete(place, problem, kind)
