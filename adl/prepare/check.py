@@ -230,9 +230,10 @@ def _decode_image(frame: Frame, dataset: DatasetDescriptor) -> None:
 
 
 def _other_sizes(split: Split) -> list[Problem]:
+    if not split.headers:
+        return []
+    usual = split.size
     problems = []
-    if split.headers:
-        usual = split.size
     for frame, (image, *_) in split.headers.items():
         if image.size != usual:
             problem = Problem(
