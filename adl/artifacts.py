@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from adl.errors import AdlError, check
+from adl.errors import AdlError
 from adl.workspace import sidecar
 
 if TYPE_CHECKING:
@@ -141,13 +141,21 @@ def check_output(
     """
     # A file is written beside its place, and then moved there.
     place = path.absolute() if folder else path.absolute().parent
-    existing = next(p for p in (place, *place.parents) if p.exists())
-    check(
-        (path.name.lower().endswith(suffix), f"{option} {path}: must end with {suffix}."),
-        (folder or not path.is_dir(), f"{option} {path}: is a folder; name a file."),
-        (existing.is_dir(), f"{option} {path}: {existing} is a file; name a folder."),
-        (os.access(existing, os.W_OK), f"{option} {path}: {existing} may not be written."),
-    )
+    existing = nearest_existing(place)
+    if not path.name.lower().endswith(suffix):
+        raise AdlError(f"{option} {path}: must end with {suffix}.")
+    if path.is_dir() and not folder:
+        raise AdlError(f"{option} {path}: is a folder; name a file.")
+    if not existing.is_dir():
+        raise AdlError(f"{option} {path}: {existing} is a file; name a folder.")
+    if not os.access(existing, os.W_OK):
+        raise AdlError(f"{option} {path}: {existing} may not be written.")
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the nearest one above it that exists."""
+    whole = path.absolute()
+    return next(place for place in (whole, *whole.parents) if place.exists())
 
 
 def to_disk(folder: Path) -> None:

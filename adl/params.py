@@ -28,13 +28,10 @@ NO_GPU = (
 )
 
 
-def param(shipped: str, meaning: str, *stages: str, **limits: Any) -> Any:
-    """A parameter. shipped: its value in params.yaml, as text of YAML. stages: those whose results it can change."""
-    return Field(
-        description=meaning,
-        json_schema_extra={"shipped": shipped, "stages": list(stages)},
-        **limits,
-    )
+def param(shipped: Any, meaning: str, *stages: str, **limits: Any) -> Any:
+    """A parameter. shipped: its value in params.yaml. stages: those whose results it can change."""
+    extra: dict[str, Any] = {"shipped": shipped, "stages": list(stages)}
+    return Field(description=meaning, json_schema_extra=extra, **limits)
 
 
 class Params(BaseModel):
@@ -45,84 +42,83 @@ class Params(BaseModel):
     # fmt: off
     # Data
     data_path: str = param("data/synthetic", "folder that holds leftImg8bit/ and gtFine/", "report", min_length=1)
-    expected_train_images: int | None = param("", "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1)
-    expected_val_images: int | None = param("", "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1)
-    num_classes: int = param("19", "number of classes; must equal that of the data set (19)", "train", ge=2, le=255)
-    ignore_label: int = param("255", "label of ignored pixels; 255, or at least num_classes", "train", ge=0, le=255)
-    workers: int = param("4", "data loading workers; at most the number of cores", ge=1)
+    expected_train_images: int | None = param(None, "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1)
+    expected_val_images: int | None = param(None, "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1)
+    num_classes: int = param(19, "number of classes; must equal that of the data set (19)", "train", ge=2, le=255)
+    ignore_label: int = param(255, "label of ignored pixels; 255, or at least num_classes", "train", ge=0, le=255)
+    workers: int = param(4, "data loading workers; at most the number of cores", ge=1)
 
     # Embedded data: drawn street scenes
-    synthetic_seed: int = param("0", "seed of the drawn scenes", "synthesize", ge=0)
-    synthetic_height: int = param("112", "pixels; images are twice as wide", "synthesize", ge=64, le=2048)
-    synthetic_train_images: int = param("480", "drawn scenes to train on", "synthesize", ge=1)
-    synthetic_val_images: int = param("60", "drawn scenes to evaluate on", "synthesize", ge=1)
+    synthetic_seed: int = param(0, "seed of the drawn scenes", "synthesize", ge=0)
+    synthetic_height: int = param(112, "pixels; images are twice as wide", "synthesize", ge=64, le=2048)
+    synthetic_train_images: int = param(480, "drawn scenes to train on", "synthesize", ge=1)
+    synthetic_val_images: int = param(60, "drawn scenes to evaluate on", "synthesize", ge=1)
 
     # Network
     net_arch: str = param("architectures/small/net_arch.npy", "file with the network path: level of each cell", "train", min_length=1)
     cell_arch: str = param("architectures/small/cell_arch.npy", "file with the cell: (state, operation) rows", "train", min_length=1)
-    filter_multiplier: int = param("24", "F: channels per block at output stride 4 (20 is S, 32 M, 48 L)", "train", ge=1)
-    block_multiplier: int = param("2", "blocks per cell; must equal those of cell_arch", "train", ge=1)
-    initial_fm: int | None = param("16", "channels of the stem's first two convolutions; empty: 64", "train", ge=1)
-    head_channels: int = param("64", "channels of ASPP and decoder (256 as published)", "train", ge=1)
-    use_ABN: bool = param("true", "batch norm, then LeakyReLU; false: ReLU before the convolution", "train")
-    affine: bool = param("true", "train gamma and beta of the separable and dilated convolutions", "train")
-    bn_momentum: float = param("0.97", "fraction of the old running statistics that each step keeps", "train", ge=0, lt=1)
-    bn_eps: float = param("1.0e-5", "added to the variance", "train", gt=0, lt=1)
-    parallel: bool = param("true", "batch norm over all devices; no effect on one device", "train")
-    drop_path_keep_prob: float = param("1.0", "scheduled drop path's final keep probability; 1: off", "train", gt=0, le=1)
+    filter_multiplier: int = param(24, "F: channels per block at output stride 4 (20 is S, 32 M, 48 L)", "train", ge=1)
+    block_multiplier: int = param(2, "blocks per cell; must equal those of cell_arch", "train", ge=1)
+    initial_fm: int | None = param(16, "channels of the stem's first two convolutions; empty: 64", "train", ge=1)
+    head_channels: int = param(64, "channels of ASPP and decoder (256 as published)", "train", ge=1)
+    use_ABN: bool = param(True, "batch norm, then LeakyReLU; false: ReLU before the convolution", "train")
+    affine: bool = param(True, "train gamma and beta of the separable and dilated convolutions", "train")
+    bn_momentum: float = param(0.97, "fraction of the old running statistics that each step keeps", "train", ge=0, lt=1)
+    bn_eps: float = param(1.0e-5, "added to the variance", "train", gt=0, lt=1)
+    parallel: bool = param(True, "batch norm over all devices; no effect on one device", "train")
+    drop_path_keep_prob: float = param(1.0, "scheduled drop path's final keep probability; 1: off", "train", gt=0, le=1)
 
     # Training
-    epochs: int = param("16", "passes over the training images", "train", ge=1)
-    batch_size: int = param("4", "images per step, over all devices", "train", ge=1)
-    crop_size: int = param("97", "pixels; side of the training crop (Cityscapes: 769)", "train", ge=SMALLEST_SIDE)
-    min_scale: float = param("1.0", "lower bound of the random scale of training images (0.5 as published)", "train", gt=0, le=8)
-    max_scale: float = param("1.0", "upper bound of the random scale of training images (2 as published)", "train", gt=0, le=8)
-    seed: int = param("0", "seed of weights, order, augmentation, dropout and drop path", "train", ge=0, lt=2**31)
+    epochs: int = param(16, "passes over the training images", "train", ge=1)
+    batch_size: int = param(4, "images per step, over all devices", "train", ge=1)
+    crop_size: int = param(97, "pixels; side of the training crop (Cityscapes: 769)", "train", ge=SMALLEST_SIDE)
+    min_scale: float = param(1.0, "lower bound of the random scale of training images (0.5 as published)", "train", gt=0, le=8)
+    max_scale: float = param(1.0, "upper bound of the random scale of training images (2 as published)", "train", gt=0, le=8)
+    seed: int = param(0, "seed of weights, order, augmentation, dropout and drop path", "train", ge=0, lt=2**31)
     schedule: Literal["poly"] = param("poly", "learning rate after the warm-up: polynomial decay", "train")
-    base_lr: float = param("0.1", "learning rate after the warm-up", "train", gt=0)
-    warmup_start_lr: float = param("5.0e-6", "learning rate of the first step", "train", gt=0)
-    warmup_iters: int = param("30", "steps of warm-up", "train", ge=0)
-    min_lr: float | None = param("", "the learning rate never falls below it; empty: 0", "train", ge=0)
+    base_lr: float = param(0.1, "learning rate after the warm-up", "train", gt=0)
+    warmup_start_lr: float = param(5.0e-6, "learning rate of the first step", "train", gt=0)
+    warmup_iters: int = param(30, "steps of warm-up", "train", ge=0)
+    min_lr: float | None = param(None, "the learning rate never falls below it; empty: 0", "train", ge=0)
     optimizer: Literal["momentum"] = param("momentum", "optimizer: stochastic gradient descent with momentum", "train")
-    weight_decay: float = param("1.0e-4", "L2 penalty on all but batch norm's gamma and beta", "train", ge=0)
+    weight_decay: float = param(1.0e-4, "L2 penalty on all but batch norm's gamma and beta", "train", ge=0)
     criterion: Literal["ce", "ohemce"] = param("ohemce", "loss: cross entropy, or cross entropy with online hard example mining", "train")
-    ohem_thresh: float = param("0.7", "pixels whose true class gets at most this probability count as hard", "train", gt=0, lt=1)
-    ckpt_name: str | None = param("", "file in pretrained/ to start training from; empty: none", "train", min_length=1)
-    ckpt_classifier: bool = param("true", "load the classifier from ckpt_name too; false: its classes differ", "train")
-    start_epoch: int = param("0", "epoch to start at when ckpt_name is set; equal to epochs: only copy the weights", "train", ge=0)
-    save_epochs: int = param("100", "epochs between saves of the resumable state", ge=1)
-    save_minutes: float | None = param("15", "minutes between saves of the resumable state, also within an epoch; empty: off", gt=0)
-    eval_epochs: int = param("8", "epochs between validations during training; 0: none", ge=0)
+    ohem_thresh: float = param(0.7, "pixels whose true class gets at most this probability count as hard", "train", gt=0, lt=1)
+    ckpt_name: str | None = param(None, "file in pretrained/ to start training from; empty: none", "train", min_length=1)
+    ckpt_classifier: bool = param(True, "load the classifier from ckpt_name too; false: its classes differ", "train")
+    start_epoch: int = param(0, "epoch to start at when ckpt_name is set; equal to epochs: only copy the weights", "train", ge=0)
+    save_epochs: int = param(100, "epochs between saves of the resumable state", ge=1)
+    save_minutes: float | None = param(15, "minutes between saves of the resumable state, also within an epoch; empty: off", gt=0)
+    eval_epochs: int = param(8, "epochs between validations during training; 0: none", ge=0)
     log_lines: Literal["plain", "model_zoo"] = param("plain", "what a training run prints: an estimate now and then, or also the lines of the 2021 model zoo after each epoch")
-    keep_checkpoints: int = param("1", "number of models to keep: the final one, and earlier ones every save_epochs", ge=1)
+    keep_checkpoints: int = param(1, "number of models to keep: the final one, and earlier ones every save_epochs", ge=1)
     amp_level: Literal["O0", "O2", "O3"] = param("O0", "mixed precision: O0 none; O2, O3 on Ascend", "train")
 
     # Evaluation and export
-    ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate", "report")
-    eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "export", "infer", "report")
-    eval_images: int | None = param("", "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", "report", ge=1)
-    export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
-    export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
-
-    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param("[onnx, onnx-int8]", "files to export beside the MINDIR (README, Deploy)", "export", "infer")
-    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param("[openvino]", "run times that infer measures beside MindSpore", "infer")
+    ms_infer: bool = param(False, "average over scales 0.5 to 1.75", "evaluate", "report")
+    eval_flip: bool = param(True, "average over the image and its mirror", "evaluate", "export", "infer", "report")
+    eval_images: int | None = param(None, "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", "report", ge=1)
+    export_height: int = param(112, "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
+    export_width: int = param(224, "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
+    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param(["onnx", "onnx-int8"], "files to export beside the MINDIR (README, Deploy)", "export", "infer")
+    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param(["openvino"], "run times that infer measures beside MindSpore", "infer")
 
     # Machine
     device_target: Literal["CPU", "Ascend"] = param("CPU", "device that MindSpore runs on", "train", "evaluate", "export", "infer")
-    device_num: int = param("1", "devices to train on", "train", "evaluate", ge=1)
-    modelArts: bool = param("false", "run on Huawei Cloud ModelArts (README, ModelArts)")
-    data_url: str | None = param("", "ModelArts: where data sets and records are; empty: train_url", min_length=1)
-    train_url: str | None = param("", "ModelArts: where results go, and state", min_length=1)
+    device_num: int = param(1, "devices to train on", "train", "evaluate", ge=1)
+    modelArts: bool = param(False, "run on Huawei Cloud ModelArts (README, ModelArts)")
+    data_url: str | None = param(None, "ModelArts: where data sets and records are; empty: train_url", min_length=1)
+    train_url: str | None = param(None, "ModelArts: where results go, and state", min_length=1)
     # fmt: on
 
 
 class Entry(NamedTuple):
-    """What a parameter is. takes: its values, in words. shipped: text of YAML."""
+    """What a parameter is. takes: its values, in words. shipped: its value in params.yaml."""
 
     name: str
     takes: str
     meaning: str
-    shipped: str
+    shipped: Any
     stages: tuple[str, ...]
 
 
@@ -130,9 +126,8 @@ def schema() -> Iterator[Entry]:
     """Every parameter, in the order of the file."""
     for name, field in Params.model_fields.items():
         extra: Any = field.json_schema_extra
-        yield Entry(
-            name, _takes(field), field.description or "", extra["shipped"], tuple(extra["stages"])
-        )
+        stages = tuple(extra["stages"])
+        yield Entry(name, _takes(field), field.description or "", extra["shipped"], stages)
 
 
 def of_stage(stage: str) -> tuple[str, ...]:
@@ -183,7 +178,7 @@ def _checked(values: dict[str, Any], name: str) -> Params:
     except ValidationError as error:
         faults = [_fault(dict(found)) for found in error.errors()]
     else:
-        faults = _impossible(params)
+        faults = list(_impossible(params))
         if not faults:
             return params
     heading = f"{name}: {len(faults)} faults" if len(faults) > 1 else f"{name}: 1 fault"
@@ -263,37 +258,43 @@ def _is_quoted_number(value: object) -> bool:
     return True
 
 
-def _impossible(p: Params) -> list[str]:
+def _impossible(p: Params) -> Iterator[str]:
     """Combinations of values that no run can have."""
-    paths = {name: getattr(p, name) for name in PATHS}
-    group = p.batch_size if p.parallel else p.batch_size // p.device_num
-    enough = "2 in all" if p.parallel else "2 per device"
-    lists: dict[str, list[Any]] = {
-        "export_formats": list(p.export_formats),
-        "infer_backends": list(p.infer_backends),
-    }
-    # fmt: off
-    return errors.broken(
-        *((plain(name, path) == path, f"{name}: write {plain(name, path)} instead of {path}.") for name, path in paths.items()),
-        (p.ignore_label == IGNORE or p.ignore_label >= p.num_classes,
-         f"ignore_label: {p.ignore_label} is a class; use {IGNORE}, or at least num_classes ({p.num_classes})."),
-        (p.min_lr is None or p.min_lr <= p.base_lr, f"min_lr: {p.min_lr} is above base_lr ({p.base_lr})."),
-        (p.warmup_start_lr <= p.base_lr, f"warmup_start_lr: {p.warmup_start_lr} is above base_lr ({p.base_lr})."),
-        (p.min_scale <= p.max_scale, f"min_scale: {p.min_scale} is above max_scale ({p.max_scale})."),
-        (p.start_epoch <= p.epochs, f"start_epoch: {p.start_epoch} is beyond epochs ({p.epochs})."),
-        (p.start_epoch == 0 or p.ckpt_name is not None,
-         f"start_epoch: {p.start_epoch} needs ckpt_name, the weights to start from."),
-        (p.ckpt_name is None or Path(p.ckpt_name).name == p.ckpt_name,
-         f"ckpt_name: {p.ckpt_name} must be the name of a file in pretrained/, without a folder."),
-        (p.batch_size % p.device_num == 0,
-         f"batch_size: {p.batch_size} images cannot be divided evenly among device_num {p.device_num} devices."),
-        (group != 1,
-         "batch_size: one image per batch norm group. ASPP pools each image to one value per channel, so batch norm "
-         f"has no variance with a single image; use at least {enough}."),
-        (p.device_target == "Ascend" or "air" not in p.export_formats,
-         "export_formats: MindSpore writes air only on device_target Ascend; leave it out."),
-        *((len(set(values)) == len(values), f"{name}: names one of {values} twice.") for name, values in lists.items()),
-        (p.device_target != "CPU" or p.amp_level == "O0",
-         f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0."),
-    )
-    # fmt: on
+    for name in PATHS:
+        path = getattr(p, name)
+        if path != plain(name, path):
+            yield f"{name}: write {plain(name, path)} instead of {path}."
+    if p.ignore_label != IGNORE and p.ignore_label < p.num_classes:
+        yield f"ignore_label: {p.ignore_label} is a class; use {IGNORE}, or at least num_classes ({p.num_classes})."
+    if p.min_lr is not None and p.min_lr > p.base_lr:
+        yield f"min_lr: {p.min_lr} is above base_lr ({p.base_lr})."
+    if p.warmup_start_lr > p.base_lr:
+        yield f"warmup_start_lr: {p.warmup_start_lr} is above base_lr ({p.base_lr})."
+    if p.min_scale > p.max_scale:
+        yield f"min_scale: {p.min_scale} is above max_scale ({p.max_scale})."
+    if p.start_epoch > p.epochs:
+        yield f"start_epoch: {p.start_epoch} is beyond epochs ({p.epochs})."
+    if p.start_epoch > 0 and p.ckpt_name is None:
+        yield f"start_epoch: {p.start_epoch} needs ckpt_name, the weights to start from."
+    if p.ckpt_name and Path(p.ckpt_name).name != p.ckpt_name:
+        yield f"ckpt_name: {p.ckpt_name} must be the name of a file in pretrained/, without a folder."
+    if p.batch_size % p.device_num:
+        yield f"batch_size: {p.batch_size} images cannot be divided evenly among device_num {p.device_num} devices."
+    group = p.batch_size
+    enough = "2 in all"
+    if not p.parallel:
+        group //= p.device_num
+        enough = "2 per device"
+    if group == 1:
+        yield (
+            "batch_size: one image per batch norm group. ASPP pools each image to one value per channel, so batch norm "
+            f"has no variance with a single image; use at least {enough}."
+        )
+    if p.device_target != "Ascend" and "air" in p.export_formats:
+        yield "export_formats: MindSpore writes air only on device_target Ascend; leave it out."
+    for name in ("export_formats", "infer_backends"):
+        values = getattr(p, name)
+        if len(set(values)) < len(values):
+            yield f"{name}: names one of {values} twice."
+    if p.device_target == "CPU" and p.amp_level != "O0":
+        yield f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0."

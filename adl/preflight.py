@@ -10,16 +10,16 @@ from pathlib import Path
 from adl import params as schema
 from adl import runtime, workspace
 from adl.architecture import Architecture
-from adl.artifacts import check_sidecar, digest
+from adl.artifacts import check_sidecar, digest, nearest_existing
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.export import runtimes
-from adl.intake.faults import DataError
-from adl.intake.layout import pairs
-from adl.intake.survey import Survey, survey
 from adl.params import Params
+from adl.prepare import DataError
+from adl.prepare.check import DatasetCheck, check_dataset
+from adl.prepare.layout import pairs
 from adl.training import runs
 from adl.training.schedules import check_warmup
 from adl.workspace import PRETRAINED, RECORDS, SYNTHETIC, copied_from
@@ -50,7 +50,7 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
         height, width = params.synthetic_height, 2 * params.synthetic_height
     else:
         counts = {"train": params.expected_train_images, "val": params.expected_val_images}
-        found = _survey(params.data_path, dataset, counts)
+        found = _check_data(params.data_path, dataset, counts)
         print(found.table(), flush=True)
         check_room(sum(split.bytes for split in found.splits.values()), RECORDS)
         images = found.splits["train"].images
@@ -149,11 +149,11 @@ def _check_history() -> None:
         )
 
 
-def _survey(
+def _check_data(
     data_path: str, dataset: DatasetDescriptor, expected: Mapping[str, int | None]
-) -> Survey:
+) -> DatasetCheck:
     try:
-        return survey(data_path, dataset, expected=expected).checked()
+        return check_dataset(data_path, dataset, expected=expected).passed()
     except DataError as error:
         original = copied_from()
         if original is None or Path(data_path).is_absolute():
@@ -170,10 +170,7 @@ def check_room(needed: int, records: Path) -> None:
     needed: bytes. Records that exist already make room when they are replaced.
     """
     existing = sum(path.stat().st_size for path in records.glob("*.mindrecord"))
-    folder = next(
-        path for path in (records.absolute(), *records.absolute().parents) if path.exists()
-    )
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(nearest_existing(records)).free
     lacking = max(0, needed - existing)
     if lacking > free:
         raise AdlError(

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 
 from adl import params
@@ -18,8 +19,13 @@ from adl.workspace import RECIPES
 SHIPPED = "synthetic"
 """The recipe that changes nothing: the shipped parameters."""
 MACHINE = (
-    *("data_path", "device_target", "device_num", "workers"),
-    *("modelArts", "data_url", "train_url"),
+    "data_path",
+    "device_target",
+    "device_num",
+    "workers",
+    "modelArts",
+    "data_url",
+    "train_url",
 )
 """What describes the machine, not the run: kept from the present file."""
 
@@ -69,34 +75,50 @@ def text(
 
 def shipped_text() -> str:
     """params.yaml as it is shipped, without the sentence at its head."""
-    entries = list(params.schema())
-    columns: dict[str, int] = {}
-    section = ""
-    for entry in entries:
-        section = SECTIONS.get(entry.name, section)
-        columns[section] = max(columns.get(section, 0), len(_line(entry)))
-    lines = []
-    for entry in entries:
+    sections: dict[str, list[params.Entry]] = {}
+    for entry in params.schema():
         if entry.name in SECTIONS:
-            section = SECTIONS[entry.name]
-            lines.append(f"# {section}")
-        lines.append(_line(entry).ljust(columns[section]) + f"  # {entry.meaning}")
-    return "\n".join(lines) + "\n"
+            section = sections.setdefault(SECTIONS[entry.name], [])
+        section.append(entry)
+    text = ""
+    for heading, section in sections.items():
+        text += f"# {heading}\n"
+        lines = [f"{entry.name}: {_as_yaml(entry.shipped)}".rstrip() for entry in section]
+        width = max(map(len, lines))
+        for entry, line in zip(section, lines, strict=True):
+            text += f"{line:{width}}  # {entry.meaning}\n"
+    return text
 
 
-def _line(entry: params.Entry) -> str:
-    return f"{entry.name}: {entry.shipped}".rstrip()
+def _as_yaml(value: Any) -> str:
+    """A shipped value as the file holds it."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return f"[{', '.join(value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value < 1e-3:
+        # PyYAML takes 1e-05 for a text, and 1.0e-5 for a number.
+        return np.format_float_scientific(value, trim="0", exp_digits=1)
+    return str(value)
+
+
+def commented_yaml() -> YAML:
+    """Reads and writes the project's YAML files so that what is not changed stays byte for byte."""
+    yaml = YAML()
+    yaml.width = 200
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
 
 
 def edited(text: str, changes: Mapping[str, Any]) -> str:
     """The text of a parameter file with other values. Comments stay."""
-    yaml = YAML()
-    yaml.width = 200
+    yaml = commented_yaml()
     content = yaml.load(text)
     for key, value in changes.items():
-        if not _equal(
-            content.get(key), value
-        ):  # equal values keep the way in which they are written
+        # Equal values keep the way in which they are written.
+        if not _equal(content.get(key), value):
             content[key] = value
     stream = io.StringIO()
     yaml.dump(content, stream)
@@ -115,7 +137,7 @@ def kept(name: str, present: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Machine key → (value of the present file, value of the recipe), if the recipe states another."""
     stated = _values(name)
     if name == SHIPPED:
-        stated = YAML(typ="safe").load(shipped_text())
+        stated = {entry.name: entry.shipped for entry in params.schema()}
     differing = {}
     for key in MACHINE:
         if key in present and key in stated and not _equal(present[key], stated[key]):

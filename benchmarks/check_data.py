@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from adl.dataset.descriptor import CITYSCAPES
-from adl.intake.survey import survey
+from adl.prepare.check import check_dataset
 
 WIDTH, HEIGHT, BYTES = 2048, 1024, 2_100_000
 END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -56,7 +56,7 @@ def main() -> None:
         write(Path(folder))
         for turn in ("first", "second"):
             began = time.perf_counter()
-            found = survey(folder, CITYSCAPES, expected=CITYSCAPES.split_sizes).checked()
+            found = check_dataset(folder, CITYSCAPES, expected=CITYSCAPES.split_sizes).passed()
             seconds = time.perf_counter() - began
             pairs = sum(len(split.frames) for split in found.splits.values())
             print(f"{turn} look: {pairs} pairs in {seconds:.1f} s, {found.decoded} labels decoded")

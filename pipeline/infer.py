@@ -26,9 +26,9 @@ from adl.export import runtimes
 from adl.export.exported import Exported
 from adl.export.formats import FORMATS
 from adl.export.infer import Inference, infer
-from adl.intake import layout
 from adl.launch.topology import check_first_device
 from adl.params import Params
+from adl.prepare import layout
 from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, as_path, sidecar
 from pipeline import parser, run
 

@@ -14,8 +14,8 @@ from adl import params, runtime, workspace
 from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.intake.conversion import convert
-from adl.intake.survey import survey
+from adl.prepare.check import check_dataset
+from adl.prepare.convert import convert
 from adl.workspace import METRICS, RECORDS, SYNTHETIC
 from pipeline import parser, run
 
@@ -28,7 +28,7 @@ def main() -> None:
         raise AdlError(f"--split {split}: {CITYSCAPES.withheld[split]}.")
     p = params.load()
     expected = {"train": p.expected_train_images, "val": p.expected_val_images}[split]
-    found = survey(p.data_path, CITYSCAPES, [split], expected={split: expected}).checked()
+    found = check_dataset(p.data_path, CITYSCAPES, [split], expected={split: expected}).passed()
     record = workspace.record(RECORDS, CITYSCAPES.name, split)
     manifest = convert(
         found.splits[split].frames,

@@ -14,8 +14,8 @@ import numpy as np
 
 from adl import synthetic, workspace
 from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
-from adl.intake import layout
-from adl.intake.conversion import convert
+from adl.prepare import layout
+from adl.prepare.convert import convert
 
 
 def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> tuple[Path, Path]:

@@ -25,7 +25,7 @@ FLOORS = (
     {"adl.architecture", "adl.metrics"},
     {"adl.console", "adl.recipes"},
     {"adl.network", "adl.dataset", "adl.report"},
-    {"adl.intake", "adl.synthetic", "adl.launch"},
+    {"adl.prepare", "adl.synthetic", "adl.launch"},
     {"adl.evaluation"},
     {"adl.training", "adl.export"},
     {"adl.predict", "adl.preflight"},
@@ -316,7 +316,7 @@ def test_stage_declares_the_parameters_that_it_reads(stage):
 def test_what_people_need_without_mindspore_imports_without_it():
     modules = [
         "params", "architecture.cost", "dataset.descriptor", "dataset.order", "dataset.records", "metrics.baselines",
-        "metrics.bootstrap", "artifacts", "preflight", "recipes", "intake.conversion", "intake.survey",
+        "metrics.bootstrap", "artifacts", "preflight", "recipes", "prepare.convert", "prepare.check",
         "console.reporter", "console.summary", "report.figures", "report.report", "report.history",
         "report.curves", "training.runs", "training.schedules", "training.plan", "training.run.worker",
         "predict.photographs", "predict.overlays", "launch.topology", "launch.launcher",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adl.architecture.primitives import PRIMITIVES
-from adl.errors import AdlError, check
+from adl.errors import AdlError
 
 if TYPE_CHECKING:
     from adl.params import Params
@@ -206,16 +206,12 @@ def _load_integers(path: Path) -> np.ndarray:
 
 
 def _check_net(net: tuple[int, ...], name: str = "net_arch") -> None:
-    check(
-        (
-            len(net) > LOW_LEVEL_CELL,
-            f"{name}: {len(net)} cells; at least {LOW_LEVEL_CELL + 1} are needed (the decoder reads cell 2).",
-        ),
-        (
-            all(0 <= level < LEVELS for level in net),
-            f"{name}: levels must lie in 0-{LEVELS - 1}: {list(net)}.",
-        ),
-    )
+    if len(net) <= LOW_LEVEL_CELL:
+        raise AdlError(
+            f"{name}: {len(net)} cells; at least {LOW_LEVEL_CELL + 1} are needed (the decoder reads cell 2)."
+        )
+    if min(net) < 0 or max(net) >= LEVELS:
+        raise AdlError(f"{name}: levels must lie in 0-{LEVELS - 1}: {list(net)}.")
     if net[0] > 1:
         raise AdlError(
             f"{name}: the first cell must be at level 0 or 1 (the stem ends at level 0), not {net[0]}."
@@ -234,16 +230,15 @@ def _check_cell(cell: tuple[tuple[int, int], ...], name: str = "cell_arch") -> N
         )
     for row, (state, op) in enumerate(cell):
         block = row // 2
-        check(
-            (
-                0 <= op < len(PRIMITIVES),
-                f"{name}, row {row}: operation {op} does not exist; 0-{len(PRIMITIVES) - 1} do.",
-            ),
-            (state >= 0, f"{name}, row {row}: state {state} is negative."),
-            (
-                state < 2 + block,
+        if not 0 <= op < len(PRIMITIVES):
+            raise AdlError(
+                f"{name}, row {row}: operation {op} does not exist; 0-{len(PRIMITIVES) - 1} do."
+            )
+        if state < 0:
+            raise AdlError(f"{name}, row {row}: state {state} is negative.")
+        if state > 1 + block:
+            raise AdlError(
                 f"{name}, row {row}: block {block} can read states 0-{1 + block}, not {state}; these look like edge "
                 "indices, which a common PyTorch port stores. Number the states: 0 the cell before the previous, "
-                "1 the previous cell, 2 + k block k.",
-            ),
-        )
+                "1 the previous cell, 2 + k block k."
+            )

@@ -13,8 +13,8 @@ from adl.commands import add_command
 from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.intake.faults import is_folder, listing
-from adl.intake.survey import Survey, survey
+from adl.prepare import is_folder, listing
+from adl.prepare.check import DatasetCheck, check_dataset
 from adl.workspace import PARAMS, SYNTHETIC, as_path
 
 DESCRIPTION = """check a Cityscapes folder, and report every problem
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     for split in CITYSCAPES.withheld:
         if is_folder(root / CITYSCAPES.images.folder / split):
             splits.append(split)
-    found = survey(
+    found = check_dataset(
         root,
         CITYSCAPES,
         splits,
@@ -84,15 +84,15 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps(found.to_json(), indent=2))
     else:
         _print(found, deep=arguments.deep)
-    if found.faults:
+    if found.problems:
         sys.exit(2)
 
 
-def _print(found: Survey, *, deep: bool) -> None:
-    if any(split.images or split.labels for split in found.splits.values()):
+def _print(found: DatasetCheck, *, deep: bool) -> None:
+    if any(split.images or split.files.labels for split in found.splits.values()):
         print(found.table())
-    if found.faults:
-        print(f"{counted(len(found.faults), 'fault')}:\n{listing(found.faults)}")
+    if found.problems:
+        print(f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}")
     else:
         looked_at = "every byte and pixel" if deep else f"the pixels of {found.decoded} labels"
         print(

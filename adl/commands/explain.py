@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +64,22 @@ def up_to_date() -> dict[Path, str]:
     readme = README.read_text(encoding="utf-8")
     before, _, rest = readme.partition(BEGINNING)
     _, _, after = rest.partition(END)
-    stages = STAGES.read_text(encoding="utf-8")
-    for stage in ("train", "evaluate", "export", "infer", "report"):
-        stages = _with_params(stages, stage, params.of_stage(stage))
-    synthesis = _with_params(
-        SYNTHETIC_STAGES.read_text(encoding="utf-8"), "synthesize", params.of_stage("synthesize")
-    )
     return {
         README: f"{before}{BEGINNING}{markdown()}{END}{after}",
-        STAGES: stages,
-        SYNTHETIC_STAGES: synthesis,
+        STAGES: _with_params(STAGES, ("train", "evaluate", "export", "infer", "report")),
+        SYNTHETIC_STAGES: _with_params(SYNTHETIC_STAGES, ("synthesize",)),
     }
 
 
-def _with_params(stages: str, stage: str, names: tuple[str, ...]) -> str:
-    """The text of a dvc.yaml in which a stage lists these parameters."""
-    lines = stages.splitlines(keepends=True)
-    start = lines.index("    params:\n", lines.index(f"  {stage}:\n")) + 1
-    end = start
-    while lines[end].startswith("      - "):
-        end += 1
-    return "".join([*lines[:start], *(f"      - {name}\n" for name in names), *lines[end:]])
+def _with_params(path: Path, stages: Iterable[str]) -> str:
+    """The text of a dvc.yaml in which each of these stages lists the parameters that can change its results."""
+    yaml = recipes.commented_yaml()
+    content = yaml.load(path)
+    for stage in stages:
+        content["stages"][stage]["params"] = list(params.of_stage(stage))
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    return stream.getvalue()
 
 
 def markdown() -> str:

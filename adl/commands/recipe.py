@@ -17,11 +17,9 @@ from adl.console.text import counted, rough_duration
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.intake import png
-from adl.intake.faults import DataError
-from adl.intake.layout import pairs
-from adl.intake.missing import missing_folders
 from adl.params import Params
+from adl.prepare import DataError, png
+from adl.prepare.layout import missing_folders, pairs
 from adl.workspace import PARAMS, SYNTHETIC
 
 DESCRIPTION = """list the recipes, or write one to params.yaml
@@ -100,27 +98,24 @@ def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
         )
         raise AdlError(f"{error}\n{replacing}") from None
     finally:
-        _show(present, text)
+        changes = recipes.changes(present, text)
+        table = tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True)
+        print(table if changes else "no change")
         for note in notes:
             print(f"\n{note}")
     if not arguments.dry_run:
         write_text(PARAMS, text)
         print(f"\n{PARAMS} is now the recipe {name}. `dvc repro` runs it.")
     if not arguments.all:
-        _say_what_was_kept(
-            name, {k: v for k, v in present.items() if k != "data_path" or not arguments.data_path}
-        )
+        kept = recipes.kept(name, present)
+        if data_path:
+            kept.pop("data_path", None)
+        _report_kept(name, kept)
     if name.startswith("cityscapes") and Path(p.data_path) == SYNTHETIC:
         print(
             f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
             f"(adl recipe {name} --data-path PATH)."
         )
-
-
-def _show(present: Mapping[str, Any], text: str) -> None:
-    changes = recipes.changes(present, text)
-    table = tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True)
-    print(table if changes else "no change")
 
 
 def _fit(p: Params) -> tuple[dict[str, Any], list[str]]:
@@ -131,8 +126,8 @@ def _fit(p: Params) -> tuple[dict[str, Any], list[str]]:
     root = Path(p.data_path)
     if root == SYNTHETIC:
         return {}, []
-    if faults := missing_folders(root, CITYSCAPES):
-        return {}, [f"data_path: {faults[0]}"]
+    if problems := missing_folders(root, CITYSCAPES):
+        return {}, [f"data_path: {problems[0]}"]
     train, val = (pairs(root, split, CITYSCAPES).frames for split in ("train", "val"))
     notes = []
     for split, frames in (("train", train), ("val", val)):
@@ -167,14 +162,12 @@ def _size(frames: Sequence[Frame]) -> tuple[int, int] | None:
         return None
 
 
-def _say_what_was_kept(name: str, present: Mapping[str, Any]) -> None:
-    kept = [
-        f"{key} {now} (the recipe: {stated})"
-        for key, (now, stated) in recipes.kept(name, present).items()
-    ]
-    if kept:
+def _report_kept(name: str, kept: Mapping[str, tuple[Any, Any]]) -> None:
+    """kept: machine key → its value in the present file, and that of the recipe."""
+    shown = [f"{key} {now} (the recipe: {stated})" for key, (now, stated) in kept.items()]
+    if shown:
         print(
-            f"\nkept from {PARAMS}: {', '.join(kept)}. `{_with_machine_keys(name)}` replaces them."
+            f"\nkept from {PARAMS}: {', '.join(shown)}. `{_with_machine_keys(name)}` replaces them."
         )
 
 
@@ -186,15 +179,12 @@ def _with_machine_keys(name: str) -> str:
 
 def _list(present: Mapping[str, Any]) -> None:
     device = "Ascend" if present.get("device_target") == "Ascend" else "CPU"
-    rows = [
-        (name, recipes.about(name), *_plan(name, recipes.load(name, present), device))
-        for name in recipes.names()
-    ]
-    print(
-        tabulate(
-            rows, headers=("recipe", "", "steps", f"training on {device}"), maxcolwidths=[None, 62]
-        )
-    )
+    rows = []
+    for name in recipes.names():
+        plan = _plan(name, recipes.load(name, present), device)
+        rows.append((name, recipes.about(name), *plan))
+    headers = ("recipe", "", "steps", f"training on {device}")
+    print(tabulate(rows, headers=headers, maxcolwidths=[None, 62]))
     print(
         f"\nTimes: {estimate.basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}."
     )

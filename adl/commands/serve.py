@@ -135,6 +135,6 @@ def images() -> dict[str, Path]:
     """Name → file of each image that the page offers; none without params.yaml, or where its data are missing."""
     if not PARAMS.exists():
         return {}
-    from adl.intake import layout
+    from adl.prepare import layout
 
-    return layout.unlabelled(Path(params.load().data_path), SPLIT, CITYSCAPES).images
+    return layout.pairs(Path(params.load().data_path), SPLIT, CITYSCAPES).images

@@ -17,8 +17,8 @@ from adl.commands.predict import add_model_arguments, choose_model, load_predict
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
-from adl.intake.survey import survey
 from adl.params import Params
+from adl.prepare.check import check_dataset
 from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
 
 SPLIT = "test"
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.predictions is not None:
         _refuse_model_options(arguments)
     root = arguments.path or _data_path()
-    frames = survey(root, CITYSCAPES, [SPLIT]).checked().splits[SPLIT].frames
+    frames = check_dataset(root, CITYSCAPES, [SPLIT]).passed().splits[SPLIT].frames
     if not arguments.partial:
         submission.check_count(frames, CITYSCAPES)
     predictions = arguments.predictions or _predict(arguments, root, frames)
@@ -117,7 +117,7 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
         done = len(frames) - len(remaining)
         print(f"{done} of {len(frames)} label maps already exist: {folder}", flush=True)
     if remaining:
-        survey(root, CITYSCAPES, [SPLIT], deep=True).checked()
+        check_dataset(root, CITYSCAPES, [SPLIT], deep=True).passed()
     for frame in track(remaining, len(remaining), "predicting"):
         labels = predictor(photographs.read(frame.image).pixels)
         write_png(CITYSCAPES.prediction_path(folder, frame.name), CITYSCAPES.label_ids[labels])

@@ -10,6 +10,7 @@ from dvc.config import Config
 
 from adl import preflight, runtime, workspace
 from adl.architecture import Architecture, cost
+from adl.artifacts import nearest_existing
 from adl.console.text import byte_size, counted
 from adl.doctor.finding import Case, Finding, fault, ok, warning
 from adl.errors import AdlError
@@ -120,7 +121,7 @@ def _number(path: Path) -> float | None:
 def disk(case: Case) -> Finding:
     """The fullest of the places that a run writes to."""
     folders = (Path(), workspace.state_folder(), dvc_cache())
-    free = {folder: shutil.disk_usage(_existing(folder)).free for folder in folders}
+    free = {folder: shutil.disk_usage(nearest_existing(folder)).free for folder in folders}
     scarcest = min(free, key=lambda folder: free[folder])
     text = f"{byte_size(free[scarcest])} free in {scarcest.absolute()}"
     advice = (
@@ -139,12 +140,6 @@ def dvc_cache() -> Path:
     if not Path(".dvc").is_dir():
         return default
     return Path(Config(".dvc", validate=False)["cache"].get("dir") or default)
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    whole = folder.absolute()
-    return next(path for path in (whole, *whole.parents) if path.exists())
 
 
 def port(case: Case) -> Finding:

@@ -14,10 +14,9 @@ from adl.console.text import byte_size, counted, listing, rough_duration
 from adl.doctor.finding import Case, Finding, fault, ok, warning
 from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError
-from adl.intake.faults import Fault
-from adl.intake.layout import Found, pairs
-from adl.intake.missing import missing_folders
 from adl.params import Params
+from adl.prepare import Problem
+from adl.prepare.layout import Found, missing_folders, pairs
 from adl.training.plan import Plan
 from adl.workspace import PARAMS, RECORDS, SYNTHETIC, record
 
@@ -98,12 +97,12 @@ def data(case: Case) -> Finding | None:
     if root == SYNTHETIC:
         drawn = "drawn" if root.exists() else "not drawn yet; `dvc repro` does it"
         return ok("data", f"{root}, the embedded scenes: {drawn}")
-    faults = missing_folders(root, case.dataset)
-    splits = {} if faults else _splits(case, root)
+    problems = missing_folders(root, case.dataset)
+    splits = {} if problems else _splits(case, root)
     for found in splits.values():
-        faults += found.faults
-    if faults:
-        return _of_faults(root, faults)
+        problems += found.problems
+    if problems:
+        return _of_problems(root, problems)
     wanted = {
         "train": case.params.expected_train_images,
         "val": case.params.expected_val_images,
@@ -121,11 +120,11 @@ def _splits(case: Case, root: Path) -> dict[str, Found]:
     return {split: pairs(root, split, case.dataset) for split in case.dataset.labelled_splits}
 
 
-def _of_faults(root: Path, faults: list[Fault]) -> Finding:
-    first = faults[0]
-    more = f" (and {counted(len(faults) - 1, 'more fault')})" if len(faults) > 1 else ""
+def _of_problems(root: Path, problems: list[Problem]) -> Finding:
+    first = problems[0]
+    more = f" (and {counted(len(problems) - 1, 'more fault')})" if len(problems) > 1 else ""
     advice = f"{first.remedy}{'' if first.remedy.endswith('?') else '.'}"
-    if len(faults) > 1:
+    if len(problems) > 1:
         advice += f" `adl check-data {root}` lists the others."
     return fault("data", f"{first.file}: {first.problem}{more}", advice)
 

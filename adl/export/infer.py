@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import time
-from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +18,9 @@ from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
 from adl.export.exported import Exported
-from adl.intake import png
 from adl.metrics import Confusion
+from adl.parallel.pool import map_ahead
+from adl.prepare import png
 
 AHEAD = 2
 """Images that are decoded before they are needed."""
@@ -79,7 +78,7 @@ def infer(
     receiving = replacing_folder(predictions) if predictions else contextlib.nullcontext()
     with receiving as folder, ThreadPoolExecutor(1) as writer:
         written: list[Future] = []
-        samples = read_ahead(frames, dataset)
+        samples = map_ahead(lambda frame: read(frame, dataset), frames, threads=1, ahead=AHEAD)
         for sample in track(samples, len(frames), f"inferring with {file.name}"):
             _check_size(sample, file)
             start = time.perf_counter()
@@ -103,21 +102,10 @@ def infer(
     )
 
 
-def read_ahead(frames: Iterable[Frame], dataset: DatasetDescriptor) -> Iterator[Sample]:
-    """The frames in their order, decoded by a thread before they are asked for."""
-
-    def read(frame: Frame) -> Sample:
-        content, label_ids = png.read_frame(frame, dataset)
-        image = png.decode_image(content, frame.image, dataset)
-        return Sample(frame, image, dataset.train_ids[label_ids])
-
-    remaining = iter(frames)
-    with ThreadPoolExecutor(1) as reader:
-        waiting = [reader.submit(read, frame) for frame in itertools.islice(remaining, AHEAD)]
-        while waiting:
-            sample = waiting.pop(0).result()
-            waiting += [reader.submit(read, frame) for frame in itertools.islice(remaining, 1)]
-            yield sample
+def read(frame: Frame, dataset: DatasetDescriptor) -> Sample:
+    content, label_ids = png.read_frame(frame, dataset)
+    image = png.decode(content, frame.image, dataset.images)
+    return Sample(frame, image, dataset.train_ids[label_ids])
 
 
 def _check_size(sample: Sample, file: Exported) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from adl.errors import AdlError, check
+from adl.errors import AdlError
 from adl.launch import address
 from adl.parallel import world
 from adl.parallel.world import share
@@ -184,13 +184,10 @@ def topology(
     """
     _check_nodes(device_num, nodes, node_rank, has_address=bool(master or rank_table))
     _check_master(master, device_num, rank_table, loopback=loopback)
-    check(
-        (
-            rank_table is None or device_target == "Ascend",
-            "--rank-table-file needs device_target Ascend.",
-        ),
-        (first_device == 0 or rank_table is None, "--device-id: the rank table names the devices."),
-    )
+    if rank_table and device_target != "Ascend":
+        raise AdlError("--rank-table-file needs device_target Ascend.")
+    if rank_table and first_device != 0:
+        raise AdlError("--device-id: the rank table names the devices.")
     check_first_device(first_device, device_target)
     if rank_table is not None:
         if dry and not rank_table.exists():
@@ -213,42 +210,33 @@ def topology(
 
 
 def _check_nodes(device_num: int, nodes: int, node_rank: int, *, has_address: bool) -> None:
-    check((nodes >= 1, f"--nodes: {nodes}; at least 1."))
-    check(
-        (
-            device_num % nodes == 0,
-            f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}.",
-        ),
-        (
-            0 <= node_rank < nodes,
-            f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}.",
-        ),
-        (
-            nodes == 1 or has_address,
-            f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.",
-        ),
-    )
+    if nodes < 1:
+        raise AdlError(f"--nodes: {nodes}; at least 1.")
+    if device_num % nodes:
+        raise AdlError(
+            f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}."
+        )
+    if not 0 <= node_rank < nodes:
+        raise AdlError(f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}.")
+    if nodes > 1 and not has_address:
+        raise AdlError(f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.")
 
 
 def _check_master(
     master: str | None, device_num: int, rank_table: Path | None, *, loopback: bool
 ) -> None:
-    check(
-        (
-            master is None or rank_table is None,
-            "--master and --rank-table-file: use only one of the two.",
-        ),
-        (
-            master is None or device_num > 1,
-            "--master: device_num is 1; a process without others meets nobody.",
-        ),
-        (not loopback or master, "--loopback: says what --master is; give both."),
-    )
+    if master is not None and rank_table is not None:
+        raise AdlError("--master and --rank-table-file: use only one of the two.")
+    if master is not None and device_num == 1:
+        raise AdlError("--master: device_num is 1; a process without others meets nobody.")
+    if loopback and not master:
+        raise AdlError("--loopback: says what --master is; give both.")
 
 
 def check_first_device(first_device: int, device_target: str) -> None:
     """Raises AdlError if --device-id is no number, or counts devices of a kind of which there is one."""
-    check((first_device >= 0, f"--device-id: {first_device}; they are numbered from 0."))
+    if first_device < 0:
+        raise AdlError(f"--device-id: {first_device}; they are numbered from 0.")
     if first_device > 0 and device_target != "Ascend":
         raise AdlError("--device-id needs device_target Ascend: there is one CPU.")
 

@@ -1,14 +1,20 @@
-"""Processes of this machine for work in NumPy and OpenCV."""
+"""Processes and threads of this machine for work in NumPy and OpenCV."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import multiprocessing
 import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import cv2
 
 from adl.parallel import lifetime
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def process_pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
@@ -25,3 +31,22 @@ def process_pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
 def _prepare(parent: int) -> None:
     lifetime.die_with_parent(parent)
     cv2.setNumThreads(1)
+
+
+def map_ahead(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int
+) -> Iterator[R]:
+    """What a function returns for each item, in their order, computed in threads before it is asked for.
+
+    ahead: at most so many results wait, so that a long input never lies in memory as a whole.
+    """
+    remaining = iter(items)
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        waiting = [pool.submit(function, item) for item in itertools.islice(remaining, ahead)]
+        try:
+            while waiting:
+                result = waiting.pop(0).result()
+                waiting += [pool.submit(function, item) for item in itertools.islice(remaining, 1)]
+                yield result
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -14,7 +14,7 @@ from adl.console.progress import track
 from adl.console.text import size
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
-from adl.intake import png
+from adl.prepare import png
 
 CODE = (
     "architecture",

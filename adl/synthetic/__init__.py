@@ -5,6 +5,7 @@ A scene follows from (seed, split, number) alone, so the splits share none and t
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,19 +22,20 @@ CITIES = {
     "val": ("elmstad", "fjordby"),
     "test": ("grenholm",),
 }
-COUNTABLE = range(24, 34)
-"""Label ids of what the official table counts one by one: persons and vehicles."""
 
 
-class Task(NamedTuple):
-    """One scene to draw. number: in its split."""
+class Scene(NamedTuple):
+    """image: (height, 2·height, 3) uint8 RGB. labels: (height, 2·height) uint8 label ids."""
 
-    root: Path
-    dataset: DatasetDescriptor
-    split: str
-    number: int
-    height: int
-    seed: int
+    image: np.ndarray
+    labels: np.ndarray
+
+
+def scene(dataset: DatasetDescriptor, split: str, number: int, *, height: int, seed: int) -> Scene:
+    """Draw one scene; it follows from split, number and seed. dataset: whose label ids it gets."""
+    rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
+    canvas = street.draw(dataset, height, 2 * height, rng)
+    return Scene(canvas.image, canvas.labels)
 
 
 def write(
@@ -46,35 +48,22 @@ def write(
     workers: int,
 ) -> None:
     """Draw `images[split]` scenes per split, height × 2·height, with labels, in place of the folder `root`."""
+    numbered = []
+    for split, count in images.items():
+        numbered += [(split, number) for number in range(count)]
     with replacing_folder(root) as folder, process_pool(workers) as pool:
-        tasks = []
-        for split, count in images.items():
-            tasks += [Task(folder, dataset, split, number, height, seed) for number in range(count)]
-        for _ in track(pool.map(_write_scene, tasks), len(tasks), "drawing street scenes"):
+        draw = functools.partial(_write_scene, folder, dataset, height, seed)
+        for _ in track(pool.map(draw, numbered), len(numbered), "drawing street scenes"):
             pass
 
 
-def _write_scene(task: Task) -> None:
-    drawn = scene(task.split, task.number, height=task.height, seed=task.seed)
-    cities = CITIES[task.split]
-    city = cities[task.number % len(cities)]
-    name = f"{city}_{task.number:06d}_000019"
-    label_path = task.dataset.labels.path(task.root, task.split, city, name)
-    write_png(task.dataset.images.path(task.root, task.split, city, name), drawn.image)
-    write_png(label_path, drawn.labels)
-    write_png(label_path.with_name(f"{name}_gtFine_instanceIds.png"), drawn.instances)
-
-
-class Scene(NamedTuple):
-    """image: (height, 2·height, 3) uint8 RGB. labels: uint8 label ids. instances: uint16, as `Canvas.instances`."""
-
-    image: np.ndarray
-    labels: np.ndarray
-    instances: np.ndarray
-
-
-def scene(split: str, number: int, *, height: int, seed: int) -> Scene:
-    """Draw one scene; it follows from split, number and seed."""
-    rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
-    canvas = street.draw(height, 2 * height, rng)
-    return Scene(canvas.image, canvas.labels, canvas.instances(COUNTABLE))
+def _write_scene(
+    root: Path, dataset: DatasetDescriptor, height: int, seed: int, numbered: tuple[str, int]
+) -> None:
+    split, number = numbered
+    drawn = scene(dataset, split, number, height=height, seed=seed)
+    cities = CITIES[split]
+    city = cities[number % len(cities)]
+    name = f"{city}_{number:06d}_000019"
+    write_png(dataset.images.path(root, split, city, name), drawn.image)
+    write_png(dataset.labels.path(root, split, city, name), drawn.labels)

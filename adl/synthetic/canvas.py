@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-Colour = tuple[float, float, float]
+from adl.dataset.descriptor import DatasetDescriptor
+
+Colour = Sequence[float] | np.ndarray
+"""RGB, 0-1."""
 Point = tuple[float, float]
+Metres = TypeVar("Metres", float, np.ndarray)
 Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """pattern(u, v) in metres along and up a surface → a brightness factor of the same shape."""
 
@@ -20,11 +25,11 @@ _TILE_METRES = 4.0
 @functools.cache
 def tile(name: str) -> np.ndarray:
     """A texture that repeats: (256, 256) float32 of mean 0 and standard deviation 1, one for each kind of surface."""
-    if name in ("ribs", "slats"):
+    if name == "slats":
+        return tile("ribs").T
+    if name == "ribs":
         wave = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_TILE) / (_TILE / 8))
-        return np.broadcast_to(
-            wave[None, :] if name == "ribs" else wave[:, None], (_TILE, _TILE)
-        ).astype(np.float32)
+        return np.tile(wave, (_TILE, 1)).astype(np.float32)
     roughness, stretch = {
         "fine": (0.3, 1.0),
         "asphalt": (0.6, 1.0),
@@ -36,15 +41,16 @@ def tile(name: str) -> np.ndarray:
         "plaster": (1.5, 1.0),
     }[name]
     noise = np.random.default_rng(len(name)).normal(size=(_TILE, _TILE))
-    fy, fx = np.meshgrid(np.fft.fftfreq(_TILE) / stretch, np.fft.fftfreq(_TILE), indexing="ij")
-    amplitude = 1 / np.maximum(np.hypot(fx, fy), 1 / _TILE) ** roughness
+    frequency = np.fft.fftfreq(_TILE)
+    distance = np.hypot(frequency, frequency[:, None] / stretch)
+    amplitude = 1 / np.maximum(distance, 1 / _TILE) ** roughness
     amplitude[0, 0] = 0
     texture = np.fft.ifft2(np.fft.fft2(noise) * amplitude).real
     return (texture / texture.std()).astype(np.float32)
 
 
 def sample(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The texture at (u, v) metres."""
+    """The texture at (u, v) metres, which may be a row and a column."""
     scale = _TILE / _TILE_METRES
     return tile(name)[(v * scale).astype(np.int64) % _TILE, (u * scale).astype(np.int64) % _TILE]
 
@@ -52,20 +58,29 @@ def sample(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 class Canvas:
     """Image, label ids and depth of a scene in the making.
 
-    horizon: row of the horizon. eye: height of the camera in metres. focal: focal length in pixels.
+    dataset: has a label of each name that is painted. horizon: row of the horizon. eye: height of the camera in metres.
+    focal: focal length in pixels.
     """
 
     def __init__(
-        self, height: int, width: int, *, horizon: float, eye: float, focal: float
+        self,
+        dataset: DatasetDescriptor,
+        height: int,
+        width: int,
+        *,
+        horizon: float,
+        eye: float,
+        focal: float,
     ) -> None:
+        self.label_ids = {name: number for number, name in dataset.label_names.items()}
         self.height, self.width = height, width
         self.horizon, self.eye, self.focal = horizon, eye, focal
         self.image = np.zeros((height, width, 3), np.float32)  # RGB, 0-1
         self.labels = np.zeros((height, width), np.uint8)
-        self.depth = np.full((height, width), np.inf, np.float32)  # metres
+        self.depth = np.zeros((height, width), np.float32)  # metres; 0 where the sky is
 
-    def project(self, x: float, y: float, z: float) -> Point:
-        """Pixel of the point x metres right, y metres above the ground, z metres ahead."""
+    def project(self, x: Metres, y: Metres, z: float) -> tuple[Metres, Metres]:
+        """Pixel of the point x metres right, y metres above the ground, z metres ahead; or of several."""
         return self.width / 2 + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z
 
     def paint(
@@ -73,33 +88,23 @@ class Canvas:
         top: int,
         left: int,
         mask: np.ndarray,
-        colour: np.ndarray,
-        label: int,
+        *,
+        label: str,
+        colour: Colour,
+        shade: np.ndarray,
         z: np.ndarray | float,
     ) -> None:
-        """Colour the pixels of a mask (h, w) whose corner is at (top, left). colour: (3,) or (h, w, 3)."""
+        """Colour the pixels of a mask (h, w) whose corner is at (top, left). shade: (h, w) brightness factors."""
         area = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
-        self.image[area][mask] = colour if colour.ndim == 1 else colour[mask]
-        self.labels[area][mask] = label
+        self.image[area][mask] = (np.asarray(colour, np.float32) * shade[..., None])[mask]
+        self.labels[area][mask] = self.label_ids[label]
         self.depth[area][mask] = np.broadcast_to(z, mask.shape)[mask]
-
-    def instances(self, countable: Collection[int]) -> np.ndarray:
-        """(H, W) uint16: the label id, or 1000 · label id + number of the object where its label is countable.
-
-        Objects stand upright at a distance of their own, by which they are told apart.
-        """
-        ids = self.labels.astype(np.uint16)
-        for label in countable:
-            mask = self.labels == label
-            _, number = np.unique(self.depth[mask], return_inverse=True)
-            ids[mask] = 1000 * label + np.minimum(number, 999)
-        return ids
 
     def polygon(
         self,
-        points: Sequence[Point],
+        points: Sequence[Point] | np.ndarray,
         *,
-        label: int,
+        label: str,
         colour: Colour,
         z: float,
         texture: str = "fine",
@@ -114,23 +119,21 @@ class Canvas:
         mask = np.zeros((bottom - top, right - left), np.uint8)
         cv2.fillPoly(mask, [(shape - (left, top)).astype(np.int32)], (1,))
         metre = self.focal / z
-        v, u = np.meshgrid(
-            np.arange(top, bottom) / metre, np.arange(left, right) / metre, indexing="ij"
-        )
+        u = np.arange(left, right) / metre
+        v = np.arange(top, bottom)[:, None] / metre
         shade = 1 + contrast * sample(texture, u, v)
-        self.paint(top, left, mask > 0, np.asarray(colour, np.float32) * shade[..., None], label, z)
+        self.paint(top, left, mask > 0, label=label, colour=colour, shade=shade, z=z)
 
     def upright(
-        self, near: Point, far: Point, height: float, *, label: int, colour: Colour, pattern: Pattern, texture: str,
+        self, near: Point, far: Point, height: float, *, label: str, colour: Colour, pattern: Pattern, texture: str,
         contrast: float = 0.1, base: float = 0.0,
     ) -> None:  # fmt: skip
         """A vertical wall between the ground points near and far, (x, z) in metres, with a pattern in perspective."""
         (x0, z0), (x1, z1) = near, far
-        column0, column1 = (self.project(x, 0, z)[0] for x, z in (near, far))
-        first, last = (
-            int(max(min(column0, column1), 0)),
-            int(min(max(column0, column1), self.width - 1)) + 1,
-        )
+        column0, _ = self.project(x0, 0, z0)
+        column1, _ = self.project(x1, 0, z1)
+        first = int(max(min(column0, column1), 0))
+        last = int(min(max(column0, column1), self.width - 1)) + 1
         if last <= first or abs(column1 - column0) < 1:
             return
         t = ((np.arange(first, last) - column0) / (column1 - column0)).clip(0, 1)
@@ -142,9 +145,7 @@ class Canvas:
         bottom = int(min(ground.max(), self.height - 1)) + 1
         if bottom <= top:
             return
-        v = (ground[None, :] - np.arange(top, bottom)[:, None]) / metre[None, :]
-        u = np.broadcast_to(u[None, :], v.shape)
+        v = (ground - np.arange(top, bottom)[:, None]) / metre
         mask = (v >= 0) & (v <= height)
         shade = pattern(u, v) * (1 + contrast * sample(texture, u, v))
-        z = np.broadcast_to((1 / inverse).astype(np.float32)[None, :], v.shape)
-        self.paint(top, first, mask, np.asarray(colour, np.float32) * shade[..., None], label, z)
+        self.paint(top, first, mask, label=label, colour=colour, shade=shade, z=1 / inverse)

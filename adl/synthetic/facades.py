@@ -7,22 +7,20 @@ from typing import Any
 import numpy as np
 
 from adl.synthetic.canvas import Canvas, Colour, Pattern, Point
-from adl.synthetic.plan import (
-    BRIDGE,
-    BUILDING,
-    FAR,
-    FENCE,
-    GUARD_RAIL,
-    TUNNEL,
-    VEGETATION,
-    WALL,
-    Layout,
-    tinted,
-)
-from adl.synthetic.shapes import Rng
+from adl.synthetic.plan import FAR, Layout
+from adl.synthetic.shapes import Rng, tinted
 
 RAILINGS = ((0.42, 0.3, 0.18), (0.3, 0.33, 0.31), (0.52, 0.52, 0.54))
 STONES = ((0.55, 0.3, 0.24), (0.5, 0.5, 0.48), (0.68, 0.62, 0.5))
+PIECES = {
+    "building": 0.26,
+    "wall": 0.27,
+    "fence": 0.27,
+    "vegetation": 0.10,
+    "guard rail": 0.04,
+    "gap": 0.06,
+}
+"""How frequent each is along a street."""
 FACADES = (
     (0.75, 0.62, 0.45),
     (0.66, 0.44, 0.36),
@@ -81,49 +79,50 @@ def line_street(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     for near, far in sorted(pieces, key=lambda piece: -piece[1][1]):
         if layout.crossing and near[1] < layout.crossing[1] and far[1] > layout.crossing[0]:
             continue
-        kinds = [BUILDING, WALL, FENCE, VEGETATION, GUARD_RAIL, -1]
-        _piece(canvas, near, far, rng.choice(kinds, p=[0.26, 0.27, 0.27, 0.10, 0.04, 0.06]), rng)
+        kind = rng.choice(list(PIECES), p=list(PIECES.values()))
+        _piece(canvas, near, far, kind, rng)
 
 
-def _piece(canvas: Canvas, near: Point, far: Point, kind: int, rng: Rng) -> None:
-    """Paint what stands between two points on the ground. kind: a label id; -1: a gap."""
+def _piece(canvas: Canvas, near: Point, far: Point, kind: str, rng: Rng) -> None:
+    """Paint what stands between two points on the ground."""
     style: dict[str, Any]
     colour: Colour
-    if kind == BUILDING:
+    if kind == "building":
         facade = rng.choice(FACADES) if rng.random() < 0.6 else rng.uniform(0.25, 0.85, 3)
-        colour, height = tinted(rng, tuple(facade.tolist()), 0.25), rng.uniform(5, 18)
+        colour = tinted(rng, facade, 0.25)
+        height = rng.uniform(5, 18)
         style = {"pattern": windows(rng), "texture": "plaster", "contrast": 0.06}
-    elif kind == WALL:
-        colour, height = tinted(rng, tuple(rng.choice(STONES).tolist()), 0.3), rng.uniform(2.2, 4.5)
+    elif kind == "wall":
+        colour = tinted(rng, rng.choice(STONES), 0.3)
+        height = rng.uniform(2.2, 4.5)
         style = {"pattern": _bricks, "texture": "fine"}
-    elif kind == FENCE:
-        colour, height = (
-            tinted(rng, tuple(rng.choice(RAILINGS).tolist()), 0.3),
-            rng.uniform(1.4, 3.0),
-        )
+    elif kind == "fence":
+        colour = tinted(rng, rng.choice(RAILINGS), 0.3)
+        height = rng.uniform(1.4, 3.0)
         style = {"pattern": _pickets, "texture": "fine"}
-    elif kind == VEGETATION:
+    elif kind == "vegetation":
         height = rng.uniform(1.2, 5)
         colour = tinted(rng, (0.24, 0.36, 0.16), 0.3)
         style = {"pattern": _plain, "texture": "leaves", "contrast": 0.3}
-    elif kind == GUARD_RAIL:
+    elif kind == "guard rail":
         colour, height = (0.6, 0.6, 0.6), 0.8
         style = {"pattern": _rails, "texture": "metal"}
     else:
         return
-    canvas.upright(near, far, height, label=int(kind), colour=colour, **style)
+    canvas.upright(near, far, height, label=kind, colour=colour, **style)
 
 
 def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     z = rng.uniform(35, 70)
-    left, right = layout.walls[0] - 5 + layout.middle(z), layout.walls[1] + 5 + layout.middle(z)
+    left = layout.walls[0] - 5 + layout.middle(z), z
+    right = layout.walls[1] + 5 + layout.middle(z), z
     colour = tinted(rng, (0.5, 0.49, 0.47), 0.25)
     if rng.random() < 0.6:
         canvas.upright(
-            (left, z),
-            (right, z),
+            left,
+            right,
             2.5,
-            label=BRIDGE,
+            label="bridge",
             colour=colour,
             pattern=_plain,
             texture="plaster",
@@ -131,14 +130,16 @@ def _bridge(canvas: Canvas, layout: Layout, rng: Rng) -> None:
         )
         return
     canvas.upright(
-        (left, z), (right, z), 9, label=BUILDING, colour=colour, pattern=_bricks, texture="plaster"
+        left,
+        right,
+        9,
+        label="building",
+        colour=colour,
+        pattern=_bricks,
+        texture="plaster",
     )
-    arch = [
-        canvas.project(layout.middle(z) + 4.5 * np.cos(a), 1.5 + 3.8 * np.sin(a), z)
-        for a in np.linspace(0, np.pi, 15)
-    ]
-    arch += [
-        canvas.project(layout.middle(z) - 4.5, 0, z),
-        canvas.project(layout.middle(z) + 4.5, 0, z),
-    ]
-    canvas.polygon(arch, label=TUNNEL, colour=(0.08, 0.08, 0.09), z=z)
+    angles = np.linspace(0, np.pi, 15)
+    across = np.append(4.5 * np.cos(angles), (-4.5, 4.5))
+    up = np.append(1.5 + 3.8 * np.sin(angles), (0, 0))
+    arch = np.transpose(canvas.project(layout.middle(z) + across, up, z))
+    canvas.polygon(arch, label="tunnel", colour=(0.08, 0.08, 0.09), z=z)

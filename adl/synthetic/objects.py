@@ -8,7 +8,19 @@ from collections.abc import Callable
 import numpy as np
 
 from adl.synthetic.canvas import Canvas
-from adl.synthetic.shapes import METAL, TYRE, Part, Rng, bar, box, disc, livery, paint
+from adl.synthetic.shapes import (
+    METAL,
+    TYRE,
+    Part,
+    Rng,
+    bar,
+    box,
+    disc,
+    livery,
+    paint,
+    shade,
+    wheels,
+)
 from adl.synthetic.vehicles import (
     bicycle,
     bus,
@@ -23,9 +35,9 @@ from adl.synthetic.vehicles import (
 
 
 def person(rng: Rng) -> list[Part]:
-    skin = tuple((np.array((0.85, 0.66, 0.54)) * rng.uniform(0.4, 1.1)).clip(0, 1).tolist())
+    skin = shade(rng, (0.85, 0.66, 0.54), 0.4, 1.1)
     coat, stride = livery(rng, (0.45, 0.12, 0.3), (0.2, 0.22, 0.42)), rng.uniform(0.02, 0.22)
-    trousers = tuple((np.array((0.13, 0.14, 0.2)) * rng.uniform(0.5, 1.6)).tolist())
+    trousers = shade(rng, (0.13, 0.14, 0.2), 0.5, 1.6)
     return [
         Part(bar((0.45, 0.5), (0.45 - stride, 1), 0.2), trousers, "cloth", 0.3),
         Part(bar((0.55, 0.5), (0.55 + stride, 1), 0.2), trousers, "cloth", 0.3),
@@ -39,13 +51,13 @@ def person(rng: Rng) -> list[Part]:
 def _post(rng: Rng) -> Part:
     return Part(
         box(0.36, 0.06, 0.64, 1),
-        tuple((np.array(METAL) * rng.uniform(0.5, 1.4)).tolist()),
-        label=17,
+        shade(rng, METAL, 0.5, 1.4),
+        label="pole",
     )
 
 
 def pole(rng: Rng) -> list[Part]:
-    post = tuple((np.array(METAL) * rng.uniform(0.4, 1.5)).tolist())
+    post = shade(rng, METAL, 0.4, 1.5)
     parts = [Part(box(0.36, 0, 0.64, 1), post, "metal", 0.1)]
     if rng.random() < 0.5:  # a lamp on an arm
         parts.append(Part(box(0.5, 0, 3.0, 0.025), post))
@@ -57,7 +69,7 @@ def polegroup(rng: Rng) -> list[Part]:
 
 
 def traffic_light(rng: Rng) -> list[Part]:
-    case = tuple((np.array((0.1, 0.1, 0.08)) * rng.uniform(0.5, 2.5)).tolist())
+    case = shade(rng, (0.1, 0.1, 0.08), 0.5, 2.5)
     lit = rng.integers(3)
     lamps = ((0.95, 0.12, 0.08), (0.98, 0.75, 0.1), (0.15, 0.9, 0.35))
     lights = [
@@ -68,27 +80,25 @@ def traffic_light(rng: Rng) -> list[Part]:
 
 
 def traffic_sign(rng: Rng) -> list[Part]:
-    kind = rng.integers(4)
     red, white, blue, yellow = (
         (0.78, 0.08, 0.08),
         (0.92, 0.92, 0.9),
         (0.08, 0.22, 0.65),
         (0.95, 0.8, 0.1),
     )
-    if kind == 0:
-        board = [Part(disc(0.5, 0.16, 0.5, 0.16), red), Part(disc(0.5, 0.16, 0.34, 0.11), white)]
-    elif kind == 1:
-        board = [
+    boards = (
+        [Part(disc(0.5, 0.16, 0.5, 0.16), red), Part(disc(0.5, 0.16, 0.34, 0.11), white)],
+        [
             Part([(0.5, 0), (1, 0.31), (0, 0.31)], red),
             Part([(0.5, 0.09), (0.78, 0.27), (0.22, 0.27)], white),
-        ]
-    elif kind == 2:
-        board = [Part(box(0, 0, 1, 0.32), blue), Part([(0.5, 0.04), (0.8, 0.2), (0.2, 0.2)], white)]
-    else:
-        board = [
+        ],
+        [Part(box(0, 0, 1, 0.32), blue), Part([(0.5, 0.04), (0.8, 0.2), (0.2, 0.2)], white)],
+        [
             Part([(0.5, 0), (1, 0.16), (0.5, 0.32), (0, 0.16)], white),
             Part(disc(0.5, 0.16, 0.3, 0.1), yellow),
-        ]
+        ],
+    )
+    board = boards[rng.integers(len(boards))]
     return [_post(rng), *board]
 
 
@@ -97,7 +107,7 @@ def tree(rng: Rng) -> list[Part]:
     crown = []
     for _ in range(9):
         x, y = 0.5 + rng.uniform(-0.26, 0.26), 0.36 + rng.uniform(-0.18, 0.2)
-        leaf = tuple((np.array(green) * rng.uniform(0.7, 1.25)).tolist())
+        leaf = shade(rng, green, 0.7, 1.25)
         crown.append(
             Part(disc(x, y, rng.uniform(0.2, 0.3), rng.uniform(0.13, 0.2)), leaf, "leaves", 0.45)
         )
@@ -120,16 +130,19 @@ def bin_(rng: Rng) -> list[Part]:
 def cart(rng: Rng) -> list[Part]:
     return [
         Part([(0, 0.1), (1, 0.2), (0.85, 0.75), (0.15, 0.75)], paint(rng), "cloth", 0.3),
-        Part(disc(0.25, 0.87, 0.12, 0.13), TYRE),
-        Part(disc(0.75, 0.87, 0.12, 0.13), TYRE),
+        *wheels((0.25, 0.75), 0.87, 0.12, 0.13),
     ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """label: id. mean: how many a scene has. size: (width, height) in metres. zone: where it stands. reach: metres."""
+    """A kind of object.
 
-    label: int
+    label: its name. mean: how many a scene has. size: (width, height) in metres. zone: where it stands. reach: nearest
+    and farthest, in metres.
+    """
+
+    label: str
     mean: float
     size: tuple[float, float]
     zone: str
@@ -138,29 +151,29 @@ class Kind:
 
 
 KINDS = (
-    Kind(26, 2.0, (3.4, 1.7), "lane", car, (7, 40)),
-    Kind(26, 0.8, (4.2, 1.7), "kerb", car, (8, 30)),
-    Kind(27, 0.7, (7.0, 3.6), "lane", truck, (12, 38)),
-    Kind(28, 0.7, (8.5, 3.4), "lane", bus, (12, 38)),
-    Kind(31, 0.9, (10.0, 3.7), "beside", train, (14, 38)),
-    Kind(29, 0.15, (4.5, 2.6), "kerb", caravan, (10, 30)),
-    Kind(30, 0.15, (2.8, 1.5), "kerb", trailer, (8, 25)),
-    Kind(24, 3.0, (1.2, 2.0), "pavement", person, (7, 17)),
-    Kind(24, 0.8, (1.2, 2.0), "lane", person, (8, 17)),
-    Kind(25, 0.8, (2.0, 2.0), "lane", ridden(bicycle, 33), (7, 18)),
-    Kind(25, 0.8, (2.3, 2.0), "lane", ridden(motorcycle, 32), (7, 18)),
-    Kind(33, 1.5, (2.4, 1.5), "pavement", bicycle, (7, 16)),
-    Kind(32, 1.0, (2.4, 1.5), "kerb", motorcycle, (7, 16)),
-    Kind(17, 2.0, (0.7, 6.5), "pavement", pole, (7, 17)),
-    Kind(18, 0.2, (1.0, 5.0), "pavement", polegroup, (8, 25)),
-    Kind(19, 1.8, (1.1, 4.4), "pavement", traffic_light, (7, 17)),
-    Kind(20, 2.2, (1.4, 3.5), "pavement", traffic_sign, (7, 17)),
-    Kind(21, 1.4, (5.0, 7.5), "beside", tree, (10, 45)),
-    Kind(21, 0.6, (2.4, 1.3), "beside", bush, (9, 30)),
-    Kind(4, 0.4, (0.7, 1.1), "pavement", bin_, (7, 25)),
-    Kind(5, 0.3, (0.8, 1.0), "pavement", cart, (7, 25)),
+    Kind("car", 2.0, (3.4, 1.7), "lane", car, (7, 40)),
+    Kind("car", 0.8, (4.2, 1.7), "kerb", car, (8, 30)),
+    Kind("truck", 0.7, (7.0, 3.6), "lane", truck, (12, 38)),
+    Kind("bus", 0.7, (8.5, 3.4), "lane", bus, (12, 38)),
+    Kind("train", 0.9, (10.0, 3.7), "beside", train, (14, 38)),
+    Kind("caravan", 0.15, (4.5, 2.6), "kerb", caravan, (10, 30)),
+    Kind("trailer", 0.15, (2.8, 1.5), "kerb", trailer, (8, 25)),
+    Kind("person", 3.0, (1.2, 2.0), "pavement", person, (7, 17)),
+    Kind("person", 0.8, (1.2, 2.0), "lane", person, (8, 17)),
+    Kind("rider", 0.8, (2.0, 2.0), "lane", ridden(bicycle, "bicycle"), (7, 18)),
+    Kind("rider", 0.8, (2.3, 2.0), "lane", ridden(motorcycle, "motorcycle"), (7, 18)),
+    Kind("bicycle", 1.5, (2.4, 1.5), "pavement", bicycle, (7, 16)),
+    Kind("motorcycle", 1.0, (2.4, 1.5), "kerb", motorcycle, (7, 16)),
+    Kind("pole", 2.0, (0.7, 6.5), "pavement", pole, (7, 17)),
+    Kind("polegroup", 0.2, (1.0, 5.0), "pavement", polegroup, (8, 25)),
+    Kind("traffic light", 1.8, (1.1, 4.4), "pavement", traffic_light, (7, 17)),
+    Kind("traffic sign", 2.2, (1.4, 3.5), "pavement", traffic_sign, (7, 17)),
+    Kind("vegetation", 1.4, (5.0, 7.5), "beside", tree, (10, 45)),
+    Kind("vegetation", 0.6, (2.4, 1.3), "beside", bush, (9, 30)),
+    Kind("static", 0.4, (0.7, 1.1), "pavement", bin_, (7, 25)),
+    Kind("dynamic", 0.3, (0.8, 1.0), "pavement", cart, (7, 25)),
 )
-"""Label ids as in the official table; rare classes are made frequent enough to be learned from few images."""
+"""Rare classes are made frequent enough to be learned from few images."""
 
 
 def place(canvas: Canvas, kind: Kind, x: float, z: float, rng: Rng) -> None:
@@ -169,18 +182,14 @@ def place(canvas: Canvas, kind: Kind, x: float, z: float, rng: Rng) -> None:
     width, height = kind.size[0] * scale, kind.size[1] * scale
     column, row = canvas.project(x, 0, z)
     metre = canvas.focal / z
-    mirrored = rng.random() < 0.5
+    facing = -1 if rng.random() < 0.5 else 1
     for part in kind.draw(rng):
-        points = [
-            (
-                column + (0.5 - u if mirrored else u - 0.5) * width * metre,
-                row + (v - 1) * height * metre,
-            )
-            for u, v in part.points
-        ]
+        u, v = np.transpose(part.points)
+        columns = column + facing * (u - 0.5) * width * metre
+        rows = row + (v - 1) * height * metre
         canvas.polygon(
-            points,
-            label=kind.label if part.label is None else part.label,
+            np.stack((columns, rows), axis=1),
+            label=part.label or kind.label,
             colour=part.colour,
             z=z,
             texture=part.texture,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,34 +16,37 @@ METAL: Colour = (0.45, 0.46, 0.48)
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A polygon. label: a label id where it differs from the object's own."""
+    """A polygon. label: its name where it differs from the object's own."""
 
-    points: list[Point]
+    points: Sequence[Point] | np.ndarray
     colour: Colour
     texture: str = "metal"
     contrast: float = 0.12
-    label: int | None = None
+    label: str | None = None
 
 
 def box(left: float, top: float, right: float, bottom: float) -> list[Point]:
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
-def disc(x: float, y: float, rx: float, ry: float) -> list[Point]:
-    angles = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-    return list(
-        zip((x + rx * np.cos(angles)).tolist(), (y + ry * np.sin(angles)).tolist(), strict=True)
-    )
+def _arc(x: float, y: float, rx: float, ry: float, angles: np.ndarray) -> np.ndarray:
+    return np.stack((x + rx * np.cos(angles), y + ry * np.sin(angles)), axis=1)
 
 
-def ring(x: float, y: float, rx: float, ry: float, width: float) -> list[Point]:
+def disc(x: float, y: float, rx: float, ry: float) -> np.ndarray:
+    return _arc(x, y, rx, ry, np.linspace(0, 2 * np.pi, 20, endpoint=False))
+
+
+def ring(x: float, y: float, rx: float, ry: float, width: float) -> np.ndarray:
     """A closed band, as one polygon with a seam."""
     angles = np.linspace(0, 2 * np.pi, 25)
-    outer = [(x + rx * np.cos(a), y + ry * np.sin(a)) for a in angles]
-    inner = [
-        (x + rx * (1 - width) * np.cos(a), y + ry * (1 - width) * np.sin(a)) for a in angles[::-1]
-    ]
-    return outer + inner
+    outer = _arc(x, y, rx, ry, angles)
+    inner = _arc(x, y, rx * (1 - width), ry * (1 - width), angles[::-1])
+    return np.concatenate((outer, inner))
+
+
+def wheels(xs: Sequence[float], y: float, rx: float, ry: float) -> list[Part]:
+    return [Part(disc(x, y, rx, ry), TYRE) for x in xs]
 
 
 def bar(start: Point, end: Point, width: float) -> list[Point]:
@@ -56,11 +60,22 @@ def paint(rng: Rng, *, grey: float = 0.4) -> Colour:
     """A car paint or a piece of cloth: any colour, often a grey one."""
     if rng.random() < grey:
         return (rng.uniform(0.08, 0.8),) * 3
-    return tuple(rng.uniform(0.04, 0.9, 3).tolist())
+    return rng.uniform(0.04, 0.9, 3)
 
 
 def livery(rng: Rng, *colours: Colour) -> Colour:
     """One of the colours that a kind of vehicle usually has, or any other."""
     if rng.random() < 0.6:
         return paint(rng)
-    return tuple((np.array(rng.choice(colours)) * rng.uniform(0.75, 1.2)).clip(0, 1).tolist())
+    return shade(rng, rng.choice(np.array(colours)), 0.75, 1.2)
+
+
+def shade(rng: Rng, colour: Colour, darkest: float, brightest: float) -> Colour:
+    """A colour darker or brighter by a factor between these two."""
+    return (np.array(colour) * rng.uniform(darkest, brightest)).clip(0, 1)
+
+
+def tinted(rng: Rng, colour: Colour, spread: float) -> Colour:
+    """A colour a little brighter or darker, and of another tone."""
+    scaled = np.array(colour) * rng.uniform(1 - spread, 1 + spread) * rng.uniform(0.92, 1.08, 3)
+    return scaled.clip(0.02, 1)

@@ -5,36 +5,20 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from adl.dataset.descriptor import DatasetDescriptor
 from adl.synthetic import objects
 from adl.synthetic.canvas import Canvas, Colour, sample
 from adl.synthetic.facades import line_street, windows
-from adl.synthetic.plan import (
-    BORDER,
-    BUILDING,
-    EGO,
-    FAR,
-    GROUND,
-    OUT_OF_ROI,
-    PARKING,
-    RAIL,
-    ROAD,
-    SIDEWALK,
-    SKY,
-    TERRAIN,
-    UNLABELED,
-    VEGETATION,
-    Layout,
-    lay_out,
-    tinted,
-)
-from adl.synthetic.shapes import Rng, disc, paint
+from adl.synthetic.plan import FAR, Layout, lay_out
+from adl.synthetic.shapes import Rng, disc, paint, shade, tinted
 
 SOILS = ((0.3, 0.42, 0.18), (0.5, 0.44, 0.28), (0.4, 0.36, 0.3))
 
 
-def draw(height: int, width: int, rng: Rng) -> Canvas:
+def draw(dataset: DatasetDescriptor, height: int, width: int, rng: Rng) -> Canvas:
     """Paint a scene."""
     canvas = Canvas(
+        dataset,
         height,
         width,
         horizon=height * rng.uniform(0.38, 0.48),
@@ -54,19 +38,22 @@ def draw(height: int, width: int, rng: Rng) -> Canvas:
     return canvas
 
 
+def _clouds(canvas: Canvas, extent: float, rng: Rng) -> np.ndarray:
+    """(height, width) of mean 0, the finer the larger `extent` is."""
+    u = np.linspace(0, 2 * extent, canvas.width) + rng.uniform(0, 4)
+    v = np.linspace(0, extent, canvas.height)[:, None] + rng.uniform(0, 4)
+    return sample("cloud", u, v)
+
+
 def _sky(canvas: Canvas, rng: Rng) -> None:
-    rows, columns = canvas.height, canvas.width
-    v, u = np.meshgrid(np.linspace(0, 3, rows), np.linspace(0, 6, columns), indexing="ij")
-    clouds = sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4))[..., None] * rng.uniform(
-        0.02, 0.1
-    )
-    zenith = np.array(
-        rng.choice([(0.45, 0.65, 0.92), (0.74, 0.78, 0.84), (0.6, 0.7, 0.85), (0.85, 0.74, 0.7)])
+    clouds = _clouds(canvas, 3, rng)[..., None] * rng.uniform(0.02, 0.1)
+    zenith = rng.choice(
+        [(0.45, 0.65, 0.92), (0.74, 0.78, 0.84), (0.6, 0.7, 0.85), (0.85, 0.74, 0.7)]
     )
     haze = np.array((0.85, 0.87, 0.88)) * rng.uniform(0.85, 1.05)
-    share = (np.arange(rows) / max(canvas.horizon, 1)).clip(0, 1)[:, None, None]
+    share = (np.arange(canvas.height) / max(canvas.horizon, 1)).clip(0, 1)[:, None, None]
     canvas.image[:] = (1 - share) * zenith + share * haze + clouds
-    canvas.labels[:] = SKY
+    canvas.labels[:] = canvas.label_ids["sky"]
 
 
 def _skyline(canvas: Canvas, rng: Rng) -> None:
@@ -76,19 +63,18 @@ def _skyline(canvas: Canvas, rng: Rng) -> None:
         size = rng.uniform(8, 40)
         kind = rng.integers(4)
         if kind < 2:
-            colour = tuple((np.array((0.6, 0.55, 0.5)) * rng.uniform(0.6, 1.2)).tolist())
+            colour = shade(rng, (0.6, 0.55, 0.5), 0.6, 1.2)
             canvas.upright(
                 (x, FAR), (x + size, FAR), rng.uniform(6, 30),
-                label=BUILDING, colour=colour, pattern=windows(rng), texture="plaster",
+                label="building", colour=colour, pattern=windows(rng), texture="plaster",
             )  # fmt: skip
         elif kind == 2:
-            points = [
-                canvas.project(x + size * t, rng.uniform(6, 14), FAR) for t in np.linspace(0, 1, 9)
-            ]
-            points += [canvas.project(x + size, 0, FAR), canvas.project(x, 0, FAR)]
+            across = np.append(x + size * np.linspace(0, 1, 9), (x + size, x))
+            up = np.append(rng.uniform(6, 14, 9), (0, 0))
+            points = np.transpose(canvas.project(across, up, FAR))
             canvas.polygon(
                 points,
-                label=VEGETATION,
+                label="vegetation",
                 colour=(0.22, 0.34, 0.2),
                 z=FAR,
                 texture="leaves",
@@ -103,45 +89,39 @@ def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     z = canvas.focal * canvas.eye / (rows - canvas.horizon)
     x = (columns - canvas.width / 2) * z / canvas.focal - layout.middle(z)
     zone = np.digitize(x, layout.edges[1:-1])
-    labels = np.array(layout.labels, np.uint8)[zone]
+    label_ids = [canvas.label_ids[name] for name in layout.labels]
+    labels = np.array(label_ids)[zone]
     if layout.crossing:
         across = (z > layout.crossing[0]) & (z < layout.crossing[1])
-        labels[across] = ROAD
+        labels[across] = canvas.label_ids["road"]
     grey = rng.uniform(0.22, 0.36)
-    surfaces: dict[int, tuple[Colour, str, float]] = {
-        ROAD: ((grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.22),
-        SIDEWALK: (tinted(rng, (0.56, 0.5, 0.47), 0.25), "plaster", 0.1),
-        PARKING: (tinted(rng, (0.42, 0.41, 0.4), 0.2), "asphalt", 0.13),
-        RAIL: (tinted(rng, (0.4, 0.36, 0.33), 0.2), "fine", 0.25),
-        TERRAIN: (tinted(rng, tuple(rng.choice(SOILS).tolist()), 0.3), "grass", 0.4),
-        GROUND: (tinted(rng, (0.5, 0.42, 0.34), 0.2), "grass", 0.12),
+    surfaces: dict[str, tuple[Colour, str, float]] = {
+        "road": ((grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.22),
+        "sidewalk": (tinted(rng, (0.56, 0.5, 0.47), 0.25), "plaster", 0.1),
+        "parking": (tinted(rng, (0.42, 0.41, 0.4), 0.2), "asphalt", 0.13),
+        "rail track": (tinted(rng, (0.4, 0.36, 0.33), 0.2), "fine", 0.25),
+        "terrain": (tinted(rng, rng.choice(SOILS), 0.3), "grass", 0.4),
+        "ground": (tinted(rng, (0.5, 0.42, 0.34), 0.2), "grass", 0.12),
     }
     fade = 1 / (1 + z / 60)
     for label, (colour, texture, contrast) in surfaces.items():
-        mask = labels == label
-        if not mask.any():
-            continue
-        shade = 1 + contrast * fade * sample(texture, x, z) + _marks(label, x, z, layout)
-        canvas.paint(
-            first,
-            0,
-            mask,
-            np.asarray(colour, np.float32) * shade[..., None].astype(np.float32),
-            label,
-            z.astype(np.float32),
-        )
+        mask = labels == canvas.label_ids[label]
+        if mask.any():
+            shades = 1 + contrast * fade * sample(texture, x, z) + _marks(label, x, z, layout)
+            shades = shades.astype(np.float32)
+            canvas.paint(first, 0, mask, label=label, colour=colour, shade=shades, z=z)
 
 
-def _marks(label: int, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarray:
+def _marks(label: str, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarray:
     """Lane lines, paving joints, rails: brightness to add."""
-    if label == ROAD:
+    if label == "road":
         lanes = np.abs((x - layout.road[0]) % 3.3 - 0.1) < 0.07
         return 0.9 * (lanes & ((z % 6 < 3) | (np.abs(x - layout.road[0]) < 0.4)))
-    if label == SIDEWALK:
+    if label == "sidewalk":
         return -0.45 * ((x % 0.6 < 0.05) | (z % 0.6 < 0.05))
-    if label == PARKING:
+    if label == "parking":
         return 0.8 * (z % 5 < 0.12)
-    if label == RAIL:
+    if label == "rail track":
         return 0.9 * (np.abs(x % 1.5 - 0.1) < 0.06) - 0.35 * (z % 0.8 < 0.3)
     return np.zeros_like(x)
 
@@ -162,18 +142,15 @@ def _stand(kind: objects.Kind, layout: Layout, rng: Rng) -> float:
     left, right = layout.road
     half = min(kind.size[0] / 2, 2.5)
     if kind.zone == "lane":
-        return (
-            rng.uniform(left + half, right - half)
-            if right - left > 2 * half
-            else (left + right) / 2
-        )
+        return rng.uniform(left + half, right - half)
     side = rng.choice([0, 1])
     kerb, wall = layout.road[side], layout.walls[side]
+    outwards = np.sign(kerb)
     if kind.zone == "kerb":
-        return kerb - np.sign(kerb) * rng.uniform(0.2, 1.2)
+        return kerb - outwards * rng.uniform(0.2, 1.2)
     if kind.zone == "pavement":
-        return rng.uniform(*sorted((kerb + np.sign(kerb) * 0.3, wall)))
-    return wall - np.sign(wall) * rng.uniform(-3, 2)
+        return rng.uniform(*sorted((kerb + outwards * 0.3, wall)))
+    return wall - outwards * rng.uniform(-3, 2)
 
 
 def _unlabeled_patch(canvas: Canvas, rng: Rng) -> None:
@@ -182,30 +159,18 @@ def _unlabeled_patch(canvas: Canvas, rng: Rng) -> None:
         x, z = rng.uniform(-8, 8), rng.uniform(15, 40)
         column, row = canvas.project(x, 0, z)
         size = canvas.focal / z
-        points = [
-            (column + size * px, row + size * (py - 1)) for px, py in disc(0.5, 0.5, 0.6, 0.5)
-        ]
+        points = (column, row) + size * (disc(0.5, 0.5, 0.6, 0.5) - (0, 1))
         canvas.polygon(
-            points, label=UNLABELED, colour=paint(rng), z=z, texture="leaves", contrast=0.4
+            points, label="unlabeled", colour=paint(rng), z=z, texture="leaves", contrast=0.4
         )
 
 
 def _light(canvas: Canvas, rng: Rng) -> None:
     """Haze with distance, shadows, and the colour of the light."""
     haze = np.array((0.75, 0.78, 0.8)) * rng.uniform(0.7, 1.1)
-    share = (
-        1
-        - np.exp(-np.where(np.isfinite(canvas.depth), canvas.depth, 0) / rng.uniform(150, 600))[
-            ..., None
-        ]
-    )
+    share = 1 - np.exp(-canvas.depth / rng.uniform(150, 600))[..., None]
     image = canvas.image * (1 - share) + haze * share
-    v, u = np.meshgrid(
-        np.linspace(0, 1.5, canvas.height), np.linspace(0, 3, canvas.width), indexing="ij"
-    )
-    shadow = cv2.GaussianBlur(
-        sample("cloud", u + rng.uniform(0, 4), v + rng.uniform(0, 4)), (0, 0), canvas.width / 60
-    )
+    shadow = cv2.GaussianBlur(_clouds(canvas, 1.5, rng), (0, 0), canvas.width / 60)
     image *= 1 + rng.uniform(0.05, 0.22) * shadow[..., None].clip(-1.5, 1.5)
     image *= rng.uniform(0.62, 1.2) * rng.uniform(0.92, 1.08, 3)
     canvas.image = image.astype(np.float32)
@@ -223,15 +188,16 @@ def _frame(canvas: Canvas, rng: Rng) -> None:
         points += [(width * 0.96, height), (width * 0.04, height)]
         canvas.polygon(
             points,
-            label=EGO,
-            colour=tuple(rng.uniform(0.02, 0.3, 3).tolist()),
+            label="ego vehicle",
+            colour=rng.uniform(0.02, 0.3, 3),
             z=2,
             texture="metal",
         )
     border = max(1, width // 256)
     canvas.image[:, :border] = canvas.image[:, -border:] = 0
-    canvas.labels[:, :border] = canvas.labels[:, -border:] = BORDER
-    canvas.labels[:border] = canvas.labels[-border:] = OUT_OF_ROI
+    sides, ends = canvas.label_ids["rectification border"], canvas.label_ids["out of roi"]
+    canvas.labels[:, :border] = canvas.labels[:, -border:] = sides
+    canvas.labels[:border] = canvas.labels[-border:] = ends
 
 
 def _expose(image: np.ndarray, rng: Rng) -> np.ndarray:

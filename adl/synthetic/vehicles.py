@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from adl.synthetic.canvas import Colour
-from adl.synthetic.shapes import METAL, TYRE, Part, Rng, bar, box, disc, livery, paint, ring
+from adl.synthetic.shapes import METAL, TYRE, Part, Rng, bar, box, disc, livery, paint, ring, wheels
 
 GLASS: Colour = (0.16, 0.2, 0.25)
 
@@ -52,20 +52,18 @@ def car(rng: Rng) -> list[Part]:
         ),
         Part([(0.22, 0.42), (0.33, 0.12), (0.48, 0.12), (0.48, 0.42)], GLASS),
         Part([(0.52, 0.42), (0.52, 0.12), (0.67, 0.12), (0.79, 0.42)], GLASS),
-        Part(disc(0.21, 0.83, 0.085, 0.2), TYRE),
-        Part(disc(0.79, 0.83, 0.085, 0.2), TYRE),
+        *wheels((0.21, 0.79), 0.83, 0.085, 0.2),
     ]
 
 
 def truck(rng: Rng) -> list[Part]:
     load, cab = livery(rng, (0.85, 0.85, 0.83), (0.2, 0.35, 0.6), (0.6, 0.3, 0.15)), paint(rng)
-    wheels = [Part(disc(x, 0.91, 0.055, 0.09), TYRE) for x in (0.1, 0.24, 0.38, 0.87)]
     return [
         Part(box(0, 0, 0.7, 0.84), load, "ribs", 0.28),
         Part([(0.73, 0.22), (0.93, 0.22), (1, 0.52), (1, 0.9), (0.73, 0.9)], cab),
         Part([(0.8, 0.28), (0.91, 0.28), (0.97, 0.5), (0.8, 0.5)], GLASS),
         Part(box(0.0, 0.84, 0.75, 0.9), TYRE),
-        *wheels,
+        *wheels((0.1, 0.24, 0.38, 0.87), 0.91, 0.055, 0.09),
     ]
 
 
@@ -77,8 +75,7 @@ def bus(rng: Rng) -> list[Part]:
         Part([(0.02, 0), (0.98, 0), (1, 0.08), (1, 0.92), (0, 0.92), (0, 0.08)], body),
         *windows,
         stripe,
-        Part(disc(0.2, 0.92, 0.05, 0.08), TYRE),
-        Part(disc(0.78, 0.92, 0.05, 0.08), TYRE),
+        *wheels((0.2, 0.78), 0.92, 0.05, 0.08),
     ]
 
 
@@ -139,8 +136,7 @@ def bicycle(rng: Rng) -> list[Part]:
 def motorcycle(rng: Rng) -> list[Part]:
     body = livery(rng, (0.6, 0.1, 0.1), (0.14, 0.14, 0.16))
     return [
-        Part(disc(0.2, 0.7, 0.19, 0.3), TYRE),
-        Part(disc(0.8, 0.7, 0.19, 0.3), TYRE),
+        *wheels((0.2, 0.8), 0.7, 0.19, 0.3),
         Part(disc(0.2, 0.7, 0.07, 0.12), METAL),
         Part(disc(0.8, 0.7, 0.07, 0.12), METAL),
         Part(
@@ -151,7 +147,7 @@ def motorcycle(rng: Rng) -> list[Part]:
     ]
 
 
-def ridden(vehicle: Callable[[Rng], list[Part]], label: int) -> Callable[[Rng], list[Part]]:
+def ridden(vehicle: Callable[[Rng], list[Part]], label: str) -> Callable[[Rng], list[Part]]:
     """A rider (the object's own label) who sits on a vehicle (of another label)."""
 
     def draw(rng: Rng) -> list[Part]:
@@ -159,7 +155,7 @@ def ridden(vehicle: Callable[[Rng], list[Part]], label: int) -> Callable[[Rng], 
         trousers = paint(rng)
         lower = []
         for part in vehicle(rng):
-            points = [(x, 0.45 + 0.55 * y) for x, y in part.points]
+            points = np.array(part.points) * (1, 0.55) + (0, 0.45)
             lower.append(dataclasses.replace(part, points=points, label=label))
         return [
             *lower,

@@ -12,9 +12,8 @@ import pytest
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
-from adl.intake import layout, png
-from adl.intake.conversion import convert
-from adl.intake.faults import DataError
+from adl.prepare import DataError, layout, png
+from adl.prepare.convert import convert
 from tests.data import largest_file, write_frame, write_record
 
 

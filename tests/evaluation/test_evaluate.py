@@ -20,9 +20,9 @@ from adl.evaluation import inference, tables, worker
 from adl.evaluation.counts import Counts
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.worker import EvaluationJob
-from adl.intake import layout
 from adl.metrics import Confusion
 from adl.parallel.world import ALONE, World
+from adl.prepare import layout
 from adl.report import figures
 from tests.data import write_record, write_scenes
 from tests.fixtures import evaluated

@@ -18,8 +18,9 @@ from adl.export import infer
 from adl.export.exported import Exported
 from adl.export.formats import FORMATS
 from adl.export.writers import Exporter
-from adl.intake import layout
 from adl.network import checkpoint
+from adl.parallel.pool import map_ahead
+from adl.prepare import layout
 from adl.workspace import EXPORTED, MINDIR
 from pipeline import infer as stage
 from tests.conftest import ROOT
@@ -109,9 +110,12 @@ def test_fault_of_a_frame_is_reported_from_its_thread(models, frames, tmp_path):
 
 
 def test_frames_are_read_in_their_order(frames):
-    samples = list(infer.read_ahead(frames, CITYSCAPES))
+    def read(frame):
+        return infer.read(frame, CITYSCAPES)
+
+    samples = list(map_ahead(read, frames, threads=1, ahead=infer.AHEAD))
     assert [sample.frame for sample in samples] == frames
-    assert list(infer.read_ahead([], CITYSCAPES)) == []
+    assert list(map_ahead(read, [], threads=1, ahead=infer.AHEAD)) == []
 
 
 def test_one_image_alone_has_no_usual_time(frames, monkeypatch):

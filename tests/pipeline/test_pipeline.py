@@ -283,7 +283,7 @@ def test_other_files_and_splits_are_scored_outside_dvc(finished):
 def draw(root: Path, frames: list[tuple[str, str]], *, height: int) -> None:
     """Scenes as frames of given splits and names, in the layout of Cityscapes."""
     for number, (split, name) in enumerate(frames):
-        image, labels, _ = synthetic.scene(split, number, height=height, seed=0)
+        image, labels = synthetic.scene(CITYSCAPES, split, number, height=height, seed=0)
         write_png(CITYSCAPES.images.path(root, split, name[0], name), image)
         write_png(CITYSCAPES.labels.path(root, split, name[0], name), labels)
 

@@ -23,11 +23,11 @@ from adl.evaluation.worker import EvaluationJob
 from adl.export import infer
 from adl.export.exported import Exported
 from adl.export.writers import Exporter
-from adl.intake import layout
-from adl.intake.survey import survey
 from adl.network import checkpoint
 from adl.predict import overlays
 from adl.predict.predictor import Predictor
+from adl.prepare import layout
+from adl.prepare.check import check_dataset
 from adl.report import page, report
 from adl.report.results import Results
 from adl.training import train
@@ -220,12 +220,12 @@ def test_record_says_of_which_data_set_it_is(village):
 
 def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
     raw = write_village(tmp_path / "raw")
-    found = survey(raw, VILLAGE, official=True).checked()
+    found = check_dataset(raw, VILLAGE, official=True).passed()
     assert {name: split.images for name, split in found.splits.items()} == VILLAGE.split_sizes
     label = VILLAGE.labels.path(raw, "train", "", "train001")
     cv2.imwrite(str(label), np.full((HEIGHT, WIDTH), 21, np.uint8))
     VILLAGE.images.path(raw, "val", "", "val002").unlink()
-    faults = [str(fault) for fault in survey(raw, VILLAGE, official=True).faults]
+    faults = [str(fault) for fault in check_dataset(raw, VILLAGE, official=True).problems]
     assert any(
         "train001_L.png: label ids [21] do not exist; *_L.png holds 3, 20, 23" in fault
         for fault in faults
@@ -235,7 +235,7 @@ def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
         for fault in faults
     )
     (raw / "frames").rename(raw / "frame")
-    [fault] = survey(raw, VILLAGE).faults
+    [fault] = check_dataset(raw, VILLAGE).problems
     assert fault.remedy == f"Rename {raw / 'frame'} to {raw / 'frames'}"
 
 

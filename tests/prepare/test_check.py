@@ -17,10 +17,9 @@ import pytest
 
 from adl import commands
 from adl.dataset.descriptor import CITYSCAPES
-from adl.intake import faults, layout, png
-from adl.intake.conversion import convert
-from adl.intake.faults import DataError
-from adl.intake.survey import survey
+from adl.prepare import MOST_LISTED, DataError, layout, png
+from adl.prepare.check import check_dataset
+from adl.prepare.convert import convert
 from tests.conftest import ROOT
 from tests.damage import (
     FILE_FAULTS,
@@ -71,7 +70,7 @@ def test_sound_data_passes_with_a_table(root, capsys):
 
 def test_size_of_a_split_is_that_of_most_images(root):
     write_frame(root, "train", "b", "b_000005_000019", shape=(4, 8))
-    split = survey(root, CITYSCAPES, ["train"]).splits["train"]
+    split = check_dataset(root, CITYSCAPES, ["train"]).splits["train"]
     assert split.size == (16, 8)
     assert split.sizes == {(16, 8): 3, (8, 4): 1}
 
@@ -112,7 +111,7 @@ def test_fault_of_a_file_is_one_message_with_its_name_and_cause(
     # Conversion refuses the same, but for what only both splits together show.
     if damage not in (train_and_val_share, train_and_val_share_a_name):
         with pytest.raises(DataError) as error:
-            survey(root, CITYSCAPES, ["train"]).checked()
+            check_dataset(root, CITYSCAPES, ["train"]).passed()
         assert problem in str(error.value)
 
 
@@ -249,8 +248,8 @@ def test_many_faults_of_one_kind_are_counted_not_poured_out(root, capsys):
         path = write_frame(root, "train", "a", f"a_{100 + i:06d}_000019")[0]
         path.write_bytes(b"")
     text = check_data(capsys, root)[1]
-    assert text.count("the file is empty") == faults.MOST_LISTED
-    assert f"… and {9 - faults.MOST_LISTED} more of this kind (empty)" in text
+    assert text.count("the file is empty") == MOST_LISTED
+    assert f"… and {9 - MOST_LISTED} more of this kind (empty)" in text
     assert len(json.loads(check_data(capsys, root, "--json")[1])["faults"]) == 9
 
 
@@ -265,11 +264,11 @@ def test_test_split_is_counted_without_labels(root, capsys):
 def test_shallow_check_opens_no_more_than_it_needs(root, monkeypatch):
     decoded = []
     real = png.read_frame
-    monkeypatch.setattr("adl.intake.survey.SAMPLED_LABELS", 1)
+    monkeypatch.setattr("adl.prepare.check.SAMPLED_LABELS", 1)
     monkeypatch.setattr(
         png, "read_frame", lambda frame, dataset: decoded.append(frame) or real(frame, dataset)
     )
-    found = survey(root, CITYSCAPES)
+    found = check_dataset(root, CITYSCAPES)
     assert len(decoded) == found.decoded == 2, "one label per split"
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +15,8 @@ from adl.artifacts import full_disk_reported, scratch_folder, write_json
 from adl.console.progress import track
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.dataset.records import SCHEMA
-from adl.intake import png
-from adl.intake.faults import DataError
+from adl.parallel.pool import map_ahead
+from adl.prepare import DataError, png
 
 _ROWS_PER_WRITE = 16
 
@@ -32,31 +29,35 @@ class Converted(NamedTuple):
     size: tuple[int, int]
 
 
-@dataclasses.dataclass
 class Contents:
     """What has been written so far. pixels: by label id. sha: of every part of every row."""
 
-    pixels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
-    sizes: set[tuple[int, int]] = dataclasses.field(default_factory=set)
-    sha: Any = dataclasses.field(default_factory=hashlib.sha256)
+    def __init__(self) -> None:
+        self.images = 0
+        self.pixels = np.zeros(256, np.int64)
+        self.sizes: set[tuple[int, int]] = set()
+        self.sha = hashlib.sha256()
 
     def add(self, converted: Converted) -> None:
+        self.images += 1
         self.pixels += converted.pixels
         self.sizes.add(converted.size)
         row = converted.row
         for part in (row["file_name"].encode(), row["image"], row["label"]):
             self.sha.update(hashlib.sha256(part).digest())
 
-    def manifest(self, images: int, dataset: DatasetDescriptor) -> dict[str, Any]:
-        per_class = [int(self.pixels[list(label.label_ids)].sum()) for label in dataset.classes]
+    def manifest(self, dataset: DatasetDescriptor) -> dict[str, Any]:
+        pixels = {}
+        for label in dataset.classes:
+            pixels[label.name] = int(self.pixels[list(label.label_ids)].sum())
         return {
             "dataset": dataset.name,
-            "images": images,
+            "images": self.images,
             "classes": list(dataset.class_names),
             "sizes": [f"{width}x{height}" for height, width in sorted(self.sizes)],
             "digest": self.sha.hexdigest(),
-            "pixels": dict(zip(dataset.class_names, per_class, strict=True)),
-            "pixels_ignored": int(self.pixels.sum()) - sum(per_class),
+            "pixels": pixels,
+            "pixels_ignored": int(self.pixels.sum()) - sum(pixels.values()),
         }
 
 
@@ -74,7 +75,7 @@ def convert(
     An image's bytes are passed through unchanged; a label becomes train ids, 255 where ignored. All three files
     appear when the record is complete. Raises DataError at the first bad frame.
     """
-    from mindspore.mindrecord import FileWriter
+    from mindspore.mindrecord import FileReader, FileWriter
 
     contents = Contents()
     # FileWriter cannot be renamed afterwards, so it writes under the final name in a folder of its own.
@@ -82,52 +83,31 @@ def convert(
         target = folder / record.name
         writer = FileWriter(str(target), shard_num=1, overwrite=True)
         writer.add_schema(SCHEMA, f"{dataset.title}: raw image PNG, train-id label PNG")
-        rows = track(_converted(frames, dataset, workers), len(frames), f"converting {record.stem}")
+        # Threads are enough: reading, checksums and OpenCV all release the interpreter's lock.
+        converting = map_ahead(
+            lambda frame: _convert(frame, dataset), frames, threads=workers, ahead=4 * workers
+        )
+        rows = track(converting, len(frames), f"converting {record.stem}")
         while batch := list(itertools.islice(rows, _ROWS_PER_WRITE)):
             writer.write_raw_data([converted.row for converted in batch])
             for converted in batch:
                 contents.add(converted)
         writer.commit()
         labels = frames[0].label.parent.parent
-        fault = png.encoding_fault(
-            labels, np.flatnonzero(contents.pixels).tolist(), len(frames), dataset
-        )
-        if fault:
-            raise DataError([fault])
-        _check_complete(target, len(frames))
-        manifest = contents.manifest(len(frames), dataset) | {"drawn": drawn}
+        ids = np.flatnonzero(contents.pixels).tolist()
+        problems = png.encoding_problems(labels, ids, len(frames), dataset)
+        if problems:
+            raise DataError(*problems)
+        reader = FileReader(str(target))
+        stored = reader.len()
+        reader.close()
+        if stored != len(frames):
+            raise RuntimeError(f"{record}: {stored} rows were stored of {len(frames)}")
+        manifest = contents.manifest(dataset) | {"drawn": drawn}
         write_json(workspace.manifest(target), manifest)
         for path in sorted(folder.iterdir()):
             path.replace(record.parent / path.name)
     return manifest
-
-
-def _check_complete(record: Path, rows: int) -> None:
-    from mindspore.mindrecord import FileReader
-
-    reader = FileReader(str(record))
-    stored = reader.len()
-    reader.close()
-    if stored != rows:
-        raise RuntimeError(f"{record}: {stored} rows were stored of {rows}")
-
-
-def _converted(
-    frames: list[Frame], dataset: DatasetDescriptor, workers: int
-) -> Iterator[Converted]:
-    """Rows in order. Threads are enough: reading, checksums and OpenCV all release the interpreter's lock."""
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        waiting: list[concurrent.futures.Future] = []
-        remaining = iter(frames)
-        try:
-            while True:
-                for frame in itertools.islice(remaining, 4 * workers - len(waiting)):
-                    waiting.append(pool.submit(_convert, frame, dataset))
-                if not waiting:
-                    return
-                yield waiting.pop(0).result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _convert(frame: Frame, dataset: DatasetDescriptor) -> Converted:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from adl.dataset.descriptor import CITYSCAPES
-from adl.intake import png
-from adl.intake.faults import DataError
+from adl.prepare import DataError, png
 from tests.damage import image, truncated, write_sound
 
 
@@ -30,4 +29,4 @@ def test_label_with_every_train_id_holds_train_ids():
     for ids, kind in (([*range(19), 255], "train ids"), ([*range(20), 255], "label ids")):
         with pytest.raises(DataError) as error:
             png.check_ids(Path("a.png"), np.array(ids), CITYSCAPES)
-        assert error.value.faults[0].kind == kind
+        assert error.value.problems[0].kind == kind
