@@ -27,7 +27,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.metrics import Confusion
 from adl.report import quoted
-from adl.report.columns import Row
+from adl.report.quoted import Quoted
 
 WORKSPACE = "workspace"
 IRRELEVANT = ("seed", "eval_epochs", "data_path")
@@ -79,26 +79,17 @@ class Run:
             return None
         return next((name for name in quoted.runs(self.dataset.name) if self.follows(name)), None)
 
+    @property
+    def published(self) -> Quoted | None:
+        """The figures of that recipe."""
+        return quoted.runs(self.dataset.name).get(self.recipe or "")
+
     def follows(self, recipe: str) -> bool:
         """Was it trained as a recipe says, and scored in its mode? On which devices does not count."""
         compared = {*schema.of_stage("train"), *SCORED_MODE} - {*IRRELEVANT, *recipes.MACHINE}
         wanted = recipes.load(recipe, {}).model_dump(include=compared)
         # A run from before a parameter existed had what the parameter is shipped with.
         return all(self.params.get(name, value) == value for name, value in wanted.items())
-
-    def row(self, everything: Sequence[Run]) -> Row:
-        """For a table. everything: all runs, among which those of other seeds are."""
-        published = quoted.runs(self.dataset.name).get(self.recipe or "")
-        return Row(
-            name=self.name,
-            date=self.date,
-            published=published,
-            params=self.params,
-            steps=self.steps,
-            score=self.score,
-            val_images=self.val_images,
-            over_seeds=spread(self, everything),
-        )
 
 
 def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> Run:
@@ -191,10 +182,9 @@ def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
         raise AdlError(f"the history cannot be read: {error}") from None
     found = []
     for experiments in of_commits.values():
-        found += [(name, revision) for name, revision in experiments]
-    for name in dict.fromkeys((*all_tags(), *all_branches(), *commits, "HEAD", WORKSPACE)):
-        found.append((name, name))
-    return found
+        found += experiments
+    names = dict.fromkeys((*all_tags(), *all_branches(), *commits, "HEAD", WORKSPACE))
+    return [*found, *zip(names, names, strict=True)]
 
 
 def _log(*which: str) -> list[str]:
@@ -226,21 +216,13 @@ def collect(
     return list(found.values())
 
 
-def over_seeds(run: Run, others: Sequence[Run]) -> tuple[float, float, int]:
-    """(mean mIOU, sample standard deviation, n) over the seeds of a run's group, in percent; NaN for n = 1."""
+def over_seeds(run: Run, others: Sequence[Run]) -> str:
+    """Mean mIOU, sample standard deviation and number of the runs that differ from one only in their seed."""
     scores = {r.params["seed"]: r.score["mIOU"] for r in [*others, run] if r.group == run.group}
-    values = np.array(list(scores.values()), np.float64)
-    return (
-        float(values.mean()),
-        float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-        len(values),
-    )
-
-
-def spread(run: Run, others: Sequence[Run]) -> str:
-    """`over_seeds` for a table."""
-    mean, deviation, n = over_seeds(run, others)
-    return f"{mean:.2f} ± {deviation:.2f} (n = {n})" if n > 1 else "n = 1"
+    if len(scores) == 1:
+        return "n = 1"
+    values = list(scores.values())
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f} (n = {len(values)})"
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

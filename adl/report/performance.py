@@ -10,9 +10,8 @@ from typing import Any
 from adl.artifacts import digest, read_json, write_text
 from adl.console.text import MISSING, counted, duration
 from adl.report import quoted
-from adl.report.columns import NOTHING
 from adl.report.page import Block, markdown, table, web_page
-from adl.report.results import Results
+from adl.report.results import NOT_MEASURED, Results, of_other_runtimes
 from adl.workspace import CHECKPOINT, DRAWN, PERFORMANCE, PERFORMANCE_PAGE, SPEED
 
 REMEDIES = {
@@ -51,7 +50,7 @@ class Measured:
             path = folder / f"{stage}.json"
             content = read_json(path) if path.exists() else {}
             if model is None or content.get("checkpoint_digest") != model:
-                missing[stage] = "measured for another model" if content else NOTHING
+                missing[stage] = "measured for another model" if content else NOT_MEASURED
                 content = {}
             stages[stage] = content
         size = checkpoint.stat().st_size if model else 0
@@ -152,7 +151,7 @@ def inference(results: Results, measured: Measured) -> dict[str, str]:
 
 def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
     if not speed:
-        return NOTHING
+        return NOT_MEASURED
     if speed["ms_per_image"] is None:
         return f"{MISSING}, for there was one image"
     mirror = " with its mirror image" if mirrored else ""
@@ -161,7 +160,7 @@ def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
 
 def _evaluation_speed(speed: Mapping[str, Any]) -> str:
     if not speed:
-        return NOTHING
+        return NOT_MEASURED
     processes = counted(speed["processes"], "process", "processes")
     if speed["ms_per_image"] is None:
         return f"{MISSING}, {processes}: every image waited for a compilation"
@@ -169,19 +168,15 @@ def _evaluation_speed(speed: Mapping[str, Any]) -> str:
 
 
 def _exported(speed: Mapping[str, Any]) -> str:
-    """The time of each file with each run time; the MINDIR's stands above the others."""
+    """The time of each file with each runtime; the MINDIR stands above the others."""
     if not speed:
-        return NOTHING
-    rows = [("mindir", "mindspore", _milliseconds(speed["ms_per_image"]))]
-    for backend, files in speed.items():
-        if isinstance(files, dict):
-            rows += [(kind, backend, _milliseconds(time)) for kind, time in files.items()]
-    model = speed["checkpoint_digest"][:16]
-    return table([(*row, model) for row in rows], ("file", "run by", "ms/image", "model"))
-
-
-def _milliseconds(time: float | None) -> str:
-    return MISSING if time is None else f"{time:g}"
+        return NOT_MEASURED
+    measured = [("mindir", "mindspore", speed["ms_per_image"]), *of_other_runtimes(speed)]
+    rows = []
+    for kind, runtime, time in measured:
+        shown = MISSING if time is None else f"{time:g}"
+        rows.append((kind, runtime, shown, speed["checkpoint_digest"][:16]))
+    return table(rows, ("file", "run by", "ms/image", "model"))
 
 
 def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> str:
@@ -189,4 +184,4 @@ def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> 
         (name, measured.get(name, ""), published.get(name, ""))
         for name in dict.fromkeys([*measured, *published])
     ]
-    return table(rows, ("", "this run (measured)", "2021 (quoted)")) if rows else NOTHING
+    return table(rows, ("", "this run (measured)", "2021 (quoted)")) if rows else NOT_MEASURED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from adl.errors import AdlError
 from adl.report import history
 from adl.workspace import CHECKPOINT, METRICS, RECORDS, SYNTHETIC, sidecar
 
+NOT_MEASURED = "not measured yet"
+"""What stands for a stage that has not run; `dvc repro` fills it."""
 STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
 
 
@@ -88,6 +90,14 @@ class Results:
         """Name of the mode that was scored."""
         names = (("multiscale", self.params["ms_infer"]), ("flip", self.params["eval_flip"]))
         return "_".join(name for name, on in names if on) or "single"
+
+
+def of_other_runtimes(inferred: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """(file's format, runtime, what was measured) of what `infer` says of other runtimes than MindSpore."""
+    for runtime, files in inferred.items():
+        if isinstance(files, dict):
+            for kind, measured in files.items():
+                yield kind, runtime, measured
 
 
 def _json(path: Path) -> dict[str, Any] | None:
