@@ -40,7 +40,7 @@ class Workload:
 
     seconds_per_image: of one device. parameters: trained ones. synchronised: batch norms that are over all devices; 0
     with `parallel: false`. A step has no part that is independent of its images, because only one size of step was ever
-    published: fewer images than that are foretold too fast.
+    published: fewer images than that are estimated too fast.
     """
 
     seconds_per_image: float

@@ -25,7 +25,7 @@ def rows(results: Results) -> list[tuple[str, ...]]:
         measured["mindir"] = [_measurement("mindspore", inferred)]
     for kind, runtime, figures in of_other_runtimes(inferred):
         measured.setdefault(kind, []).append(_measurement(runtime, figures))
-    found = []
+    found: list[tuple[str, ...]] = []
     for kind in dict.fromkeys([*proofs, *measured]):
         proved = _words(proofs[kind]) if kind in proofs else NOT_MEASURED
         for cells in measured.get(kind, [(MISSING, MISSING, MISSING)]):
