@@ -99,11 +99,11 @@ def _published(results: Results) -> list[str]:
 
 
 def _worst(evaluate: Path) -> list[Block]:
-    pictures = sorted((evaluate / "overlays").glob("worst_*.png"))
-    return [
-        Picture(path, f"Rank {int(path.stem.removeprefix('worst_'))} from the bottom")
-        for path in pictures
-    ]
+    found: list[Block] = []
+    for path in sorted((evaluate / "overlays").glob("worst_*.png")):
+        rank = int(path.stem.removeprefix("worst_"))
+        found.append(Picture(path, f"Rank {rank} from the bottom"))
+    return found
 
 
 def _what_this_is(results: Results) -> list[str]:
@@ -146,10 +146,8 @@ def _partial(results: Results) -> list[str]:
 
 
 def _which_checkpoint(results: Results) -> str:
-    epoch, epochs = (
-        results.metrics["evaluate"].get("checkpoint_epoch"),
-        results.params.get("epochs"),
-    )
+    epoch = results.metrics["evaluate"].get("checkpoint_epoch")
+    epochs = results.params.get("epochs")
     if epoch is None:
         return "a checkpoint that does not say after which epoch it was saved"
     which = "the last" if epoch == epochs else "an intermediate"
@@ -186,10 +184,10 @@ def _quoted_scores(published: Quoted) -> dict[str, str]:
 def _scores(results: Results) -> str:
     """What else the same counts say."""
     names = {
-        f"mIOU_{mode}": f"mIOU, mode `{mode}`"
-        for mode in ("single", "flip", "multiscale", "multiscale_flip")
-    }
-    names |= {
+        "mIOU_single": "mIOU, mode `single`",
+        "mIOU_flip": "mIOU, mode `flip`",
+        "mIOU_multiscale": "mIOU, mode `multiscale`",
+        "mIOU_multiscale_flip": "mIOU, mode `multiscale_flip`",
         "mIOU_category": f"mIOU of the {len(results.dataset.categories)} categories",
         "pixel_accuracy": "pixel accuracy",
         "mean_accuracy": "mean accuracy of the classes",
@@ -242,7 +240,7 @@ def _ranked(values: Mapping[str, float | None], names: Iterable[str]) -> list[tu
 
 
 def _architecture(results: Results) -> str:
-    if results.sidecar is None:
+    if not results.sidecar:
         return NOT_MEASURED
     lines = Architecture.from_json(results.sidecar["architecture"]).describe()
     if trained := results.metrics["train"]:
@@ -251,19 +249,17 @@ def _architecture(results: Results) -> str:
 
 
 def _parameters(results: Results) -> list[str]:
-    if not results.metrics["train"] and results.sidecar is None:
+    sidecar = results.sidecar
+    if not results.metrics["train"] and not sidecar:
         return [NOT_MEASURED]
-    names = (*schema.of_stage("train"), *EVALUATION)
-    rows = [
-        (f"`{name}`", f"`{json.dumps(results.params[name])}`")
-        for name in names
-        if name in results.params
-    ]
-    sidecar = results.sidecar or {"data": {"digest": None}, "digest": None}
+    rows = []
+    for name in (*schema.of_stage("train"), *EVALUATION):
+        if name in results.params:
+            rows.append((f"`{name}`", f"`{json.dumps(results.params[name])}`"))
     digests = {
-        "training data": sidecar["data"]["digest"],
+        "training data": sidecar["data"]["digest"] if sidecar else None,
         "evaluation data": results.val_digest,
-        "checkpoint": sidecar["digest"],
+        "checkpoint": sidecar.get("digest"),
     }
     described = []
     for name, digest in digests.items():
