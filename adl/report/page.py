@@ -25,7 +25,7 @@ class Picture:
 
 
 Block = str | Picture
-TEMPLATE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+TEMPLATE = Path(__file__).with_name("page.html")
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 # Wide tables scroll in themselves, not the page.
 MARKDOWN.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
@@ -60,7 +60,8 @@ def web_page(content: Sequence[Block], title: str, pages: Mapping[str, str]) -> 
             links[heading] = f"#{anchor}"
         rendered.append(MARKDOWN.renderer.render(tokens, MARKDOWN.options, {}))
     listed = "\n".join(f'<a href="{address}">{name}</a>' for name, address in links.items())
-    return TEMPLATE.substitute(title=title, links=listed, body="\n".join(rendered))
+    page = Template(TEMPLATE.read_text(encoding="utf-8"))
+    return page.substitute(title=title, links=listed, body="\n".join(rendered))
 
 
 def _figure(picture: Picture) -> str:
