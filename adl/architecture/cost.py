@@ -18,9 +18,9 @@ from adl.architecture.primitives import PRIMITIVES
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
-ASCEND_SECONDS = 0.589757
-"""A training step of S at crop 769 with 2 images on each of 8 Ascend 910, quoted from the README of 2021."""
-ASCEND_MEASURED_AT = (769, 2)
+PUBLISHED_CROP = 769
+ASCEND_SECONDS, ASCEND_IMAGES = 0.589757, 2
+"""A training step of S at that crop with 2 images on each of 8 Ascend 910, quoted from the 2021 README."""
 
 # Fitted to `benchmarks/training_cost.py` on 2 cores with AVX-512.
 _BYTES, _BYTES_PER_LAYER, _BYTES_PER_VALUE = 550e6, 3.5e6, 37.5
@@ -142,7 +142,12 @@ def cpu_step(architecture: Architecture, crop: int, batch: int, *, cores: int) -
 
 
 def ascend_step(architecture: Architecture, crop: int, images_per_device: int) -> float:
-    """Seconds of a training step on Ascend 910, scaled by multiplications from the one that 2021 states."""
-    quoted_crop, quoted_images = ASCEND_MEASURED_AT
-    quoted = quoted_images * macs(Architecture(), quoted_crop, quoted_crop)
-    return ASCEND_SECONDS * images_per_device * macs(architecture, crop, crop) / quoted
+    """Seconds of a training step on each of 8 Ascend 910, scaled from the published one."""
+    per_image = ASCEND_SECONDS / ASCEND_IMAGES * share_of_published(architecture, crop)
+    return images_per_device * per_image
+
+
+def share_of_published(architecture: Architecture, crop: int) -> float:
+    """Multiplications of an image, as a share of those of the published S at its crop."""
+    published = macs(Architecture(), PUBLISHED_CROP, PUBLISHED_CROP)
+    return macs(architecture, crop, crop) / published

@@ -68,13 +68,12 @@ def table(runs: list[Run], kind: str) -> str:
     headers = [kind, first.name]
     for other in others:
         headers += [other.name, "difference"]
-    names = first.dataset.class_names if kind == "class" else first.dataset.categories
-    rows = []
-    for name in names:
-        values = [run.score[f"{kind}_IOU"][name] for run in runs]
-        rows.append([name, *cells(values)])
+    scores = [run.score[f"{kind}_IOU"] for run in runs]
+    names = tuple(first.dataset.categories)
     if kind == "class":
-        rows.append(["mIOU", *cells([run.score["mIOU"] for run in runs])])
+        names = (*first.dataset.class_names, "mIOU")
+        scores = [{**iou, "mIOU": run.score["mIOU"]} for iou, run in zip(scores, runs, strict=True)]
+    rows = [(name, *cells([iou[name] for iou in scores])) for name in names]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 

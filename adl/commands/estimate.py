@@ -25,15 +25,31 @@ DEVICES = tuple(2**power for power in range(9))
 LEAST_EFFICIENCY = 0.5
 """Below it, more than half of what is added is wasted: there scaling is said to stop."""
 
-QUOTED_MS, QUOTED_IMAGES, QUOTED_CROP = 440.0, 2, 769
-"""A step of S on one Ascend 910: the mean of epochs 2 to 10 in the log of the README of 2021.
+QUOTED_MS, QUOTED_IMAGES = 440.0, 2
+"""A step of S at crop 769 on one Ascend 910: the mean of epochs 2 to 10 in the log of the 2021 README.
 
 The log is headed "batch_size = 8", but its 1487 steps per epoch of 2975 images are of two images each.
 """
 QUOTED_START = 29.0
-"""Minutes before the first step: the first epoch of eight devices, less a later one, in the README of 2021."""
+"""Minutes before the first step: the first epoch of eight devices, less a later one, in the 2021 README."""
 
-DESCRIPTION = """foretell step time, efficiency and hours of training on 1 to 256 Ascend devices
+MACHINE_OPTIONS = (
+    ("--link-gbps", "link", 1e9 / 8, "between devices of a node; assumed"),
+    ("--node-link-gbps", "node_link", 1e9 / 8, "of each device, to other nodes; assumed"),
+    ("--latency-us", "latency", 1e-6, "of a hop between devices of a node; assumed"),
+    ("--node-latency-us", "node_latency", 1e-6, "of a hop between nodes; assumed"),
+    ("--devices-per-node", "devices_per_node", 1, "README of 2021"),
+    ("--cores-per-node", "cores_per_node", 1, "CPU cores; README of 2021"),
+    (
+        "--samples-per-core",
+        "samples_per_core",
+        1,
+        "samples per second that a core prepares; measured on 2 cores at crop 769",
+    ),
+)
+"""(option, the field of Machines that it sets, unit of the option in that of the field, meaning)."""
+
+DESCRIPTION = """estimate step time, efficiency and hours of training on 1 to 256 Ascend devices
 
 reads:  params.yaml and the architecture files that it names
 writes: a table to the terminal. All of it is estimated: nothing was measured on Ascend with this project. A step on one
@@ -42,12 +58,14 @@ writes: a table to the terminal. All of it is estimated: nothing was measured on
         as it is, the other keeps the images per device, which is another training"""
 
 
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+def _positive(kind: type, unit: float = 1) -> Callable[[str], float]:
+    """What reads an option. kind: int or float. unit: what the number is multiplied by."""
+
     def number(text: str) -> float:
         value = kind(text)
         if not 0 < value < float("inf"):
             raise ValueError
-        return value
+        return value * unit
 
     number.__name__ = "positive number"
     return number
@@ -61,23 +79,35 @@ def add(subcommands: Any) -> None:
         description=DESCRIPTION,
         example="adl estimate --node-link-gbps 200 --cores-per-node 96",
     )
-    usual = Machines()
-    options: Sequence[tuple[str, Callable[[str], float], float | None, str]] = (
-        ("--step-ms", float, None, "step on one device with these parameters; default: scaled"),
-        ("--step-images", int, None, "images of that step; default: batch_size / device_num"),
-        ("--link-gbps", float, usual.link * 8 / 1e9, "between devices of a node; assumed"),
-        ("--node-link-gbps", float, usual.node_link * 8 / 1e9, "of each device, to other nodes; assumed"),
-        ("--latency-us", float, usual.latency * 1e6, "of a hop between devices of a node; assumed"),
-        ("--node-latency-us", float, usual.node_latency * 1e6, "of a hop between nodes; assumed"),
-        ("--devices-per-node", int, usual.devices_per_node, "README of 2021"),
-        ("--cores-per-node", int, usual.cores_per_node, "CPU cores; README of 2021"),
-        ("--samples-per-core", float, usual.samples_per_core,
-         "samples per second that a core prepares; measured on 2 cores at crop 769"),
-        ("--start-minutes", float, QUOTED_START, "before the first step; README of 2021"),
-    )  # fmt: skip
-    for name, kind, default, meaning in options:
-        shown = meaning if default is None else f"{meaning}; default: %(default)g"
-        command.add_argument(name, type=_positive(kind), default=default, metavar="N", help=shown)
+    command.add_argument(
+        "--step-ms",
+        type=_positive(float),
+        metavar="N",
+        help="step on one device with these parameters; default: scaled",
+    )
+    command.add_argument(
+        "--step-images",
+        type=_positive(int),
+        metavar="N",
+        help="images of that step; default: batch_size / device_num",
+    )
+    for option, field, unit, meaning in MACHINE_OPTIONS:
+        default = getattr(Machines, field)
+        command.add_argument(
+            option,
+            dest=field,
+            type=_positive(type(default), unit),
+            default=default,
+            metavar="N",
+            help=f"{meaning}; default: {default / unit:g}",
+        )
+    command.add_argument(
+        "--start-minutes",
+        type=_positive(float),
+        default=QUOTED_START,
+        metavar="N",
+        help="before the first step; README of 2021; default: %(default)g",
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -90,18 +120,18 @@ def run(arguments: argparse.Namespace) -> None:
         "batch_size": fixed_batch(work, machines, p.batch_size, least=1 if p.parallel else 2),
         "images per device": fixed_share(work, machines, p.batch_size // p.device_num),
     }
-    hours = {
-        title: [training_hours(p, step, arguments.start_minutes) for step in steps]
-        for title, steps in tables.items()
-    }
     if arguments.json:
-        print(json.dumps(_to_json(tables, hours, machines), indent=2))
+        found: dict[str, Any] = {"estimated": True, "machines": vars(machines)}
+        for title, steps in tables.items():
+            rows = _rows(p, steps, arguments.start_minutes)
+            found[f"same {title}"] = {"steps": rows, "verdict": verdict(steps)}
+        print(json.dumps(found, indent=2))
         return
     print(_heading(p, work, machines, arguments))
     for title, steps in tables.items():
-        print(
-            f"\nestimated, the same {title} on all:\n\n{_table(steps, hours[title])}\n\n{verdict(steps)}"
-        )
+        print(f"\nestimated, the same {title} on all:\n")
+        print(_table(_rows(p, steps, arguments.start_minutes)))
+        print(f"\n{verdict(steps)}")
 
 
 def workload(p: Params, arguments: argparse.Namespace) -> Workload:
@@ -110,8 +140,7 @@ def workload(p: Params, arguments: argparse.Namespace) -> Workload:
         images = arguments.step_images or p.batch_size // p.device_num
         per_image = arguments.step_ms / 1000 / images
     else:
-        quoted = cost.macs(Architecture(), QUOTED_CROP, QUOTED_CROP)
-        share = cost.macs(architecture, p.crop_size, p.crop_size) / quoted
+        share = cost.share_of_published(architecture, p.crop_size)
         per_image = QUOTED_MS / 1000 / QUOTED_IMAGES * share
     layers = cost.layers(architecture, p.crop_size, p.crop_size)
     return Workload(
@@ -122,15 +151,7 @@ def workload(p: Params, arguments: argparse.Namespace) -> Workload:
 
 
 def machines_of(arguments: argparse.Namespace) -> Machines:
-    return Machines(
-        devices_per_node=arguments.devices_per_node,
-        link=arguments.link_gbps * 1e9 / 8,
-        node_link=arguments.node_link_gbps * 1e9 / 8,
-        latency=arguments.latency_us / 1e6,
-        node_latency=arguments.node_latency_us / 1e6,
-        cores_per_node=arguments.cores_per_node,
-        samples_per_core=arguments.samples_per_core,
-    )
+    return Machines(**{field: getattr(arguments, field) for _, field, *_ in MACHINE_OPTIONS})
 
 
 def fixed_batch(
@@ -196,12 +217,12 @@ def _reason(step: Step) -> str:
 
 
 def _heading(p: Params, work: Workload, machines: Machines, arguments: argparse.Namespace) -> str:
-    source = (
-        "--step-ms"
-        if arguments.step_ms
-        else f"scaled by multiplications from {QUOTED_MS:g} ms for {QUOTED_IMAGES} images of S at crop {QUOTED_CROP}, "
-        "quoted from the README of 2021"
-    )
+    source = "--step-ms"
+    if not arguments.step_ms:
+        source = (
+            f"scaled by multiplications from {QUOTED_MS:g} ms for {QUOTED_IMAGES} images of S at crop "
+            f"{cost.PUBLISHED_CROP}, quoted from the README of 2021"
+        )
     return (
         f"Estimated, not measured: training for {counted(p.epochs, 'epoch')} at crop {p.crop_size} on Ascend 910.\n"
         f"one device: {work.seconds_per_image * 1000:.3g} ms per image ({source}); {work.parameters:,} parameters; "
@@ -215,43 +236,38 @@ def _heading(p: Params, work: Workload, machines: Machines, arguments: argparse.
     )
 
 
-def _table(steps: Sequence[Step], hours: Sequence[float]) -> str:
+def _rows(p: Params, steps: Sequence[Step], start_minutes: float) -> list[dict[str, Any]]:
+    """The steps as values: seconds, shares and hours."""
+    return [
+        {
+            **vars(step),
+            "seconds": step.seconds,
+            "efficiency": scaling.efficiency(step, steps[0]),
+            "hours": training_hours(p, step, start_minutes),
+            "bound": step.bound,
+        }
+        for step in steps
+    ]
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
     headers = ("devices", "images per device", "ms/step", "efficiency", "hours", "bound by")
-    rows = [
-        (
-            step.devices,
-            step.images_per_device,
-            f"{step.seconds * 1000:.1f}",
-            f"{scaling.efficiency(step, steps[0]):.0%}",
-            f"{of_training:.1f}",
-            step.bound,
+    by_devices = {row["devices"]: row for row in rows}
+    cells = []
+    for devices in DEVICES:
+        if devices not in by_devices:
+            cells.append((devices, *[MISSING] * 4, "batch_size"))
+            continue
+        row = by_devices[devices]
+        cells.append(
+            (
+                devices,
+                row["images_per_device"],
+                f"{row['seconds'] * 1000:.1f}",
+                f"{row['efficiency']:.0%}",
+                f"{row['hours']:.1f}",
+                row["bound"],
+            )
         )
-        for step, of_training in zip(steps, hours, strict=True)
-    ]
-    reached = {step.devices for step in steps}
-    rows += [
-        (devices, *[MISSING] * 4, "batch_size") for devices in DEVICES if devices not in reached
-    ]
-    rows.sort(key=lambda row: row[0])
     aligned = (*["right"] * 5, "left")
-    return tabulate(rows, headers=headers, disable_numparse=True, colalign=aligned)
-
-
-def _to_json(
-    tables: dict[str, list[Step]], hours: dict[str, list[float]], machines: Machines
-) -> dict[str, Any]:
-    """The tables as values: seconds, shares and hours, with what was assumed."""
-    found: dict[str, Any] = {"estimated": True, "machines": vars(machines)}
-    for title, steps in tables.items():
-        rows = [
-            {
-                **vars(step),
-                "seconds": step.seconds,
-                "efficiency": scaling.efficiency(step, steps[0]),
-                "hours": of_training,
-                "bound": step.bound,
-            }
-            for step, of_training in zip(steps, hours[title], strict=True)
-        ]
-        found[f"same {title}"] = {"steps": rows, "verdict": verdict(steps)}
-    return found
+    return tabulate(cells, headers=headers, disable_numparse=True, colalign=aligned)

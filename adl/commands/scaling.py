@@ -21,16 +21,16 @@ BYTES_PER_VALUE = 4  # gradients are float32
 class Machines:
     """What the nodes are. Bandwidths in bytes per second and direction, latencies in seconds of one hop of a ring.
 
-    The defaults are assumptions, but for those that name a source. What decides is `latency`: the README of 2021
+    The defaults are assumptions, but for those that name a source. What decides is `latency`: the 2021 README
     has two logs of eight devices, of 541 and 605 ms, which 7 and 12 µs would give.
     """
 
-    devices_per_node: int = 8  # README of 2021: Ascend 910 × 8
+    devices_per_node: int = 8  # 2021 README: Ascend 910 × 8
     link: float = 30e9  # assumed: 240 Gb/s, a link of HCCS
     node_link: float = 12.5e9  # assumed: 100 Gb/s of RoCE for each device
     latency: float = 10e-6  # assumed: one hop between devices of a node
     node_latency: float = 30e-6  # assumed: one hop between nodes
-    cores_per_node: int = 192  # README of 2021: "CPU 2.60GHz, 192cores"
+    cores_per_node: int = 192  # 2021 README: "CPU 2.60GHz, 192cores"
     samples_per_core: float = 6.5  # measured for this project: 13 samples/s on 2 cores, at crop 769
 
 
@@ -40,7 +40,7 @@ class Workload:
 
     seconds_per_image: of one device. parameters: trained ones. synchronised: batch norms that are over all devices; 0
     with `parallel: false`. A step has no part that is independent of its images, because only one size of step was ever
-    published: fewer images than that are foretold too fast.
+    published: fewer images than that are estimated too fast.
     """
 
     seconds_per_image: float
@@ -66,10 +66,6 @@ class Step:
     @property
     def seconds(self) -> float:
         return max(self.compute + self.communication, self.data)
-
-    @property
-    def images_per_second(self) -> float:
-        return self.devices * self.images_per_device / self.seconds
 
     @property
     def bound(self) -> str:
@@ -109,4 +105,4 @@ def step(work: Workload, machines: Machines, *, devices: int, images_per_device:
 
 def efficiency(some: Step, alone: Step) -> float:
     """Images per second of each device, as a share of what one device alone does."""
-    return some.images_per_second / some.devices / alone.images_per_second
+    return (some.images_per_device / some.seconds) / (alone.images_per_device / alone.seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from tabulate import tabulate
@@ -107,29 +107,27 @@ def _prune(chosen: State) -> None:
 def table(found: list[State]) -> str:
     """A row per state, with the parameters in which they differ."""
     keys = [runs.parts(state.about["key"]) for state in found]
-    shown = dict.fromkeys([*USUAL, *_differing(keys)])
+    first = keys[0]
+    shown = dict.fromkeys(USUAL)
+    for parts in keys:
+        for name in (*first, *parts):
+            if parts.get(name) != first.get(name):
+                shown[name] = None
     rows = []
     for state, parts in zip(found, keys, strict=True):
-        rows.append(_row(state, {name: parts.get(name) for name in shown}))
+        described = ", ".join(f"{name} {str(parts.get(name))[:MOST_SHOWN]}" for name in shown)
+        rows.append((state.name, _status(state), *_saves(state), described))
     return tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters"))
 
 
-def _differing(keys: list[dict[str, Any]]) -> list[str]:
-    """What the states do not all have in common."""
-    differing: dict[str, None] = {}
-    for parts in keys:
-        for name in dict.fromkeys([*keys[0], *parts]):
-            if parts.get(name) != keys[0].get(name):
-                differing[name] = None
-    return list(differing)
-
-
-def _row(state: State, parts: Mapping[str, Any]) -> tuple[str, str, str, int, str, str]:
+def _saves(state: State) -> tuple[str, int, str]:
+    """(step of the newest save, how many there are, MB of the whole state)."""
+    at = MISSING
     positions = state.positions()
-    at = f"step {int(positions[-1].stem.removeprefix('position_')):,}" if positions else MISSING
+    if positions:
+        at = f"step {int(positions[-1].stem.removeprefix('position_')):,}"
     size = sum(path.stat().st_size for path in state.folder.rglob("*") if path.is_file())
-    described = ", ".join(f"{name} {str(value)[:MOST_SHOWN]}" for name, value in parts.items())
-    return state.name, _status(state), at, len(positions), f"{size / 1e6:.0f}", described
+    return at, len(positions), f"{size / 1e6:.0f}"
 
 
 def _status(state: State) -> str:
@@ -140,13 +138,10 @@ def _status(state: State) -> str:
 
 
 def stop(arguments: argparse.Namespace) -> None:
-    running = [
-        state for state in runs.found(workspace.state_folder()) if state.holder() is not None
-    ]
+    folder = workspace.state_folder()
+    running = [state for state in runs.found(folder) if state.holder() is not None]
     if not running:
-        raise AdlError(
-            f"no training run is active ({workspace.state_folder()} holds no locked state)."
-        )
+        raise AdlError(f"no training run is active ({folder} holds no locked state).")
     for state in running:
         state.stop_request.touch()
         print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from tabulate import tabulate
 
 from adl.artifacts import check_output, write_text
 from adl.commands import add_command
+from adl.console.text import MISSING, interval, percentage
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.workspace import as_path
@@ -55,15 +57,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output:
         check_output(arguments.output)
     found = history.collect(CITYSCAPES, arguments.revisions, all_commits=arguments.all_commits)
+    if not found:
+        raise AdlError(
+            "no revision holds a finished run: `dvc repro` makes one, and a commit keeps it."
+        )
     everything = found
     if arguments.revisions:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
             known = history.collect(CITYSCAPES, all_commits=arguments.all_commits)
             everything = [*found, *known]
-    if not found:
-        raise AdlError(
-            "no revision holds a finished run: `dvc repro` makes one, and a commit keeps it."
-        )
     table = table_of(found, everything)
     text = _formatted(table, arguments.format)
     if arguments.output:
@@ -77,21 +79,48 @@ def _formatted(table: pd.DataFrame, name: str) -> str:
     if name == "csv":
         return table.to_csv(index=False, lineterminator="\n").rstrip()
     return tabulate(
-        table.values.tolist(), headers=list(table), tablefmt=FORMATS[name], disable_numparse=True
+        table, headers="keys", showindex=False, tablefmt=FORMATS[name], disable_numparse=True
     )
 
 
 def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
     """A row per run, sorted by steps and then by mIOU. everything: all runs, among which those of other seeds are."""
-    from adl.report import columns, history
+    from adl.report import history
 
     ordered = sorted(found, key=lambda run: (run.steps, run.score["mIOU"]))
-    digests = {}
+    names = dict.fromkeys(("epochs", "bn_momentum", *history.differing(found)))
+    rows = []
+    for run in ordered:
+        published = run.published
+        rows.append(
+            {
+                "run": run.name,
+                "date": run.date,
+                "Itr": f"{run.steps:,}",
+                **{name: _parameter(run, name) for name in names},
+                "data": run.digest("data"),
+                "code": run.digest("code"),
+                "images": _images(run),
+                "mIOU": percentage(run.score["mIOU"]),
+                "95 % interval": interval(run.score.get("mIOU_low"), run.score.get("mIOU_high")),
+                "over seeds": history.over_seeds(run, everything),
+                "mIOU in paper (quoted)": f"{published.paper:.2f}" if published else "",
+            }
+        )
+    table = pd.DataFrame(rows)
     for kind in ("data", "code"):
-        by_run = {run.name: run.digest(kind) for run in ordered}
-        if len(set(by_run.values())) > 1:
-            digests[kind] = columns.lookup(by_run)
-    differing = [name for name in history.differing(found) if name not in ("epochs", "bn_momentum")]
-    shown = columns.of_runs(differing, digests)
-    rows = [run.row(everything) for run in ordered]
-    return pd.DataFrame(columns.cells(shown, rows), columns=list(shown))
+        if table[kind].nunique() == 1:
+            del table[kind]
+    return table
+
+
+def _parameter(run: Run, name: str) -> str:
+    value = run.params.get(name, MISSING)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _images(run: Run) -> str:
+    scored = run.score["images"]
+    if scored < run.val_images:
+        return f"{scored} of {run.val_images} (partial)"
+    return str(run.val_images)

@@ -41,32 +41,30 @@ class Reporter:
         seconds: Sequence[float],
     ) -> None:
         """After a step. epoch: from 1. position: steps done. seconds: of each step of this attempt."""
-        self._tell(epoch, position, loss, learning_rate, seconds)
+        is_last = position == self.steps
+        losses = f"loss {loss:.4f}, learning rate {learning_rate:.3g}"
+        if len(seconds) == ESTIMATE_AFTER + 1 and not is_last:
+            left = duration((self.steps - position) * float(np.mean(seconds[1:])))
+            tqdm.write(
+                f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}"
+            )
+        if len(seconds) == 1:
+            self._first(position, seconds[0])
+        elif self.bar is not None:
+            self.bar.set_postfix_str(f"epoch {epoch}, {losses}", refresh=False)
+            self.bar.update()
+            if is_last:
+                self.bar.close()
+        elif is_last or time.monotonic() - self.reported >= LINE_EVERY:
+            self._print_line(
+                f"epoch {epoch} step {position}/{self.steps}: {losses}", position, seconds
+            )
         per_epoch = self.lines_of_2021_every
         if per_epoch and position % per_epoch == 0:
             of_epoch = 1000 * np.array(seconds[-per_epoch:])  # fewer after a resume in its middle
             tqdm.write(f"epoch: {epoch} step: {per_epoch}, loss is {loss:.8g}")
             tqdm.write(
                 f"epoch time: {of_epoch.sum():.3f} ms, per step time: {of_epoch.mean():.3f} ms"
-            )
-
-    def _tell(
-        self, epoch: int, position: int, loss: float, learning_rate: float, seconds: Sequence[float]
-    ) -> None:
-        if len(seconds) == 1:
-            self._first(position, seconds[0])
-            return
-        if len(seconds) == ESTIMATE_AFTER + 1 and position < self.steps:
-            left = duration((self.steps - position) * float(np.mean(seconds[1:])))
-            tqdm.write(
-                f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}"
-            )
-        losses = f"loss {loss:.4f}, learning rate {learning_rate:.3g}"
-        if self.bar is not None:
-            self._move_bar(f"epoch {epoch}, {losses}", is_last=position == self.steps)
-        elif time.monotonic() - self.reported >= LINE_EVERY or position == self.steps:
-            self._print_line(
-                f"epoch {epoch} step {position}/{self.steps}: {losses}", position, seconds
             )
 
     def _first(self, position: int, seconds: float) -> None:
@@ -81,13 +79,6 @@ class Reporter:
                 dynamic_ncols=True,
                 mininterval=1,
             )
-
-    def _move_bar(self, text: str, *, is_last: bool) -> None:
-        assert self.bar is not None
-        self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update()
-        if is_last:
-            self.bar.close()
 
     def _print_line(self, text: str, position: int, seconds: Sequence[float]) -> None:
         self.reported = time.monotonic()

@@ -10,7 +10,7 @@ from adl.console.text import counted
 from adl.params import Params
 
 SMALLEST_GROUP = 16
-"""Images per batch norm group below which the README of 2021 did not reach the published mIOU."""
+"""Images per batch norm group below which the 2021 README did not reach the published mIOU."""
 
 
 def drawing(architecture: Architecture) -> list[str]:

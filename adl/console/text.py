@@ -23,6 +23,13 @@ def difference(value: float | None, other: float | None) -> str:
     return f"{other - value:+.2f}"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """Between two values in percent."""
+    if low is None or high is None:
+        return MISSING
+    return f"{low:.2f} to {high:.2f}"
+
+
 def size(height: int, width: int) -> str:
     """Of an image, the width first."""
     return f"{width}×{height}"
@@ -55,8 +62,10 @@ def rough_duration(seconds: float) -> str:
         ("h", 3600, 1.5),
         ("min", 60, 1.5),
     ):
-        if seconds >= least * length:
-            return f"{seconds / length:.{seconds < 9.95 * length:d}f} {unit}"
+        amount = seconds / length
+        if amount >= least:
+            digits = 1 if amount < 9.95 else 0
+            return f"{amount:.{digits}f} {unit}"
     return f"{seconds:.0f} s"
 
 

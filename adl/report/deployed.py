@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from adl.console.text import MISSING, counted, percentage
-from adl.report.columns import NOTHING
-from adl.report.results import Results
+from adl.report.results import NOT_MEASURED, Results, of_other_runtimes
 
 HEADERS = (
     "file",
@@ -19,31 +18,23 @@ HEADERS = (
 
 
 def rows(results: Results) -> list[tuple[str, ...]]:
-    """A row for each file and each run time that ran it."""
+    """A row for each file and each runtime that ran it; the MINDIR stands above the others."""
     proofs, inferred = results.metrics["export"], results.metrics["infer"]
-    measured = list(_measured(inferred))
-    found = []
-    for kind in dict.fromkeys([*proofs, *(name for name, *_ in measured)]):
-        proved = _words(proofs[kind]) if kind in proofs else NOTHING
-        of_kind = [row for name, *row in measured if name == kind]
-        for row in of_kind or [[MISSING] * 3]:
-            found.append((kind, proved, *row))
-    return found or [(NOTHING, *[""] * (len(HEADERS) - 1))]
+    measured: dict[str, list[tuple[str, str, str]]] = {}
+    if inferred:
+        measured["mindir"] = [_measurement("mindspore", inferred)]
+    for kind, runtime, figures in of_other_runtimes(inferred):
+        measured.setdefault(kind, []).append(_measurement(runtime, figures))
+    found: list[tuple[str, ...]] = []
+    for kind in dict.fromkeys([*proofs, *measured]):
+        proved = _words(proofs[kind]) if kind in proofs else NOT_MEASURED
+        for cells in measured.get(kind, [(MISSING, MISSING, MISSING)]):
+            found.append((kind, proved, *cells))
+    return found or [(NOT_MEASURED, "", "", "", "")]
 
 
-def _measured(inferred: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """(format, run time, mIOU, agreement) of every measurement; the MINDIR's stands above the others."""
-    if not inferred:
-        return
-    yield _measurement("mindir", "mindspore", inferred)
-    for backend, files in inferred.items():
-        if isinstance(files, dict):
-            for kind, figures in files.items():
-                yield _measurement(kind, backend, figures)
-
-
-def _measurement(kind: str, backend: str, figures: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return kind, backend, percentage(figures["mIOU"]), f"{percentage(figures['agreement'], 4)} %"
+def _measurement(runtime: str, figures: Mapping[str, Any]) -> tuple[str, str, str]:
+    return runtime, percentage(figures["mIOU"]), f"{percentage(figures['agreement'], 4)} %"
 
 
 def _words(proof: Mapping[str, Any]) -> str:

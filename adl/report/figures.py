@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -69,14 +70,14 @@ def overlay(
 
     image: (H, W, 3) uint8 RGB. truth, prediction: (H, W) uint8 train ids.
     """
-    figure = Figure(figsize=(12, 7.3), layout="constrained")
+    figure, axes = _axes(12, 7.3, nrows=2, ncols=2)
     panels = {
         "image": image,
         "ground truth": dataset.palette[truth],
         "prediction": dataset.palette[prediction],
         "errors": errors(image, truth, prediction, len(dataset.classes)),
     }
-    for axis, (name, picture) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
+    for axis, (name, picture) in zip(axes.flat, panels.items(), strict=True):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(name, fontsize=11)
         axis.set_axis_off()
@@ -88,43 +89,46 @@ def overlay(
 
 
 def _legend(dataset: DatasetDescriptor) -> list[Patch]:
-    entries: list[tuple[str, Sequence[int] | np.ndarray]] = [
-        (label.name, label.colour) for label in dataset.classes
-    ]
-    entries += [("void (other)", (0, 0, 0)), ("wrong", ERROR), ("not scored", NOT_SCORED)]
+    colours: dict[str, Any] = {label.name: label.colour for label in dataset.classes}
+    colours |= {"void (other)": (0, 0, 0), "wrong": ERROR, "not scored": NOT_SCORED}
     patches = []
-    for name, rgb in entries:
-        red, green, blue = (value / 255 for value in rgb)
-        patches.append(Patch(facecolor=(red, green, blue), label=name))
+    for name, colour in colours.items():
+        share: Any = np.divide(colour, 255)
+        patches.append(Patch(facecolor=share, label=name))
     return patches
 
 
-def _single(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes; inches."""
+def _axes(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
+    """A figure with one pair of axes, or with a grid of them; inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
+    return figure, figure.subplots(**grid)
+
+
+def _iou_bars(
+    axis: Axes, places: Any, iou: Sequence[float | None], *, fontsize: int = 9, **style: Any
+) -> None:
+    """Horizontal bars with their values in percent; what has no value has no length."""
+    bars = axis.barh(places, [value or 0 for value in iou], **style)
+    # On white, because a line may pass behind.
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    labels = [percentage(value, 1) for value in iou]
+    axis.bar_label(bars, labels, padding=3, fontsize=fontsize, bbox=white)
+    axis.set(xlabel="IoU (%)", xlim=(0, 108))
 
 
 def class_bars(class_iou: dict[str, float | None], baselines: dict[str, float]) -> Figure:
     """IoU of each class, sorted; the mean and the best baseline as lines. Values in percent."""
-    counted = sorted(((v, name) for name, v in class_iou.items() if v is not None))
-    figure, axis = _single(8, 6)
-    bars = axis.barh([name for _, name in counted], [v for v, _ in counted], color=BAR)
-    # On white, because a line may pass behind.
-    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9, bbox=white)
-    mean = sum(v for v, _ in counted) / len(counted)
+    counted = {name: iou for name, iou in class_iou.items() if iou is not None}
+    names = sorted(counted, key=lambda name: (counted[name], name))
+    figure, axis = _axes(8, 6)
+    _iou_bars(axis, names, [counted[name] for name in names], color=BAR)
+    mean = sum(counted.values()) / len(counted)
     axis.axvline(mean, color="black", linestyle="--", zorder=0, label=f"mean {mean:.1f}")
     if baselines:
-        name, best = max(baselines.items(), key=lambda item: item[1])
-        axis.axvline(
-            best,
-            color=BASELINE,
-            linestyle=":",
-            zorder=0,
-            label=f"best baseline ({name}) {best:.1f}",
-        )
-    axis.set(xlabel="IoU (%)", xlim=(0, 105), title="Intersection over union of each class")
+        name = max(baselines, key=lambda name: baselines[name])
+        label = f"best baseline ({name}) {baselines[name]:.1f}"
+        axis.axvline(baselines[name], color=BASELINE, linestyle=":", zorder=0, label=label)
+    axis.set(xlim=(0, 105), title="Intersection over union of each class")
     axis.legend(loc="lower right")
     return figure
 
@@ -136,10 +140,8 @@ def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | N
     """
     total = max(sum(pixels.values()), 1)
     names = sorted(pixels, key=lambda name: pixels[name])
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    shares = [100 * pixels[name] / total for name in names]
-    left.barh(names, shares, color=BASELINE)
+    figure, (left, right) = _axes(10, 6, ncols=2, sharey=True)
+    left.barh(names, [100 * pixels[name] / total for name in names], color=BASELINE)
     left.set(
         xscale="log",
         xlabel="share of the training pixels (%, logarithmic)",
@@ -147,28 +149,30 @@ def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | N
     )
     left.xaxis.set_major_formatter("{x:g}")
     left.invert_xaxis()
-    bars = right.barh(names, [class_iou.get(name) or 0 for name in names], color=BAR)
-    right.bar_label(
-        bars, [percentage(class_iou.get(name), 1) for name in names], padding=3, fontsize=9
-    )
-    right.set(xlabel="IoU (%)", xlim=(0, 108), title="How well it is found")
+    _iou_bars(right, names, [class_iou.get(name) for name in names], color=BAR)
+    right.set_title("How well it is found")
     return figure
 
 
 def comparison(class_iou: dict[str, dict[str, float | None]]) -> Figure:
     """IoU of each class in several runs. class_iou: run → class → percent, the same classes in each."""
     names = list(next(iter(class_iou.values())))
-    figure, axis = _single(9, 2 + 0.22 * len(names) * len(class_iou))
+    figure, axis = _axes(9, 2 + 0.22 * len(names) * len(class_iou))
     height = 0.85 / len(class_iou)
     places = np.arange(len(names))[::-1]
     colours = colormaps["cividis"](np.linspace(0.15, 0.9, len(class_iou)))
     for i, (run, values) in enumerate(class_iou.items()):
-        shift = 0.425 - height * (i + 0.5)
-        lengths = [values[name] or 0 for name in names]
-        bars = axis.barh(places + shift, lengths, height, color=colours[i], label=run)
-        axis.bar_label(bars, [percentage(values[name], 1) for name in names], padding=3, fontsize=8)
+        _iou_bars(
+            axis,
+            places + 0.425 - height * (i + 0.5),
+            [values[name] for name in names],
+            fontsize=8,
+            height=height,
+            color=colours[i],
+            label=run,
+        )
     axis.set_yticks(places, names)
-    axis.set(xlabel="IoU (%)", xlim=(0, 108), title="Intersection over union of each class")
+    axis.set_title("Intersection over union of each class")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
     return figure
 
@@ -177,14 +181,12 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """Share of each true class's pixels (rows) by predicted class. counts: (C, C + 1), last column void."""
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     columns = [*names, "void"]
-    figure, axis = _single(11, 9.5)
+    figure, axis = _axes(11, 9.5)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for (row, column), value in np.ndenumerate(shares):
-        if value >= 0.5:
-            colour = "white" if value > 55 else "black"
-            axis.text(
-                column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour
-            )
+    for row, column in np.argwhere(shares >= 0.5):
+        share = shares[row, column]
+        colour = "white" if share > 55 else "black"
+        axis.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=9)
     axis.set_yticks(range(len(names)), names, fontsize=9)
     title = "Where the pixels of each class went (%, rows sum to 100)"
@@ -194,22 +196,16 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
 
 def learning_curves(history: list[dict[str, float]]) -> Figure:
     """Loss and learning rate after each epoch; a row may lack its loss."""
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True)
-    epochs = [row["epoch"] for row in history]
-    top.plot(
-        epochs, [row.get("loss", math.nan) for row in history], marker="o", markersize=3, color=BAR
-    )
+    figure, (top, bottom) = _axes(8, 5.5, nrows=2, sharex=True)
+    rows = pd.DataFrame(history, columns=["epoch", "loss", "val_mIOU", "learning_rate"])
+    top.plot(rows["epoch"], rows["loss"], marker="o", markersize=3, color=BAR)
     top.set(ylabel="mean loss", title="Learning curves")
-    validated = [row for row in history if "val_mIOU" in row]
-    if validated:
+    validated = rows.dropna(subset="val_mIOU")
+    if len(validated):
         scores = top.twinx()
-        at = [row["epoch"] for row in validated]
-        scores.plot(at, [row["val_mIOU"] for row in validated], "s--", markersize=4, color=SCORE)
+        scores.plot(validated["epoch"], validated["val_mIOU"], "s--", markersize=4, color=SCORE)
         scores.set_ylabel("val mIOU (%)", color=SCORE)
-    bottom.plot(
-        epochs, [row["learning_rate"] for row in history], marker="o", markersize=3, color="#009E73"
-    )
+    bottom.plot(rows["epoch"], rows["learning_rate"], marker="o", markersize=3, color="#009E73")
     bottom.set(xlabel="epoch", ylabel="learning rate at its end")
     for axis in (top, bottom):
         axis.grid(alpha=0.3)

@@ -27,7 +27,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.metrics import Confusion
 from adl.report import quoted
-from adl.report.columns import Row
+from adl.report.quoted import Quoted
 
 WORKSPACE = "workspace"
 IRRELEVANT = ("seed", "eval_epochs", "data_path")
@@ -77,28 +77,22 @@ class Run:
         sizes = self.dataset.split_sizes
         if (self.images, self.score["images"]) != (sizes["train"], sizes["val"]):
             return None
-        return next((name for name in quoted.runs(self.dataset.name) if self.follows(name)), None)
+        for name in quoted.runs(self.dataset.name):
+            if self._follows(name):
+                return name
+        return None
 
-    def follows(self, recipe: str) -> bool:
+    @property
+    def published(self) -> Quoted | None:
+        """The figures of that recipe."""
+        return quoted.runs(self.dataset.name).get(self.recipe or "")
+
+    def _follows(self, recipe: str) -> bool:
         """Was it trained as a recipe says, and scored in its mode? On which devices does not count."""
         compared = {*schema.of_stage("train"), *SCORED_MODE} - {*IRRELEVANT, *recipes.MACHINE}
         wanted = recipes.load(recipe, {}).model_dump(include=compared)
         # A run from before a parameter existed had what the parameter is shipped with.
         return all(self.params.get(name, value) == value for name, value in wanted.items())
-
-    def row(self, everything: Sequence[Run]) -> Row:
-        """For a table. everything: all runs, among which those of other seeds are."""
-        published = quoted.runs(self.dataset.name).get(self.recipe or "")
-        return Row(
-            name=self.name,
-            date=self.date,
-            published=published,
-            params=self.params,
-            steps=self.steps,
-            score=self.score,
-            val_images=self.val_images,
-            over_seeds=spread(self, everything),
-        )
 
 
 def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> Run:
@@ -124,39 +118,41 @@ def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> 
 
 def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     files = DVCFileSystem(rev=revision)
-    stages = YAML(typ="safe").load(files.read_text("dvc.lock"))["stages"]
+
+    def counted(stage: str, what: str) -> int:
+        return json.loads(files.read_text(f"metrics/{stage}.json"))[what]
+
+    stages = _locked(files, "dvc.lock")
     train, evaluate = stages["train"], stages["evaluate"]
-    deps = {dep["path"]: dep["md5"] for dep in [*train["deps"], *evaluate["deps"]]}
-    outs = {out["path"]: out["md5"] for out in [*train["outs"], *evaluate["outs"]]}
+    deps = {dep["path"]: dep["md5"] for dep in train["deps"] + evaluate["deps"]}
+    outs = {out["path"]: out["md5"] for out in train["outs"] + evaluate["outs"]}
     metrics = files.read_bytes(_METRICS)
     if outs[_METRICS] != hashlib.md5(metrics).hexdigest() or outs[_MODEL] != deps[_MODEL]:
         raise AdlError(f"{name}: its metrics do not match its dvc.lock; run `dvc repro`.")
-    images = {}
-    for split in dataset.labelled_splits:
-        images[split] = json.loads(files.read_text(f"metrics/mindrecord_{split}.json"))["images"]
     params = train["params"]["params.yaml"] | evaluate["params"]["params.yaml"]
     params["data_path"] = _data_path(stages["mindrecord@val"], dataset)
     if Path(params["data_path"]) == workspace.SYNTHETIC:
-        drawn = YAML(typ="safe").load(files.read_text("pipeline/synthetic/dvc.lock"))["stages"][
-            "synthesize"
-        ]
+        drawn = _locked(files, "pipeline/synthetic/dvc.lock")["synthesize"]
         params |= drawn["params"]["params.yaml"]
+    # Neither what one of the two stages made, nor the verdict on the data, is an input.
+    made = {*outs, str(workspace.CHECKED)}
     return Run(
         name=name,
         revision=revision,
         date=_date(files.repo) if revision else "",
         dataset=dataset,
         params=params,
-        inputs={
-            path: md5
-            for path, md5 in deps.items()
-            if path not in outs and path != str(workspace.CHECKED)
-        },
+        inputs={path: md5 for path, md5 in deps.items() if path not in made},
         score=json.loads(metrics),
-        steps=json.loads(files.read_text("metrics/train.json"))["steps"],
-        images=images["train"],
-        val_images=images["val"],
+        steps=counted("train", "steps"),
+        images=counted("mindrecord_train", "images"),
+        val_images=counted("mindrecord_val", "images"),
     )
+
+
+def _locked(files: DVCFileSystem, path: str) -> dict[str, Any]:
+    """The stages of a dvc.lock."""
+    return YAML(typ="safe").load(files.read_text(path))["stages"]
 
 
 def _date(repo: Repo) -> str:
@@ -167,9 +163,10 @@ def _date(repo: Repo) -> str:
 def _data_path(conversion: dict[str, Any], dataset: DatasetDescriptor) -> str:
     """The folder that a stage `mindrecord` converted, from its entry in dvc.lock."""
     end = f"/{dataset.images.folder}/val"
-    return next(
-        (d["path"].removesuffix(end) for d in conversion["deps"] if d["path"].endswith(end)), ""
-    )
+    for dep in conversion["deps"]:
+        if dep["path"].endswith(end):
+            return dep["path"].removesuffix(end)
+    return ""
 
 
 def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
@@ -191,10 +188,9 @@ def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
         raise AdlError(f"the history cannot be read: {error}") from None
     found = []
     for experiments in of_commits.values():
-        found += [(name, revision) for name, revision in experiments]
-    for name in dict.fromkeys((*all_tags(), *all_branches(), *commits, "HEAD", WORKSPACE)):
-        found.append((name, name))
-    return found
+        found += experiments
+    names = dict.fromkeys((*all_tags(), *all_branches(), *commits, "HEAD", WORKSPACE))
+    return [*found, *zip(names, names, strict=True)]
 
 
 def _log(*which: str) -> list[str]:
@@ -226,21 +222,13 @@ def collect(
     return list(found.values())
 
 
-def over_seeds(run: Run, others: Sequence[Run]) -> tuple[float, float, int]:
-    """(mean mIOU, sample standard deviation, n) over the seeds of a run's group, in percent; NaN for n = 1."""
+def over_seeds(run: Run, others: Sequence[Run]) -> str:
+    """Mean mIOU, sample standard deviation and number of the runs that differ from one only in their seed."""
     scores = {r.params["seed"]: r.score["mIOU"] for r in [*others, run] if r.group == run.group}
-    values = np.array(list(scores.values()), np.float64)
-    return (
-        float(values.mean()),
-        float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-        len(values),
-    )
-
-
-def spread(run: Run, others: Sequence[Run]) -> str:
-    """`over_seeds` for a table."""
-    mean, deviation, n = over_seeds(run, others)
-    return f"{mean:.2f} ± {deviation:.2f} (n = {n})" if n > 1 else "n = 1"
+    if len(scores) == 1:
+        return "n = 1"
+    values = list(scores.values())
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f} (n = {len(values)})"
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adl.artifacts import digest, read_json, write_text
+from adl.artifacts import digest, write_text
 from adl.console.text import MISSING, counted, duration
 from adl.report import quoted
-from adl.report.columns import NOTHING
 from adl.report.page import Block, markdown, table, web_page
-from adl.report.results import Results
+from adl.report.results import NOT_MEASURED, Results, of_other_runtimes, read_or_empty
 from adl.workspace import CHECKPOINT, DRAWN, PERFORMANCE, PERFORMANCE_PAGE, SPEED
 
 REMEDIES = {
@@ -48,17 +47,13 @@ class Measured:
         model = digest(checkpoint) if checkpoint.exists() else None
         stages, missing = {}, {}
         for stage in REMEDIES:
-            path = folder / f"{stage}.json"
-            content = read_json(path) if path.exists() else {}
+            content = read_or_empty(folder / f"{stage}.json")
             if model is None or content.get("checkpoint_digest") != model:
-                missing[stage] = "measured for another model" if content else NOTHING
+                missing[stage] = "measured for another model" if content else NOT_MEASURED
                 content = {}
             stages[stage] = content
         size = checkpoint.stat().st_size if model else 0
         return cls(model, size, stages, missing)
-
-    def __getitem__(self, stage: str) -> dict[str, Any]:
-        return self.stages[stage]
 
 
 def write(results: Results) -> None:
@@ -70,6 +65,7 @@ def write(results: Results) -> None:
 
 def blocks(results: Results, measured: Measured) -> list[Block]:
     name = results.dataset.name
+    source = [f"Quoted: {quoted.MODEL_ZOO}."] if quoted.training(name) else []
     return [
         "# Performance",
         *_what_this_is(results, measured),
@@ -78,8 +74,8 @@ def blocks(results: Results, measured: Measured) -> list[Block]:
         "## Inference performance",
         _side_by_side(quoted.inference(name), inference(results, measured)),
         "## The exported files",
-        _exported(measured["infer"]),
-        *([f"Quoted: {quoted.MODEL_ZOO}."] if quoted.training(name) else []),
+        _exported(measured.stages["infer"]),
+        *source,
     ]
 
 
@@ -98,21 +94,26 @@ def _what_this_is(results: Results, measured: Measured) -> list[str]:
 
 
 def training(results: Results, measured: Measured) -> dict[str, str]:
-    speed, trained, params = measured["train"], results.metrics["train"], results.params
+    speed, trained, params = measured.stages["train"], results.metrics["train"], results.params
     if not ("ms_per_step" in speed and trained and results.sidecar):
         return {}
     shown = ("epochs", "batch_size", "base_lr", "bn_momentum")
+    # A run from before these parameters existed had the only optimizer and the only schedule.
+    optimizer, schedule = params.get("optimizer", "momentum"), params.get("schedule", "poly")
+    compilation = f"{MISSING}, for there was one step"
+    if speed["compile_seconds"] is not None:
+        compilation = duration(speed["compile_seconds"])
     return {
         **_machine(speed),
         "Dataset": f"{results.data} (cropped {params['crop_size']}×{params['crop_size']}), {trained['images']} images",
         "Training parameters": ", ".join(f"{name} {params[name]}" for name in shown),
-        "Optimizer": WORDS[params.get("optimizer", "momentum")],
+        "Optimizer": WORDS[optimizer],
         "Loss": WORDS[params["criterion"]],
-        "Learning rate": _schedule(params),
+        "Learning rate": f"{WORDS[schedule]} after {params['warmup_iters']} steps of warm-up",
         "Outputs": "probability",
         "Speed": f"{speed['ms_per_step']} ms/step, {speed['samples_per_second']} images/s",
         "Total time": duration(speed["total_seconds"]),
-        "Compilation": _compilation(speed["compile_seconds"]),
+        "Compilation": compilation,
         "Peak memory": f"{speed['peak_memory_mb']:,} MB",
         "Checkpoint": f"{measured.bytes / 1e6:.2f} MB",
     }
@@ -127,19 +128,8 @@ def _machine(speed: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _schedule(params: Mapping[str, Any]) -> str:
-    # A run from before the parameter existed had the only schedule.
-    words = WORDS[params.get("schedule", "poly")]
-    return f"{words} after {params['warmup_iters']} steps of warm-up"
-
-
-def _compilation(seconds: float | None) -> str:
-    """How much longer the first step took than the others, if there were any."""
-    return f"{MISSING}, for there was one step" if seconds is None else duration(seconds)
-
-
 def inference(results: Results, measured: Measured) -> dict[str, str]:
-    file, scored = measured["infer"], measured["evaluate"]
+    file, scored = measured.stages["infer"], measured.stages["evaluate"]
     if not file and not scored:
         return {}
     return {
@@ -152,7 +142,7 @@ def inference(results: Results, measured: Measured) -> dict[str, str]:
 
 def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
     if not speed:
-        return NOTHING
+        return NOT_MEASURED
     if speed["ms_per_image"] is None:
         return f"{MISSING}, for there was one image"
     mirror = " with its mirror image" if mirrored else ""
@@ -161,7 +151,7 @@ def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
 
 def _evaluation_speed(speed: Mapping[str, Any]) -> str:
     if not speed:
-        return NOTHING
+        return NOT_MEASURED
     processes = counted(speed["processes"], "process", "processes")
     if speed["ms_per_image"] is None:
         return f"{MISSING}, {processes}: every image waited for a compilation"
@@ -169,24 +159,20 @@ def _evaluation_speed(speed: Mapping[str, Any]) -> str:
 
 
 def _exported(speed: Mapping[str, Any]) -> str:
-    """The time of each file with each run time; the MINDIR's stands above the others."""
+    """The time of each file with each runtime; the MINDIR stands above the others."""
     if not speed:
-        return NOTHING
-    rows = [("mindir", "mindspore", _milliseconds(speed["ms_per_image"]))]
-    for backend, files in speed.items():
-        if isinstance(files, dict):
-            rows += [(kind, backend, _milliseconds(time)) for kind, time in files.items()]
-    model = speed["checkpoint_digest"][:16]
-    return table([(*row, model) for row in rows], ("file", "run by", "ms/image", "model"))
-
-
-def _milliseconds(time: float | None) -> str:
-    return MISSING if time is None else f"{time:g}"
+        return NOT_MEASURED
+    measured = [("mindir", "mindspore", speed["ms_per_image"]), *of_other_runtimes(speed)]
+    rows = []
+    for kind, runtime, time in measured:
+        shown = MISSING if time is None else f"{time:g}"
+        rows.append((kind, runtime, shown, speed["checkpoint_digest"][:16]))
+    return table(rows, ("file", "run by", "ms/image", "model"))
 
 
 def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> str:
-    rows = [
-        (name, measured.get(name, ""), published.get(name, ""))
-        for name in dict.fromkeys([*measured, *published])
-    ]
-    return table(rows, ("", "this run (measured)", "2021 (quoted)")) if rows else NOTHING
+    names = dict.fromkeys([*measured, *published])
+    if not names:
+        return NOT_MEASURED
+    rows = [(name, measured.get(name, ""), published.get(name, "")) for name in names]
+    return table(rows, ("", "this run (measured)", "2021 (quoted)"))

@@ -9,11 +9,11 @@ from typing import Any
 
 from adl import params as schema
 from adl.architecture import Architecture
-from adl.console.text import MISSING, percentage
-from adl.report import columns, deployed, quoted
-from adl.report.columns import NOTHING, Row
+from adl.console.text import MISSING, interval, percentage
+from adl.report import deployed, quoted
 from adl.report.page import Block, Picture, table
-from adl.report.results import Results
+from adl.report.quoted import Quoted
+from adl.report.results import NOT_MEASURED, Results
 from adl.workspace import DRAWN
 
 EVALUATION = ("ms_infer", "eval_flip", "eval_images")
@@ -73,17 +73,24 @@ def title(results: Results) -> str:
 
 def _published(results: Results) -> list[str]:
     """What the paper and the model zoo state, of all but the run that this one followed."""
-    others = [
-        Row(data=f"{results.dataset.title} val", published=published, is_ours=False)
-        for recipe, published in quoted.runs(results.dataset.name).items()
-        if recipe != results.recipe
-    ]
-    if not others:
+    rows = []
+    for recipe, published in quoted.runs(results.dataset.name).items():
+        if recipe != results.recipe:
+            rows.append(
+                {
+                    "Itr": published.iterations,
+                    **_quoted_scores(published),
+                    "epochs": str(published.epochs or MISSING),
+                    "bn_momentum": str(published.bn_momentum or MISSING),
+                    "data": f"{results.dataset.title} val",
+                }
+            )
+    if not rows:
         return []
     return [
         "## Published figures",
         "Quoted, not measured by this project:",
-        table(columns.cells(columns.REPORT, others), columns.REPORT),
+        table([row.values() for row in rows], rows[0]),
         f"Auto-DeepLab-S on Cityscapes val. mIOU 2021: {quoted.MODEL_ZOO}: 8 × Ascend 910, batch 16, crop 769; scored "
         f"with the mirror image, the default of its code. mIOU in paper: {quoted.PAPER}, as quoted in that README; for "
         "the run with drop path, from the paper itself. According to the README, the paper's 0.5M, 1.0M and 1.5M "
@@ -92,11 +99,11 @@ def _published(results: Results) -> list[str]:
 
 
 def _worst(evaluate: Path) -> list[Block]:
-    pictures = sorted((evaluate / "overlays").glob("worst_*.png"))
-    return [
-        Picture(path, f"Rank {int(path.stem.removeprefix('worst_'))} from the bottom")
-        for path in pictures
-    ]
+    found: list[Block] = []
+    for path in sorted((evaluate / "overlays").glob("worst_*.png")):
+        rank = int(path.stem.removeprefix("worst_"))
+        found.append(Picture(path, f"Rank {rank} from the bottom"))
+    return found
 
 
 def _what_this_is(results: Results) -> list[str]:
@@ -139,10 +146,8 @@ def _partial(results: Results) -> list[str]:
 
 
 def _which_checkpoint(results: Results) -> str:
-    epoch, epochs = (
-        results.metrics["evaluate"].get("checkpoint_epoch"),
-        results.params.get("epochs"),
-    )
+    epoch = results.metrics["evaluate"].get("checkpoint_epoch")
+    epochs = results.params.get("epochs")
     if epoch is None:
         return "a checkpoint that does not say after which epoch it was saved"
     which = "the last" if epoch == epochs else "an intermediate"
@@ -150,24 +155,39 @@ def _which_checkpoint(results: Results) -> str:
 
 
 def _accuracy(results: Results) -> str:
-    trained = results.metrics["train"]
-    row = Row(
-        data=f"{results.data}, val, `{results.mode}`",
-        published=quoted.runs(results.dataset.name).get(results.recipe or ""),
-        params=results.params,
-        steps=trained["steps"] if trained else None,
-        score=results.metrics["evaluate"],
-    )
-    return table(columns.cells(columns.REPORT, [row]), columns.REPORT)
+    """This run, and the figures of the recipe that it followed. A telephone shows no more than the first columns."""
+    trained, score = results.metrics["train"], results.metrics["evaluate"]
+    row = {
+        "Itr": f"{trained['steps']:,} steps" if trained else NOT_MEASURED,
+        "mIOU of this project": f"**{score['mIOU']:.2f}**" if score else NOT_MEASURED,
+        "95 % interval": interval(score.get("mIOU_low"), score.get("mIOU_high")),
+    }
+    published = quoted.runs(results.dataset.name).get(results.recipe or "")
+    if published:
+        row |= {"Itr": published.iterations, **_quoted_scores(published)}
+    row |= {
+        "epochs": str(results.params.get("epochs", MISSING)),
+        "bn_momentum": str(results.params.get("bn_momentum", MISSING)),
+        "data": f"{results.data}, val, `{results.mode}`",
+    }
+    return table([row.values()], row)
+
+
+def _quoted_scores(published: Quoted) -> dict[str, str]:
+    scores = {"mIOU 2021": published.miou, "mIOU in paper": published.paper}
+    return {
+        name: MISSING if score is None else f"{score:.2f} (quoted)"
+        for name, score in scores.items()
+    }
 
 
 def _scores(results: Results) -> str:
     """What else the same counts say."""
     names = {
-        f"mIOU_{mode}": f"mIOU, mode `{mode}`"
-        for mode in ("single", "flip", "multiscale", "multiscale_flip")
-    }
-    names |= {
+        "mIOU_single": "mIOU, mode `single`",
+        "mIOU_flip": "mIOU, mode `flip`",
+        "mIOU_multiscale": "mIOU, mode `multiscale`",
+        "mIOU_multiscale_flip": "mIOU, mode `multiscale_flip`",
         "mIOU_category": f"mIOU of the {len(results.dataset.categories)} categories",
         "pixel_accuracy": "pixel accuracy",
         "mean_accuracy": "mean accuracy of the classes",
@@ -175,12 +195,12 @@ def _scores(results: Results) -> str:
     }
     score = results.metrics["evaluate"]
     rows = [(words, percentage(score[name])) for name, words in names.items() if name in score]
-    return table(rows or [("", NOTHING)], ("measure", "%"))
+    return table(rows or [("", NOT_MEASURED)], ("measure", "%"))
 
 
 def _baselines(score: Mapping[str, Any]) -> str:
     if not score:
-        return NOTHING
+        return NOT_MEASURED
     rows = [("**this network**", f"**{score['mIOU']:.2f}**")]
     names = {
         "constant": "one class everywhere",
@@ -196,7 +216,7 @@ def _classes(results: Results) -> list[str]:
     """The IoU of classes and categories, the best first, and how much of the training data each class is."""
     score = results.metrics["evaluate"]
     if not score:
-        return [NOTHING]
+        return [NOT_MEASURED]
     pixels = results.metrics["mindrecord_train"].get("pixels", {})
     total = sum(pixels.values())
     shares = {name: percentage(100 * pixels[name] / total) for name in pixels if total}
@@ -220,8 +240,8 @@ def _ranked(values: Mapping[str, float | None], names: Iterable[str]) -> list[tu
 
 
 def _architecture(results: Results) -> str:
-    if results.sidecar is None:
-        return NOTHING
+    if not results.sidecar:
+        return NOT_MEASURED
     lines = Architecture.from_json(results.sidecar["architecture"]).describe()
     if trained := results.metrics["train"]:
         lines.append(f"{trained['parameters']:,} trainable parameters")
@@ -229,21 +249,19 @@ def _architecture(results: Results) -> str:
 
 
 def _parameters(results: Results) -> list[str]:
-    if not results.metrics["train"] and results.sidecar is None:
-        return [NOTHING]
-    names = (*schema.of_stage("train"), *EVALUATION)
-    rows = [
-        (f"`{name}`", f"`{json.dumps(results.params[name])}`")
-        for name in names
-        if name in results.params
-    ]
-    sidecar = results.sidecar or {"data": {"digest": None}, "digest": None}
+    sidecar = results.sidecar
+    if not results.metrics["train"] and not sidecar:
+        return [NOT_MEASURED]
+    rows = []
+    for name in (*schema.of_stage("train"), *EVALUATION):
+        if name in results.params:
+            rows.append((f"`{name}`", f"`{json.dumps(results.params[name])}`"))
     digests = {
-        "training data": sidecar["data"]["digest"],
+        "training data": sidecar["data"]["digest"] if sidecar else None,
         "evaluation data": results.val_digest,
-        "checkpoint": sidecar["digest"],
+        "checkpoint": sidecar.get("digest"),
     }
     described = []
     for name, digest in digests.items():
-        described.append(f"{name} `{digest[:16]}`" if digest else f"{name} {NOTHING}")
+        described.append(f"{name} `{digest[:16]}`" if digest else f"{name} {NOT_MEASURED}")
     return [table(rows, ("parameter", "value")), f"SHA-256: {', '.join(described)}."]

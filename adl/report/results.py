@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from adl.errors import AdlError
 from adl.report import history
 from adl.workspace import CHECKPOINT, METRICS, RECORDS, SYNTHETIC, sidecar
 
+NOT_MEASURED = "not measured yet"
+"""What stands for a stage that has not run; `dvc repro` fills it."""
 STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
 
 
@@ -21,14 +23,14 @@ STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "
 class Results:
     """metrics: stage → content, empty for a stage that has not run.
 
-    Nothing in here depends on the clock or the machine. sidecar: of the checkpoint that was scored. val_digest: of the
-    data that it was scored on. params: what the run was trained and evaluated with. recipe: the published one that this
-    run followed.
+    Nothing in here depends on the clock or the machine. sidecar: of the checkpoint that was scored, empty if there is
+    none. val_digest: of the data that it was scored on. params: as the run was trained and evaluated. recipe: the
+    published one that this run followed.
     """
 
     dataset: DatasetDescriptor
     metrics: Mapping[str, dict[str, Any]]
-    sidecar: dict[str, Any] | None
+    sidecar: Mapping[str, Any]
     val_digest: str | None
     params: Mapping[str, Any]
     recipe: str | None
@@ -62,16 +64,16 @@ class Results:
         recipe: str | None = None,
     ) -> Results:
         """Read what there is of the metrics, the checkpoint's sidecar and the val record's manifest."""
-        found_sidecar = _json(sidecar(checkpoint))
+        found_sidecar = read_or_empty(sidecar(checkpoint))
         if checkpoint.exists():
             check_sidecar(checkpoint)
         return cls(
             dataset=dataset,
-            metrics={stage: _json(metrics / f"{stage}.json") or {} for stage in STAGES},
+            metrics={stage: read_or_empty(metrics / f"{stage}.json") for stage in STAGES},
             sidecar=found_sidecar,
-            val_digest=(_json(val_manifest) or {}).get("digest"),
+            val_digest=read_or_empty(val_manifest).get("digest"),
             # The checkpoint itself knows best how it was trained.
-            params={**params, **(found_sidecar or {}).get("params", {})},
+            params={**params, **found_sidecar.get("params", {})},
             recipe=recipe,
         )
 
@@ -90,5 +92,14 @@ class Results:
         return "_".join(name for name, on in names if on) or "single"
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.exists() else None
+def of_other_runtimes(inferred: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """(file's format, runtime, what was measured) of what `infer` says of other runtimes than MindSpore."""
+    for runtime, files in inferred.items():
+        if isinstance(files, dict):
+            for kind, measured in files.items():
+                yield kind, runtime, measured
+
+
+def read_or_empty(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; empty where there is none."""
+    return read_json(path) if path.exists() else {}

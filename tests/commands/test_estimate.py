@@ -1,4 +1,4 @@
-"""`adl estimate`: the published run of eight devices foretold from one device, and what the command says."""
+"""`adl estimate`: the published run of eight devices predicted from one device, and what the command says."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def close_to_the_published(found_ms: float, hours: list[float]) -> bool:
 @pytest.mark.parametrize(
     ("latency", "is_close"), [(5, False), (9, True), (10, True), (13, True), (17, False)]
 )
-def test_published_run_of_eight_is_foretold_from_one_device(published, latency, is_close):
-    """Input: 440 ms of one device, links as assumed. Foretold: 589.757 ms and 42, 82, 125 hours.
+def test_published_run_of_eight_is_predicted_from_one_device(published, latency, is_close):
+    """Input: 440 ms of one device, links as assumed. Predicted: 589.757 ms and 42, 82, 125 hours.
 
     The latency decides; neither these figures nor the log of eight devices are input.
     """
@@ -82,8 +82,8 @@ def test_figures_of_one_device_are_those_of_the_quoted_log():
 
 def test_figures_of_readme_are_those_of_the_command(estimated):
     text = (ROOT / "README.md").read_text().replace("\n", " ")
-    foretold = round(1000 * on(estimated(), 8)["seconds"])
-    assert f"predicts {foretold} ms per step on eight devices" in text
+    predicted = round(1000 * on(estimated(), 8)["seconds"])
+    assert f"predicts {predicted} ms per step on eight devices" in text
     p, step_hours = params.load(), []
     arguments = commands.parser().parse_args(["estimate"])
     work, machines = estimate.workload(p, arguments), estimate.machines_of(arguments)

@@ -1,4 +1,4 @@
-"""Step time on many devices: hand-computed values, and the published run of eight devices foretold from one device."""
+"""Step time on many devices: hand-computed values, and the published run of eight devices predicted from one device."""
 
 from __future__ import annotations
 

@@ -16,10 +16,9 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.params import load
 from adl.report import deployed, figures, page, performance, report
-from adl.report.columns import NOTHING
 from adl.report.page import Picture
 from adl.report.performance import Measured
-from adl.report.results import STAGES, Results
+from adl.report.results import NOT_MEASURED, STAGES, Results
 from tests.browsing import OVERLAPS, requested, resize
 from tests.conftest import ROOT
 
@@ -408,7 +407,7 @@ def test_missing_metric_is_named_and_the_rest_stands(files, stage):
         stands = other != stage and stage != "nothing"
         assert [word for word in words if (word in whole) != stands] == [], other
     if stage in ("train", "evaluate", "nothing"):
-        assert NOTHING in whole
+        assert NOT_MEASURED in whole
     assert "not drawn yet" in web(files)
 
 
