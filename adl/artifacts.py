@@ -141,13 +141,19 @@ def check_output(
     """
     # A file is written beside its place, and then moved there.
     place = path.absolute() if folder else path.absolute().parent
-    existing = next(p for p in (place, *place.parents) if p.exists())
+    existing = nearest_existing(place)
     check(
         (path.name.lower().endswith(suffix), f"{option} {path}: must end with {suffix}."),
         (folder or not path.is_dir(), f"{option} {path}: is a folder; name a file."),
         (existing.is_dir(), f"{option} {path}: {existing} is a file; name a folder."),
         (os.access(existing, os.W_OK), f"{option} {path}: {existing} may not be written."),
     )
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    whole = path.absolute()
+    return next(above for above in (whole, *whole.parents) if above.exists())
 
 
 def to_disk(folder: Path) -> None:

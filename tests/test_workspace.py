@@ -319,7 +319,7 @@ def test_what_people_need_without_mindspore_imports_without_it():
         "console.reporter", "console.summary", "reporting.figures", "reporting.report", "reporting.runs",
         "reporting.curves", "training.states", "training.key", "training.choices", "training.counters",
         "deploy.photographs", "deploy.colouring", "processes.topology", "processes.launcher",
-        "processes.scaling", "commands.estimate", "doctor.examination", "commands.doctor",
+        "processes.scaling", "commands.estimate", "doctor.checks", "commands.doctor",
     ]  # fmt: skip
     code = "import sys; sys.modules['mindspore'] = None\n" + "\n".join(
         f"import adl.{name}" for name in modules
