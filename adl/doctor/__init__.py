@@ -39,3 +39,8 @@ class Case:
         if self.valid_params is None:
             raise Skipped
         return self.valid_params
+
+
+def text_of(path: Path) -> str:
+    """What a file of the machine says; empty if there is none."""
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""

@@ -14,7 +14,7 @@ from adl import preflight, runtime, workspace
 from adl.architecture import Architecture, cost
 from adl.artifacts import nearest_existing
 from adl.console.text import byte_size, counted
-from adl.doctor import DEVICES, Case
+from adl.doctor import DEVICES, Case, text_of
 from adl.errors import AdlError, Caution
 from adl.params import NO_GPU
 from adl.processes.topology import free_port
@@ -77,24 +77,19 @@ def _limits() -> Iterator[tuple[int, int]]:
 
     Not in use are files that were read: their memory is given back when a program needs it.
     """
-    names = {line.split(":", maxsplit=2)[2] for line in _text(OWN_GROUPS).splitlines()}
+    names = {line.split(":", maxsplit=2)[2] for line in text_of(OWN_GROUPS).splitlines()}
     for name in names | {"/"}:
         for folder, limit, use in (
             (GROUPS, "memory.max", "memory.current"),
             (GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
         ):
             group = folder / name.strip("/")
-            most = _text(group / limit)
+            most = text_of(group / limit)
             # The first version also counts what is in the groups below, under a name of its own.
             pattern = r"^(?:total_)?inactive_file (\d+)$"
-            files = re.findall(pattern, _text(group / "memory.stat"), re.MULTILINE)
+            files = re.findall(pattern, text_of(group / "memory.stat"), re.MULTILINE)
             if most.isdecimal():
-                yield int(most), int(_text(group / use) or 0) - max(map(int, files), default=0)
-
-
-def _text(path: Path) -> str:
-    """What a file says; empty if there is none."""
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+                yield int(most), int(text_of(group / use) or 0) - max(map(int, files), default=0)
 
 
 def disk(case: Case) -> str:
@@ -114,10 +109,7 @@ def disk(case: Case) -> str:
 
 def dvc_cache() -> Path:
     """Where DVC keeps its copies."""
-    default = Path(".dvc/cache")
-    if not Path(".dvc").is_dir():
-        return default
-    return Path(Config(".dvc", validate=False)["cache"].get("dir") or default)
+    return Path(Config(".dvc", validate=False)["cache"].get("dir") or ".dvc/cache")
 
 
 def port(case: Case) -> str:

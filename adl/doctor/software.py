@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from adl import runtime
 from adl.console.text import listing
-from adl.doctor import DEVICES, Case, Skipped
+from adl.doctor import DEVICES, Case, Skipped, text_of
 from adl.errors import AdlError, Caution
 
 PROJECT = "auto-deeplab"
@@ -30,9 +30,7 @@ CANN_OF = {"2.10": ("8.2", "8.3", "8.5", "9.0", "9.1")}
 DRIVER_OF = {"8.2": "25.2", "8.3": "25.3", "8.5": "25.5", "9.0": "26.0"}
 """CANN → driver: https://www.mindspore.cn/mindformers/docs/en/r1.9.0/installation.html, version matching."""
 ASCEND = Path("/usr/local/Ascend")
-# As https://www.hiascend.com/document describes `Querying the Software Package Version`, up to 8.3 and from 8.5 on.
-_TOOLKITS = ("ascend-toolkit/latest/*-linux", "cann/*-linux")
-_INFO = "ascend_toolkit_install.info"
+_INFO = "*-linux/ascend_toolkit_install.info"
 _PAGE = "https://www.mindspore.cn/install lists what fits."
 
 
@@ -145,19 +143,22 @@ def cann(case: Case) -> str:
 def cann_version(case: Case) -> str:
     """Of the CANN in use, or else of one that is installed; where MindSpore looks too. Empty: there is none.
 
-    Raises Skipped if there are no Ascend devices, and none are wanted.
+    It is installed in one of two folders, as https://www.hiascend.com/document describes in "Querying the Software
+    Package Version": the first up to 8.3, the second from 8.5 on. Raises Skipped if there are no Ascend devices, and
+    none are wanted.
     """
     has_devices = any(DEVICES.glob("davinci[0-9]*"))
     if not has_devices and case.params.device_target != "Ascend":
         raise Skipped
-    files = []
+    homes = [ASCEND / "ascend-toolkit/latest", ASCEND / "cann"]
     in_use = case.environment.get("ASCEND_HOME_PATH")
     if in_use:
-        files = [Path(in_use) / "compiler/version.info", *Path(in_use).glob(f"*-linux/{_INFO}")]
-    for toolkit in _TOOLKITS:
-        files += sorted(ASCEND.glob(f"{toolkit}/{_INFO}"))
-    versions = [version_in(file) for file in files]
-    return next(filter(None, versions), "")
+        homes.insert(0, Path(in_use))
+    for home in homes:
+        for file in (home / "compiler/version.info", *sorted(home.glob(_INFO))):
+            if version := version_in(file):
+                return version
+    return ""
 
 
 def driver(case: Case) -> str:
@@ -177,10 +178,7 @@ def driver(case: Case) -> str:
 
 def version_in(path: Path) -> str:
     """What a line `version=…` says; empty if there is no such file or line."""
-    if not path.is_file():
-        return ""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    stated = re.search(r"^version\s*=\s*(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    stated = re.search(r"^version\s*=\s*(\S+)", text_of(path), re.MULTILINE | re.IGNORECASE)
     return stated[1] if stated else ""
 
 
