@@ -153,9 +153,9 @@ def check_output(
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path, or the nearest one above it that exists."""
+    """The path, or the nearest folder above it that exists."""
     whole = path.absolute()
-    return next(place for place in (whole, *whole.parents) if place.exists())
+    return next(above for above in (whole, *whole.parents) if above.exists())
 
 
 def to_disk(folder: Path) -> None:

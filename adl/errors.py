@@ -22,7 +22,27 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class AdlError(Exception):
-    """A fault that the user can mend: the message says what is wrong, where, and what to do."""
+    """A failure that the user can put right.
+
+    problem: what is wrong: a whole message, or a clause without its full stop where a remedy follows. remedy: what to
+    do, in whole sentences. where: the file, parameter or option. The message is "where: problem. remedy".
+    """
+
+    def __init__(self, problem: str, remedy: str = "", *, where: object = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        self.where = where
+        super().__init__(
+            f"{self.place_and_problem}. {remedy}" if remedy else self.place_and_problem
+        )
+
+    @property
+    def place_and_problem(self) -> str:
+        return f"{self.where}: {self.problem}" if self.where else self.problem
+
+
+class Caution(AdlError):  # noqa: N818 (not an error yet)
+    """What may go wrong: `check` prints it and goes on."""
 
 
 def check(*rules: tuple[object, str]) -> None:
@@ -54,8 +74,8 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 def reported() -> Iterator[None]:
     """End the program as people expect: one message and exit 2, or exit 130 after Ctrl-C.
 
-    A fault that the user can mend is an AdlError, a full disk, or a place that may not be read or written, or whose
-    name is too long.
+    A failure that the user can put right is an AdlError, a full disk, or a place that may not be read or written, or
+    whose name is too long.
     """
     for stream in (sys.stdout, sys.stderr):
         # A letter that the terminal's locale lacks, or a name that is not UTF-8, must not end the program.

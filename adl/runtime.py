@@ -80,8 +80,9 @@ def check_device_target(device_target: str, wanted: int = 1) -> None:
     usable = devices(device_target)
     if usable is not None and usable < wanted:
         raise AdlError(
-            f"device_target {device_target}: this machine has {usable} such devices (/dev/davinci0 and so on), "
-            f"{wanted} are needed. Without one, device_target CPU works (`adl recipe cityscapes-cpu`)."
+            f"this machine has {usable} such devices (/dev/davinci0 and so on), {wanted} are needed",
+            "Without one, device_target CPU works (`adl recipe cityscapes-cpu`).",
+            where=f"device_target {device_target}",
         )
 
 

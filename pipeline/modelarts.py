@@ -129,7 +129,7 @@ def parse() -> argparse.Namespace:
         metavar="S",
         help=f"of train: between two copies of its state; default: {EVERY:g}",
     )
-    add_parameters(command, but=("modelArts",))
+    add_parameters(command)
     # A flag that is not quite the name of a parameter must not become another one.
     command.allow_abbrev = False
     arguments = command.parse_args()

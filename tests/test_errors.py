@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 
 import pytest
 
@@ -41,6 +42,21 @@ def test_what_a_person_can_mend_is_one_message(capsys, raised, code, message):
         raise raised
     assert ended.value.code == code
     assert capsys.readouterr().err == f"{message}\n"
+
+
+def test_message_is_made_of_place_problem_and_remedy():
+    for error, message in (
+        (AdlError("is damaged."), "is damaged."),
+        (AdlError("is damaged.", where="a.png"), "a.png: is damaged."),
+        (AdlError("is damaged", "Copy it again."), "is damaged. Copy it again."),
+        (
+            AdlError("is damaged", "Copy it again.", where="a.png"),
+            "a.png: is damaged. Copy it again.",
+        ),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert str(error) == str(again) == message
+        assert vars(error) == vars(again)
 
 
 @pytest.mark.parametrize(

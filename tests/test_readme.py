@@ -56,7 +56,6 @@ COMMANDS = {
     "stop",
     "table",
     "compare",
-    "zoo",
 }
 
 
@@ -78,7 +77,7 @@ def lines() -> list[str]:
 def test_there_are_commands_of_every_kind():
     assert {line.split()[0] for line in lines()} == {
         "make", "dvc", "adl", "python", "source", "csDownload", "unzip", "mkdir", "nohup", "curl",
-        "docker", "sbatch", "kubectl",
+        "docker", "sbatch", "kubectl", "cd", "bash",
     }  # fmt: skip
 
 
@@ -125,8 +124,10 @@ def test_command_exists_and_takes_these_arguments(line, help_of):
     elif program in ("docker", "sbatch", "kubectl"):
         [file] = [argument for argument in arguments if argument.startswith("deploy/")]
         assert (ROOT / file).is_file()
+    elif program == "bash":
+        assert (ROOT / "zoo" / arguments[0]).is_file()
     else:
-        assert program in ("unzip", "mkdir")
+        assert program in ("unzip", "mkdir", "cd")
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -208,7 +209,7 @@ def test_pages_name_only_files_that_exist():
     for page in PAGES:
         text = (ROOT / page).read_text()
         for name in re.findall(
-            r"`((?:tests|pipeline|adl|architectures|benchmarks)/[\w/.]+)`", text
+            r"`((?:tests|pipeline|adl|architectures|benchmarks|zoo)/[\w/.]+)`", text
         ):
             assert (ROOT / name).exists(), name
         for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", text):

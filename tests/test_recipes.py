@@ -232,8 +232,6 @@ UNREADABLE = {
         ("estimate",),
         ("check-data",),
         ("submission",),
-        ("zoo", "run_train", "0", "raw", "9"),
-        ("zoo", "run_train", "0", "raw", "9", "--dry-run"),
     ],
     ids=" ".join,
 )

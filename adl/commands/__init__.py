@@ -52,7 +52,6 @@ def parser() -> argparse.ArgumentParser:
         state,
         submission,
         table,
-        zoo,
     )
 
     command_line = argparse.ArgumentParser(
@@ -63,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
     modules = (
         doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare, report, state,
-        restore, zoo,
+        restore,
     )  # fmt: skip
     for module in modules:
         module.add(subcommands)

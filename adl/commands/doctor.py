@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from typing import Any
 
 from adl.commands import add_command
+from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
-from adl.doctor import examination
+from adl.doctor import checks
 
 DESCRIPTION = """check this machine and this workspace: versions, devices, memory, disk, git, DVC, data, hours
 
 reads:  params.yaml, the names of the files in data_path, versions of what is installed; imports MindSpore in a process
         of its own, and works without it
-writes: nothing; a line per finding to the terminal"""
+writes: nothing; a line per check to the terminal"""
 RETURNS = (
     "returns 0 if there is no fault (warnings are possible), 1 if there is one, 2 for wrong usage, "
     "130 when interrupted"
 )
+MARKS = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
 
 
 def add(subcommands: Any) -> None:
@@ -31,18 +34,24 @@ def add(subcommands: Any) -> None:
         example="adl doctor --json",
         returns=RETURNS,
     )
-    command.add_argument("--json", action="store_true", help="the findings as JSON")
+    command.add_argument("--json", action="store_true", help="the results as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    findings = []
-    for finding in examination.examine(examination.present(CITYSCAPES)):
-        findings.append(finding)
+    results = []
+    for result in checks.run(checks.present(CITYSCAPES)):
+        results.append(result)
         if not arguments.json:
-            print(examination.line(finding), flush=True)
+            print(f"{MARKS[result.status]:<5}  {result.subject:<11}  {result.text}", flush=True)
+            if result.advice:
+                print(f"{'':20}{result.advice}", flush=True)
+    counts = checks.counts(results)
     if arguments.json:
-        print(json.dumps(examination.to_json(findings), indent=2, allow_nan=False))
+        findings = [dataclasses.asdict(result) for result in results]
+        print(json.dumps({"findings": findings, "summary": counts}, indent=2, allow_nan=False))
+    elif counts["fault"] or counts["warning"]:
+        print(f"\n{counted(counts['fault'], 'fault')}, {counted(counts['warning'], 'warning')}.")
     else:
-        print(f"\n{examination.last_line(findings)}")
-    if examination.summary(findings)["fault"]:
+        print("\nNothing is wrong.")
+    if counts["fault"]:
         sys.exit(1)

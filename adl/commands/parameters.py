@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Collection
 from typing import Any, Literal, get_args, get_origin
 
 from ruamel.yaml import YAML
@@ -14,10 +13,13 @@ from adl import params
 from adl.params import Params
 
 
-def add_parameters(command: argparse.ArgumentParser, *, but: Collection[str] = ()) -> None:
-    """Add --name (and --name with hyphens) VALUE for every parameter; one that is not given leaves no trace."""
+def add_parameters(command: argparse.ArgumentParser) -> None:
+    """Add --name (and --name with hyphens) VALUE for every parameter; one that is not given leaves no trace.
+
+    modelArts is left out: in 2021 its option was --modelArts_mode, which each command defines itself.
+    """
     for entry in params.schema():
-        if entry.name not in but:
+        if entry.name != "modelArts":
             names = dict.fromkeys([f"--{entry.name}", f"--{entry.name.replace('_', '-')}"])
             command.add_argument(
                 *names,
@@ -29,13 +31,12 @@ def add_parameters(command: argparse.ArgumentParser, *, but: Collection[str] = (
             )
 
 
-def given_parameters(arguments: argparse.Namespace, *, but: Collection[str] = ()) -> dict[str, Any]:
+def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     """The parameters that were given, and their values."""
-    names = [entry.name for entry in params.schema() if entry.name not in but]
     return {
-        name: params.plain(name, getattr(arguments, name))
-        for name in names
-        if hasattr(arguments, name)
+        entry.name: params.plain(entry.name, getattr(arguments, entry.name))
+        for entry in params.schema()
+        if hasattr(arguments, entry.name)
     }
 
 

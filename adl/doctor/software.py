@@ -1,37 +1,51 @@
-"""Which versions are installed, and whether this project works with them."""
+"""Which versions are installed, of Python packages, CANN and the driver, and whether they fit each other."""
 
 from __future__ import annotations
 
 import platform
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from adl import runtime
 from adl.console.text import listing
-from adl.doctor.finding import Case, Finding, fault, ok, warning
+from adl.doctor import DEVICES, Case, Skipped, text_of
+from adl.errors import AdlError, Caution
 
 PROJECT = "auto-deeplab"
 INSTALL = "`make environment` installs the versions that were tried together."
 _IMPORT = "import mindspore; print(mindspore.__version__)"
-PATIENCE = 120.0
+LONGEST_IMPORT = 120.0
 """Seconds that the import of MindSpore may take: a few are usual, but not from a slow disk."""
 
+CANN_OF = {"2.10": ("8.2", "8.3", "8.5", "9.0", "9.1")}
+"""MindSpore → CANN that it accepts: AscendEnvChecker of mindspore/run_check/_check_version.py, 2.10.0."""
+DRIVER_OF = {"8.2": "25.2", "8.3": "25.3", "8.5": "25.5", "9.0": "26.0"}
+"""CANN → driver: https://www.mindspore.cn/mindformers/docs/en/r1.9.0/installation.html, version matching."""
+ASCEND = Path("/usr/local/Ascend")
+_INFO = "*-linux/ascend_toolkit_install.info"
+_PAGE = "https://www.mindspore.cn/install lists what fits."
 
-def python(case: Case) -> Finding:
+
+def python(case: Case) -> str:
     version = platform.python_version()
-    wanted = metadata.metadata(PROJECT)["Requires-Python"] if _is_installed(PROJECT) else ""
-    if version in SpecifierSet(wanted):
-        return ok("python", f"Python {version}")
-    advice = f"MindSpore has no build for it. Install another one and run `make environment` (needed: {wanted})."
-    return fault("python", f"Python {version}, but {wanted} is needed", advice)
+    wanted = metadata.metadata(PROJECT)["Requires-Python"] if version_of(PROJECT) else ""
+    if version not in SpecifierSet(wanted):
+        raise AdlError(
+            f"Python {version}, but {wanted} is needed",
+            f"MindSpore has no build for it. Install another one and run `make environment` (needed: {wanted}).",
+        )
+    return f"Python {version}"
 
 
-def mindspore(case: Case) -> Finding:
+def mindspore(case: Case) -> str:
     """Imported by a process of its own, because a broken one may crash or hang, and ours needs none."""
     try:
         done = subprocess.run(
@@ -40,93 +54,163 @@ def mindspore(case: Case) -> Finding:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=PATIENCE,
+            timeout=LONGEST_IMPORT,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        text = f"MindSpore cannot be imported: nothing happened in {PATIENCE:.0f} s"
-        return fault("mindspore", text, f"Install it again: {INSTALL}")
+        raise AdlError(
+            f"MindSpore cannot be imported: nothing happened in {LONGEST_IMPORT:.0f} s",
+            f"Install it again: {INSTALL}",
+        ) from None
     if done.returncode != 0:
         reason = _reason(done.returncode, done.stderr)
-        return fault("mindspore", f"MindSpore cannot be imported: {reason}", INSTALL)
+        raise AdlError(f"MindSpore cannot be imported: {reason}", INSTALL)
     version = done.stdout.split()[-1]
-    wanted = [each for each in requirements() if each.name == "mindspore"]
-    if any(not each.specifier.contains(version, prereleases=True) for each in wanted):
-        text = f"MindSpore {version}, but {wanted[0].specifier} is needed"
-        return fault("mindspore", text, INSTALL)
-    return ok("mindspore", f"MindSpore {version}")
+    for each in requirements():
+        if each.name == "mindspore" and not each.specifier.contains(version, prereleases=True):
+            raise AdlError(f"MindSpore {version}, but {each.specifier} is needed", INSTALL)
+    return f"MindSpore {version}"
 
 
 def _reason(exit_code: int, errors: str) -> str:
     """Why a process of Python failed: its last line, or the signal that ended it."""
     if exit_code < 0:
         return f"it crashes ({signal.Signals(-exit_code).name})"
-    lines = [line for line in errors.splitlines() if line.strip()]
+    lines = errors.strip().splitlines()
     return lines[-1].strip() if lines else f"exit code {exit_code}"
 
 
-def packages(case: Case) -> Finding:
+def packages(case: Case) -> str:
     """All that pyproject.toml asks for, but MindSpore."""
     wanted = [each for each in requirements() if each.name != "mindspore"]
     if not wanted:
-        text = "the project is not installed, so it is not known which versions it needs"
-        return warning("packages", text, INSTALL)
-    wrong = unfit(wanted)
+        raise Caution(
+            "the project is not installed, so it is not known which versions it needs", INSTALL
+        )
+    wrong = list(unfit(wanted))
     if wrong:
-        return fault("packages", listing(wrong, 4), INSTALL)
-    shown = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "dvc"))
-    return ok("packages", f"{shown} and {len(wanted) - 2} others, as required")
+        raise AdlError(listing(wrong, 4), INSTALL)
+    others = len(wanted) - 2
+    return f"numpy {version_of('numpy')}, dvc {version_of('dvc')} and {others} others, as required"
 
 
-def unfit(wanted: Sequence[Requirement]) -> list[str]:
+def unfit(wanted: Sequence[Requirement]) -> Iterator[str]:
     """What is missing or has another version than is needed, in words."""
-    wrong = []
     for each in wanted:
-        if not _is_installed(each.name):
-            wrong.append(f"{each.name} is missing")
-        elif not each.specifier.contains(metadata.version(each.name), prereleases=True):
-            wrong.append(f"{each.name} {metadata.version(each.name)} is not {each.specifier}")
-    return wrong
+        version = version_of(each.name)
+        if not version:
+            yield f"{each.name} is missing"
+        elif not each.specifier.contains(version, prereleases=True):
+            yield f"{each.name} {version} is not {each.specifier}"
 
 
 def requirements() -> list[Requirement]:
     """Those of pyproject.toml, as they were installed, for this machine."""
-    if not _is_installed(PROJECT):
+    if not version_of(PROJECT):
         return []
     stated = [Requirement(line) for line in metadata.requires(PROJECT) or []]
     return [each for each in stated if each.marker is None or each.marker.evaluate()]
 
 
-def _is_installed(name: str) -> bool:
+def version_of(package: str) -> str:
+    """Of an installed package, which need not be importable; empty: there is none."""
     try:
-        metadata.version(name)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return ""
 
 
-def onednn(case: Case) -> Finding:
+def cann(case: Case) -> str:
+    found = cann_version(case)
+    if not found:
+        raise AdlError(
+            f"no CANN found in {ASCEND}", f"Install it, and source its set_env.sh. {_PAGE}"
+        )
+    with_mindspore = version_of("mindspore")
+    accepted = CANN_OF.get(series(with_mindspore))
+    if accepted is None:
+        raise Caution(
+            f"CANN {found}: not known to fit MindSpore {with_mindspore or '(none)'}", _PAGE
+        )
+    if series(found) not in accepted:
+        raise AdlError(
+            f"CANN {found}: MindSpore {with_mindspore} accepts {', '.join(accepted)}",
+            f"Install one of these. {_PAGE}",
+        )
+    return f"CANN {found}, which MindSpore {with_mindspore} accepts"
+
+
+def cann_version(case: Case) -> str:
+    """Of the CANN in use, or else of one that is installed; where MindSpore looks too. Empty: there is none.
+
+    It is installed in one of two folders, as https://www.hiascend.com/document describes in "Querying the Software
+    Package Version": the first up to 8.3, the second from 8.5 on. Raises Skipped if there are no Ascend devices, and
+    none are wanted.
+    """
+    has_devices = any(DEVICES.glob("davinci[0-9]*"))
+    if not has_devices and case.params.device_target != "Ascend":
+        raise Skipped
+    homes = [ASCEND / "ascend-toolkit/latest", ASCEND / "cann"]
+    in_use = case.environment.get("ASCEND_HOME_PATH")
+    if in_use:
+        homes.insert(0, Path(in_use))
+    for home in homes:
+        for file in (home / "compiler/version.info", *sorted(home.glob(_INFO))):
+            if version := version_in(file):
+                return version
+    return ""
+
+
+def driver(case: Case) -> str:
+    with_cann = cann_version(case)
+    folder = ASCEND / "driver"
+    found = version_in(folder / "version.info")
+    if not found:
+        raise AdlError(
+            f"no driver found in {folder}", "Install the driver and firmware of the devices."
+        )
+    documented = DRIVER_OF.get(series(with_cann))
+    if series(found) != documented:
+        advice = f"Documented with it is {documented}. {_PAGE}" if documented else _PAGE
+        raise Caution(f"driver {found}: not known to fit CANN {with_cann or '(none)'}", advice)
+    return f"driver {found}, documented with CANN {with_cann}"
+
+
+def version_in(path: Path) -> str:
+    """What a line `version=…` says; empty if there is no such file or line."""
+    stated = re.search(r"^version\s*=\s*(\S+)", text_of(path), re.MULTILINE | re.IGNORECASE)
+    return stated[1] if stated else ""
+
+
+def series(version: str) -> str:
+    """8.2 of 8.2.RC1."""
+    return ".".join(version.split(".")[:2])
+
+
+def launcher(case: Case) -> str:
+    """Variables of another launcher, which all but training's workers inherit (`environment.child_environment`)."""
+    if not case.inherited:
+        return "no variables of another launcher"
+    text = ", ".join(f"{name}={value}" for name, value in case.inherited.items())
+    remedy = (
+        f"`unset {' '.join(case.inherited)}`: training's workers are started without, but other stages and commands "
+        "inherit it."
+    )
+    if "MS_ROLE" in case.inherited:
+        joins = "a process that joins a cluster would take this role and wait"
+        raise AdlError(f"{text}: left by another launcher; {joins}", remedy)
+    raise Caution(f"{text}: left by another launcher", remedy)
+
+
+def onednn(case: Case) -> str:
     """The instructions that MindSpore's oneDNN may use; adl/runtime.py says why they are limited."""
     name = "ONEDNN_MAX_CPU_ISA"
     limit = case.environment.get(name, "DEFAULT").upper()
-    flags = case.root / "proc/cpuinfo"
-    has_avx512 = flags.exists() and "avx512f" in flags.read_text(encoding="utf-8").split()
-    if not has_avx512:
-        return ok("oneDNN", f"{name}={limit}; this CPU has no AVX-512, which would be slow")
+    if "AVX512_CORE" not in runtime.instruction_sets():
+        return f"{name}={limit}; this CPU has no AVX-512, which would be slow"
     if limit in ("DEFAULT", "ALL") or limit.startswith(("AVX512", "AVX10")):
-        text = f"{name}={limit}: on this CPU with AVX-512, convolutions take 45 to 70 times as long"
-        return warning("oneDNN", text, f"`unset {name}`: the project then sets AVX2.")
-    return ok("oneDNN", f"{name}={limit}, which avoids the slow convolutions of AVX-512")
-
-
-def launcher(case: Case) -> Finding:
-    """Variables of another launcher, which all but training's workers inherit (`environment.child_environment`)."""
-    if not case.inherited:
-        return ok("environment", "no variables of another launcher")
-    names = " ".join(case.inherited)
-    text = ", ".join(f"{name}={value}" for name, value in case.inherited.items())
-    advice = f"`unset {names}`: training's workers are started without, but other stages and commands inherit it."
-    if "MS_ROLE" in case.inherited:
-        text += ": left by another launcher; a process that joins a cluster would take this role and wait"
-        return fault("environment", text, advice)
-    return warning("environment", f"{text}: left by another launcher", advice)
+        raise Caution(
+            f"{name}={limit}: on this CPU with AVX-512, convolutions take 45 to 70 times as long",
+            f"`unset {name}`: the project then sets AVX2.",
+        )
+    return f"{name}={limit}, which avoids the slow convolutions of AVX-512"

@@ -103,3 +103,10 @@ def test_page_is_told_what_a_model_was_trained_on_and_scored(workspace, data, se
         assert told["score"] == (None if data is None else "mIOU 53.27 % on 60 val images")
         write_json(SCORED, {"digest": 64 * "0", "mIOU": 99.0, "images": 60})
         assert server.get("/api/model")["score"] is None, "it is of another checkpoint"
+
+
+@pytest.mark.parametrize("command", [["predict", "a.jpg"], ["serve"]])
+def test_device_that_is_none_here_is_told_what_works(command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        commands.main([*command, "--device", "GPU"])
+    assert "MindSpore's wheels have no GPU back end: use CPU" in capsys.readouterr().err

@@ -9,10 +9,21 @@ from pathlib import Path
 import pytest
 
 from adl.dataset.descriptor import CITYSCAPES
-from adl.doctor.finding import Case
+from adl.doctor import Case, checks, machine, software
 from adl.params import Params, parse
 from adl.recipes import shipped_text
 from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def own_machine(tmp_path, monkeypatch):
+    """The machine's own files are in the test's folder."""
+    root = tmp_path / "machine"
+    for module in (machine, software):
+        monkeypatch.setattr(module, "DEVICES", root / "dev")
+    monkeypatch.setattr(software, "ASCEND", root / "usr/local/Ascend")
+    monkeypatch.setattr(machine, "GROUPS", root / "sys/fs/cgroup")
+    monkeypatch.setattr(machine, "OWN_GROUPS", root / "proc/self/cgroup")
 
 
 @pytest.fixture
@@ -29,16 +40,15 @@ def write(tmp_path) -> Callable[[str, str], Path]:
 
 
 @pytest.fixture
-def case(tmp_path) -> Callable[..., Case]:
+def case() -> Callable[..., Case]:
     """case(environment=…, inherited=…, parameter=…, …): the shipped parameters, but for these."""
 
     def make(*, environment=None, inherited=None, **parameters) -> Case:
         return Case(
-            params=shipped(**parameters),
+            valid_params=shipped(**parameters),
             dataset=CITYSCAPES,
             environment=dict(os.environ) if environment is None else environment,
             inherited=inherited or {},
-            root=tmp_path / "machine",
         )
 
     return make
@@ -49,3 +59,8 @@ def shipped(**parameters) -> Params:
         name: str(ROOT / f"architectures/small/{name}.npy") for name in ("net_arch", "cell_arch")
     }
     return parse(shipped_text(), "shipped", **{**files, **parameters})
+
+
+def result(check: checks.Check, case: Case) -> checks.Result | None:
+    """What is printed of a check; None: nothing."""
+    return next(checks.run(case, [("it", check)]), None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adl.doctor import ascend
+from adl.doctor import software
+from tests.doctor.conftest import result
 
 OLD = "usr/local/Ascend/ascend-toolkit/latest/x86_64-linux/ascend_toolkit_install.info"
 NEW = "usr/local/Ascend/cann/aarch64-linux/ascend_toolkit_install.info"
@@ -13,25 +14,25 @@ DRIVER = "usr/local/Ascend/driver/version.info"
 
 @pytest.fixture
 def ascend_case(case, monkeypatch):
-    monkeypatch.setattr(ascend, "mindspore_version", lambda: "2.10.0")
+    monkeypatch.setattr(software, "version_of", lambda package: "2.10.0")
     return case(device_target="Ascend", environment={})
 
 
-def test_machine_without_ascend_has_no_finding(case):
-    assert ascend.cann(case(environment={})) is None
-    assert ascend.driver(case(environment={})) is None
+def test_machine_without_ascend_says_nothing(case):
+    assert result(software.cann, case(environment={})) is None
+    assert result(software.driver, case(environment={})) is None
 
 
 def test_devices_are_reason_enough_to_look(case, write):
     write("dev/davinci_manager", "")
-    assert not ascend.concerns(case())
+    assert result(software.driver, case()) is None
     write("dev/davinci0", "")
-    assert ascend.concerns(case())
+    assert result(software.driver, case()).status == "fault"
 
 
 def test_without_cann_or_driver_each_is_a_fault_that_names_its_place(ascend_case):
-    for check in (ascend.cann, ascend.driver):
-        found = check(ascend_case)
+    for check in (software.cann, software.driver):
+        found = result(check, ascend_case)
         assert found.status == "fault"
         assert "usr/local/Ascend" in found.text
 
@@ -42,7 +43,7 @@ def test_without_cann_or_driver_each_is_a_fault_that_names_its_place(ascend_case
 )
 def test_cann_that_mindspore_does_not_accept_is_a_fault(ascend_case, write, name, version, status):
     write(name, f"package_name=Ascend-cann-toolkit\nversion={version}\n")
-    found = ascend.cann(ascend_case)
+    found = result(software.cann, ascend_case)
     assert found.status == status
     assert f"CANN {version}" in found.text
 
@@ -51,8 +52,8 @@ def test_nothing_is_claimed_of_a_mindspore_that_is_not_in_the_table(
     ascend_case, write, monkeypatch
 ):
     write(NEW, "version=9.0.0\n")
-    monkeypatch.setattr(ascend, "mindspore_version", lambda: "2.11.0")
-    found = ascend.cann(ascend_case)
+    monkeypatch.setattr(software, "version_of", lambda package: "2.11.0")
+    found = result(software.cann, ascend_case)
     assert found.status == "warning"
     assert "not known to fit" in found.text
 
@@ -61,7 +62,7 @@ def test_cann_in_use_comes_before_one_that_is_only_installed(case, write, ascend
     write(OLD, "version=8.0.RC3\n")
     used = write("opt/cann/compiler/version.info", "Version=8.5.0.1\n").parents[1]
     environment = {"ASCEND_HOME_PATH": str(used)}
-    found = ascend.cann(case(device_target="Ascend", environment=environment))
+    found = result(software.cann, case(device_target="Ascend", environment=environment))
     assert (found.status, found.text.split(",")[0]) == ("ok", "CANN 8.5.0.1")
 
 
@@ -72,7 +73,7 @@ def test_cann_in_use_comes_before_one_that_is_only_installed(case, write, ascend
 def test_driver_is_held_against_the_documented_one(ascend_case, write, cann, driver, status):
     write(NEW, f"version={cann}\n")
     write(DRIVER, f"Version={driver}\nascendhal_version=7.35\n")
-    found = ascend.driver(ascend_case)
+    found = result(software.driver, ascend_case)
     assert found.status == status
     assert f"driver {driver}" in found.text
     assert ("25.3" in found.advice) == (driver == "24.1.0")

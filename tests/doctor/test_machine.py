@@ -2,20 +2,29 @@ from __future__ import annotations
 
 import shutil
 import socket
+import types
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from adl import runtime
 from adl.doctor import machine
+from tests.doctor.conftest import result
 
 GIB = 2**30
 
 
-def meminfo(total: float, available: float) -> str:
-    return (
-        f"MemTotal: {total / 1024:.0f} kB\nMemFree: 1 kB\nMemAvailable: {available / 1024:.0f} kB\n"
-    )
+@pytest.fixture
+def memory(monkeypatch) -> Callable[[float, float], None]:
+    """memory(total, available): bytes that the system states."""
+
+    def state(total: float, available: float) -> None:
+        stated = types.SimpleNamespace(total=total, available=available)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: stated)
+
+    return state
 
 
 @pytest.mark.parametrize(
@@ -23,23 +32,23 @@ def meminfo(total: float, available: float) -> str:
 )
 def test_lacking_devices_are_a_fault(case, monkeypatch, there, wanted, status):
     monkeypatch.setattr(runtime, "devices", lambda target: there)
-    found = machine.devices(case(device_target="Ascend", device_num=wanted, batch_size=16))
+    found = result(machine.devices, case(device_target="Ascend", device_num=wanted, batch_size=16))
     assert found.status == status
     assert str(there) in found.text
 
 
 def test_idle_ascend_devices_are_mentioned_on_a_cpu(case, monkeypatch):
     monkeypatch.setattr(runtime, "devices", lambda target: None if target == "CPU" else 8)
-    assert machine.devices(case()).text.endswith("8 Ascend devices")
+    assert result(machine.devices, case()).text.endswith("8 Ascend devices")
 
 
 def test_gpus_are_said_to_be_of_no_use(case, write):
-    assert "GPU" not in machine.devices(case()).text
+    assert "GPU" not in result(machine.devices, case()).text
     write("dev/nvidiactl", "")
-    assert "GPU" not in machine.devices(case()).text
+    assert "GPU" not in result(machine.devices, case()).text
     for number in (0, 1):
         write(f"dev/nvidia{number}", "")
-    found = machine.devices(case())
+    found = result(machine.devices, case())
     assert found.status == "ok"
     assert "; 2 GPUs. Since 2.10," in found.text
     assert "MindSpore's wheels have no GPU back end" in found.text
@@ -47,35 +56,30 @@ def test_gpus_are_said_to_be_of_no_use(case, write):
 
 def test_workers_beyond_the_cores_are_said_to_be_left_out(case, monkeypatch):
     monkeypatch.setattr(runtime, "cores", lambda: 3)
-    assert machine.cores(case(workers=8)).text == "3 cores; of workers 8, 3 are started"
-    assert machine.cores(case(workers=2)).text == "3 cores; workers 2"
+    assert result(machine.cores, case(workers=8)).text == "3 cores; of workers 8, 3 are started"
+    assert result(machine.cores, case(workers=2)).text == "3 cores; workers 2"
 
 
 @pytest.mark.parametrize(
     ("total", "available", "status"),
     [(64, 60, "ok"), (64, 0.1, "warning"), (0.5, 0.4, "fault")],
 )
-def test_memory_is_held_against_what_training_takes(case, write, total, available, status):
-    write("proc/meminfo", meminfo(total * GIB, available * GIB))
-    found = machine.memory(case())
+def test_memory_is_held_against_what_training_takes(case, memory, total, available, status):
+    memory(total * GIB, available * GIB)
+    found = result(machine.memory, case())
     assert found.status == status
     assert "training takes about 791 MB" in found.text
 
 
-def test_each_process_on_a_cpu_takes_memory(case, write):
-    write("proc/meminfo", meminfo(2 * GIB, 2 * GIB))
-    assert machine.memory(case()).status == "ok"
-    assert machine.memory(case(device_num=4)).status == "fault"
+def test_each_process_on_a_cpu_takes_memory(case, memory):
+    memory(2 * GIB, 2 * GIB)
+    assert result(machine.memory, case()).status == "ok"
+    assert result(machine.memory, case(device_num=4)).status == "fault"
 
 
-def test_memory_of_a_system_that_does_not_state_it_is_no_fault(case):
-    found = machine.memory(case())
-    assert (found.status, found.text[:9]) == ("ok", "not known")
-
-
-def test_devices_have_their_own_memory(case, write):
-    write("proc/meminfo", meminfo(0.5 * GIB, 0.4 * GIB))
-    assert machine.memory(case(device_target="Ascend")).status == "ok"
+def test_devices_have_their_own_memory(case, memory):
+    memory(0.5 * GIB, 0.4 * GIB)
+    assert result(machine.memory, case(device_target="Ascend")).status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -86,18 +90,17 @@ def test_devices_have_their_own_memory(case, write):
         ("memory/", "memory.limit_in_bytes", "memory.usage_in_bytes", "4:memory:/a/b\n"),
     ],
 )
-def test_limit_of_a_container_counts(write, tmp_path, folder, limit, use, group):
-    write("proc/meminfo", meminfo(64 * GIB, 60 * GIB))
+def test_limit_of_a_container_counts(write, memory, folder, limit, use, group):
+    memory(64 * GIB, 60 * GIB)
     write("proc/self/cgroup", group)
     place = f"sys/fs/cgroup/{folder}{group.strip().split(':/')[1]}"
     write(f"{place}/{limit}", f"{4 * GIB}\n")
     write(f"{place}/{use}", f"{3 * GIB}\n")
-    root = tmp_path / "machine"
-    assert machine.memory_of(root) == (4 * GIB, 1 * GIB)
+    assert machine.total_and_free() == (4 * GIB, 1 * GIB)
     write(f"{place}/memory.stat", f"anon 5\ninactive_file {2 * GIB}\n")
-    assert machine.memory_of(root) == (4 * GIB, 3 * GIB), "files that were read are no use"
+    assert machine.total_and_free() == (4 * GIB, 3 * GIB), "files that were read are no use"
     write(f"{place}/{limit}", "max\n")
-    assert machine.memory_of(root) == (64 * GIB, 60 * GIB)
+    assert machine.total_and_free() == (64 * GIB, 60 * GIB)
 
 
 @pytest.mark.parametrize(("free", "status"), [(10e9, "ok"), (1e9, "warning"), (1e6, "fault")])
@@ -115,18 +118,18 @@ def test_fullest_disk_of_all_that_are_written_to_counts(
         return shutil._ntuple_diskusage(1e12, 0, free if path == tmp_path / full else 1e12)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    found = machine.disk(case())
+    found = result(machine.disk, case())
     assert found.status == status
     assert str(tmp_path / full) in found.text
 
 
 def test_no_free_port_is_a_fault(case, monkeypatch):
-    assert machine.port(case()).status == "ok"
+    assert result(machine.port, case()).status == "ok"
 
     def refuse(self, address):
         raise OSError(99, "Cannot assign requested address")
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
-    found = machine.port(case())
+    found = result(machine.port, case())
     assert found.status == "fault"
     assert "Cannot assign requested address" in found.text

@@ -9,6 +9,7 @@ import pytest
 from adl.doctor import project
 from adl.workspace import RECORDS, record
 from tests.data import write_frame
+from tests.doctor.conftest import result
 from tests.workspace import git
 
 
@@ -32,13 +33,13 @@ def cityscapes(tmp_path) -> Path:
 
 
 def test_whole_repository_with_an_identity_is_ok(repository, case):
-    assert project.git(case()).text == "a repository; you are t@example.org"
+    assert result(project.git, case()).text == "a repository; you are t@example.org"
 
 
 @pytest.mark.parametrize("name", ["user.name", "user.email"])
 def test_lacking_half_of_the_identity_is_named(repository, case, name):
     git(repository, "config", "--unset", name)
-    found = project.git(case())
+    found = result(project.git, case())
     assert found.status == "warning"
     assert f"({name} not set)" in found.text
     assert found.advice.startswith(f"`git config {name} ")
@@ -47,54 +48,54 @@ def test_lacking_half_of_the_identity_is_named(repository, case, name):
 def test_identity_in_the_environment_is_one(repository, case):
     git(repository, "config", "--unset", "user.email")
     environment = {"GIT_COMMITTER_EMAIL": "e@example.org"}
-    assert project.git(case(environment=environment)).text.endswith("e@example.org")
+    assert result(project.git, case(environment=environment)).text.endswith("e@example.org")
 
 
 def test_shallow_clone_is_warned_of(repository, case, monkeypatch):
     git(repository, "clone", "-q", "--depth", "1", f"file://{repository}", "shallow")
     monkeypatch.chdir(repository / "shallow")
-    found = project.git(case())
+    found = result(project.git, case())
     assert (found.status, found.advice) == ("warning", "`git fetch --unshallow`")
 
 
 def test_no_repository_is_a_fault_in_words_of_git(tmp_path, case, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    found = project.git(case())
+    found = result(project.git, case())
     assert found.status == "fault"
     assert "not a git repository" in found.text
 
 
 def test_no_git_is_a_fault(case, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert project.git(case()).text == "git is not installed"
+    assert result(project.git, case()).text == "git is not installed"
 
 
 def test_empty_lock_of_dvc_is_a_fault_with_the_command_that_removes_it(case):
     Path(".dvc/tmp").mkdir(parents=True)
     Path(".dvc/tmp/rwlock").write_text("{}")
-    assert project.dvc(case()).status == "ok"
+    assert result(project.dvc, case()).status == "ok"
     Path(".dvc/tmp/rwlock").write_text("")
-    found = project.dvc(case())
+    found = result(project.dvc, case())
     assert (found.status, found.advice) == ("fault", "`rm .dvc/tmp/rwlock`")
 
 
 def test_folder_without_dvc_is_a_fault(case):
-    assert project.dvc(case()).status == "fault"
+    assert result(project.dvc, case()).status == "fault"
 
 
 def test_embedded_scenes_need_not_be_there(case):
-    assert project.data(case()).text.endswith("not drawn yet; `dvc repro` does it")
+    assert result(project.data, case()).text.endswith("not drawn yet; `dvc repro` does it")
     Path("data/synthetic").mkdir(parents=True)
-    assert project.data(case()).text.endswith(": drawn")
+    assert result(project.data, case()).text.endswith(": drawn")
 
 
 def test_data_set_is_counted(case, cityscapes):
-    found = project.data(case(data_path="raw"))
+    found = result(project.data, case(data_path="raw"))
     assert found.text == "raw: 3 train images and 2 val images with labels"
 
 
 def test_other_number_than_expected_is_a_fault(case, cityscapes):
-    found = project.data(case(data_path="raw", expected_val_images=500))
+    found = result(project.data, case(data_path="raw", expected_val_images=500))
     assert found.status == "fault"
     assert "val has 2 images, but expected_val_images is 500" in found.text
 
@@ -102,7 +103,7 @@ def test_other_number_than_expected_is_a_fault(case, cityscapes):
 def test_faults_of_the_layout_are_counted_and_the_first_is_shown(case, cityscapes):
     for label in list((cityscapes / "gtFine/train/aachen").iterdir())[:2]:
         label.unlink()
-    found = project.data(case(data_path="raw"))
+    found = result(project.data, case(data_path="raw"))
     assert found.status == "fault"
     assert "has no label" in found.text
     assert found.text.endswith("(and 1 more fault)")
@@ -116,7 +117,7 @@ def test_records_need_room(case, cityscapes, monkeypatch, share, status, capsys)
     monkeypatch.setattr(
         shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free)
     )
-    found = project.records(case(data_path="raw"))
+    found = result(project.records, case(data_path="raw"))
     assert found.status == status, found
     assert bool(found.advice) == (status != "ok")
     assert capsys.readouterr().out == ""
@@ -126,12 +127,14 @@ def test_records_that_are_made_need_none(case, monkeypatch):
     RECORDS.mkdir(parents=True)
     for split in ("train", "val"):
         record(RECORDS, "cityscapes", split).touch()
-    assert project.records(case(data_path="gone")).text == f"{RECORDS}: train, val are made"
+    assert result(project.records, case(data_path="gone")).text == f"{RECORDS}: train, val are made"
 
 
 def test_training_is_estimated_from_the_images_that_are_there(case, cityscapes):
     def steps(**parameters) -> str:
-        text = project.training(case(warmup_iters=1, epochs=2, batch_size=2, **parameters)).text
+        text = result(
+            project.training, case(warmup_iters=1, epochs=2, batch_size=2, **parameters)
+        ).text
         return text.split("; ")[1].split(" take about ")[0]
 
     assert steps(data_path="raw") == "4 steps"
@@ -140,10 +143,10 @@ def test_training_is_estimated_from_the_images_that_are_there(case, cityscapes):
 
 
 def test_parameters_of_every_sort_of_fault_are_one_line(case):
-    found = project.parameters(case())
+    found = result(project.parameters, case())
     assert found.text == "params.yaml: cannot be read (No such file or directory)."
     Path("params.yaml").write_text("epochs: 0\nworker: 4\n")
-    found = project.parameters(case())
+    found = result(project.parameters, case())
     assert found.status == "fault"
     assert "\n" not in found.text
     assert "worker" in found.text
@@ -155,6 +158,6 @@ def test_git_is_asked_and_not_guessed(repository, case):
     assert done.returncode == 0
     shutil.rmtree(repository / ".git")
     (repository / ".git").write_text("nonsense\n")
-    found = project.git(case())
+    found = result(project.git, case())
     assert found.status == "fault"
     assert "invalid gitfile" in found.text

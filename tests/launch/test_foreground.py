@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -39,25 +38,3 @@ def test_hangup_that_was_ignored_at_the_start_reaches_nobody():
     process.send_signal(signal.SIGHUP)
     assert process.communicate(timeout=20)[0] == "done\n"
     assert process.returncode == 0
-
-
-def test_script_of_2021_under_nohup_outlives_its_terminal(workspace):
-    """`adl zoo` with a stand-in for DVC, which makes the record."""
-    folder = workspace / "data/mindrecord"
-    dvc = workspace / "bin/dvc"
-    dvc.parent.mkdir()
-    dvc.write_text(
-        f"#!/bin/sh\necho ready\nsleep 1\nmkdir -p {folder}\ncd {folder}\n"
-        "touch cityscapes_val.mindrecord cityscapes_val.mindrecord.db cityscapes_val.json\n"
-    )
-    dvc.chmod(0o755)
-    zoo = "from adl.commands import main; main(['zoo', *sys.argv[1:]])"
-    folders = ("--data_path", "data/synthetic", "--train_path", "kept")
-    process = started(
-        *("-c", f"{IGNORES}import sys\n{zoo}", "build_mindrecord", *folders, "--split", "val"),
-        cwd=workspace,
-        env=os.environ | {"PATH": f"{dvc.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
-    )
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=30) == 0
-    assert len(list((workspace / "kept").iterdir())) == 3

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from adl.dataset.descriptor import CITYSCAPES
-from adl.doctor import examination
-from adl.doctor.finding import Case, Finding, fault, ok, warning
-from adl.errors import AdlError
+from adl.doctor import Case, Skipped, checks
+from adl.doctor.checks import Result
+from adl.errors import AdlError, Caution
 from tests.workspace import git, run, set_params
 
 COMMAND = (sys.executable, "-m", "adl.commands", "doctor", "--json")
@@ -39,25 +39,27 @@ def machine(workspace, imported_as) -> Path:
     return workspace
 
 
-def examined(folder: Path, *command: str, returns: int) -> dict[str, Finding]:
+def checked(folder: Path, *command: str, returns: int) -> dict[str, Result]:
     """Subject → finding; the summary must count them."""
     done = run(folder, *(command or COMMAND))
     assert done.returncode == returns, done.stdout + done.stderr
     said = json.loads(done.stdout)
-    findings = [Finding(**each) for each in said["findings"]]
-    assert said["summary"] == examination.summary(findings)
+    findings = [Result(**each) for each in said["findings"]]
+    assert said["summary"] == checks.counts(findings)
     assert done.stderr == ""
     return {finding.subject: finding for finding in findings}
 
 
-def faults(found: dict[str, Finding]) -> set[str]:
+def faults(found: dict[str, Result]) -> set[str]:
     return {subject for subject, finding in found.items() if finding.status == "fault"}
 
 
-def test_healthy_machine_has_no_fault_and_a_finding_for_everything(workspace):
-    found = examined(workspace, returns=0)
-    assert set(found) == {subject for subject, _ in examination.CHECKS} - {"CANN", "driver"}
-    assert found["mindspore"] == ok("mindspore", "MindSpore 2.10.0")
+def test_healthy_machine_has_no_fault_and_a_line_for_everything(workspace):
+    found = checked(workspace, returns=0)
+    assert set(found) == {subject for subject, _ in checks.CHECKS} - {
+        *("CANN", "driver", "export", "ckpt_name")
+    }
+    assert found["mindspore"] == Result("mindspore", "ok", "MindSpore 2.10.0")
     assert found["git"].text.endswith("t@example.org")
     assert all(finding.advice == "" for finding in found.values() if finding.status == "ok")
 
@@ -65,7 +67,7 @@ def test_healthy_machine_has_no_fault_and_a_finding_for_everything(workspace):
 def test_without_mindspore_all_else_is_examined_and_the_reason_said(machine, imported_as):
     imported_as("raise ModuleNotFoundError(\"No module named 'mindspore'\")")
     code = "import sys; sys.modules['mindspore'] = None\nfrom adl.commands import main; main(['doctor', '--json'])"
-    found = examined(machine, sys.executable, "-c", code, returns=1)
+    found = checked(machine, sys.executable, "-c", code, returns=1)
     assert faults(found) == {"mindspore"}
     assert "No module named 'mindspore'" in found["mindspore"].text
     assert "make environment" in found["mindspore"].advice
@@ -75,7 +77,7 @@ def test_without_mindspore_all_else_is_examined_and_the_reason_said(machine, imp
 def test_wrong_data_path_is_a_fault_with_the_folder_that_was_meant(machine):
     (machine / "cityscapes").mkdir()
     set_params(machine, data_path="citiscapes")
-    found = examined(machine, returns=1)
+    found = checked(machine, returns=1)
     assert faults(found) == {"data"}
     assert found["data"].text == "citiscapes: does not exist"
     assert found["data"].advice == "Did you mean cityscapes?"
@@ -86,14 +88,14 @@ def test_full_disk_is_a_fault(machine):
         "import shutil; shutil.disk_usage = lambda path: shutil._ntuple_diskusage(10**12, 10**12, 10**6)\n"
         "from adl.commands import main; main(['doctor', '--json'])"
     )
-    found = examined(machine, sys.executable, "-c", code, returns=1)
+    found = checked(machine, sys.executable, "-c", code, returns=1)
     assert faults(found) == {"disk"}
     assert found["disk"].text.startswith("only 1 MB free in ")
 
 
 def test_inherited_role_is_a_fault_with_the_command_that_ends_it(machine, monkeypatch):
     monkeypatch.setenv("MS_ROLE", "MS_SCHED")
-    found = examined(machine, returns=1)
+    found = checked(machine, returns=1)
     assert faults(found) == {"environment"}
     assert found["environment"].text.startswith("MS_ROLE=MS_SCHED: ")
     assert found["environment"].advice.startswith("`unset MS_ROLE`")
@@ -101,15 +103,15 @@ def test_inherited_role_is_a_fault_with_the_command_that_ends_it(machine, monkey
 
 def test_without_an_identity_of_git_experiments_are_warned_of(machine):
     git(machine, "config", "--unset", "user.email")
-    found = examined(machine, returns=0)
+    found = checked(machine, returns=0)
     assert found["git"].status == "warning"
     assert "dvc exp run" in found["git"].text
     assert "git config user.email" in found["git"].advice
 
 
-def test_faulty_parameters_are_one_finding_and_the_machine_is_examined_all_the_same(machine):
+def test_faulty_parameters_are_one_fault_and_the_machine_is_examined_all_the_same(machine):
     set_params(machine, epochs=0)
-    found = examined(machine, returns=1)
+    found = checked(machine, returns=1)
     assert faults(found) == {"parameters"}
     assert "epochs" in found["parameters"].text
     assert found["disk"].status == "ok"
@@ -118,7 +120,7 @@ def test_faulty_parameters_are_one_finding_and_the_machine_is_examined_all_the_s
 
 def test_architecture_that_is_missing_is_said_once(machine):
     set_params(machine, cell_arch="gone.npy")
-    found = examined(machine, returns=1)
+    found = checked(machine, returns=1)
     assert faults(found) == {"parameters"}
     assert "gone.npy" in found["parameters"].text
 
@@ -135,16 +137,27 @@ def test_text_has_a_line_per_finding_its_advice_below_and_a_summary(machine):
     assert lines[-1] == "1 fault, 0 warnings."
 
 
+def test_what_the_stage_check_would_refuse_is_listed_to_the_end(machine):
+    set_params(machine, infer_backends=["lite"], warmup_iters=99, ckpt_name="gone.ckpt")
+    found = checked(machine, returns=1)
+    assert faults(found) == {"export", "training", "ckpt_name"}
+    assert "mindspore_lite is not inst" in found["export"].text
+    set_params(machine, infer_backends=[], warmup_iters=1, ckpt_name=None, num_classes=21)
+    found = checked(machine, returns=1)
+    assert faults(found) == {"parameters"}
+    assert "but Cityscapes has 19 classes" in found["parameters"].text
+
+
 def test_wrong_usage_returns_2(machine):
     assert run(machine, *COMMAND, "--fix").returncode == 2
 
 
 def test_in_another_folder_the_reason_is_said(tmp_path, imported_as, monkeypatch):
     imported_as(LIKE_MINDSPORE)
-    root = Path(examination.__file__).parents[2]
+    root = Path(checks.__file__).parents[2]
     monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}:{root}")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    found = examined(tmp_path, returns=1)
+    found = checked(tmp_path, returns=1)
     assert faults(found) == {"git", "DVC", "parameters"}
     assert str(tmp_path) in found["DVC"].text
 
@@ -162,20 +175,17 @@ def a_check(answer):
     ("answer", "found"),
     [
         (None, []),
-        (ok("it", "fine"), [ok("it", "fine")]),
-        (AdlError("a\n  b"), [fault("it", "a b", "Mend what this says.")]),
+        (Skipped(), []),
+        ("fine", [Result("it", "ok", "fine")]),
+        (AdlError("a\n  b"), [Result("it", "fault", "a b", "Correct what this says.")]),
+        (AdlError("b", "Do c.", where="a"), [Result("it", "fault", "a: b", "Do c.")]),
+        (Caution("b", "Do c."), [Result("it", "warning", "b", "Do c.")]),
         (
             KeyError("x"),
-            [fault("it", "could not be checked (KeyError: 'x')", "Check it by hand.")],
+            [Result("it", "fault", "could not be checked (KeyError: 'x')", "Check it by hand.")],
         ),
     ],
 )
-def test_check_that_fails_is_a_finding(answer, found):
+def test_check_that_fails_is_a_fault_too(answer, found):
     case = Case(None, CITYSCAPES, {})
-    assert list(examination.examine(case, [a_check(answer)])) == found
-
-
-def test_last_line_counts():
-    assert examination.last_line([ok("a", "b")]) == "Nothing is wrong."
-    both = [warning("a", "b", "c"), fault("a", "b", "c"), fault("d", "e", "f")]
-    assert examination.last_line(both) == "2 faults, 1 warning."
+    assert list(checks.run(case, [a_check(answer)])) == found

@@ -1,0 +1,26 @@
+"""Score a checkpoint, from 2021 or from this project."""
+
+import common
+
+command = common.command_line("evaluate", __doc__)
+command.add_argument(
+    "--ckpt_name",
+    "--ckpt-name",
+    dest="checkpoint",
+    type=common.file,
+    required=True,
+    help="a path, or a name in pretrained/",
+)
+command.add_argument(
+    "--output", type=common.place, default="evaluated", help="folder for the results"
+)
+command.add_argument("--split", choices=("train", "val"), default="val", help="which images")
+command.add_argument(
+    "--batch_size", "--batch-size", dest="images", type=int, default=1, help="images at a time"
+)
+common.run(
+    command.parse_args(),
+    "dvc repro baselines",
+    "python -m pipeline.evaluate --checkpoint {checkpoint} --output {output} --split {split} "
+    "--eval-batch-size {images}",
+)

@@ -1,0 +1,19 @@
+"""Export a checkpoint, from 2021 or from this project."""
+
+import common
+
+command = common.command_line("export", __doc__)
+command.add_argument(
+    "--ckpt_name",
+    "--ckpt-name",
+    dest="checkpoint",
+    type=common.file,
+    required=True,
+    help="a path, or a name in pretrained/",
+)
+command.add_argument("--output", type=common.place, default="exported", help="folder for the files")
+common.run(
+    command.parse_args(),
+    "dvc repro mindrecord",
+    "python -m pipeline.export --checkpoint {checkpoint} --output {output}",
+)
