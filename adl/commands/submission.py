@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _refuse_model_options(arguments: argparse.Namespace) -> None:
     given = {
-        "--model": arguments.model is not None,
+        "--model": arguments.model,
         "--device": arguments.device != "CPU",
-        "--backend": arguments.backend is not None,
+        "--backend": arguments.backend,
         "--no-flip": arguments.no_flip,
         "--multiscale": arguments.multiscale,
     }

@@ -14,7 +14,7 @@ from adl import runtime
 from adl.artifacts import percent, read_png, replacing_folder, scratch_folder, write_json
 from adl.dataset import label_maps
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.evaluation.counts import Counts
+from adl.evaluation.counts import Counts, ImageResult, load
 from adl.evaluation.worker import EvaluationJob, counts_path
 from adl.metrics import Confusion
 from adl.metrics.bootstrap import bootstrap, interval
@@ -134,7 +134,10 @@ def evaluate(
         code = launch([sys.executable, "-m", job.worker, str(job_file)], processes)
         if code:
             sys.exit(code)
-        counts = Counts.merged(Counts.load(counts_path(scratch, rank)) for rank in range(processes))
+        results: list[ImageResult] = []
+        for rank in range(processes):
+            results += load(counts_path(scratch, rank))
+        counts = Counts.of_images(results)
         images = job.images(dataset)
         if len(set(counts.names)) != len(counts.names) or len(counts.names) != images:
             raise RuntimeError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
-import itertools
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -99,7 +99,7 @@ def infer(
         images=len(frames),
         miou=confusion.mean_iou(),
         agreement=float(np.mean(agreement)) if agreement else None,
-        milliseconds=1000 * float(np.median(seconds[1:])) if len(seconds) > 1 else None,
+        milliseconds=round(1000 * float(np.median(seconds[1:])), 1) if len(seconds) > 1 else None,
     )
 
 
@@ -111,13 +111,14 @@ def read_ahead(frames: Iterable[Frame], dataset: DatasetDescriptor) -> Iterator[
         image = png.decode_image(content, frame.image, dataset)
         return Sample(frame, image, dataset.train_ids[label_ids])
 
-    remaining = iter(frames)
+    waiting: collections.deque[Future[Sample]] = collections.deque()
     with ThreadPoolExecutor(1) as reader:
-        waiting = [reader.submit(read, frame) for frame in itertools.islice(remaining, AHEAD)]
-        while waiting:
-            sample = waiting.pop(0).result()
-            waiting += [reader.submit(read, frame) for frame in itertools.islice(remaining, 1)]
-            yield sample
+        for frame in frames:
+            waiting.append(reader.submit(read, frame))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        for sample in waiting:
+            yield sample.result()
 
 
 def _check_size(sample: Sample, file: Exported) -> None:
