@@ -32,13 +32,12 @@ class Mode:
 
     @property
     def name(self) -> str:
-        names = {
-            (False, False): "single",
-            (False, True): "flip",
-            (True, False): "multiscale",
-            (True, True): "multiscale_flip",
-        }
-        return names[len(self.scales) > 1, self.mirror]
+        words = []
+        if len(self.scales) > 1:
+            words.append("multiscale")
+        if self.mirror:
+            words.append("flip")
+        return "_".join(words) or "single"
 
     @property
     def at_scale_1(self) -> Mode:

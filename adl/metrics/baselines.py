@@ -43,7 +43,7 @@ class Tally:
         if label.shape not in self.by_position:
             self.by_position[label.shape] = np.zeros((self.classes, *label.shape), np.uint32)
         for train_id, plane in enumerate(self.by_position[label.shape]):
-            np.add(plane, 1, out=plane, where=label == train_id)
+            plane += label == train_id
 
     def merge(self, other: Tally) -> None:
         self.by_colour += other.by_colour

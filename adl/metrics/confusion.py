@@ -63,9 +63,7 @@ class Confusion:
     def frequency_weighted_iou(self) -> float | None:
         """Mean of the class IoU, each weighted with its class's share of the pixels."""
         true = self.counts.sum(axis=1)
-        weighted = [
-            n * (value or 0.0) for n, value in zip(true, self.class_iou().values(), strict=True)
-        ]
+        weighted = true * np.nan_to_num(iou(self.counts))
         return float(sum(weighted) / true.sum()) if true.any() else None
 
 

@@ -31,21 +31,18 @@ No picture is written to disk or kept after the answer. Every error has a senten
 FULL = "Too many pictures are waiting. Try again in a few seconds."
 ENDING = "The server is shutting down. Start it again, and send the picture once more."
 BROKEN = "The server failed at this request; what happened is in its terminal."
+REASONS: dict[int | str, str] = {
+    403: "From another web page, or to a foreign host name",
+    408: f"Not received within {uploads.READ_SECONDS} s, or nothing of it for {uploads.SILENT_SECONDS} s",
+    413: f"More than {uploads.MOST_BYTES:,} bytes",
+    415: f"None of {uploads.KINDS}",
+    422: f"Damaged, animated, of more than {uploads.MOST_PIXELS:,} pixels, more than {uploads.MOST_SIDE:,} on a side, "
+    "or a PPM in digits",
+    500: "A fault of the server",
+    503: "Too many waiting (see Retry-After), or shutting down",
+}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    403: {"model": Problem, "description": "From another web page, or to a foreign host name"},
-    408: {
-        "model": Problem,
-        "description": f"Not received within {uploads.READ_SECONDS} s, or nothing of it for {uploads.SILENT_SECONDS} s",
-    },
-    413: {"model": Problem, "description": f"More than {uploads.MOST_BYTES:,} bytes"},
-    415: {"model": Problem, "description": f"None of {uploads.KINDS}"},
-    422: {
-        "model": Problem,
-        "description": f"Damaged, animated, of more than {uploads.MOST_PIXELS:,} pixels, more than "
-        f"{uploads.MOST_SIDE:,} on a side, or a PPM in digits",
-    },
-    500: {"model": Problem, "description": "A fault of the server"},
-    503: {"model": Problem, "description": "Too many waiting (see Retry-After), or shutting down"},
+    status: {"model": Problem, "description": reason} for status, reason in REASONS.items()
 }
 IMAGE_BODY = {
     "requestBody": {

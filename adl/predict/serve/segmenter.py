@@ -58,7 +58,7 @@ class Segmenter:
         labels = self.predictor(image, longest_side=self.longest_side)
         milliseconds = 1000 * (time.perf_counter() - began)
         by_name = {one.name: one for one in self.classes()}
-        return Prediction(
+        prediction = Prediction(
             width=image.shape[1],
             height=image.shape[0],
             milliseconds=round(milliseconds, 1),
@@ -69,12 +69,13 @@ class Segmenter:
             ],
             label_ids=_encoded(self.dataset.label_ids[labels], ".png"),
             train_ids=_encoded(labels, ".png"),
-            overlay=self._overlay(image, labels) if overlay else None,
-            preview=_preview(image, labels) if preview else None,
         )
-
-    def _overlay(self, image: np.ndarray, labels: np.ndarray) -> str:
-        return _encoded(blended(image, labels, self.dataset)[..., ::-1], ".jpg")
+        if overlay:
+            picture = blended(image, labels, self.dataset)
+            prediction.overlay = _encoded(picture[..., ::-1], ".jpg")
+        if preview:
+            prediction.preview = _preview(image, labels)
+        return prediction
 
 
 def _preview(image: np.ndarray, labels: np.ndarray) -> Preview:
