@@ -76,18 +76,13 @@ def counts_path(folder: Path, rank: int) -> Path:
 
 
 def main(load: Load) -> None:
+    """Evaluate this rank's images; its counts and label maps appear in the folder of the job's file."""
     path = Path(sys.argv[1])
     with reported():
         job = EvaluationJob(**json.loads(path.read_text(encoding="utf-8")))
-        run(job, path.parent, CITYSCAPES, load, world_module.from_environment())
-
-
-def run(
-    job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, load: Load, world: World = ALONE
-) -> None:
-    """Evaluate this rank's images; its counts and label maps appear in the folder."""
-    results = count(load(job, dataset, world), job, folder, dataset, world)
-    counts.save(results, counts_path(folder, world.rank))
+        world = world_module.from_environment()
+        results = count(load(job, CITYSCAPES, world), job, path.parent, CITYSCAPES, world)
+        counts.save(results, counts_path(path.parent, world.rank))
 
 
 def of_checkpoint(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
