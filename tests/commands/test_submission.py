@@ -139,7 +139,12 @@ def test_maps_belong_to_their_code_back_end_device_and_parameters(
     )
     monkeypatch.setattr(adl, "__file__", str(package / "__init__.py"))
     assert key(frames) in keys, "a copy, elsewhere"
-    for file in ("inference.py", "network/aspp.py", "deploy/predictor.py", "commands/predict.py"):
+    for file in (
+        "evaluation/inference.py",
+        "network/aspp.py",
+        "predict/predictor.py",
+        "commands/predict.py",
+    ):
         with (package / file).open("a") as code:
             code.write("# edited\n")
         keys.add(key(frames))
