@@ -23,7 +23,7 @@ from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation import tables
-from adl.evaluation.evaluate import Evaluation, Launch, evaluate
+from adl.evaluation.evaluate import Launch, evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.launch.launcher import Launcher
 from adl.launch.topology import Local, check_first_device
@@ -81,7 +81,9 @@ def main() -> None:
         raise AdlError(
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
         )
-    write(result, metrics, record, outputs, trained_pixels)
+    tables.write_report(result, record, outputs.report, trained_pixels=trained_pixels)
+    write_json(outputs.metrics / "evaluate.json", metrics)
+    print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")
     model = digest(arguments.model or arguments.checkpoint)
     write_json(outputs.speed / "evaluate.json", result.speed() | {"checkpoint_digest": model})
     scored = {"digest": model} | {name: metrics[name] for name in ("mIOU", "images")}
@@ -166,18 +168,6 @@ def launcher(logs: Path, first_device: int) -> Launch:
         return Launcher(logs).run(command, Local(processes, first_device))
 
     return launch
-
-
-def write(
-    result: Evaluation,
-    metrics: dict,
-    record: Path,
-    outputs: Outputs,
-    trained_pixels: dict[str, int],
-) -> None:
-    tables.write_report(result, record, outputs.report, trained_pixels=trained_pixels)
-    write_json(outputs.metrics / "evaluate.json", metrics)
-    print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")
 
 
 if __name__ == "__main__":

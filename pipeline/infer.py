@@ -34,7 +34,7 @@ from pipeline import parser, run
 
 
 class Measurement(NamedTuple):
-    """A file and a run time."""
+    """A file and a runtime."""
 
     backend: str
     kind: str
@@ -80,13 +80,8 @@ def parse() -> argparse.Namespace:
     command.add_argument("--output", type=as_path, help="folder for the results of --model")
     arguments = command.parse_args()
     if arguments.model is None:
-        given = {
-            "--data-path": arguments.data_path,
-            "--device-id": arguments.device_id,
-            "--backend": arguments.backend,
-            "--output": arguments.output,
-        }
-        alone = [name for name, value in given.items() if value]
+        options = ("data_path", "device_id", "backend", "output")
+        alone = [f"--{name.replace('_', '-')}" for name in options if getattr(arguments, name)]
         if alone:
             command.error(f"{', '.join(alone)} needs --model")
     elif arguments.output is None:
@@ -118,17 +113,13 @@ def write(results: dict[Measurement, Inference], p: Params) -> None:
     """The figures of the MINDIR stand at the top of the JSON files, those of the other files below their back end."""
     (main_one, *others) = results
     metrics = results[main_one].metrics()
-    speed = {"ms_per_image": rounded(results[main_one]), **runtime.machine(p.device_target)}
+    speed = {"ms_per_image": results[main_one].milliseconds, **runtime.machine(p.device_target)}
     for one in others:
         metrics.setdefault(one.backend, {})[one.kind] = results[one].metrics()
-        speed.setdefault(one.backend, {})[one.kind] = rounded(results[one])
+        speed.setdefault(one.backend, {})[one.kind] = results[one].milliseconds
     write_json(METRICS / "infer.json", metrics)
     of_checkpoint = {"checkpoint_digest": read_json(sidecar(MINDIR))["checkpoint_digest"]}
     write_json(SPEED / "infer.json", speed | of_checkpoint)
-
-
-def rounded(result: Inference) -> float | None:
-    return None if result.milliseconds is None else round(result.milliseconds, 1)
 
 
 if __name__ == "__main__":

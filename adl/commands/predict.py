@@ -77,7 +77,7 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--backend",
         choices=BACKENDS,
-        help="run time of an exported file; default: MindSpore for .mindir, OpenVINO for .onnx",
+        help="runtime of an exported file; default: MindSpore for .mindir, OpenVINO for .onnx",
     )
     command.add_argument(
         "--device",

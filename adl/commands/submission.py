@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _refuse_model_options(arguments: argparse.Namespace) -> None:
     given = {
-        "--model": arguments.model is not None,
+        "--model": arguments.model,
         "--device": arguments.device != "CPU",
-        "--backend": arguments.backend is not None,
+        "--backend": arguments.backend,
         "--no-flip": arguments.no_flip,
         "--multiscale": arguments.multiscale,
     }
@@ -102,10 +102,6 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     from adl.predict import photographs
 
     choose_model(arguments, multiscale=arguments.multiscale)
-    if not arguments.model.is_file():
-        raise AdlError(
-            f"{arguments.model}: no such model. Train one (`dvc repro`), or name one with --model."
-        )
     params = params_for(arguments.model)
     predictor = load_predictor(arguments, multiscale=arguments.multiscale, one_size=True)
     key = key_of(arguments.model, params, frames, arguments.backend, arguments.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,10 +28,10 @@ def score(train: Path, val: Path, dataset: DatasetDescriptor, *, processes: int)
     shares = [World(rank, processes) for rank in range(processes)]
     tally = Tally(len(dataset.classes))
     with process_pool(processes) as pool:
-        for part in pool.map(_tally, itertools.repeat(train), itertools.repeat(dataset), shares):
+        for part in pool.map(functools.partial(_tally, train, dataset), shares):
             tally.merge(part)
-        fitted = itertools.repeat(Baselines(tally))
-        parts = pool.map(_count, fitted, itertools.repeat(val), itertools.repeat(dataset), shares)
+        count = functools.partial(_count, Baselines(tally), val, dataset)
+        parts = pool.map(count, shares)
         return Scores.of_images(dataset, itertools.chain.from_iterable(parts))
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import pickle
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-from adl.artifacts import replacing
 
 
 class ImageResult(NamedTuple):
@@ -26,6 +24,15 @@ class ImageResult(NamedTuple):
     network_seconds: float
 
 
+def save(results: list[ImageResult], path: Path) -> None:
+    """For the process that started this one, which reads it and deletes it."""
+    path.write_bytes(pickle.dumps(results))
+
+
+def load(path: Path) -> list[ImageResult]:
+    return pickle.loads(path.read_bytes())
+
+
 @dataclasses.dataclass
 class Counts:
     """The results of some images, each field in the order of the names. counts: mode → (images, C, C + 1) pixels."""
@@ -37,46 +44,11 @@ class Counts:
 
     @classmethod
     def of_images(cls, results: Iterable[ImageResult]) -> Counts:
-        """All images, sorted by name."""
+        """All images, sorted by name. Raises ValueError if there are none."""
         ordered = sorted(results, key=lambda result: result.name)
-        counts = {}
-        for mode in ordered[0].counts if ordered else ():
-            counts[mode] = np.array([result.counts[mode] for result in ordered])
-        return cls(
-            names=[result.name for result in ordered],
-            counts=counts,
-            seconds=[result.seconds for result in ordered],
-            network_seconds=[result.network_seconds for result in ordered],
-        )
-
-    @classmethod
-    def merged(cls, parts: Iterable[Counts]) -> Counts:
-        """All images, sorted by name."""
-        results: list[ImageResult] = []
-        for part in parts:
-            results += part.images()
-        return cls.of_images(results)
-
-    def images(self) -> list[ImageResult]:
-        results = []
-        for i, name in enumerate(self.names):
-            counts = {mode: of_mode[i] for mode, of_mode in self.counts.items()}
-            results.append(ImageResult(name, counts, self.seconds[i], self.network_seconds[i]))
-        return results
-
-    def save(self, path: Path) -> None:
-        times = {"seconds": self.seconds, "network_seconds": self.network_seconds}
-        with replacing(path) as temporary:
-            np.savez_compressed(temporary, names=self.names, **times, **self.counts)
-
-    @classmethod
-    def load(cls, path: Path) -> Counts:
-        with np.load(path) as file:
-            stored = {name: file[name] for name in file.files}
-        fields: dict[str, Any] = {
-            name: stored.pop(name).tolist() for name in ("names", "seconds", "network_seconds")
-        }
-        return cls(counts=stored, **fields)
+        names, counts, seconds, network_seconds = zip(*ordered, strict=True)
+        by_mode = {mode: np.array([of_image[mode] for of_image in counts]) for mode in counts[0]}
+        return cls(list(names), by_mode, list(seconds), list(network_seconds))
 
     def milliseconds(self) -> dict[str, float | None]:
         """The usual image's time in one process, without those that waited for a compilation."""
@@ -87,5 +59,6 @@ class Counts:
 
 
 def _usual(seconds: list[float]) -> float | None:
-    known = [value for value in seconds if not math.isnan(value)]
-    return round(1000 * float(np.median(known)), 1) if known else None
+    if np.isnan(seconds).all():
+        return None
+    return round(1000 * float(np.nanmedian(seconds)), 1)

@@ -14,7 +14,7 @@ from adl import runtime
 from adl.artifacts import percent, read_png, replacing_folder, scratch_folder, write_json
 from adl.dataset import label_maps
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.evaluation.counts import Counts
+from adl.evaluation.counts import Counts, ImageResult, load
 from adl.evaluation.worker import EvaluationJob, counts_path
 from adl.metrics import Confusion
 from adl.metrics.bootstrap import bootstrap, interval
@@ -75,25 +75,21 @@ class Evaluation:
         confusion = self.confusion()
         class_iou, category_iou = confusion.class_iou(), confusion.category_iou()
         low, high = self._interval()
-        of_modes = {
-            f"mIOU_{mode}": percent(self.confusion(mode).mean_iou()) for mode in self.counts.counts
-        }
+        scores = {"mIOU": confusion.mean_iou(), "mIOU_low": low, "mIOU_high": high}
+        for mode in self.counts.counts:
+            scores[f"mIOU_{mode}"] = self.confusion(mode).mean_iou()
+        scores["mIOU_category"] = mean(category_iou)
+        scores["pixel_accuracy"] = confusion.pixel_accuracy()
+        scores["mean_accuracy"] = confusion.mean_accuracy()
+        scores["frequency_weighted_IOU"] = confusion.frequency_weighted_iou()
+        baselines = {name: baseline.mean_iou() for name, baseline in self.baselines.items()}
         return {
-            "mIOU": percent(confusion.mean_iou()),
-            "mIOU_low": percent(low),
-            "mIOU_high": percent(high),
-            **of_modes,
-            "mIOU_category": percent(mean(category_iou)),
-            "pixel_accuracy": percent(confusion.pixel_accuracy()),
-            "mean_accuracy": percent(confusion.mean_accuracy()),
-            "frequency_weighted_IOU": percent(confusion.frequency_weighted_iou()),
+            **_percents(scores),
             "images": self.images,
             "classes_counted": sum(value is not None for value in class_iou.values()),
-            "class_IOU": {name: percent(value) for name, value in class_iou.items()},
-            "category_IOU": {name: percent(value) for name, value in category_iou.items()},
-            "baseline": {
-                name: percent(baseline.mean_iou()) for name, baseline in self.baselines.items()
-            },
+            "class_IOU": _percents(class_iou),
+            "category_IOU": _percents(category_iou),
+            "baseline": _percents(baselines),
         }
 
     def _interval(self) -> tuple[float | None, float | None]:
@@ -109,6 +105,10 @@ class Evaluation:
             "processes": self.processes,
             **runtime.machine(self.device_target),
         }
+
+
+def _percents(fractions: dict[str, float | None]) -> dict[str, float | None]:
+    return {name: percent(value) for name, value in fractions.items()}
 
 
 def evaluate(
@@ -134,7 +134,10 @@ def evaluate(
         code = launch([sys.executable, "-m", job.worker, str(job_file)], processes)
         if code:
             sys.exit(code)
-        counts = Counts.merged(Counts.load(counts_path(scratch, rank)) for rank in range(processes))
+        results: list[ImageResult] = []
+        for rank in range(processes):
+            results += load(counts_path(scratch, rank))
+        counts = Counts.of_images(results)
         images = job.images(dataset)
         if len(set(counts.names)) != len(counts.names) or len(counts.names) != images:
             raise RuntimeError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -17,7 +18,9 @@ MULTISCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """The scales that `ms_infer` averages over, as published."""
 
 Pass = Callable[[Tensor], Tensor]
-"""(N, H, W, 3) uint8 BGR → (N, classes, H, W) float32 probabilities: a network, or an exported file (N = 1)."""
+"""(N, H, W, 3) uint8 BGR → (N, classes, H, W) float32 probabilities."""
+
+Array = TypeVar("Array", bound=Any)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +32,12 @@ class Mode:
 
     @property
     def name(self) -> str:
-        names = {
-            (False, False): "single",
-            (False, True): "flip",
-            (True, False): "multiscale",
-            (True, True): "multiscale_flip",
-        }
-        return names[len(self.scales) > 1, self.mirror]
+        words = []
+        if len(self.scales) > 1:
+            words.append("multiscale")
+        if self.mirror:
+            words.append("flip")
+        return "_".join(words) or "single"
 
     @property
     def at_scale_1(self) -> Mode:
@@ -90,9 +92,9 @@ def label_maps(
 
     images: (N, H, W, 3) uint8 BGR. Returns name of the mode → (N, H, W) uint8 train ids: all that leaves the device.
     """
-    summed = probabilities(passes, images, chosen)
+    sums = probabilities(passes, images, chosen)
     return {
-        name: total.argmax(axis=1).astype(mstype.uint8).asnumpy() for name, total in summed.items()
+        name: total.argmax(axis=1).astype(mstype.uint8).asnumpy() for name, total in sums.items()
     }
 
 
@@ -101,16 +103,35 @@ def probabilities(
 ) -> dict[str, Tensor]:
     """Name of the mode → (N, classes, H, W) float32: probabilities, summed over its passes. As `label_maps`."""
     upright = Tensor(np.ascontiguousarray(images))
-    mirrored = Tensor(np.ascontiguousarray(images[:, :, ::-1])) if chosen.mirror else None
-    summed: dict[str, Tensor] = {}
+    mirrored = Tensor(mirror(images)) if chosen.mirror else None
+    return summed(passes, upright, mirrored, chosen, flip=lambda plane: ops.flip(plane, (3,)))
+
+
+def mirror(images: np.ndarray) -> np.ndarray:
+    """images: (N, H, W, 3)."""
+    return np.ascontiguousarray(images[:, :, ::-1])
+
+
+def summed(
+    passes: Mapping[float, Callable[[Array], Array]],
+    upright: Array,
+    mirrored: Array | None,
+    chosen: Mode,
+    *,
+    flip: Callable[[Array], Array],
+) -> dict[str, Array]:
+    """The average of every mode that the passes of the chosen one allow, as a sum; of tensors, or of NumPy's arrays.
+
+    mirrored: the mirror image, if the mode asks for it. flip: puts what a pass gave for it back.
+    """
+    sums: dict[str, Array] = {}
     for scale, run in passes.items():
         plain = run(upright)
         of_pass = {False: plain}
         if mirrored is not None:
-            of_pass[True] = plain + ops.flip(run(mirrored), (3,))
-        for included in chosen.included:
-            if scale in included.scales:
-                addend = of_pass[included.mirror]
-                name = included.name
-                summed[name] = summed[name] + addend if name in summed else addend
-    return summed
+            of_pass[True] = plain + flip(run(mirrored))
+        for mode in chosen.included:
+            if scale in mode.scales:
+                addend = of_pass[mode.mirror]
+                sums[mode.name] = sums[mode.name] + addend if mode.name in sums else addend
+    return sums

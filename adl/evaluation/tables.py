@@ -35,13 +35,10 @@ def _write_tables(evaluation: Evaluation, folder: Path) -> None:
     write_json(folder / "classes.json", existing)
 
     names = evaluation.dataset.class_names
-    columns = [*names, "void"]
-    cells = []
-    for (row, column), pixels in np.ndenumerate(evaluation.confusion().counts):
-        cells.append((names[row], columns[column], int(pixels)))
-    write_csv(
-        folder / "confusion.csv", pd.DataFrame(cells, columns=["truth", "predicted", "pixels"])
-    )
+    truth = pd.Index(names, name="truth")
+    predicted = pd.Index([*names, "void"], name="predicted")
+    pixels = pd.DataFrame(evaluation.confusion().counts, truth, predicted).stack()
+    write_csv(folder / "confusion.csv", pixels.reset_index(name="pixels"))
 
     ranked = sorted((percent(iou), name) for name, iou in evaluation.per_image().items())
     write_csv(

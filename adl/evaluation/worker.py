@@ -23,8 +23,8 @@ from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
 from adl.dataset.records import Row
 from adl.errors import reported
-from adl.evaluation import inference
-from adl.evaluation.counts import Counts, ImageResult
+from adl.evaluation import counts, inference
+from adl.evaluation.counts import ImageResult
 from adl.evaluation.inference import Mode
 from adl.metrics.confusion import count_image
 from adl.network import checkpoint
@@ -72,22 +72,17 @@ Load = Callable[[EvaluationJob, DatasetDescriptor, World], LabelMaps]
 
 
 def counts_path(folder: Path, rank: int) -> Path:
-    return folder / f"rank_{rank}.npz"
+    return folder / f"rank_{rank}.pickle"
 
 
 def main(load: Load) -> None:
+    """Evaluate this rank's images; its counts and label maps appear in the folder of the job's file."""
     path = Path(sys.argv[1])
     with reported():
         job = EvaluationJob(**json.loads(path.read_text(encoding="utf-8")))
-        run(job, path.parent, CITYSCAPES, load, world_module.from_environment())
-
-
-def run(
-    job: EvaluationJob, folder: Path, dataset: DatasetDescriptor, load: Load, world: World = ALONE
-) -> None:
-    """Evaluate this rank's images; its counts and label maps appear in the folder."""
-    counts = count(load(job, dataset, world), job, folder, dataset, world)
-    counts.save(counts_path(folder, world.rank))
+        world = world_module.from_environment()
+        results = count(load(job, CITYSCAPES, world), job, path.parent, CITYSCAPES, world)
+        counts.save(results, counts_path(path.parent, world.rank))
 
 
 def of_checkpoint(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
@@ -111,7 +106,7 @@ def count(
     folder: Path,
     dataset: DatasetDescriptor,
     world: World = ALONE,
-) -> Counts:
+) -> list[ImageResult]:
     """Predict and count this rank's images, and write their label maps at scale 1 and in the selected mode.
 
     folder: receives a folder for each of these modes.
@@ -128,8 +123,9 @@ def count(
             called = time.perf_counter()
             maps = predict(stack)
             in_network = (time.perf_counter() - called) / len(batch)
-            counted = [_count_row(row, maps, i, dataset) for i, row in enumerate(batch)]
+            counted = []
             for i, row in enumerate(batch):
+                counted.append({m: count_image(dataset, row.label, maps[m][i]) for m in maps})
                 for mode in written:
                     label_ids = dataset.label_ids[maps[mode][i]]
                     write_png(dataset.prediction_path(folder / mode, row.name), label_ids)
@@ -137,11 +133,11 @@ def count(
             if stack.shape not in compiled:
                 compiled.add(stack.shape)
                 in_all = in_network = math.nan
-            for row, counts in zip(batch, counted, strict=True):
-                results.append(ImageResult(row.name, counts, in_all, in_network))
+            for row, by_mode in zip(batch, counted, strict=True):
+                results.append(ImageResult(row.name, by_mode, in_all, in_network))
             progress.advance(len(batch))
             began = time.perf_counter()
-    return Counts.of_images(results)
+    return results
 
 
 def batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
@@ -156,12 +152,6 @@ def _filled_up(batch: list[Row], size: int) -> np.ndarray:
     images = [row.image for row in batch]
     images += images[-1:] * (size - len(images))
     return np.stack(images)
-
-
-def _count_row(
-    row: Row, maps: dict[str, np.ndarray], i: int, dataset: DatasetDescriptor
-) -> dict[str, np.ndarray]:
-    return {mode: count_image(dataset, row.label, of_mode[i]) for mode, of_mode in maps.items()}
 
 
 if __name__ == "__main__":

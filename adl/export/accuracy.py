@@ -40,11 +40,11 @@ class _Scores:
         self.agreement.append(float((labels == expected).mean()))
         self.pixels.append(labels.size)
 
+    def mean_iou(self) -> float | None:
+        return Confusion(self.dataset, np.sum(self.counts, axis=0)).mean_iou()
+
     def drop_from(self, checkpoint: _Scores) -> AccuracyDrop:
-        ours, theirs = (
-            Confusion(self.dataset, np.sum(scores.counts, axis=0)).mean_iou()
-            for scores in (self, checkpoint)
-        )
+        ours, theirs = self.mean_iou(), checkpoint.mean_iou()
         lost = None
         if ours is not None and len(self.counts) > 1:
             drawn, drawn_checkpoint = bootstrap(

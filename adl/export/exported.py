@@ -1,10 +1,8 @@
-"""An exported file at work, and the sidecar that says how to feed it."""
+"""A loaded file, and the sidecar that says how to feed it."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from adl.artifacts import check_sidecar, digest, read_json, write_json
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
+from adl.evaluation import inference
 from adl.evaluation.inference import Mode
 from adl.export import runtimes
 from adl.export.formats import Format
@@ -39,9 +38,9 @@ _AGAIN = "Export it again: `dvc repro export`."
 
 
 class Exported:
-    """An exported file at work: raw image in, label maps or probabilities out.
+    """A loaded file: raw image in, label maps or probabilities out.
 
-    run: the file, as `backends.Run`. size: of the only images that it takes; None: any. labels: it returns labels.
+    run: the file, as `runtimes.Run`. size: of the only images that it takes; None: any. labels: it returns labels.
     """
 
     def __init__(self, run: runtimes.Run, size: Size | None, *, labels: bool, name: str) -> None:
@@ -57,24 +56,21 @@ class Exported:
         device_target: str = "CPU",
         device_id: int = 0,
     ) -> Exported:
-        """A file with its sidecar. backend, device_target, device_id: as `backends.load`.
+        """A file with its sidecar. backend, device_target, device_id: as `runtimes.load`.
 
         Raises AdlError if either is missing or damaged, if they do not belong together, or if the classes are not
         those of the data set.
         """
         if not path.is_file():
             raise AdlError(f"{path}: no such exported file. `dvc repro export` writes it.")
-        about = Description.read(path)
+        size, labels = _described(path)
         classes = Architecture.from_sidecar(sidecar(path)).num_classes
-        if classes != len(dataset.classes):
-            raise AdlError(
-                f"{path}: has {classes} classes, but {dataset.title} has {len(dataset.classes)}."
-            )
+        dataset.check_classes(classes, f"{path}: number of classes")
         if (backend or runtimes.default(path)) == "mindspore":
             runtime.start(device_target, world=World(device=device_id))
         run = runtimes.load(path, backend=backend, device_target=device_target, device_id=device_id)
         check_sidecar(path)
-        return cls(run, about.size, labels=about.labels, name=str(path))
+        return cls(run, size, labels=labels, name=str(path))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(1, H, W, 3) uint8 → (1, classes, H, W) float32, or (1, H, W) uint8. Raises AdlError for other images."""
@@ -104,43 +100,35 @@ class Exported:
         """Name of the mode, and of every other that its passes allow → (1, H, W) uint8 train ids."""
         if self.labels:
             return {mode.name: self(images)}
-        plain = self(images)
-        sums = {Mode().name: plain}
-        if mode.mirror:
-            sums[mode.name] = plain + self._mirrored(images)
+        sums = self.probabilities(images, mode)
         return {name: total.argmax(axis=1).astype(np.uint8) for name, total in sums.items()}
 
-    def probabilities(self, images: np.ndarray, mode: Mode) -> np.ndarray:
-        """(1, classes, H, W) float32, summed over the passes of the mode; not for a file that returns labels."""
-        plain = self(images)
-        return plain + self._mirrored(images) if mode.mirror else plain
+    def probabilities(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
+        """As `label_maps`: (1, classes, H, W) float32, summed over passes; not for a file that returns labels."""
+        mirrored = inference.mirror(images) if mode.mirror else None
+        return inference.summed(
+            {1.0: self}, images, mirrored, mode, flip=lambda plane: plane[..., ::-1]
+        )
 
-    def _mirrored(self, images: np.ndarray) -> np.ndarray:
-        return self(np.ascontiguousarray(images[:, :, ::-1]))[..., ::-1]
 
+def _described(path: Path) -> tuple[Size | None, bool]:
+    """What a file's sidecar says of it: the size of the only images that it takes (None: any); does it return labels?
 
-class Description(NamedTuple):
-    """What a sidecar says of its file. size: of the only images that it takes; None: any. labels: it returns labels."""
-
-    digest: str
-    size: Size | None
-    labels: bool
-
-    @classmethod
-    def read(cls, path: Path) -> Description:
-        """Raises AdlError if the file's sidecar is missing, or lacks any of these."""
-        description = sidecar(path)
-        try:
-            about = json.loads(description.read_text(encoding="utf-8"))
-            height, width = about["input"]["height"], about["input"]["width"]
-            size = None if height is None else (height, width)
-            return cls(about["digest"], size, labels=about["output"]["dtype"] == "uint8")
-        except OSError as error:
-            raise AdlError(f"{description}: cannot be read ({error.strerror}). {_AGAIN}") from None
-        except (KeyError, TypeError, ValueError):
-            raise AdlError(
-                f"{description}: lacks the digest, the size of the input or the output. {_AGAIN}"
-            ) from None
+    Raises AdlError if the sidecar is missing, or lacks any of these or the digest.
+    """
+    description = sidecar(path)
+    try:
+        about = read_json(description)
+        height, width = about["input"]["height"], about["input"]["width"]
+        size = None if height is None else (height, width)
+        about["digest"]  # `check_sidecar` compares it
+        return size, about["output"]["dtype"] == "uint8"
+    except OSError as error:
+        raise AdlError(f"{description}: cannot be read ({error.strerror}). {_AGAIN}") from None
+    except (KeyError, TypeError, ValueError):
+        raise AdlError(
+            f"{description}: lacks the digest, the size of the input or the output. {_AGAIN}"
+        ) from None
 
 
 def write_sidecar(

@@ -98,7 +98,7 @@ def infer(
         images=len(frames),
         miou=confusion.mean_iou(),
         agreement=float(np.mean(agreement)) if agreement else None,
-        milliseconds=1000 * float(np.median(seconds[1:])) if len(seconds) > 1 else None,
+        milliseconds=round(1000 * float(np.median(seconds[1:])), 1) if len(seconds) > 1 else None,
     )
 
 

@@ -8,7 +8,7 @@ order of the layers is that of `adl.network`, whose parameter names find the wei
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from adl.network.operations import LEAKY_SLOPE
 
 OPSET = 18
 IR_VERSION = 9
-"""Older than the newest, so that run times of the last years read the file."""
+"""Older than the newest, so that the runtimes of the last years read the file."""
 INPUT, PROBABILITIES = "images", "probabilities"
 
 
@@ -137,32 +137,34 @@ class _Network:
         previous = self._leaky(self._conv_norm(older, "encoder.stem.2", stride=2))
         size = graph.part_of_shape(previous, 2, 4)
         low_level = previous
-        moves = (1, *(place.move for place in self.architecture.cells))
-        for i in range(len(self.architecture.cells)):
+        last_move = 1
+        for i, place in enumerate(self.architecture.cells):
             at = f"encoder.nas_cells.{i}"
-            size = graph.side_after(size, moves[i + 1])
+            size = graph.side_after(size, place.move)
             states = [
-                self._preprocess(older, size, moves[i : i + 2], f"{at}.older"),
-                self._preprocess(previous, size, moves[i + 1 : i + 2], f"{at}.previous"),
+                self._preprocess(older, size, (last_move, place.move), f"{at}.older"),
+                self._preprocess(previous, size, (place.move,), f"{at}.previous"),
             ]
             older, previous = previous, self._cell(states, at)
+            last_move = place.move
             if i == LOW_LEVEL_CELL:
                 low_level = previous
         return low_level, previous
 
     def _preprocess(self, x: str, size: str, moves: Sequence[int], at: str) -> str:
-        """moves: by how many levels each cell between x and this one moved."""
-        resized = any(moves)
-        # Convolution and resize are linear, so they commute; the convolution comes where the image is smaller.
-        resized_first = resized and (sum(moves) > 0 or not self.architecture.use_abn)
-        if resized_first:
-            x = self.graph.resize(x, size)
+        """moves: by how many levels each cell between x and this one moved; without any, x has the size already."""
+        grows = sum(moves) <= 0
         if not self.architecture.use_abn:
-            x = self._relu(x)
-        x = self._conv_norm(x, at)
-        if resized and not resized_first:
+            if any(moves):
+                x = self.graph.resize(x, size)
+            return self._conv_norm(self._relu(x), at)
+        if any(moves) and not grows:
             x = self.graph.resize(x, size)
-        return self._leaky(x) if self.architecture.use_abn else x
+        x = self._conv_norm(x, at)
+        if any(moves) and grows:
+            # Convolution and resize are linear, so they commute; the convolution comes where the image is smaller.
+            x = self.graph.resize(x, size)
+        return self._leaky(x)
 
     def _cell(self, states: list[str], at: str) -> str:
         """states: the two earlier outputs, at the size and width of this cell."""
@@ -175,22 +177,23 @@ class _Network:
 
     def _primitive(self, op: int, x: str, at: str) -> str:
         chosen = PRIMITIVES[op]
-        window: dict[str, Any] = {
-            "kernel_shape": [3, 3],
-            "strides": [1, 1],
-            "pads": [1, 1, 1, 1],
-        }
-        table: dict[str, Callable[[], str]] = {
-            "none": lambda: self.graph.node("Mul", x, self.graph.constant(np.array(0, np.float32))),
-            "avg_pool_3x3": lambda: self.graph.node("AveragePool", x, **window),
-            "max_pool_3x3": lambda: self.graph.node("MaxPool", x, **window),
-            "skip_connect": lambda: x,
-            "sep_conv_3x3": lambda: self._separable(x, at),
-            "sep_conv_5x5": lambda: self._separable(x, at),
-            "dil_conv_3x3": lambda: self._dilated(x, chosen.convolutions[0].dilation, at),
-            "dil_conv_5x5": lambda: self._dilated(x, chosen.convolutions[0].dilation, at),
-        }
-        return table[chosen.name]()
+        match chosen.name:
+            case "none":
+                return self.graph.node("Mul", x, self.graph.constant(np.array(0, np.float32)))
+            case "avg_pool_3x3":
+                return self._pool("AveragePool", x)
+            case "max_pool_3x3":
+                return self._pool("MaxPool", x)
+            case "skip_connect":
+                return x
+            case "sep_conv_3x3" | "sep_conv_5x5":
+                return self._separable(x, at)
+            case "dil_conv_3x3" | "dil_conv_5x5":
+                return self._dilated(x, chosen.convolutions[0].dilation, at)
+        raise KeyError(chosen.name)
+
+    def _pool(self, operator: str, x: str) -> str:
+        return self.graph.node(operator, x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
 
     def _separable(self, x: str, at: str) -> str:
         for stage in (f"{at}.first", f"{at}.second"):

@@ -1,4 +1,4 @@
-"""The run times that run exported files, behind one interface: images in, probabilities or labels out."""
+"""The runtimes of exported files, behind one interface: images in, probabilities or labels out."""
 
 from __future__ import annotations
 
@@ -26,12 +26,10 @@ OPENVINO = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Backend:
-    """A run time. suffix: of the files that it runs. package: what must be installed; advice: how to get it.
+class Runtime:
+    """What executes files. suffix: of the files that it runs. package: what must be installed; advice: how to get it.
 
-    on_ascend: it runs there too.
-
-    load: path, device ("CPU" or "Ascend") and its number → the file at work.
+    on_ascend: it runs there too. load: path, device ("CPU" or "Ascend") and its number → the loaded file.
     """
 
     suffix: str
@@ -44,9 +42,9 @@ class Backend:
 def load(
     path: Path, *, backend: str | None = None, device_target: str = "CPU", device_id: int = 0
 ) -> Run:
-    """An exported file at work. backend: a name of BACKENDS; None: the first one that runs such files.
+    """A loaded file. backend: a name of BACKENDS; None: the first one that runs such files.
 
-    MindSpore runs it on the device that `runtime.start` chose. Raises AdlError if the run time is missing, if it does
+    MindSpore runs it on the device that `runtime.start` chose. Raises AdlError if the runtime is missing, if it does
     not run such files or not on this device, or if the file is damaged.
     """
     name = backend or default(path)
@@ -112,7 +110,7 @@ def _compiled(path: Path) -> Run:
 
 @contextlib.contextmanager
 def limited(path: Path, instruction_set: str) -> Iterator[Run]:
-    """A file at work in OpenVINO, in a process of its own that uses no more than an instruction set."""
+    """A file loaded by OpenVINO, in a process of its own that uses no more than an instruction set."""
 
     def ask(function: Callable[[T], R], argument: T) -> R:
         try:
@@ -176,10 +174,10 @@ def _lite(path: Path, device_target: str, device_id: int) -> Run:
 
 
 BACKENDS = {
-    "mindspore": Backend(".mindir", "mindspore", _mindspore, on_ascend=True),
-    "openvino": Backend(".onnx", "openvino", _openvino),
-    "onnxruntime": Backend(".onnx", "onnxruntime", _onnxruntime),
-    "lite": Backend(
+    "mindspore": Runtime(".mindir", "mindspore", _mindspore, on_ascend=True),
+    "openvino": Runtime(".onnx", "openvino", _openvino),
+    "onnxruntime": Runtime(".onnx", "onnxruntime", _onnxruntime),
+    "lite": Runtime(
         ".mindir",
         "mindspore_lite",
         _lite,
@@ -188,4 +186,4 @@ BACKENDS = {
         "https://www.mindspore.cn/lite, install it with pip, and for Ascend source CANN's set_env.sh.",
     ),
 }
-"""Name, as in `infer_backends` and `--backend` → run time; the first one of a suffix is its default."""
+"""Name, as in `infer_backends` and `--backend` → runtime; the first one of a suffix is its default."""

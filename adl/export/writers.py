@@ -184,20 +184,16 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 
 def _write_mindspore(exporter: Exporter, path: Path, kind: Format) -> None:
-    cell = Labels(exporter.model) if kind.labels else exporter.model
-    blank = Tensor(np.zeros((1, *exporter.size, 3), np.uint8))
     file_format = path.suffix.removeprefix(".").upper()
-    ms.export(cell.set_train(False), blank, file_name=str(path), file_format=file_format)
-    if file_format == "MINDIR":
-        canonicalise(path)
-
-
-def _write_air(exporter: Exporter, path: Path, kind: Format) -> None:
-    if not runtime.on_ascend():
+    if file_format == "AIR" and not runtime.on_ascend():
         raise AdlError(
             f"{path.name}: MindSpore writes AIR only on Ascend (device_target). Leave air out of export_formats."
         )
-    _write_mindspore(exporter, path, kind)
+    cell = Labels(exporter.model) if kind.labels else exporter.model
+    blank = Tensor(np.zeros((1, *exporter.size, 3), np.uint8))
+    ms.export(cell.set_train(False), blank, file_name=str(path), file_format=file_format)
+    if file_format == "MINDIR":
+        canonicalise(path)
 
 
 def _write_onnx(exporter: Exporter, path: Path, kind: Format) -> None:
@@ -213,6 +209,6 @@ def _write_onnx(exporter: Exporter, path: Path, kind: Format) -> None:
 WRITERS: dict[str, Callable[[Exporter, Path, Format], None]] = {
     ".mindir": _write_mindspore,
     ".onnx": _write_onnx,
-    ".air": _write_air,
+    ".air": _write_mindspore,
 }
 """Suffix of an exported file → what writes it."""

@@ -12,7 +12,7 @@ import numpy as np
 from adl.artifacts import percent, replacing
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
-from adl.metrics.confusion import Confusion, blank, count_image
+from adl.metrics.confusion import Confusion, count_image
 
 BITS = 5
 """Bits of each colour channel that the colour look-up tells apart."""
@@ -43,7 +43,7 @@ class Tally:
         if label.shape not in self.by_position:
             self.by_position[label.shape] = np.zeros((self.classes, *label.shape), np.uint32)
         for train_id, plane in enumerate(self.by_position[label.shape]):
-            np.add(plane, 1, out=plane, where=label == train_id)
+            plane += label == train_id
 
     def merge(self, other: Tally) -> None:
         self.by_colour += other.by_colour
@@ -97,15 +97,15 @@ class Scores:
     @classmethod
     def of_images(cls, dataset: DatasetDescriptor, counted: Iterable[ImageCounts]) -> Scores:
         images = sorted(counted, key=lambda image: image[0])
-        nothing = blank(dataset).astype(np.uint32)
-        stacked: dict[str, list[np.ndarray]] = {}
+        size = len(dataset.classes)
+        scores = cls([name for name, _ in images], {})
         for place, (_, counts) in enumerate(images):
-            for baseline in dict.fromkeys([*stacked, *counts]):
-                # The images before the first that a baseline predicts have no counts of it.
-                of_images = stacked.setdefault(baseline, [nothing] * place)
-                of_images.append(counts.get(baseline, nothing))
-        names = [name for name, _ in images]
-        return cls(names, {baseline: np.array(counts) for baseline, counts in stacked.items()})
+            for baseline, pixels in counts.items():
+                if baseline not in scores.counts:
+                    shape = (len(images), size, size + 1)
+                    scores.counts[baseline] = np.zeros(shape, np.uint32)
+                scores.counts[baseline][place] = pixels
+        return scores
 
     def save(self, path: Path) -> None:
         with replacing(path) as temporary:
@@ -138,15 +138,12 @@ class Scores:
                 "them again."
             )
         chosen = [places[name] for name in names]
-        confusions = {
-            name: Confusion(dataset, counts[chosen].sum(axis=0))
-            for name, counts in self.counts.items()
-        }
-        return {
-            name: confusion
-            for name, confusion in confusions.items()
-            if confusion.mean_iou() is not None
-        }
+        confusions = {}
+        for name, counts in self.counts.items():
+            confusion = Confusion(dataset, counts[chosen].sum(axis=0))
+            if confusion.mean_iou() is not None:
+                confusions[name] = confusion
+        return confusions
 
 
 def _colour(image: np.ndarray) -> np.ndarray:

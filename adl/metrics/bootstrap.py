@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from adl.metrics.confusion import iou
+
 DRAWS = 1000
 """Resamplings."""
 
@@ -35,16 +37,8 @@ def _mean_ious(times: np.ndarray, per_image: np.ndarray) -> np.ndarray:
     """times: (draws, images); per_image: (images, C, C + 1). Returns (draws,)."""
     counts = per_image.astype(np.float64)
     summed = (times @ counts.reshape(len(counts), -1)).reshape(-1, *counts.shape[1:])
-    iou_of_all = _class_ious(counts.sum(axis=0, keepdims=True))
-    iou = _class_ious(summed)
+    iou_of_all = iou(counts.sum(axis=0))
+    ious = iou(summed)
     # Left out, a rare class would move the mean by being absent, which says nothing about the network.
-    iou = np.where(np.isnan(iou), iou_of_all, iou)
-    return iou[:, ~np.isnan(iou_of_all[0])].mean(axis=1)
-
-
-def _class_ious(counts: np.ndarray) -> np.ndarray:
-    """counts: (n, C, C + 1). Returns (n, C); NaN for a class that occurs nowhere."""
-    among_classes = counts[..., :-1]
-    true_positive = np.einsum("nii->ni", among_classes)
-    union = counts.sum(axis=2) + among_classes.sum(axis=1) - true_positive
-    return np.divide(true_positive, union, out=np.full_like(union, np.nan), where=union > 0)
+    ious = np.where(np.isnan(ious), iou_of_all, ious)
+    return ious[:, ~np.isnan(iou_of_all)].mean(axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from adl.dataset.descriptor import IGNORE, DatasetDescriptor
@@ -17,7 +19,9 @@ class Confusion:
 
     def __init__(self, dataset: DatasetDescriptor, counts: np.ndarray | None = None) -> None:
         self.dataset = dataset
-        self.counts = blank(dataset) if counts is None else counts.astype(np.int64)
+        classes = len(dataset.classes)
+        blank = np.zeros((classes, classes + 1), np.int64)
+        self.counts = blank if counts is None else counts.astype(np.int64)
 
     def add(self, truth: np.ndarray, prediction: np.ndarray) -> None:
         """Count one image; both (H, W) uint8 train ids, 255 for void. Raises ValueError for any other value."""
@@ -33,22 +37,15 @@ class Confusion:
 
     def class_iou(self) -> dict[str, float | None]:
         """IoU of each class, 0-1; None for one that occurs in neither truth nor prediction."""
-        return {
-            name: self._iou((train_id,)) for train_id, name in enumerate(self.dataset.class_names)
-        }
+        return _existing(self.dataset.class_names, iou(self.counts))
 
     def category_iou(self) -> dict[str, float | None]:
         """IoU of each category; confusion inside a category counts as correct."""
-        return {
-            category: self._iou(train_ids)
-            for category, train_ids in self.dataset.categories.items()
-        }
-
-    def _iou(self, train_ids: tuple[int, ...]) -> float | None:
-        ids = list(train_ids)
-        true_positive = self.counts[np.ix_(ids, ids)].sum()
-        union = self.counts[ids].sum() + self.counts[:, ids].sum() - true_positive
-        return float(true_positive / union) if union else None
+        categories = [list(train_ids) for train_ids in self.dataset.categories.values()]
+        truth = np.array([self.counts[ids].sum(axis=0) for ids in categories])
+        predicted = [truth[:, ids].sum(axis=1) for ids in categories]
+        merged = np.stack([*predicted, truth[:, -1]], axis=1)
+        return _existing(self.dataset.categories, iou(merged))
 
     def mean_iou(self) -> float | None:
         return mean(self.class_iou())
@@ -66,16 +63,27 @@ class Confusion:
     def frequency_weighted_iou(self) -> float | None:
         """Mean of the class IoU, each weighted with its class's share of the pixels."""
         true = self.counts.sum(axis=1)
-        weighted = [
-            n * (iou or 0.0) for n, iou in zip(true, self.class_iou().values(), strict=True)
-        ]
+        weighted = true * np.nan_to_num(iou(self.counts))
         return float(sum(weighted) / true.sum()) if true.any() else None
 
 
-def blank(dataset: DatasetDescriptor) -> np.ndarray:
-    """(C, C + 1) int64 of zeros."""
-    classes = len(dataset.classes)
-    return np.zeros((classes, classes + 1), np.int64)
+def iou(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union of each class.
+
+    counts: (..., C, C + 1), as `Confusion.counts`. Returns (..., C) in [0, 1]; NaN for a class that occurs neither in
+    the ground truth nor in the prediction.
+    """
+    among_classes = counts[..., :-1]
+    true_positive = np.diagonal(among_classes, axis1=-2, axis2=-1)
+    union = counts.sum(axis=-1) + among_classes.sum(axis=-2) - true_positive
+    nowhere = np.full(union.shape, np.nan)
+    return np.divide(true_positive, union, out=nowhere, where=union > 0)
+
+
+def _existing(names: Iterable[str], values: np.ndarray) -> dict[str, float | None]:
+    """Name → value; None where it is NaN."""
+    finite = [None if np.isnan(value) else float(value) for value in values]
+    return dict(zip(names, finite, strict=True))
 
 
 def count_image(

@@ -41,14 +41,15 @@ class NotAnImageError(AdlError):
 class Found:
     """Files below some folders. hidden: files and folders whose names begin with a dot. others: no images.
 
-    results: of an earlier `adl predict`. unlike_images: named by themselves, and perhaps videos. faults: what keeps
-    which file or folder from being labelled.
+    results: of an earlier `adl predict`. heic: images that cannot be read. unlike_images: named by themselves, and
+    perhaps videos. faults: what keeps which file or folder from being labelled.
     """
 
     images: list[Path] = dataclasses.field(default_factory=list)
     hidden: int = 0
     others: list[Path] = dataclasses.field(default_factory=list)
     results: list[Path] = dataclasses.field(default_factory=list)
+    heic: list[Path] = dataclasses.field(default_factory=list)
     unlike_images: list[Path] = dataclasses.field(default_factory=list)
     faults: dict[Path, str] = dataclasses.field(default_factory=dict)
 
@@ -57,18 +58,14 @@ class Found:
         lines = []
         if self.hidden:
             lines.append(f"skipped: {self.hidden} hidden (names that begin with a dot)")
-        if self.results:
-            lines.append(f"skipped: {_named(self.results)}, results of an earlier `adl predict`")
-        heic = [path for path in self.others if _is_heic(path)]
-        if heic:
-            lines.append(
-                f"skipped: {_named(heic)}, HEIC, which cannot be read here. {CONVERT_HEIC}"
-            )
-        others = [path for path in self.others if not _is_heic(path)]
-        if others:
-            lines.append(
-                f"skipped: {_named(others)}, not images; to label a video, give its own path"
-            )
+        for paths, what in (
+            (self.results, "results of an earlier `adl predict`"),
+            (self.heic, f"HEIC, which cannot be read here. {CONVERT_HEIC}"),
+            (self.others, "not images; to label a video, give its own path"),
+        ):
+            if paths:
+                names = listing([path.name for path in paths], most=MOST_NAMED)
+                lines.append(f"skipped: {counted(len(paths), 'file')} ({names}), {what}")
         return lines
 
 
@@ -103,6 +100,8 @@ def _find_below(root: Path, found: Found) -> None:
             found.results.append(path)
         elif path in images:
             found.images.append(path)
+        elif _is_heic(path):
+            found.heic.append(path)
         else:
             found.others.append(path)
 
@@ -187,11 +186,6 @@ def _is_heic(path: Path) -> bool:
 
 def _begins_as_heic(start: bytes) -> bool:
     return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
-
-
-def _named(paths: Sequence[Path]) -> str:
-    names = listing([path.name for path in paths], most=MOST_NAMED)
-    return f"{counted(len(paths), 'file')} ({names})"
 
 
 @dataclasses.dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,44 +13,33 @@ from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode, Pass
 from adl.export.exported import Exported, Size
-from adl.export.runtimes import BACKENDS
 from adl.network import checkpoint
 from adl.params import SMALLEST_SIDE, Params
 
-SUFFIXES = (".ckpt", *dict.fromkeys(backend.suffix for backend in BACKENDS.values()))
-
-
-class Model(Protocol):
-    """What `Exported` has. size: of the only images that it takes; None: any. labels: it gives no probabilities."""
-
-    size: Size | None
-    labels: bool
-
-    def label_maps(self, images: np.ndarray, mode: Mode) -> Mapping[str, np.ndarray]: ...
-
-    def probabilities(self, images: np.ndarray, mode: Mode) -> np.ndarray: ...
+SUFFIXES = (".ckpt", ".mindir", ".onnx")
 
 
 class Checkpoint:
-    """A network as such a model."""
+    """A network with the methods of a loaded file. size: it takes images of any. labels: it gives probabilities."""
 
-    size: Size | None = None
+    size = None
     labels = False
 
     def __init__(self, passes: Mapping[float, Pass]) -> None:
         self.passes = passes
 
-    def label_maps(self, images: np.ndarray, mode: Mode) -> Mapping[str, np.ndarray]:
+    def label_maps(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
         return inference.label_maps(self.passes, images, mode)
 
-    def probabilities(self, images: np.ndarray, mode: Mode) -> np.ndarray:
-        return inference.probabilities(self.passes, images, mode)[mode.name].asnumpy()
+    def probabilities(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
+        sums = inference.probabilities(self.passes, images, mode)
+        return {mode.name: sums[mode.name].asnumpy()}
 
 
 class Predictor:
-    """A model at work: image in, train ids out."""
+    """Image in, train ids out."""
 
-    def __init__(self, model: Model, mode: Mode) -> None:
+    def __init__(self, model: Checkpoint | Exported, mode: Mode) -> None:
         self.model, self.mode = model, mode
 
     @classmethod
@@ -70,7 +58,7 @@ class Predictor:
         """A `.ckpt` with its sidecar (or, without one, the architecture of params), or an exported file with its own.
 
         one_size: all images will have the same size, so that it is worth while to compile the network for it.
-        backend: a name of `backends.BACKENDS`, for an exported file; None: its default.
+        backend: a name of `runtimes.BACKENDS`, for an exported file; None: its default.
         Raises AdlError if the file is missing, or is not such a model.
         """
         mode = inference.mode(multiscale=multiscale, flip=flip)
@@ -103,16 +91,16 @@ class Predictor:
         takes, mode = self.model.size, self.mode
         size = image.shape[0], image.shape[1]
         inner = _fitting(size, takes, longest_side)
-        canvas = (
-            image if inner == size else cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
-        )
+        canvas = image
+        if inner != size:
+            canvas = cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
         if takes and takes != inner:
             # Padded as in training: black, at the bottom and on the right.
             below, right = takes[0] - inner[0], takes[1] - inner[1]
             canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
         is_resized = canvas.shape[:2] != size
         if is_resized and not self.model.labels:
-            probabilities = self.model.probabilities(canvas[None], mode)[0]
+            probabilities = self.model.probabilities(canvas[None], mode)[mode.name][0]
             return _enlarged_argmax(probabilities[:, : inner[0], : inner[1]], size)
         labels = self.model.label_maps(np.ascontiguousarray(canvas[None]), mode)[mode.name][0]
         if not is_resized:
@@ -123,13 +111,12 @@ class Predictor:
 
 def _fitting(size: Size, takes: Size | None, longest_side: int | None) -> Size:
     """What an image is scaled to. takes: the only input of the model; None: any."""
+    least, scale = SMALLEST_SIDE, 1.0
     if takes:
-        scale = min(takes[0] / size[0], takes[1] / size[1])
-        return min(takes[0], max(1, round(scale * size[0]))), min(
-            takes[1], max(1, round(scale * size[1]))
-        )
-    scale = min(1.0, longest_side / max(size)) if longest_side else 1.0
-    return max(SMALLEST_SIDE, round(scale * size[0])), max(SMALLEST_SIDE, round(scale * size[1]))
+        least, scale = 1, min(takes[0] / size[0], takes[1] / size[1])
+    elif longest_side:
+        scale = min(1.0, longest_side / max(size))
+    return max(least, round(scale * size[0])), max(least, round(scale * size[1]))
 
 
 def _enlarged_argmax(probabilities: np.ndarray, size: Size) -> np.ndarray:

@@ -44,16 +44,12 @@ class Video:
     def open(cls, path: Path) -> Video:
         """Raises AdlError if it cannot be read."""
         capture = _capture(path)
-        try:
-            readable, frame = capture.read()
-            if not readable:
-                raise AdlError(f"{path}: is neither an image nor a video that can be read.")
-            frames = max(1, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-            return cls(
-                path, frames, capture.get(cv2.CAP_PROP_FPS), (frame.shape[0], frame.shape[1])
-            )
-        finally:
-            capture.release()
+        readable, frame = capture.read()
+        if not readable:
+            raise AdlError(f"{path}: is neither an image nor a video that can be read.")
+        frames = max(1, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        return cls(path, frames, rate, size=(frame.shape[0], frame.shape[1]))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 BGR of each frame that can be read, upright."""
@@ -82,14 +78,13 @@ def _silent() -> Iterator[None]:
 def _readable_frames(path: Path) -> Iterator[np.ndarray]:
     capture = _capture(path)
     unreadable = 0
-    try:
-        while unreadable < MOST_UNREADABLE:
-            readable, frame = capture.read()
-            unreadable = 0 if readable else unreadable + 1
-            if readable:
-                yield frame
-    finally:
-        capture.release()
+    while unreadable < MOST_UNREADABLE:
+        readable, frame = capture.read()
+        if readable:
+            unreadable = 0
+            yield frame
+        else:
+            unreadable += 1
 
 
 def _capture(path: Path) -> cv2.VideoCapture:
@@ -165,9 +160,8 @@ class Encoding:
 
     def _writer(self, path: Path) -> cv2.VideoWriter:
         """Not open if this OpenCV cannot write so."""
-        if not (
-            math.isfinite(self.rate) and self.rate > 0
-        ):  # OpenCV searches an infinite one for ever
+        # OpenCV searches an infinite rate for ever.
+        if not 0 < self.rate < math.inf:
             return cv2.VideoWriter()
         with _silent():
             code = cv2.VideoWriter.fourcc(*self.codec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -17,7 +18,7 @@ from adl.artifacts import replacing_folder
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.evaluation import inference, tables, worker
-from adl.evaluation.counts import Counts
+from adl.evaluation.counts import Counts, ImageResult, save
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.metrics import Confusion
@@ -69,9 +70,8 @@ def in_this_process(net, job):
 
     def launch(command, processes):
         scratch = Path(command[-1]).parent
-        worker.count(worker.of_network(net, job, CITYSCAPES), job, scratch, CITYSCAPES).save(
-            worker.counts_path(scratch, 0)
-        )
+        results = worker.count(worker.of_network(net, job, CITYSCAPES), job, scratch, CITYSCAPES)
+        save(results, worker.counts_path(scratch, 0))
         return 0
 
     return launch
@@ -162,7 +162,7 @@ def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, m
     monkeypatch.setattr(worker, "write_png", write)
     record = str(evaluation_data / "cityscapes_val.mindrecord")
     job = EvaluationJob("", {}, record, "CPU", False, False, limit=None, batch_size=2)
-    counts = worker.count(predict, job, tmp_path, CITYSCAPES)
+    counts = Counts.of_images(worker.count(predict, job, tmp_path, CITYSCAPES))
     assert counts.milliseconds() == {"ms_per_image": 4000.0, "network_ms_per_image": 3000.0}
 
 
@@ -187,9 +187,9 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(
     evaluation_data, tmp_path, names
 ):
     def launch(command, processes):
-        counts = {"single": np.ones((len(names), 19, 20), np.int64)}
-        times = [1.0] * len(names)
-        Counts(names, counts, times, times).save(Path(command[-1]).with_name("rank_0.npz"))
+        counts = {"single": np.ones((19, 20), np.int64)}
+        results = [ImageResult(name, counts, 1.0, 1.0) for name in names]
+        save(results, Path(command[-1]).with_name("rank_0.pickle"))
         return 0
 
     record = str(evaluation_data / "cityscapes_val.mindrecord")
@@ -317,13 +317,15 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
     monkeypatch.setattr(inference, "label_maps", watched)
     record = str(evaluation_data / "cityscapes_val.mindrecord")
 
-    def counted(batch_size: int, world=ALONE) -> Counts:
+    def counted(batch_size: int, world=ALONE) -> list[ImageResult]:
         job = EvaluationJob("", {}, record, "CPU", False, False, None, batch_size)
         return worker.count(
             worker.of_network(net, job, CITYSCAPES), job, tmp_path, CITYSCAPES, world
         )
 
-    one, three = counted(1), counted(3)  # 4 images: the second batch is filled up
+    one, three = (
+        Counts.of_images(counted(size)) for size in (1, 3)
+    )  # 4 images: the second batch is filled up
     assert shapes == 4 * [(1, 64, 128, 3)] + 2 * [(3, 64, 128, 3)], "one graph each"
     for counts, first in ((one, 1), (three, 3)):
         # What waited for the compilation has no time.
@@ -334,10 +336,8 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
     assert one.counts.keys() == {"single"}, "the mirror was not asked for"
     # More processes than images: some find nothing to do.
     parts = [counted(1, World(rank, 5)) for rank in range(5)]
-    assert [len(part.names) for part in parts] == [1, 1, 1, 1, 0]
-    for number, part in enumerate(parts):
-        part.save(tmp_path / f"{number}.npz")
-    merged = Counts.merged([Counts.load(tmp_path / f"{n}.npz") for n in range(5)])
+    assert [len(part) for part in parts] == [1, 1, 1, 1, 0]
+    merged = Counts.of_images(itertools.chain.from_iterable(parts))
     np.testing.assert_array_equal(merged.counts["single"], one.counts["single"])
 
 

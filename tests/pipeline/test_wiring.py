@@ -15,7 +15,6 @@ from adl.artifacts import digest, read_json, write_json, write_png, write_text
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.export.formats import FORMATS
-from adl.export.infer import Inference
 from adl.export.proofs import AccuracyDrop, EightBits, Equality
 from adl.launch import launcher
 from adl.launch.topology import Local
@@ -236,11 +235,6 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
     assert {place for places in within.values() for place in places} == declared
     # Speeds follow from the clock.
     assert all(places for path, places in within.items() if "speed" not in path.parts)
-
-
-def test_times_of_an_image_are_told_to_a_tenth_of_a_millisecond():
-    assert infer.rounded(Inference(2, None, None, 57.14)) == 57.1
-    assert infer.rounded(Inference(1, None, None, None)) is None
 
 
 @pytest.mark.parametrize("rank", [0, 1])

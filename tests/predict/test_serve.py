@@ -513,10 +513,10 @@ def test_models_of_mindspore_work_in_the_thread_that_loaded_them(models, photogr
         return Predictor.load(models / model, CITYSCAPES, device_target="CPU", flip=True)
 
     segmenter = Segmenter(queue.load(make), CITYSCAPES, LONGEST_SIDE)
-    turn = asyncio.run(queue.run(lambda: segmenter(encoded(picture))))
+    prediction, _ = asyncio.run(queue.run(lambda: segmenter(encoded(picture))))
     queue.close()
     expected = make()(picture, longest_side=LONGEST_SIDE)
-    np.testing.assert_array_equal(decoded(turn.result.train_ids), expected)
+    np.testing.assert_array_equal(decoded(prediction.train_ids), expected)
 
 
 def test_busy_port_and_impossible_addresses_are_one_message(models, server, capsys):

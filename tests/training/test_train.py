@@ -23,6 +23,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.records import read, read_manifest
 from adl.errors import AdlError
 from adl.evaluation import worker
+from adl.evaluation.counts import Counts
 from adl.evaluation.evaluate import Evaluation
 from adl.evaluation.inference import Mode, label_maps, passes
 from adl.evaluation.worker import EvaluationJob
@@ -255,8 +256,8 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(
         device_target="CPU",
     )
     job = EvaluationJob("", {}, str(record), "CPU", False, False, limit=None, batch_size=1)
-    counts = worker.count(worker.of_network(net, job, CITYSCAPES), job, tmp_path, CITYSCAPES)
-    scored = Evaluation(CITYSCAPES, "single", counts, "CPU")
+    results = worker.count(worker.of_network(net, job, CITYSCAPES), job, tmp_path, CITYSCAPES)
+    scored = Evaluation(CITYSCAPES, "single", Counts.of_images(results), "CPU")
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
 
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
 from adl.errors import unknown
 from adl.export import provenance
@@ -30,21 +31,18 @@ No picture is written to disk or kept after the answer. Every error has a senten
 FULL = "Too many pictures are waiting. Try again in a few seconds."
 ENDING = "The server is shutting down. Start it again, and send the picture once more."
 BROKEN = "The server failed at this request; what happened is in its terminal."
+REASONS: dict[int | str, str] = {
+    403: "From another web page, or to a foreign host name",
+    408: f"Not received within {uploads.READ_SECONDS} s, or nothing of it for {uploads.SILENT_SECONDS} s",
+    413: f"More than {uploads.MOST_BYTES:,} bytes",
+    415: f"None of {uploads.KINDS}",
+    422: f"Damaged, animated, of more than {uploads.MOST_PIXELS:,} pixels, more than {uploads.MOST_SIDE:,} on a side, "
+    "or a PPM in digits",
+    500: "A fault of the server",
+    503: "Too many waiting (see Retry-After), or shutting down",
+}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    403: {"model": Problem, "description": "From another web page, or to a foreign host name"},
-    408: {
-        "model": Problem,
-        "description": f"Not received within {uploads.READ_SECONDS} s, or nothing of it for {uploads.SILENT_SECONDS} s",
-    },
-    413: {"model": Problem, "description": f"More than {uploads.MOST_BYTES:,} bytes"},
-    415: {"model": Problem, "description": f"None of {uploads.KINDS}"},
-    422: {
-        "model": Problem,
-        "description": f"Damaged, animated, of more than {uploads.MOST_PIXELS:,} pixels, more than "
-        f"{uploads.MOST_SIDE:,} on a side, or a PPM in digits",
-    },
-    500: {"model": Problem, "description": "A fault of the server"},
-    503: {"model": Problem, "description": "Too many waiting (see Retry-After), or shutting down"},
+    status: {"model": Problem, "description": reason} for status, reason in REASONS.items()
 }
 IMAGE_BODY = {
     "requestBody": {
@@ -98,13 +96,14 @@ class Endpoints:
                     work = functools.partial(
                         self.segmenter, content, overlay=overlay, preview=preview
                     )
-                    turn = await _while_connected(request, self.queue.run(work, queue_ticket))
+                    working = self.queue.run(work, queue_ticket)
+                    prediction, waited = await _while_connected(request, working)
         except FullError:
             raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)}) from None
         except ClosedError:
             raise HTTPException(503, ENDING) from None
-        turn.result.waited = round(turn.waited, 1)
-        return turn.result
+        prediction.waited = round(waited, 1)
+        return prediction
 
     async def state(self, ticket: str | None = None) -> QueueState:
         """How many pictures wait, and how many of them come before the one with the ticket."""
@@ -152,7 +151,16 @@ def create_app(
 ) -> FastAPI:
     """All routes. Its own documentation pages are off, because they load scripts from elsewhere."""
     app = FastAPI(
-        title="adl serve", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None
+        title="adl serve",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers={
+            RequestValidationError: _invalid,
+            ClientDisconnect: _gone,
+            Exception: _broken,
+        },
     )
     endpoints = Endpoints(segmenter, queue, file=file, images=images)
     app.post("/api/predict", responses=PROBLEMS, openapi_extra=IMAGE_BODY)(endpoints.predict)
@@ -167,10 +175,8 @@ def create_app(
     app.get("/api/health")(endpoints.health)
     for route, (asset, kind) in ASSETS.items():
         content = Path(__file__).with_name(asset).read_bytes()
-        app.get(route, include_in_schema=False)(_asset(content, kind))
-    app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(ClientDisconnect)(_gone)
-    app.exception_handler(Exception)(_broken)
+        # An answer is itself an application, which a route may lead to.
+        app.router.routes.append(Route(route, Response(content, media_type=kind), methods=["GET"]))
     return app
 
 
@@ -186,13 +192,6 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
     finally:
         working.cancel()
         leaving.cancel()
-
-
-def _asset(content: bytes, kind: str) -> Any:
-    async def asset() -> Response:
-        return Response(content, media_type=kind)
-
-    return asset
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

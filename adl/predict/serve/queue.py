@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -18,13 +18,6 @@ class FullError(Exception):
 
 class ClosedError(Exception):
     """The server is ending: the request is not answered any more."""
-
-
-class Turn(Generic[T]):
-    """What a piece of work returned, and the milliseconds that it waited for its turn."""
-
-    def __init__(self, result: T, waited: float) -> None:
-        self.result, self.waited = result, waited
 
 
 class Queue:
@@ -62,10 +55,11 @@ class Queue:
         finally:
             self._requests.discard(task)
 
-    async def run(self, work: Callable[[], T], ticket: str | None = None) -> Turn[T]:
-        """Wait for the turn of this work, and for its result. Cancelled while it waits, it leaves the queue.
+    async def run(self, work: Callable[[], T], ticket: str | None = None) -> tuple[T, float]:
+        """Wait for the turn of this work. Returns its result, and the milliseconds that it waited for its turn.
 
-        ticket: by which `ahead` finds it. Raises FullError if there is no room, ClosedError if the server ends.
+        Cancelled while it waits, it leaves the queue. ticket: by which `ahead` finds it. Raises FullError if there is
+        no room, ClosedError if the server ends.
         """
         if self.closed:
             raise ClosedError
@@ -73,12 +67,12 @@ class Queue:
             raise FullError
         arrived, place = time.perf_counter(), object()
 
-        def timed() -> Turn[T]:
+        def timed() -> tuple[T, float]:
             waited = 1000 * (time.perf_counter() - arrived)
             self._waiting.pop(place, None)
             self.running = True
             try:
-                return Turn(work(), waited)
+                return work(), waited
             finally:
                 self.running = False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +39,15 @@ class Segmenter:
 
     def classes(self) -> list[LabelClass]:
         """Every class of the data set, by train id."""
-        return [LabelClass(**self._described(i)) for i in range(len(self.dataset.classes))]
+        classes = []
+        for train_id, one in enumerate(self.dataset.classes):
+            red, green, blue = one.colour
+            colour = f"#{red:02x}{green:02x}{blue:02x}"
+            label_id = int(self.dataset.label_ids[train_id])
+            classes.append(
+                LabelClass(name=one.name, train_id=train_id, label_id=label_id, colour=colour)
+            )
+        return classes
 
     def __call__(
         self, content: bytes, *, overlay: bool = False, preview: bool = False
@@ -50,33 +57,25 @@ class Segmenter:
         began = time.perf_counter()
         labels = self.predictor(image, longest_side=self.longest_side)
         milliseconds = 1000 * (time.perf_counter() - began)
-        train_id = {name: i for i, name in enumerate(self.dataset.class_names)}
-        return Prediction(
+        by_name = {one.name: one for one in self.classes()}
+        prediction = Prediction(
             width=image.shape[1],
             height=image.shape[0],
             milliseconds=round(milliseconds, 1),
             waited=0,
             classes=[
-                ClassShare(**self._described(train_id[name]), share=share)
+                ClassShare(**by_name[name].model_dump(), share=share)
                 for name, share in shares(labels, self.dataset).items()
             ],
             label_ids=_encoded(self.dataset.label_ids[labels], ".png"),
             train_ids=_encoded(labels, ".png"),
-            overlay=self._overlay(image, labels) if overlay else None,
-            preview=_preview(image, labels) if preview else None,
         )
-
-    def _overlay(self, image: np.ndarray, labels: np.ndarray) -> str:
-        return _encoded(blended(image, labels, self.dataset)[..., ::-1], ".jpg")
-
-    def _described(self, train_id: int) -> dict[str, Any]:
-        red, green, blue = self.dataset.classes[train_id].colour
-        return {
-            "name": self.dataset.class_names[train_id],
-            "train_id": train_id,
-            "label_id": int(self.dataset.label_ids[train_id]),
-            "colour": f"#{red:02x}{green:02x}{blue:02x}",
-        }
+        if overlay:
+            picture = blended(image, labels, self.dataset)
+            prediction.overlay = _encoded(picture[..., ::-1], ".jpg")
+        if preview:
+            prediction.preview = _preview(image, labels)
+        return prediction
 
 
 def _preview(image: np.ndarray, labels: np.ndarray) -> Preview:
