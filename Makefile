@@ -10,7 +10,7 @@ RUN := PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 PARALLEL ?= -n auto --maxprocesses 8 --dist loadgroup
 PYTEST := python -m pytest --durations=12
 
-.PHONY: environment repro test test-slow lint bench restore
+.PHONY: environment repro test test-slow lint docs bench restore
 
 environment: .venv/complete
 
@@ -31,6 +31,10 @@ lint: .venv/complete
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+
+# NO_MKDOCS_2_WARNING silences an announcement that mkdocs-material prints on every build.
+docs: .venv/complete
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 bench: .venv/complete
 	$(RUN) python benchmarks/check_data.py

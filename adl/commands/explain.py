@@ -14,16 +14,21 @@ from adl.commands import add_command
 from adl.errors import unknown
 from adl.workspace import PARAMS, STAGES, SYNTHETIC_STAGES
 
-README = Path("README.md")
-BEGINNING, END = (
-    "<!-- parameters: written by `adl explain --update` -->\n",
-    "\n<!-- end of parameters -->",
-)
+REFERENCE = Path("docs/reference/parameters.md")
+HEADING = """# Parameters
+
+<!-- Written by `adl explain --update` from the schema. Do not edit. -->
+
+`params.yaml` holds all of them. The names that the 2021 model zoo had keep its meaning. The default is the value of the
+shipped file, which trains a small network on the embedded scenes; `adl recipe NAME` writes the published ones. Missing,
+unknown or impossible values are refused before any work starts, with all problems in one message. `adl explain` prints
+this table with your current values.
+"""
 DESCRIPTION = """say what parameters mean, which values they take, and what they are set to
 
 reads:  params.yaml
-writes: nothing; a table to the terminal. --update: the parameter table of README and the parameter lists of dvc.yaml,
-        which follow from adl/params.py"""
+writes: nothing; a table to the terminal. --update: docs/reference/parameters.md and the parameter lists of dvc.yaml,
+        which follow from the schema"""
 
 
 def add(subcommands: Any) -> None:
@@ -32,7 +37,7 @@ def add(subcommands: Any) -> None:
     )
     command.add_argument("names", nargs="*", metavar="PARAMETER", help="default: all")
     command.add_argument(
-        "--update", action="store_true", help="bring README and dvc.yaml up to date, for developers"
+        "--update", action="store_true", help="bring the reference and dvc.yaml up to date, for developers"
     )
 
 
@@ -59,9 +64,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def up_to_date() -> dict[Path, str]:
     """File → its text, in which what follows from the parameters is as it should be."""
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition(BEGINNING)
-    _, _, after = rest.partition(END)
     stages = STAGES.read_text(encoding="utf-8")
     for stage in ("train", "evaluate", "export", "infer", "report"):
         stages = _with_params(stages, stage, params.of_stage(stage))
@@ -69,7 +71,7 @@ def up_to_date() -> dict[Path, str]:
         SYNTHETIC_STAGES.read_text(encoding="utf-8"), "synthesize", params.of_stage("synthesize")
     )
     return {
-        README: f"{before}{BEGINNING}{markdown()}{END}{after}",
+        REFERENCE: reference(),
         STAGES: stages,
         SYNTHETIC_STAGES: synthesis,
     }
@@ -85,9 +87,22 @@ def _with_params(stages: str, stage: str, names: tuple[str, ...]) -> str:
     return "".join([*lines[:start], *(f"      - {name}\n" for name in names), *lines[end:]])
 
 
-def markdown() -> str:
-    """The parameter table of README."""
-    rows = [(f"`{entry.name}`", entry.takes, entry.meaning) for entry in params.schema()]
-    return tabulate(
-        rows, headers=("parameter", "takes", "meaning"), tablefmt="github", disable_numparse=True
-    )
+def reference() -> str:
+    """The page of all parameters: a table for each section of params.yaml."""
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    heading = ""
+    for entry in params.schema():
+        heading = recipes.SECTIONS.get(entry.name, heading)
+        default = f"`{entry.shipped}`" if entry.shipped else "empty"
+        row = (f"`{entry.name}`", default, entry.takes, entry.meaning)
+        sections.setdefault(heading, []).append(row)
+    page = [HEADING]
+    for heading, rows in sections.items():
+        table = tabulate(
+            rows,
+            headers=("parameter", "default", "takes", "meaning"),
+            tablefmt="github",
+            disable_numparse=True,
+        )
+        page.append(f"## {heading}\n\n{table}\n")
+    return "\n".join(page)
