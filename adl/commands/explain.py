@@ -19,10 +19,10 @@ HEADING = """# Parameters
 
 <!-- Written by `adl explain --update` from the schema. Do not edit. -->
 
-`params.yaml` holds all of them. The names that the 2021 model zoo had keep its meaning. The default is the value of the
-shipped file, which trains a small network on the embedded scenes; `adl recipe NAME` writes the published ones. Missing,
+All of them are in `params.yaml`. Those of the 2021 model zoo keep their names and meanings. A default is the value in the
+shipped file, which trains a small network on the embedded scenes; `adl recipe NAME` writes the published values. Missing,
 unknown or impossible values are refused before any work starts, with all problems in one message. `adl explain` prints
-this table with your current values.
+these tables with your current values.
 """
 DESCRIPTION = """say what parameters mean, which values they take, and what they are set to
 
