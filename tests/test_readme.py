@@ -70,9 +70,7 @@ def lines() -> list[str]:
     found = []
     for page in PAGES:
         text = (ROOT / page).read_text()
-        inline = re.findall(
-            r"`((?:adl|dvc|make|python -m|source) [^`]+)`", text.replace("\n", " ")
-        )
+        inline = re.findall(r"`((?:adl|dvc|make|python -m|source) [^`]+)`", text.replace("\n", " "))
         found += [command for command in inline if not re.search(r"[A-Z]{4}|…", command)]
         for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
             commands_of_block = [line.split("  #")[0].strip() for line in block.splitlines()]

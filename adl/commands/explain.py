@@ -19,10 +19,10 @@ HEADING = """# Parameters
 
 <!-- Written by `adl explain --update` from the schema. Do not edit. -->
 
-All of them are in `params.yaml`. Those of the 2021 model zoo keep their names and meanings. A default is the value in the
-shipped file, which trains a small network on the embedded scenes; `adl recipe NAME` writes the published values. Missing,
-unknown or impossible values are refused before any work starts, with all problems in one message. `adl explain` prints
-these tables with your current values.
+All of them are in `params.yaml`. Those of the 2021 model zoo keep their names and meanings. A default is the value in
+the shipped file, which trains a small network on the embedded scenes; `adl recipe NAME` writes the published values.
+Missing, unknown or impossible values are refused before any work starts, with all problems in one message. `adl
+explain` prints these tables with your current values.
 """
 DESCRIPTION = """say what parameters mean, which values they take, and what they are set to
 
@@ -37,7 +37,9 @@ def add(subcommands: Any) -> None:
     )
     command.add_argument("names", nargs="*", metavar="PARAMETER", help="default: all")
     command.add_argument(
-        "--update", action="store_true", help="bring the reference and dvc.yaml up to date, for developers"
+        "--update",
+        action="store_true",
+        help="bring the reference and dvc.yaml up to date, for developers",
     )
 
 

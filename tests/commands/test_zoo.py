@@ -18,7 +18,7 @@ from adl.params import Params
 from pipeline import checkpoint_arguments, evaluate, infer, modelarts, parser, train
 from tests.conftest import ROOT
 from tests.data import write_frame
-from tests.test_readme import lines as commands_of_readme
+from tests.test_readme import lines as commands_of_the_pages
 from tests.workspace import run, set_params, succeeds
 
 TRAIN = ["+ dvc repro mindrecord", "+ python -m pipeline.train {}", "+ dvc repro train"]
@@ -128,7 +128,7 @@ def test_every_command_of_the_old_readme_is_on_the_page_for_its_users():
     page = (ROOT / "docs/tutorials/from-2021.md").read_text()
     for script in {in_words_of_2021(command)[1] for command in SEED}:
         assert re.search(rf"^(cd|python|bash) .*\b{script}\.(py|sh) ", page, re.MULTILINE), script
-    assert any(line.startswith("adl zoo") for line in commands_of_readme())
+    assert any(line.startswith("adl zoo") for line in commands_of_the_pages())
 
 
 def test_what_run_train_set_silently_is_said_and_not_done(place, capsys):
