@@ -13,7 +13,7 @@ PYTEST := python -m pytest --durations=12
 # The inner loop: no process is started and no graph is compiled.
 QUICK := architecture console dataset metrics network training
 
-.PHONY: environment repro test test-fast test-slow lint bench restore
+.PHONY: environment repro test test-fast test-slow lint docs bench restore
 
 environment: .venv/complete
 
@@ -37,6 +37,10 @@ lint: .venv/complete
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+
+# NO_MKDOCS_2_WARNING silences an announcement that mkdocs-material prints on every build.
+docs: .venv/complete
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 bench: .venv/complete
 	$(RUN) python benchmarks/check_data.py

@@ -2,3 +2,5 @@
 
 # First of all modules, because it sets a variable before mindspore can be imported.
 from adl import runtime as runtime
+
+__version__ = "0.2.0"

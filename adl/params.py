@@ -100,13 +100,13 @@ class Params(BaseModel):
     eval_images: int | None = param(None, "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", "report", ge=1)
     export_height: int = param(112, "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
     export_width: int = param(224, "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
-    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param(["onnx", "onnx-int8"], "files to export beside the MINDIR (README, Deploy)", "export", "infer")
-    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param(["openvino"], "run times that infer measures beside MindSpore", "infer")
+    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param(["onnx", "onnx-int8"], "files to export beside the MINDIR (docs/tutorials/deploy.md)", "export", "infer")
+    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param(["openvino"], "inference runtimes to benchmark besides MindSpore", "infer")
 
     # Machine
     device_target: Literal["CPU", "Ascend"] = param("CPU", "device that MindSpore runs on", "train", "evaluate", "export", "infer")
     device_num: int = param(1, "devices to train on", "train", "evaluate", ge=1)
-    modelArts: bool = param(False, "run on Huawei Cloud ModelArts (README, ModelArts)")
+    modelArts: bool = param(False, "run on Huawei Cloud ModelArts (docs/tutorials/modelarts.md)")
     data_url: str | None = param(None, "ModelArts: where data sets and records are; empty: train_url", min_length=1)
     train_url: str | None = param(None, "ModelArts: where results go, and state", min_length=1)
     # fmt: on

@@ -83,14 +83,14 @@ def shipped_text() -> str:
     text = ""
     for heading, section in sections.items():
         text += f"# {heading}\n"
-        lines = [f"{entry.name}: {_as_yaml(entry.shipped)}".rstrip() for entry in section]
+        lines = [f"{entry.name}: {as_yaml(entry.shipped)}".rstrip() for entry in section]
         width = max(map(len, lines))
         for entry, line in zip(section, lines, strict=True):
             text += f"{line:{width}}  # {entry.meaning}\n"
     return text
 
 
-def _as_yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """A shipped value as the file holds it."""
     if value is None:
         return ""

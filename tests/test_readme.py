@@ -1,4 +1,4 @@
-"""README and CONTRIBUTING: every command line exists and takes its arguments; the parameter table is the schema."""
+"""README, CONTRIBUTING and docs/: every command exists and takes its arguments; links and files exist."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ from cityscapesscripts.download import downloader
 from dvc.cli import parse_args
 from ruamel.yaml import YAML
 
+import adl
 from adl import commands
 from adl.commands import serve
-from adl.commands.explain import up_to_date
+from adl.commands.explain import REFERENCE, up_to_date
 from adl.dataset.descriptor import CITYSCAPES
 from adl.params import Params, schema
 from adl.predict.serve import guard
 from tests.conftest import ROOT
 from tests.test_workspace import floor
 
-PAGES = ("README.md", "CONTRIBUTING.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")),
+)
 STAGES = (
     "check",
     "synthesize",
@@ -60,18 +65,16 @@ COMMANDS = {
 
 
 def lines() -> list[str]:
-    """Every line of every bash block, without its comment."""
+    """Every line of every bash block, without its comment, and every command in running text; each once."""
     found = []
     for page in PAGES:
-        # Commands in running text too.
-        inline = re.findall(
-            r"`((?:adl|dvc|make|python -m|source) [^`]+)`",
-            (ROOT / page).read_text().replace("\n", " "),
-        )
+        text = (ROOT / page).read_text()
+        inline = re.findall(r"`((?:adl|dvc|make|python -m|source) [^`]+)`", text.replace("\n", " "))
         found += [command for command in inline if not re.search(r"[A-Z]{4}|…", command)]
-        for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
-            found += [line for text in block.splitlines() if (line := text.split("  #")[0].strip())]
-    return found
+        for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
+            commands_of_block = [line.split("  #")[0].strip() for line in block.splitlines()]
+            found += [command for command in commands_of_block if command]
+    return list(dict.fromkeys(found))
 
 
 def test_there_are_commands_of_every_kind():
@@ -95,7 +98,7 @@ def help_of(monkeypatch, capsys, tmp_path):
     return printed
 
 
-@pytest.mark.parametrize("line", dict.fromkeys(lines()))
+@pytest.mark.parametrize("line", lines())
 def test_command_exists_and_takes_these_arguments(line, help_of):
     program, *arguments = shlex.split(line.removeprefix("nohup ").removesuffix(" &"))
     if program == "make":
@@ -167,7 +170,7 @@ def test_every_argument_is_explained():
     assert unexplained == []
 
 
-def test_every_command_is_in_the_help_of_adl_and_in_readme(capsys):
+def test_every_command_is_in_the_help_of_adl_and_on_the_pages(capsys):
     with pytest.raises(SystemExit, match="0"):
         commands.main(["--help"])
     text = capsys.readouterr().out
@@ -181,11 +184,11 @@ def test_every_command_is_in_the_help_of_adl_and_in_readme(capsys):
 
 
 def test_what_follows_from_the_parameters_is_up_to_date(monkeypatch):
-    """The table of README and the lists of dvc.yaml: `adl explain --update` writes them."""
+    """The page of parameters and the lists of dvc.yaml: `adl explain --update` writes them."""
     monkeypatch.chdir(ROOT)
     for path, text in up_to_date().items():
         assert text == path.read_text(), path
-    assert (ROOT / "README.md").read_text().count("\n| `") >= len(Params.model_fields)
+    assert REFERENCE.read_text().count("\n| `") == len(Params.model_fields)
 
 
 def test_changed_parameter_reaches_the_table_and_the_lists(monkeypatch):
@@ -199,21 +202,26 @@ def test_changed_parameter_reaches_the_table_and_the_lists(monkeypatch):
     ]
     monkeypatch.setattr("adl.params.schema", lambda: iter(moved))
     texts = {str(path): text for path, text in up_to_date().items()}
-    assert re.search(r"\| `seed` .*\| new meaning +\|", texts["README.md"])
+    assert re.search(r"\| `seed` .*\| new meaning +\|", texts[str(REFERENCE)])
     stages = YAML(typ="safe").load(texts["dvc.yaml"])["stages"]
     assert "epochs" not in stages["train"]["params"]
     assert "epochs" in stages["export"]["params"]
+
+
+def programs_of(page: str) -> list[str]:
+    """The Python blocks of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
 def test_pages_name_only_files_that_exist():
     for page in PAGES:
         text = (ROOT / page).read_text()
         for name in re.findall(
-            r"`((?:tests|pipeline|adl|architectures|benchmarks|zoo)/[\w/.]+)`", text
+            r"`((?:tests|pipeline|adl|architectures|benchmarks|deploy|docs|zoo)/[\w/.]+)`", text
         ):
             assert (ROOT / name).exists(), name
-        for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", text):
-            assert (ROOT / target).exists(), target
+        for target in re.findall(r"\]\(((?!https?:)[^)#]+)", text):
+            assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
 def test_map_of_the_house_has_every_room_and_file():
@@ -237,8 +245,8 @@ def test_map_is_in_the_order_of_the_floors():
     assert floors == sorted(floors)
 
 
-def test_python_of_readme_runs_the_onnx_file_without_this_project(models, photograph, tmp_path):
-    programs = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_python_of_deploy_runs_the_onnx_file_without_this_project(models, photograph, tmp_path):
+    programs = programs_of("docs/tutorials/deploy.md")
     (tmp_path / "models/exported").mkdir(parents=True)
     shutil.copy(models / "m.onnx", tmp_path / "models/exported/autodeeplab.onnx")
     cv2.imwrite(str(tmp_path / "photo.jpg"), photograph(90, 150))
@@ -255,13 +263,45 @@ def test_python_of_readme_runs_the_onnx_file_without_this_project(models, photog
     assert printed[1] == printed[0], "OpenVINO and ONNX Runtime"
 
 
-def test_readme_says_what_a_gpu_is_good_for_and_why_openvino_is_told_its_precision():
-    text = " ".join((ROOT / "README.md").read_text().split())
+def test_python_of_the_reference_runs_on_a_checkpoint(models, photograph, tmp_path):
+    """Together, as they are compiled: the names of one page do not clash."""
+    (tmp_path / "models").mkdir()
+    for name in ("m.ckpt", "m.ckpt.json"):
+        shutil.copy(models / name, tmp_path / "models" / name.replace("m.", "autodeeplab.", 1))
+    cv2.imwrite(str(tmp_path / "photo.jpg"), photograph(90, 150))
+    code = "\n".join(programs_of("docs/reference/python.md"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    labelled, scored, logits = done.stdout.splitlines()[-3:]
+    assert re.fullmatch(r"\(90, 150\) \d+% road", labelled)
+    assert scored == "0.5833333333333333 0.5"
+    assert logits == "(1, 19, 65, 65)"
+
+
+def test_readme_fits_on_a_page_and_every_page_is_in_the_navigation():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("nav:")[2]
+    listed = re.findall(r": ([\w/-]+\.md)$", navigation, re.MULTILINE)
+    assert sorted(f"docs/{name}" for name in listed) == list(PAGES[2:])
+
+
+def test_version_is_said_in_one_place_and_the_changelog_begins_with_it():
+    """setuptools reads it from the source, without importing it."""
+    project = (ROOT / "pyproject.toml").read_text()
+    assert 'version = { attr = "adl.__version__" }' in project
+    first = re.search(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first[1] == adl.__version__
+
+
+def test_pages_say_what_a_gpu_is_good_for_and_why_openvino_is_told_its_precision():
+    text = " ".join(" ".join((ROOT / page).read_text() for page in PAGES).split())
     for sentence in (
         "since 2.10, which this project needs, MindSpore's wheels have no GPU back end",
-        "the exported ONNX files run on its GPU with any run time for it",
+        "the exported ONNX files run on its GPU with any runtime that supports it",
         "without it OpenVINO computes in bf16 on processors that have it, and 98.7 to 99.6 % of the labels equal",
-        "In 8 bits each run time rounds in its own way",
+        "In 8 bits each runtime rounds in its own way",
         "two CPU cores with AVX-512 and VNNI",
     ):
         assert sentence in text

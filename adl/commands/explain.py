@@ -16,16 +16,21 @@ from adl.commands import add_command
 from adl.errors import unknown
 from adl.workspace import PARAMS, STAGES, SYNTHETIC_STAGES
 
-README = Path("README.md")
-BEGINNING, END = (
-    "<!-- parameters: written by `adl explain --update` -->\n",
-    "\n<!-- end of parameters -->",
-)
+REFERENCE = Path("docs/reference/parameters.md")
+HEADING = """# Parameters
+
+<!-- Written by `adl explain --update` from the schema. Do not edit. -->
+
+All of them are in `params.yaml`. Those of the 2021 model zoo keep their names and meanings. A default is the value in
+the shipped file, which trains a small network on the embedded scenes; `adl recipe NAME` writes the published values.
+Missing, unknown or impossible values are refused before any work starts, with all problems in one message. `adl
+explain` prints these tables with your current values.
+"""
 DESCRIPTION = """say what parameters mean, which values they take, and what they are set to
 
 reads:  params.yaml
-writes: nothing; a table to the terminal. --update: the parameter table of README and the parameter lists of dvc.yaml,
-        which follow from adl/params.py"""
+writes: nothing; a table to the terminal. --update: docs/reference/parameters.md and the parameter lists of dvc.yaml,
+        which follow from the schema"""
 
 
 def add(subcommands: Any) -> None:
@@ -34,7 +39,9 @@ def add(subcommands: Any) -> None:
     )
     command.add_argument("names", nargs="*", metavar="PARAMETER", help="default: all")
     command.add_argument(
-        "--update", action="store_true", help="bring README and dvc.yaml up to date, for developers"
+        "--update",
+        action="store_true",
+        help="bring the reference and dvc.yaml up to date, for developers",
     )
 
 
@@ -61,11 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def up_to_date() -> dict[Path, str]:
     """File → its text, in which what follows from the parameters is as it should be."""
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition(BEGINNING)
-    _, _, after = rest.partition(END)
     return {
-        README: f"{before}{BEGINNING}{markdown()}{END}{after}",
+        REFERENCE: reference(),
         STAGES: _with_params(STAGES, ("train", "evaluate", "export", "infer", "report")),
         SYNTHETIC_STAGES: _with_params(SYNTHETIC_STAGES, ("synthesize",)),
     }
@@ -82,9 +86,23 @@ def _with_params(path: Path, stages: Iterable[str]) -> str:
     return stream.getvalue()
 
 
-def markdown() -> str:
-    """The parameter table of README."""
-    rows = [(f"`{entry.name}`", entry.takes, entry.meaning) for entry in params.schema()]
-    return tabulate(
-        rows, headers=("parameter", "takes", "meaning"), tablefmt="github", disable_numparse=True
-    )
+def reference() -> str:
+    """The page of all parameters: a table for each section of params.yaml."""
+    sections: dict[str, list[tuple[str, ...]]] = {}
+    heading = ""
+    for entry in params.schema():
+        heading = recipes.SECTIONS.get(entry.name, heading)
+        shipped = recipes.as_yaml(entry.shipped)
+        default = f"`{shipped}`" if shipped else "empty"
+        row = (f"`{entry.name}`", default, entry.takes, entry.meaning)
+        sections.setdefault(heading, []).append(row)
+    page = [HEADING]
+    for heading, rows in sections.items():
+        table = tabulate(
+            rows,
+            headers=("parameter", "default", "takes", "meaning"),
+            tablefmt="github",
+            disable_numparse=True,
+        )
+        page.append(f"## {heading}\n\n{table}\n")
+    return "\n".join(page)

@@ -1,4 +1,4 @@
-"""Data and models go from one clone to another through the S3 storage that README configures, with real git and DVC."""
+"""Data and models go from one clone to another as docs/tutorials/experiments.md says, with real git and DVC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests import s3 as loopback
 from tests.conftest import ROOT
-from tests.test_readme import lines as commands_of_readme
+from tests.test_readme import lines as commands_of_the_pages
 from tests.workspace import git, ran, run, succeeds
 
 # A region of both clouds: the server looks up the keys where AWS would.
@@ -19,10 +19,10 @@ OBS = f"obs.{REGION}.myhuaweicloud.com"
 
 
 def configure(folder: Path) -> None:
-    """Run the commands of README as they stand there, with its placeholders."""
+    """Run the commands of the page as they stand there, with its placeholders."""
     commands = [
         line
-        for line in commands_of_readme()
+        for line in commands_of_the_pages()
         if line.startswith("dvc remote ") and "--local" not in line
     ]
     assert len(commands) == 4
@@ -39,7 +39,7 @@ def fill_in(folder: Path, bucket: str) -> None:
 
 @pytest.fixture
 def small(once, tmp_path) -> Path:
-    """A repository with one file in DVC, and the storage of README."""
+    """A repository with one file in DVC, and the storage of the page."""
 
     def make(folder: Path) -> None:
         git(folder, "init", "-q")

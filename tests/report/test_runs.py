@@ -25,7 +25,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.report import history
 from pipeline import report
 from tests.conftest import ROOT
-from tests.test_readme import lines as commands_of_readme
+from tests.test_readme import lines as commands_of_the_pages
 from tests.workspace import adl, git, run, set_params, succeeds
 
 pytestmark = pytest.mark.xdist_group("repository of experiments")
@@ -154,8 +154,8 @@ def test_every_experiment_and_commit_is_a_row_with_its_own_values(repository):
     assert gain == pytest.approx(2.5 + 0.95, abs=0.02)
 
 
-def test_line_of_readme_leaves_the_everyday_columns_of_experiments(repository):
-    [line] = [line for line in commands_of_readme() if line.startswith("dvc exp show ")]
+def test_line_of_the_pages_leaves_the_everyday_columns_of_experiments(repository):
+    [line] = [line for line in commands_of_the_pages() if line.startswith("dvc exp show ")]
     shown = run(repository, *shlex.split(line), "--all-commits", "--csv").stdout
     assert shown.splitlines()[0].split(",")[3:] == [
         "Created", "steps", "mIOU", "bn_momentum", "epochs", "seed",
