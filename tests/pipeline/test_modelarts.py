@@ -301,7 +301,7 @@ def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
     before = (cloud.code / "params.yaml").read_text()
     cloud.run("synthesize")
     text = cloud.run("mindrecord", "--split", "val")
-    assert re.search(rf"reads 9 files, \d+ kB, from {cloud.url}\n", text)
+    assert re.search(rf"reads 6 files, \d+ kB, from {cloud.url}\n", text)
     assert "data/mindrecord/cityscapes_val.mindrecord" in cloud.names()
     assert json.loads(cloud.content("metrics/mindrecord_val.json"))["images"] == 3
     assert (cloud.code / "params.yaml").read_text() == before

@@ -16,7 +16,7 @@ from adl.architecture import Architecture
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, FileKind
 from adl.errors import AdlError
-from adl.evaluation import baselines, tables, worker
+from adl.evaluation import baselines, counts, tables, worker
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.inference import Mode
 from adl.evaluation.worker import EvaluationJob
@@ -24,6 +24,7 @@ from adl.export import infer
 from adl.export.exported import Exported
 from adl.export.writers import Exporter
 from adl.network import checkpoint
+from adl.parallel.world import ALONE
 from adl.predict import overlays
 from adl.predict.predictor import Predictor
 from adl.prepare import layout
@@ -180,7 +181,10 @@ def evaluated(
     )  # fmt: skip
 
     def in_this_process(command, processes):
-        worker.run(job, Path(command[-1]).parent, VILLAGE, worker.of_checkpoint)
+        folder = Path(command[-1]).parent
+        predict = worker.of_checkpoint(job, VILLAGE, ALONE)
+        results = worker.count(predict, job, folder, VILLAGE)
+        counts.save(results, worker.counts_path(folder, 0))
         return 0
 
     return evaluate(job, predictions, VILLAGE, processes=1, launch=in_this_process)
