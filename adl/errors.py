@@ -45,17 +45,6 @@ class Caution(AdlError):  # noqa: N818 (not an error yet)
     """What may go wrong: `check` prints it and goes on."""
 
 
-def check(*rules: tuple[object, str]) -> None:
-    """Raises AdlError with the message of the first (condition, message) whose condition does not hold."""
-    for message in broken(*rules):
-        raise AdlError(message)
-
-
-def broken(*rules: tuple[object, str]) -> list[str]:
-    """The messages of those (condition, message) whose condition does not hold."""
-    return [message for holds, message in rules if not holds]
-
-
 def unknown(what: str, name: str, known: Iterable[str]) -> AdlError:
     """The error for a name that does not exist; it names the nearest one that does, or all of them."""
     names = list(known)

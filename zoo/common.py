@@ -50,6 +50,18 @@ def command_line(stage: str, description: str | None) -> argparse.ArgumentParser
     return command
 
 
+def add_checkpoint(command: argparse.ArgumentParser) -> None:
+    """Add --ckpt_name, which here names a file to read instead of weights to start from."""
+    command.add_argument(
+        "--ckpt_name",
+        "--ckpt-name",
+        dest="checkpoint",
+        type=file,
+        required=True,
+        help="a path, or a name in pretrained/",
+    )
+
+
 @reported()
 def run(arguments: argparse.Namespace, *commands: str) -> None:
     """Write the parameters that were given to params.yaml, then run the commands.

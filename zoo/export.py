@@ -3,14 +3,7 @@
 import common
 
 command = common.command_line("export", __doc__)
-command.add_argument(
-    "--ckpt_name",
-    "--ckpt-name",
-    dest="checkpoint",
-    type=common.file,
-    required=True,
-    help="a path, or a name in pretrained/",
-)
+common.add_checkpoint(command)
 command.add_argument("--output", type=common.place, default="exported", help="folder for the files")
 common.run(
     command.parse_args(),

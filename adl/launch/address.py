@@ -7,7 +7,7 @@ import ipaddress
 import re
 import socket
 
-from adl.errors import AdlError, check
+from adl.errors import AdlError
 
 _FORM = re.compile(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)")
 _HIGHEST = 65535
@@ -42,32 +42,24 @@ def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
     host = form[1] or form[2]
     address = resolved(host, "--master")
     shown = host if host == str(address) else f"{host} is {address}, which"
-    check(
-        (
-            not (address.is_unspecified or address.is_multicast),
-            f"--master: {shown} is no address of a machine; use that of node 0.",
-        ),
-        (
-            nodes == 1 or on_loopback or not address.is_loopback,
+    if address.is_unspecified or address.is_multicast:
+        raise AdlError(f"--master: {shown} is no address of a machine; use that of node 0.")
+    if address.is_loopback and nodes > 1 and not on_loopback:
+        raise AdlError(
             f"--master: {shown} can be reached from this machine only; use an address that the other nodes reach, or "
-            "--loopback to try several nodes on one machine.",
-        ),
-        (
-            not on_loopback or address.is_loopback,
-            f"--loopback: {shown} is no loopback address; leave it out.",
-        ),
-    )
+            "--loopback to try several nodes on one machine."
+        )
+    if on_loopback and not address.is_loopback:
+        raise AdlError(f"--loopback: {shown} is no loopback address; leave it out.")
     return str(address), number
 
 
 def resolved(host: str, where: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The address of a machine. where: what names it. Raises AdlError; NoAddressError if it may have one later."""
-    check(
-        (
-            "%" not in host,
-            f"{where}: {host} has a scope, which holds on one machine only; use an address without.",
+    if "%" in host:
+        raise AdlError(
+            f"{where}: {host} has a scope, which holds on one machine only; use an address without."
         )
-    )
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -78,5 +70,6 @@ def resolved(host: str, where: str) -> ipaddress.IPv4Address | ipaddress.IPv6Add
     addresses = [ipaddress.ip_address(place[0]) for *_, place in found]
     first = min(addresses, key=lambda address: address.version)
     is_whole = str(first) == host or not host.replace(".", "").isdecimal()
-    check((is_whole, f"{where}: {host} is no whole address; write it as in 10.0.0.1."))
+    if not is_whole:
+        raise AdlError(f"{where}: {host} is no whole address; write it as in 10.0.0.1.")
     return first
