@@ -16,7 +16,6 @@ from adl.architecture import Architecture
 from adl.artifacts import check_sidecar, digest, nearest_existing
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError, Caution
 from adl.export import runtimes
 from adl.params import Params
@@ -24,7 +23,7 @@ from adl.prepare import DataError
 from adl.prepare.check import DatasetCheck, check_dataset
 from adl.prepare.layout import pairs
 from adl.training import runs
-from adl.training.schedules import check_warmup
+from adl.training.plan import Plan
 from adl.workspace import PRETRAINED, RECORDS, SYNTHETIC, copied_from
 
 
@@ -41,7 +40,6 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     check_parameters(params, dataset)
     if Path(params.data_path) == SYNTHETIC:
         check_drawn(params)
-        images = params.synthetic_train_images
         height, width = params.synthetic_height, 2 * params.synthetic_height
     else:
         found = _check_data(params, dataset)
@@ -50,9 +48,8 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
             check_room(sum(split.bytes for split in found.splits.values()), RECORDS)
         except Caution as caution:
             print(f"warning: {caution}", flush=True)
-        images = found.splits["train"].images
         width, height = found.splits["val"].size
-    _check_warmup(params, images)
+    check_steps(params, dataset)
     _check_export_size(params, height=height, width=width)
     return start_weights(params)
 
@@ -69,11 +66,11 @@ def check_parameters(params: Params, dataset: DatasetDescriptor) -> None:
 
 def check_drawn(params: Params) -> None:
     """Raises AdlError if other numbers of images are expected than are drawn."""
-    drawn = {"train": params.synthetic_train_images, "val": params.synthetic_val_images}
     for split, expected in expected_images(params).items():
-        if expected not in (None, drawn[split]):
+        drawn = getattr(params, f"synthetic_{split}_images")
+        if expected not in (None, drawn):
             raise AdlError(
-                f"data_path is {SYNTHETIC}, the embedded scenes: {drawn[split]} images are drawn, but {expected} are "
+                f"data_path is {SYNTHETIC}, the embedded scenes: {drawn} images are drawn, but {expected} are "
                 "expected",
                 "Set data_path to the folder of Cityscapes, or expected_…_images to null.",
             )
@@ -85,13 +82,9 @@ def expected_images(params: Params) -> dict[str, int | None]:
 
 
 def check_steps(params: Params, dataset: DatasetDescriptor) -> None:
-    """What `check` says of the warm-up, from the names of the images, as far as they are there. Raises AdlError."""
+    """Raises AdlError if the warm-up does not fit the run; images that are not there yet say nothing of that."""
     if images := train_images(params, dataset):
-        _check_warmup(params, images)
-
-
-def _check_warmup(params: Params, images: int) -> None:
-    check_warmup(params.warmup_iters, params.epochs, steps_per_epoch(images, params.batch_size))
+        Plan.of(params, images)
 
 
 def train_images(params: Params, dataset: DatasetDescriptor) -> int:

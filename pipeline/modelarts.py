@@ -16,7 +16,6 @@ example: python -m pipeline.modelarts train --data_url obs://b/records --train_u
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import signal
 import sys
 from pathlib import Path
@@ -37,8 +36,7 @@ from adl.workspace import BASELINES, CHECKPOINT, PRETRAINED, as_path
 from pipeline import parser, run
 
 STAGES = ("synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
-OWN = ("split", "master_port", "state_seconds")
-"""Options that are no parameters."""
+ALWAYS_READ = ("stage", "modelArts_mode", "work", "data_url", "train_url")
 ALSO_READ = {
     "mindrecord": {"split", "data_path"},
     "train": {"master_port", "state_seconds"},
@@ -46,7 +44,7 @@ ALSO_READ = {
     "export": {"ckpt_name"},
     "infer": {"data_path"},
 }
-"""Stage → options that it takes beside its parameters. Those of 2021 have a meaning of their own: see `stage_of`."""
+"""Stage → options that it takes besides its parameters. Those of 2021 have a meaning of their own: see `stage_of`."""
 
 
 def main() -> None:
@@ -56,12 +54,12 @@ def main() -> None:
     take([signal.SIGTERM], signal.default_int_handler)
     job = Job(
         params.load(**changes),
-        environment.this_node(port=arguments.master_port or environment.PORT),
+        environment.this_node(port=getattr(arguments, "master_port", environment.PORT)),
         CITYSCAPES,
         endpoint=environment.endpoint(),
         code=Path.cwd(),
         work=arguments.work.absolute(),
-        every=arguments.state_seconds or EVERY,
+        every=getattr(arguments, "state_seconds", EVERY),
     )
     sys.exit(job.run(stage))
 
@@ -72,7 +70,7 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
     As in 2021, `evaluate` takes --ckpt_name for the file to score, and --batch_size for the images at a time.
     """
     changes = given_parameters(arguments) | {"modelArts": True}
-    name, split = arguments.stage, arguments.split or "val"
+    name, split = arguments.stage, getattr(arguments, "split", "val")
     stage = stages()[f"{name}@{split}" if name == "mindrecord" else name]
     if name not in ("evaluate", "export"):
         return stage, changes
@@ -81,30 +79,30 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
         raise AdlError(f"ckpt_name: {checkpoint} must be the name of a file, without a folder.")
     is_other = checkpoint != CHECKPOINT.name
     results = f"{name}_{Path(checkpoint).stem}"
-    inputs = list(stage.inputs)
-    options = []
     if name == "evaluate":
         images = changes.pop("batch_size", 1)
         if type(images) is not int or images < 1:
             raise AdlError(f"batch_size: {images} images at a time.")
-        options += ["--eval-batch-size", str(images), "--split", split]
+        stage.command += ["--eval-batch-size", str(images), "--split", split]
         results += f"_{split}"
     if split == "train":
-        inputs.remove(str(BASELINES))
-        inputs = [path.replace("_val.", "_train.") for path in inputs]
+        stage.inputs.remove(str(BASELINES))
+        stage.inputs = [path.replace("_val.", "_train.") for path in stage.inputs]
     if is_other:
-        inputs = [path for path in inputs if not path.startswith(str(CHECKPOINT))]
-        options += ["--checkpoint", str(PRETRAINED / checkpoint)]
-        stage = dataclasses.replace(stage, checkpoint=checkpoint)
+        stage.checkpoint = checkpoint
+        stage.inputs = [path for path in stage.inputs if not path.startswith(str(CHECKPOINT))]
+        stage.command += ["--checkpoint", str(PRETRAINED / checkpoint)]
     if is_other or split == "train":
-        options += ["--output", results]
-        stage = dataclasses.replace(stage, results=results, outputs=(results,))
-    command = (*stage.command, *options)
-    return dataclasses.replace(stage, command=command, inputs=tuple(inputs)), changes
+        stage.results = results
+        stage.outputs = [results]
+        stage.command += ["--output", results]
+    return stage, changes
 
 
 def parse() -> argparse.Namespace:
     command = parser("modelarts", __doc__)
+    # An option that is not given leaves no trace: see `check_read`.
+    command.argument_default = argparse.SUPPRESS
     command.add_argument("stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
     command.add_argument("--split", choices=("train", "val"), help="of mindrecord and evaluate")
     command.add_argument(
@@ -137,7 +135,7 @@ def parse() -> argparse.Namespace:
         raise AdlError(
             f"--modelArts_mode=False: without ModelArts, run `python -m pipeline.{arguments.stage}` or `dvc repro`."
         )
-    if arguments.stage == "mindrecord" and arguments.split is None:
+    if arguments.stage == "mindrecord" and "split" not in arguments:
         command.error("mindrecord needs --split")
     check_read(arguments)
     check_output(arguments.work, folder=True, option="--work")
@@ -148,18 +146,16 @@ def check_read(arguments: argparse.Namespace) -> None:
     """Raises AdlError if an option was given that the stage does not read: it would change nothing."""
     stage = arguments.stage
     name = f"mindrecord@{arguments.split}" if stage == "mindrecord" else stage
-    read = {"data_url", "train_url", *params.of_stage(name), *ALSO_READ.get(stage, ())}
+    read = {*ALWAYS_READ, *params.of_stage(name), *ALSO_READ.get(stage, ())}
     entries = list(params.schema())
     if stage == "train":
         # What changes no result is read by training alone.
         read |= {entry.name for entry in entries if not entry.stages}
-    elif getattr(arguments, "ckpt_name", None) is not None:
+    elif getattr(arguments, "ckpt_name", None):
         # A file of 2021 has its architecture from the parameters.
         names = [entry.name for entry in entries]
         read |= {"num_classes", *names[names.index("net_arch") : names.index("epochs")]}
-    given = list(given_parameters(arguments))
-    given += [name for name in OWN if getattr(arguments, name) is not None]
-    unread = [f"--{name}" for name in given if name not in read]
+    unread = [f"--{name}" for name in vars(arguments) if name not in read]
     if unread:
         raise AdlError(f"{', '.join(unread)}: the stage {stage} reads no such option.")
 

@@ -12,7 +12,8 @@ from adl.doctor import Case
 from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError, Caution
 from adl.params import Params
-from adl.prepare.layout import Found, missing_folders, pairs
+from adl.prepare import Problem
+from adl.prepare.layout import Found, pairs
 from adl.training.plan import Plan
 from adl.workspace import PARAMS, RECORDS, SYNTHETIC, record
 
@@ -92,18 +93,19 @@ def data(case: Case) -> str:
         preflight.check_drawn(case.params)
         drawn = "drawn" if root.exists() else "not drawn yet; `dvc repro` does it"
         return f"{root}, the embedded scenes: {drawn}"
-    problems = missing_folders(root, case.dataset)
-    splits = {} if problems else _splits(case)
+    splits = _splits(case)
+    # A folder that is missing is missing for every split.
+    problems: dict[Problem, None] = {}
     for found in splits.values():
-        problems += found.problems
+        problems |= dict.fromkeys(found.problems)
     if problems:
-        first = problems[0]
+        first, *others = problems
+        problem = first.problem
         remedy = first.remedy if first.remedy.endswith("?") else f"{first.remedy}."
-        more = ""
-        if len(problems) > 1:
-            more = f" (and {counted(len(problems) - 1, 'more fault')})"
+        if others:
+            problem += f" (and {counted(len(others), 'more fault')})"
             remedy += f" `adl check-data {root}` lists the others."
-        raise AdlError(f"{first.problem}{more}", remedy, where=first.file)
+        raise AdlError(problem, remedy, where=first.file)
     counts = []
     for split, expected in preflight.expected_images(case.params).items():
         images = len(splits[split].frames)
@@ -129,12 +131,12 @@ def records(case: Case) -> str:
     made = [split for split in splits if record(RECORDS, case.dataset.name, split).exists()]
     if len(made) == len(splits):
         return f"{RECORDS}: {listing(made, 3)} are made"
-    if root == SYNTHETIC or missing_folders(root, case.dataset):
-        return "not made yet; `dvc repro` does it"
     needed = 0
     for found in _splits(case).values():
         for frame in found.frames:
             needed += frame.image.stat().st_size + frame.label.stat().st_size
+    if root == SYNTHETIC or not needed:
+        return "not made yet; `dvc repro` does it"
     preflight.check_room(needed, RECORDS)
     return f"not made yet; they take {byte_size(needed)}, for which there is room"
 

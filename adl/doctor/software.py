@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def mindspore(case: Case) -> str:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _IMPORT],
-            env=dict(case.environment),
+            env=case.environment,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -66,9 +65,9 @@ def mindspore(case: Case) -> str:
         reason = _reason(done.returncode, done.stderr)
         raise AdlError(f"MindSpore cannot be imported: {reason}", INSTALL)
     version = done.stdout.split()[-1]
-    for each in requirements():
-        if each.name == "mindspore" and not each.specifier.contains(version, prereleases=True):
-            raise AdlError(f"MindSpore {version}, but {each.specifier} is needed", INSTALL)
+    needed = requirements().get("mindspore", SpecifierSet())
+    if not needed.contains(version, prereleases=True):
+        raise AdlError(f"MindSpore {version}, but {needed} is needed", INSTALL)
     return f"MindSpore {version}"
 
 
@@ -82,34 +81,34 @@ def _reason(exit_code: int, errors: str) -> str:
 
 def packages(case: Case) -> str:
     """All that pyproject.toml asks for, but MindSpore."""
-    wanted = [each for each in requirements() if each.name != "mindspore"]
+    wanted = requirements()
     if not wanted:
         raise Caution(
             "the project is not installed, so it is not known which versions it needs", INSTALL
         )
-    wrong = list(unfit(wanted))
+    wanted.pop("mindspore", None)
+    wrong = []
+    for name, needed in wanted.items():
+        version = version_of(name)
+        if not version:
+            wrong.append(f"{name} is missing")
+        elif not needed.contains(version, prereleases=True):
+            wrong.append(f"{name} {version} is not {needed}")
     if wrong:
         raise AdlError(listing(wrong, 4), INSTALL)
     others = len(wanted) - 2
     return f"numpy {version_of('numpy')}, dvc {version_of('dvc')} and {others} others, as required"
 
 
-def unfit(wanted: Sequence[Requirement]) -> Iterator[str]:
-    """What is missing or has another version than is needed, in words."""
-    for each in wanted:
-        version = version_of(each.name)
-        if not version:
-            yield f"{each.name} is missing"
-        elif not each.specifier.contains(version, prereleases=True):
-            yield f"{each.name} {version} is not {each.specifier}"
-
-
-def requirements() -> list[Requirement]:
-    """Those of pyproject.toml, as they were installed, for this machine."""
-    if not version_of(PROJECT):
-        return []
-    stated = [Requirement(line) for line in metadata.requires(PROJECT) or []]
-    return [each for each in stated if each.marker is None or each.marker.evaluate()]
+def requirements() -> dict[str, SpecifierSet]:
+    """Package → the versions that pyproject.toml accepts on this machine; empty if the project is not installed."""
+    needed = {}
+    if version_of(PROJECT):
+        for line in metadata.requires(PROJECT) or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate():
+                needed[requirement.name] = requirement.specifier
+    return needed
 
 
 def version_of(package: str) -> str:
@@ -150,11 +149,9 @@ def cann_version(case: Case) -> str:
     has_devices = any(DEVICES.glob("davinci[0-9]*"))
     if not has_devices and case.params.device_target != "Ascend":
         raise Skipped
-    homes = [ASCEND / "ascend-toolkit/latest", ASCEND / "cann"]
-    in_use = case.environment.get("ASCEND_HOME_PATH")
-    if in_use:
-        homes.insert(0, Path(in_use))
-    for home in homes:
+    installed = ASCEND / "ascend-toolkit/latest"
+    in_use = Path(case.environment.get("ASCEND_HOME_PATH", installed))
+    for home in (in_use, installed, ASCEND / "cann"):
         for file in (home / "compiler/version.info", *sorted(home.glob(_INFO))):
             if version := version_in(file):
                 return version

@@ -102,11 +102,6 @@ class Job:
         if self.node.rank > 0 and stage.name != "train":
             print(f"{stage.name} runs on the first node alone: nothing to do here.")
             return 0
-        for name in CODE:
-            if not (self.code / name).exists():
-                raise AdlError(
-                    f"{self.code}: holds no {name}. Start the job in the project's folder."
-                )
         self._mark_work()
         with lock.held(self.work):
             os.chdir(self.work)

@@ -28,7 +28,7 @@ _DATA = (DATA_PATH, "data/", "models/", "metrics/", "reports/")
 _OF_THE_JOB = {str(CHECKED), str(START_WEIGHTS)}  # a job makes them for itself
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Stage:
     """name: as DVC names it, such as mindrecord@val. command: arguments of Python.
 
@@ -36,9 +36,9 @@ class Stage:
     """
 
     name: str
-    command: tuple[str, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    command: list[str]
+    inputs: list[str]
+    outputs: list[str]
     results: str
     checkpoint: str | None = None
 
@@ -74,7 +74,7 @@ def _stage(name: str, body: Mapping[str, Any], item: str) -> Stage:
         # It saves time where it is there, and is computed otherwise: a job may export before it evaluates.
         inputs.remove(str(PREDICTIONS / "evaluate"))
     command = body["cmd"].replace("${item}", item).removeprefix("exec python ").split()
-    return Stage(name, tuple(command), tuple(inputs), tuple(outputs), results=name)
+    return Stage(name, command, inputs, outputs, results=name)
 
 
 def _names(body: Mapping[str, Any], section: str, item: str) -> list[str]:

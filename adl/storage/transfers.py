@@ -89,17 +89,14 @@ def copy_all(
         pending = {pool.submit(copy, file, transfer) for file, transfer in transfers.items()}
         try:
             while pending:
+                copied = sum(transfer.value for transfer in transfers.values())
+                progress.advance(int(copied / _MEGABYTE) - progress.done)
                 done, pending = concurrent.futures.wait(
                     pending, _LOOK_EVERY, concurrent.futures.FIRST_EXCEPTION
                 )
                 for one in done:
                     one.result()
-                copied = total
-                if pending:
-                    # Not all before the last file is whole.
-                    so_far = sum(transfer.value for transfer in transfers.values())
-                    copied = min(int(so_far / _MEGABYTE), max(total - 1, 0))
-                progress.advance(copied - progress.done)
+            progress.advance(total - progress.done)
         finally:
             # What has not begun ends as it begins.
             is_over.set()

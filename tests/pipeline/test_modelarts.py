@@ -81,9 +81,9 @@ def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
     name, options, checkpoint, changed = FLAGS_OF_2021[command]
     assert (stage.name, stage.checkpoint) == (name, checkpoint)
     module = name.partition("@")[0]
-    assert stage.command == ("-m", f"pipeline.{module}", *options.split())
+    assert stage.command == ["-m", f"pipeline.{module}", *options.split()]
     if "--output" in options:
-        assert stage.outputs == (stage.results,) == (options.split()[-1],)
+        assert stage.outputs == [stage.results] == [options.split()[-1]]
     else:
         assert (stage.outputs, stage.results) == (stages()[name].outputs, name)
     urls = {"data_url": "obs://b/in", "train_url": "obs://b/out", "modelArts": True}

@@ -63,16 +63,16 @@ def test_stages_read_and_write_what_dvc_declares(known):
         "synthesize", "mindrecord@train", "mindrecord@val", "baselines", "train", "evaluate", "export", "infer",
         "report",
     }  # fmt: skip
-    assert known["mindrecord@val"].inputs == (
+    assert known["mindrecord@val"].inputs == [
         "${data_path}/leftImg8bit/val",
         "${data_path}/gtFine/val",
-    )
-    assert known["mindrecord@val"].command == ("-m", "pipeline.mindrecord", "--split", "val")
-    assert known["mindrecord@val"].outputs == (
+    ]
+    assert known["mindrecord@val"].command == ["-m", "pipeline.mindrecord", "--split", "val"]
+    assert known["mindrecord@val"].outputs == [
         RECORD, f"{RECORD}.db", "data/mindrecord/cityscapes_val.json", "metrics/mindrecord_val.json",
         "reports/speed/mindrecord_val.json",
-    )  # fmt: skip
-    assert known["synthesize"].inputs == ()
+    ]  # fmt: skip
+    assert known["synthesize"].inputs == []
     assert "models/autodeeplab.ckpt" in known["export"].inputs
     assert "data/predictions/evaluate" not in known["export"].inputs, "a job may export at once"
     assert "data/predictions/evaluate" in known["infer"].inputs
