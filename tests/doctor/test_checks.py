@@ -1,14 +1,16 @@
-"""The real command in a workspace, on machines of every sort."""
+"""The command in a workspace, on machines of every sort."""
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from adl import commands
 from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import Case, Skipped, checks
 from adl.doctor.checks import Result
@@ -16,6 +18,7 @@ from adl.errors import AdlError, Caution
 from tests.workspace import git, run, set_params
 
 COMMAND = (sys.executable, "-m", "adl.commands", "doctor", "--json")
+"""As a process: what its exit code and its output are to a shell."""
 LIKE_MINDSPORE = "__version__ = '2.10.0'\n"
 """Its import takes a hundredth of the real one's time."""
 
@@ -33,21 +36,49 @@ def imported_as(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def machine(workspace, imported_as) -> Path:
-    """A workspace on a healthy machine."""
+def machine(workspace, imported_as, monkeypatch) -> Path:
+    """A workspace on a healthy machine, in which we are."""
     imported_as(LIKE_MINDSPORE)
+    monkeypatch.chdir(workspace)
     return workspace
 
 
-def checked(folder: Path, *command: str, returns: int) -> dict[str, Result]:
+@pytest.fixture
+def doctor(capsys) -> Callable[..., str]:
+    """doctor(*options, returns=0) → what the command prints here; it runs in this process."""
+
+    def execute(*options: str, returns: int = 0) -> str:
+        code = 0
+        try:
+            commands.main(["doctor", *options])
+        except SystemExit as ended:
+            code = ended.code
+        printed = capsys.readouterr()
+        assert code == returns, printed
+        assert (printed.err == "") == (returns != 2)
+        return printed.out
+
+    return execute
+
+
+@pytest.fixture
+def checked(doctor) -> Callable[..., dict[str, Result]]:
+    """checked(returns=…) → subject → finding."""
+    return lambda returns: findings(doctor("--json", returns=returns))
+
+
+def findings(printed: str) -> dict[str, Result]:
     """Subject → finding; the summary must count them."""
-    done = run(folder, *(command or COMMAND))
-    assert done.returncode == returns, done.stdout + done.stderr
-    said = json.loads(done.stdout)
-    findings = [Result(**each) for each in said["findings"]]
-    assert said["summary"] == checks.counts(findings)
-    assert done.stderr == ""
-    return {finding.subject: finding for finding in findings}
+    said = json.loads(printed)
+    found = [Result(**each) for each in said["findings"]]
+    assert said["summary"] == checks.counts(found)
+    return {finding.subject: finding for finding in found}
+
+
+def of_process(folder: Path, *command: str, returns: int) -> dict[str, Result]:
+    done = run(folder, *command)
+    assert (done.returncode, done.stderr) == (returns, ""), done.stdout
+    return findings(done.stdout)
 
 
 def faults(found: dict[str, Result]) -> set[str]:
@@ -55,7 +86,7 @@ def faults(found: dict[str, Result]) -> set[str]:
 
 
 def test_healthy_machine_has_no_fault_and_a_line_for_everything(workspace):
-    found = checked(workspace, returns=0)
+    found = of_process(workspace, *COMMAND, returns=0)
     assert set(found) == {subject for subject, _ in checks.CHECKS} - {
         *("CANN", "driver", "export", "ckpt_name")
     }
@@ -67,97 +98,91 @@ def test_healthy_machine_has_no_fault_and_a_line_for_everything(workspace):
 def test_without_mindspore_all_else_is_examined_and_the_reason_said(machine, imported_as):
     imported_as("raise ModuleNotFoundError(\"No module named 'mindspore'\")")
     code = "import sys; sys.modules['mindspore'] = None\nfrom adl.commands import main; main(['doctor', '--json'])"
-    found = checked(machine, sys.executable, "-c", code, returns=1)
+    found = of_process(machine, sys.executable, "-c", code, returns=1)
     assert faults(found) == {"mindspore"}
     assert "No module named 'mindspore'" in found["mindspore"].text
     assert "make environment" in found["mindspore"].advice
     assert "steps take about" in found["training"].text
 
 
-def test_wrong_data_path_is_a_fault_with_the_folder_that_was_meant(machine):
+def test_wrong_data_path_is_a_fault_with_the_folder_that_was_meant(machine, checked):
     (machine / "cityscapes").mkdir()
     set_params(machine, data_path="citiscapes")
-    found = checked(machine, returns=1)
+    found = checked(returns=1)
     assert faults(found) == {"data"}
     assert found["data"].text == "citiscapes: does not exist"
     assert found["data"].advice == "Did you mean cityscapes?"
 
 
-def test_full_disk_is_a_fault(machine):
-    code = (
-        "import shutil; shutil.disk_usage = lambda path: shutil._ntuple_diskusage(10**12, 10**12, 10**6)\n"
-        "from adl.commands import main; main(['doctor', '--json'])"
-    )
-    found = checked(machine, sys.executable, "-c", code, returns=1)
+def test_full_disk_is_a_fault(machine, checked, monkeypatch):
+    full = shutil._ntuple_diskusage(10**12, 10**12, 10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    found = checked(returns=1)
     assert faults(found) == {"disk"}
     assert found["disk"].text.startswith("only 1 MB free in ")
 
 
-def test_inherited_role_is_a_fault_with_the_command_that_ends_it(machine, monkeypatch):
+def test_inherited_role_is_a_fault_with_the_command_that_ends_it(machine, checked, monkeypatch):
     monkeypatch.setenv("MS_ROLE", "MS_SCHED")
-    found = checked(machine, returns=1)
+    found = checked(returns=1)
     assert faults(found) == {"environment"}
     assert found["environment"].text.startswith("MS_ROLE=MS_SCHED: ")
     assert found["environment"].advice.startswith("`unset MS_ROLE`")
 
 
-def test_without_an_identity_of_git_experiments_are_warned_of(machine):
+def test_without_an_identity_of_git_experiments_are_warned_of(machine, checked):
     git(machine, "config", "--unset", "user.email")
-    found = checked(machine, returns=0)
+    found = checked(returns=0)
     assert found["git"].status == "warning"
     assert "dvc exp run" in found["git"].text
     assert "git config user.email" in found["git"].advice
 
 
-def test_faulty_parameters_are_one_fault_and_the_machine_is_examined_all_the_same(machine):
+def test_faulty_parameters_are_one_fault_and_the_machine_is_examined_all_the_same(machine, checked):
     set_params(machine, epochs=0)
-    found = checked(machine, returns=1)
+    found = checked(returns=1)
     assert faults(found) == {"parameters"}
     assert "epochs" in found["parameters"].text
     assert found["disk"].status == "ok"
     assert not {"data", "records", "training"} & set(found)
 
 
-def test_architecture_that_is_missing_is_said_once(machine):
+def test_architecture_that_is_missing_is_said_once(machine, checked):
     set_params(machine, cell_arch="gone.npy")
-    found = checked(machine, returns=1)
+    found = checked(returns=1)
     assert faults(found) == {"parameters"}
     assert "gone.npy" in found["parameters"].text
 
 
-def test_text_has_a_line_per_finding_its_advice_below_and_a_summary(machine):
+def test_text_has_a_line_per_finding_its_advice_below_and_a_summary(machine, doctor):
     (machine / ".dvc/tmp").mkdir(exist_ok=True)
     (machine / ".dvc/tmp/rwlock").touch()
-    done = run(machine, *COMMAND[:-1])
-    assert done.returncode == 1
-    lines = done.stdout.splitlines()
+    lines = doctor(returns=1).splitlines()
     [at] = [i for i, line in enumerate(lines) if line.startswith("FAULT")]
     assert lines[at].split()[1] == "DVC"
     assert lines[at + 1].strip() == "`rm .dvc/tmp/rwlock`"
     assert lines[-1] == "1 fault, 0 warnings."
 
 
-def test_what_the_stage_check_would_refuse_is_listed_to_the_end(machine):
+def test_what_the_stage_check_would_refuse_is_listed_to_the_end(machine, checked):
     set_params(machine, infer_backends=["lite"], warmup_iters=99, ckpt_name="gone.ckpt")
-    found = checked(machine, returns=1)
+    found = checked(returns=1)
     assert faults(found) == {"export", "training", "ckpt_name"}
     assert "mindspore_lite is not inst" in found["export"].text
     set_params(machine, infer_backends=[], warmup_iters=1, ckpt_name=None, num_classes=21)
-    found = checked(machine, returns=1)
+    found = checked(returns=1)
     assert faults(found) == {"parameters"}
     assert "but Cityscapes has 19 classes" in found["parameters"].text
 
 
-def test_wrong_usage_returns_2(machine):
-    assert run(machine, *COMMAND, "--fix").returncode == 2
+def test_wrong_usage_returns_2(doctor):
+    doctor("--fix", returns=2)
 
 
-def test_in_another_folder_the_reason_is_said(tmp_path, imported_as, monkeypatch):
+def test_in_another_folder_the_reason_is_said(tmp_path, imported_as, checked, monkeypatch):
     imported_as(LIKE_MINDSPORE)
-    root = Path(checks.__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}:{root}")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    found = checked(tmp_path, returns=1)
+    found = checked(returns=1)
     assert faults(found) == {"git", "DVC", "parameters"}
     assert str(tmp_path) in found["DVC"].text
 
