@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from adl.parallel.lifetime import tied
 from adl.storage.stages import stages
 from pipeline import modelarts
 from tests.conftest import ROOT
-from tests.workspace import alive, make_workspace, set_params, wait_for
+from tests.workspace import alive, set_params, wait_for
 
 URLS = "--train_url=obs://b/out --data_url=obs://b/in --modelArts_mode=True"
 FLAGS_OF_2021 = {
@@ -240,15 +241,6 @@ class Cloud:
         for split in ("train", "val"):
             self.run("mindrecord", "--split", split)
 
-    def refusal(self, *arguments: str, **environment: str) -> str:
-        """What a job says that ends with exit code 2."""
-        job = self.start(*arguments, **environment)
-        assert job.wait(timeout=280) == 2, self.log.read_text()[-3000:]
-        text = self.log.read_text()
-        assert "Traceback" not in text
-        assert self.server.secret not in text
-        return text
-
     def names(self) -> set[str]:
         answer = self.server.client().list_objects_v2(Bucket=self.bucket)
         return {entry["Key"].removeprefix("run/") for entry in answer.get("Contents", [])}
@@ -266,41 +258,68 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(s3, tmp_path):
-    code = tmp_path / "code"
-    code.mkdir()
-    return Cloud(make_workspace(code), s3, tmp_path)
+def cloud(s3, workspace, tmp_path):
+    return Cloud(workspace, s3, tmp_path)
 
 
-def test_a_job_that_cannot_work_says_why_before_it_copies(cloud):
+@pytest.fixture
+def here(cloud, monkeypatch, capfd):
+    """here(…, returns=0) → what a job says that runs in this process, on a new machine; its stage has its own."""
+
+    def execute(*arguments: str, returns: int = 0, **environment: str) -> str:
+        cloud.jobs += 1
+        work = ("--work", str(cloud.folder / f"machine{cloud.jobs}"))
+        with monkeypatch.context() as patch:
+            for name, value in (cloud.server.environment() | environment).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["modelarts", *arguments, *cloud.flags, *work])
+            patch.setattr(modelarts, "take", lambda *_: None)
+            patch.chdir(cloud.code)
+            with pytest.raises(SystemExit) as ended, reported():
+                modelarts.main()
+        said = "".join(capfd.readouterr())
+        assert ended.value.code == returns, said
+        assert cloud.server.secret not in said
+        return said
+
+    return execute
+
+
+@pytest.fixture
+def refusal(here):
+    """refusal(…) → what a job says that ends with exit code 2."""
+    return functools.partial(here, returns=2)
+
+
+def test_a_job_that_cannot_work_says_why_before_it_copies(cloud, refusal):
     wrong = {"AWS_SECRET_ACCESS_KEY": "s3cret"}
-    text = cloud.refusal("train", **wrong)
+    text = refusal("train", **wrong)
     assert f"error: {cloud.url}" in text
     assert "access is refused" in text
     assert "s3cret" not in text
-    text = cloud.refusal("train")
+    text = refusal("train")
     assert "error: train needs data/mindrecord/cityscapes_train.mindrecord, " in text
-    text = cloud.refusal("train", MA_NUM_HOSTS="2", VC_TASK_INDEX="0", VC_WORKER_HOSTS="one")
+    text = refusal("train", MA_NUM_HOSTS="2", VC_TASK_INDEX="0", VC_WORKER_HOSTS="one")
     assert "VC_WORKER_HOSTS: names 1 hosts" in text
     set_params(cloud.code, data_path="/data/cityscapes")
-    text = cloud.refusal("train", MA_NUM_GPUS="8")
+    text = refusal("train", MA_NUM_GPUS="8")
     assert "device_num is 8, as many as this job has, instead of 1" in text
     assert "data_path is data/cityscapes, where the data set is copied to" in text
     assert "batch_size: 2 images cannot be divided evenly among device_num 8 devices" in text
-    text = cloud.refusal("train", "--device_target", "Ascend")
+    text = refusal("train", "--device_target", "Ascend")
     assert "this machine has 0 such devices" in text
-    text = cloud.refusal("train", "--bn_momentum", "2")
+    text = refusal("train", "--bn_momentum", "2")
     assert "bn_momentum: 2 is out of range" in text
     assert cloud.names() == set()
 
 
-def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
+def test_drawn_scenes_and_records_go_through_the_bucket(cloud, here, refusal):
     """The stages that need no MindSpore graph; params.yaml says where to, and nothing of the workspace changes."""
     set_params(cloud.code, modelArts=True, train_url=cloud.url)
     cloud.flags = []
     before = (cloud.code / "params.yaml").read_text()
     cloud.run("synthesize")
-    text = cloud.run("mindrecord", "--split", "val")
+    text = here("mindrecord", "--split", "val")
     assert re.search(rf"reads 6 files, \d+ kB, from {cloud.url}\n", text)
     assert "data/mindrecord/cityscapes_val.mindrecord" in cloud.names()
     assert json.loads(cloud.content("metrics/mindrecord_val.json"))["images"] == 3
@@ -309,7 +328,7 @@ def test_drawn_scenes_and_records_go_through_the_bucket(cloud):
     images = "data/synthetic/leftImg8bit/val"
     lost = next(name for name in cloud.names() if name.startswith(images))
     cloud.server.client().delete_object(Bucket=cloud.bucket, Key=f"run/{lost}")
-    assert f"{lost}: this object is missing" in cloud.refusal("mindrecord", "--split", "val")
+    assert f"{lost}: this object is missing" in refusal("mindrecord", "--split", "val")
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_a_slow_server_is_waited_for_and_progress_has_a_time(
     bucket, line, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("adl.console.progress.LINE_EVERY", 0.2)
-    line.pause = 0.05
+    line.pause = 0.03
     fetch(bucket, line.endpoint, tmp_path)
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
     assert re.search(r"copying \(1 file\): [12]/3 MB, [\d.]+/s, .+ left", capsys.readouterr().err)
