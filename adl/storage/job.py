@@ -107,11 +107,12 @@ class Job:
             os.chdir(self.work)
             self._prepare_work()
             self._check_machine(stage)
-            code = 0
             if str(BASELINES) in stage.inputs and not self.inputs.find(str(BASELINES)):
                 print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
                 code = self._run_stage(self.inputs.stages["baselines"])
-            return code or self._run_stage(stage)
+                if code:
+                    return code
+            return self._run_stage(stage)
 
     def _mark_work(self) -> None:
         """Mark the folder as one that jobs work in. Raises AdlError if something else made it."""
