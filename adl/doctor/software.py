@@ -150,7 +150,7 @@ def cann_version(case: Case) -> str:
     if not has_devices and case.params.device_target != "Ascend":
         raise Skipped
     installed = ASCEND / "ascend-toolkit/latest"
-    in_use = Path(case.environment.get("ASCEND_HOME_PATH", installed))
+    in_use = Path(case.environment.get("ASCEND_HOME_PATH") or installed)
     for home in (in_use, installed, ASCEND / "cann"):
         for file in (home / "compiler/version.info", *sorted(home.glob(_INFO))):
             if version := version_in(file):
