@@ -1,4 +1,8 @@
-"""adl check-data: what is in a Cityscapes folder, and what is wrong with it."""
+"""check a Cityscapes folder, and report every problem
+
+reads:  the folder's leftImg8bit/ and gtFine/; params.yaml for data_path and the expected counts if no PATH is given
+writes: nothing; a table and the problems to the terminal, or JSON
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,8 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from adl import params
-from adl.commands import add_command
 from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
@@ -17,20 +19,10 @@ from adl.prepare import is_folder, listing
 from adl.prepare.check import DatasetCheck, check_dataset
 from adl.workspace import PARAMS, SYNTHETIC, as_path
 
-DESCRIPTION = """check a Cityscapes folder, and report every problem
-
-reads:  the folder's leftImg8bit/ and gtFine/; params.yaml for data_path and the expected counts if no PATH is given
-writes: nothing; a table and the problems to the terminal, or JSON"""
+EXAMPLE = "adl check-data /data/cityscapes --official --deep"
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "check-data",
-        run,
-        description=DESCRIPTION,
-        example="adl check-data /data/cityscapes --official --deep",
-    )
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "path", nargs="?", type=as_path, help="folder that holds leftImg8bit/ and gtFine/"
     )

@@ -1,15 +1,18 @@
-"""adl compare: class by class, one run against others."""
+"""compare the IoU of runs class by class, the first against each of the others
+
+reads:  dvc.lock and metrics/ of each revision and, to resample images, its reports/evaluate (from DVC's cache)
+writes: a table to the terminal, and a picture: reports/compare.png, or --output
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tabulate import tabulate
 
 from adl.artifacts import check_output
-from adl.commands import add_command
 from adl.console.text import difference, percentage
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
@@ -19,16 +22,12 @@ if TYPE_CHECKING:
     from adl.report.history import Run
 
 PICTURE = REPORTS / "compare.png"
-DESCRIPTION = """compare the IoU of runs class by class, the first against each of the others
-
-reads:  dvc.lock and metrics/ of each revision and, to resample images, its reports/evaluate (from DVC's cache)
-writes: a table to the terminal, and a picture: reports/compare.png, or --output"""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands, "compare", run, description=DESCRIPTION, example="adl compare main workspace"
-    )
+EXAMPLE = "adl compare main workspace"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "revisions",
         nargs="+",

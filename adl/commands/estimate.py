@@ -1,4 +1,11 @@
-"""adl estimate: step time, efficiency and hours on 1 to 256 devices, on paper."""
+"""estimate step time, efficiency and hours of training on 1 to 256 Ascend devices
+
+reads:  params.yaml and the architecture files that it names
+writes: a table to the terminal. All of it is estimated: nothing was measured on Ascend with this project. A step on one
+        device is scaled by multiplications from the one that the README of 2021 states, or is --step-ms; link speeds
+        and latencies are assumptions, and options. batch_size counts the images of all devices: one table keeps it
+        as it is, the other keeps the images per device, which is another training
+"""
 
 from __future__ import annotations
 
@@ -12,7 +19,7 @@ from tabulate import tabulate
 
 from adl import params
 from adl.architecture import Architecture, cost
-from adl.commands import add_command, scaling
+from adl.commands import scaling
 from adl.commands.scaling import Machines, Step, Workload
 from adl.console.text import MISSING, counted
 from adl.dataset.descriptor import CITYSCAPES
@@ -49,14 +56,6 @@ MACHINE_OPTIONS = (
 )
 """(option, the field of Machines that it sets, unit of the option in that of the field, meaning)."""
 
-DESCRIPTION = """estimate step time, efficiency and hours of training on 1 to 256 Ascend devices
-
-reads:  params.yaml and the architecture files that it names
-writes: a table to the terminal. All of it is estimated: nothing was measured on Ascend with this project. A step on one
-        device is scaled by multiplications from the one that the README of 2021 states, or is --step-ms; link speeds
-        and latencies are assumptions, and options. batch_size counts the images of all devices: one table keeps it
-        as it is, the other keeps the images per device, which is another training"""
-
 
 def _positive(kind: type, unit: float = 1) -> Callable[[str], float]:
     """What reads an option. kind: int or float. unit: what the number is multiplied by."""
@@ -71,14 +70,10 @@ def _positive(kind: type, unit: float = 1) -> Callable[[str], float]:
     return number
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "estimate",
-        run,
-        description=DESCRIPTION,
-        example="adl estimate --node-link-gbps 200 --cores-per-node 96",
-    )
+EXAMPLE = "adl estimate --node-link-gbps 200 --cores-per-node 96"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--step-ms",
         type=_positive(float),

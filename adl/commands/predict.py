@@ -1,4 +1,11 @@
-"""adl predict: label any photograph with a trained model."""
+"""label photographs, every one in a folder, or a video, with a trained model
+
+reads:  images of any size (EXIF orientation respected), videos, a checkpoint or an exported file with its sidecar
+writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
+        for each video <name>_overlay.mp4, frame by frame
+A file that cannot be read, or a video that is cut short, does not keep the others from being labelled; the exit code is
+then 2, and they are named.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from adl import params
 from adl.artifacts import check_output, write_png
-from adl.commands import add_command
 from adl.commands.parameters import device
 from adl.console import text
 from adl.console.progress import track
@@ -33,23 +39,12 @@ LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
 MOST_CLASSES = 3
 """Classes that a line names."""
-DESCRIPTION = """label photographs, every one in a folder, or a video, with a trained model
-
-reads:  images of any size (EXIF orientation respected), videos, a checkpoint or an exported file with its sidecar
-writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
-        for each video <name>_overlay.mp4, frame by frame
-A file that cannot be read, or a video that is cut short, does not keep the others from being labelled; the exit code is
-then 2, and they are named."""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "predict",
-        run,
-        description=DESCRIPTION,
-        example="adl predict photo.jpg --model models/autodeeplab.mindir --output labelled",
-    )
+EXAMPLE = "adl predict photo.jpg --model models/autodeeplab.mindir --output labelled"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "paths",
         type=as_path,

@@ -1,4 +1,10 @@
-"""adl recipe: write params.yaml for a published run, or for a first one."""
+"""list the recipes, or write one to params.yaml
+
+reads:  pipeline/recipes/*.yaml, params.yaml
+writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
+        every other value is overwritten with the recipe's. Where data_path holds images, warmup_iters and the
+        exported size are made to fit them. --all replaces the whole file, also one that cannot be read
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,6 @@ from tabulate import tabulate
 
 from adl import params, recipes
 from adl.artifacts import write_text
-from adl.commands import add_command
 from adl.console import estimate
 from adl.console.text import counted, rough_duration
 from adl.dataset.descriptor import CITYSCAPES, Frame
@@ -22,22 +27,10 @@ from adl.prepare import DataError, png
 from adl.prepare.layout import missing_folders, pairs
 from adl.workspace import PARAMS, SYNTHETIC
 
-DESCRIPTION = """list the recipes, or write one to params.yaml
-
-reads:  pipeline/recipes/*.yaml, params.yaml
-writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
-        every other value is overwritten with the recipe's. Where data_path holds images, warmup_iters and the
-        exported size are made to fit them. --all replaces the whole file, also one that cannot be read"""
+EXAMPLE = "adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run"
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "recipe",
-        run,
-        description=DESCRIPTION,
-        example="adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run",
-    )
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", nargs="?", metavar="NAME", help="without it: list them")
     command.add_argument("--dry-run", action="store_true", help="only show what would change")
     command.add_argument(

@@ -1,47 +1,40 @@
-"""adl state, adl stop: training runs that can be resumed, and the running one."""
+"""list, adopt, drop or prune the states of training runs
+
+reads:  .adl/state, or the folder that ADL_STATE_DIR names; dvc.yaml
+writes: adopt lets a run resume with the current code; drop removes a state; prune removes every finished one, and
+        all but the newest save of the others
+"""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 from collections.abc import Iterable
-from typing import Any
 
 from tabulate import tabulate
 
 from adl import workspace
 from adl.artifacts import remove
-from adl.commands import add_command
 from adl.console.text import MISSING
 from adl.errors import AdlError
 from adl.training import runs
 from adl.training.state import State
 
-DESCRIPTION = """list, adopt, drop or prune the states of training runs
-
-reads:  .adl/state, or the folder that ADL_STATE_DIR names; dvc.yaml
-writes: adopt lets a run resume with the current code; drop removes a state; prune removes every finished one, and
-        all but the newest save of the others"""
-STOP_DESCRIPTION = """ask the active training run to stop after the current epoch
-
-reads:  .adl/state, or the folder that ADL_STATE_DIR names
-writes: a request; the run saves its state and exits with a non-zero code, and `dvc repro` resumes it later"""
 USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
 """Parameters that the list shows of every state, besides those in which the states differ."""
 MOST_SHOWN = 12
 """Characters of a value: enough of a digest to tell it from another."""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands, "state", run, description=DESCRIPTION, example="adl state list"
-    )
+EXAMPLE = "adl state list"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "action", choices=("list", "adopt", "drop", "prune"), help="what to do, as said above"
     )
     command.add_argument("names", nargs="*", metavar="STATE", help="as `adl state list` names them")
     command.add_argument("--all", action="store_true", help="every state")
-    add_command(subcommands, "stop", stop, description=STOP_DESCRIPTION, example="adl stop")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -135,16 +128,3 @@ def _status(state: State) -> str:
         return "finished"
     holder = state.holder()
     return "unfinished" if holder is None else f"trained by process {holder}"
-
-
-def stop(arguments: argparse.Namespace) -> None:
-    folder = workspace.state_folder()
-    running = [state for state in runs.found(folder) if state.holder() is not None]
-    if not running:
-        raise AdlError(f"no training run is active ({folder} holds no locked state).")
-    for state in running:
-        state.stop_request.touch()
-        print(
-            f"{state.name}: process {state.holder()} will stop after the current epoch; "
-            "`dvc repro` resumes the run later"
-        )

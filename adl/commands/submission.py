@@ -1,4 +1,8 @@
-"""adl submission: the zip of label maps that the benchmark's server scores."""
+"""label the test split, check every label map, and zip them for the Cityscapes server
+
+reads:  PATH/leftImg8bit/test (no labels: they are withheld) and a trained model; or label maps that already exist
+writes: label-id PNGs below data/predictions/test, kept so that an interrupted run resumes, and the zip
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,10 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import adl
 from adl import params as schema
 from adl.artifacts import check_output, code_digest, digest, write_png
-from adl.commands import add_command
 from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
 from adl.console.progress import track
@@ -22,20 +24,12 @@ from adl.prepare.check import check_dataset
 from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
 
 SPLIT = "test"
-DESCRIPTION = """label the test split, check every label map, and zip them for the Cityscapes server
-
-reads:  PATH/leftImg8bit/test (no labels: they are withheld) and a trained model; or label maps that already exist
-writes: label-id PNGs below data/predictions/test, kept so that an interrupted run resumes, and the zip"""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "submission",
-        run,
-        description=DESCRIPTION,
-        example="adl submission /data/cityscapes --output submission.zip",
-    )
+EXAMPLE = "adl submission /data/cityscapes --output submission.zip"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", nargs="?", type=as_path, help="default: data_path of params.yaml")
     add_model_arguments(command)
     command.add_argument(
