@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from adl import params
 from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.preflight import expected_images
 from adl.prepare import is_folder, listing
 from adl.prepare.check import DatasetCheck, check_dataset
 from adl.workspace import PARAMS, SYNTHETIC, as_path
@@ -50,11 +52,11 @@ def parameters() -> params.Params:
 
 def run(arguments: argparse.Namespace) -> None:
     root: Path | None = arguments.path
-    expected = {}
+    expected: Mapping[str, int | None] = {}
     if root is None:
         p = parameters()
         root = Path(p.data_path)
-        expected = {"train": p.expected_train_images, "val": p.expected_val_images}
+        expected = expected_images(p)
         if root == SYNTHETIC and not root.exists():
             raise AdlError(
                 f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "

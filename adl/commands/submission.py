@@ -100,17 +100,16 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     predictor = load_predictor(arguments, multiscale=arguments.multiscale, one_size=True)
     key = key_of(arguments.model, params, frames, arguments.backend, arguments.device)
     folder = PREDICTIONS / SPLIT / f"{key}-{predictor.mode.name}"
-    remaining = [
-        frame for frame in frames if not CITYSCAPES.prediction_path(folder, frame.name).exists()
-    ]
-    if len(remaining) < len(frames):
-        done = len(frames) - len(remaining)
+    places = {frame.image: CITYSCAPES.prediction_path(folder, frame.name) for frame in frames}
+    remaining = [image for image, place in places.items() if not place.exists()]
+    done = len(frames) - len(remaining)
+    if done:
         print(f"{done} of {len(frames)} label maps already exist: {folder}", flush=True)
     if remaining:
         check_dataset(root, CITYSCAPES, [SPLIT], deep=True).passed()
-    for frame in track(remaining, len(remaining), "predicting"):
-        labels = predictor(photographs.read(frame.image).pixels)
-        write_png(CITYSCAPES.prediction_path(folder, frame.name), CITYSCAPES.label_ids[labels])
+    for image in track(remaining, len(remaining), "predicting"):
+        labels = predictor(photographs.read(image).pixels)
+        write_png(places[image], CITYSCAPES.label_ids[labels])
     return folder
 
 
