@@ -1,71 +1,48 @@
-"""The `adl` command for people: one module per subcommand, each with `add(subcommands)`."""
+"""The `adl` command for people: one module per subcommand.
+
+The module's docstring is the help: its first line is the summary; what the command reads and writes follows. EXAMPLE is
+a command line, `add(command)` adds the options, and `run(arguments)` does the work. RETURNS, if there is one, replaces
+the usual list of exit codes.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from adl.errors import RETURNS, reported
 
-
-def add_command(
-    subcommands: Any,
-    name: str,
-    run: Callable[[argparse.Namespace], None],
-    *,
-    description: str,
-    example: str,
-    returns: str = RETURNS,
-) -> argparse.ArgumentParser:
-    """A subcommand whose help says what it reads, writes and returns, with an example.
-
-    description: its first line is the summary; `reads:` and `writes:` lines follow.
-    """
-    parser = subcommands.add_parser(
-        name,
-        help=description.split("\n", maxsplit=1)[0],
-        description=description,
-        epilog=f"{returns}\n\nexample:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    return parser
+COMMANDS = (
+    "doctor", "check-data", "recipe", "estimate", "explain", "predict", "serve", "submission", "table", "compare",
+    "report", "state", "stop", "restore",
+)  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
-    from adl.commands import (
-        check_data,
-        compare,
-        doctor,
-        estimate,
-        explain,
-        predict,
-        recipe,
-        report,
-        restore,
-        serve,
-        state,
-        submission,
-        table,
-    )
-
     command_line = argparse.ArgumentParser(
         prog="adl",
         description="Auto-DeepLab on MindSpore: what is done beside the pipeline, which `dvc repro` runs.",
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    modules = (
-        doctor, check_data, recipe, estimate, explain, predict, serve, submission, table, compare, report, state,
-        restore,
-    )  # fmt: skip
-    for module in modules:
-        module.add(subcommands)
+    for name in COMMANDS:
+        module = importlib.import_module(f"adl.commands.{name.replace('-', '_')}")
+        description = module.__doc__ or ""
+        returns = getattr(module, "RETURNS", RETURNS)
+        command = subcommands.add_parser(
+            name,
+            help=description.split("\n", maxsplit=1)[0],
+            description=description,
+            epilog=f"{returns}\n\nexample:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=module.run)
+        module.add(command)
     return command_line
 
 

@@ -1,36 +1,30 @@
-"""adl check-data: what is in a Cityscapes folder, and what is wrong with it."""
+"""check a Cityscapes folder, and report every problem
+
+reads:  the folder's leftImg8bit/ and gtFine/; params.yaml for data_path and the expected counts if no PATH is given
+writes: nothing; a table and the problems to the terminal, or JSON
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from adl import params
-from adl.commands import add_command
 from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.preflight import expected_images
 from adl.prepare import is_folder, listing
 from adl.prepare.check import DatasetCheck, check_dataset
 from adl.workspace import PARAMS, SYNTHETIC, as_path
 
-DESCRIPTION = """check a Cityscapes folder, and report every problem
-
-reads:  the folder's leftImg8bit/ and gtFine/; params.yaml for data_path and the expected counts if no PATH is given
-writes: nothing; a table and the problems to the terminal, or JSON"""
+EXAMPLE = "adl check-data /data/cityscapes --official --deep"
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "check-data",
-        run,
-        description=DESCRIPTION,
-        example="adl check-data /data/cityscapes --official --deep",
-    )
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "path", nargs="?", type=as_path, help="folder that holds leftImg8bit/ and gtFine/"
     )
@@ -58,11 +52,11 @@ def parameters() -> params.Params:
 
 def run(arguments: argparse.Namespace) -> None:
     root: Path | None = arguments.path
-    expected = {}
+    expected: Mapping[str, int | None] = {}
     if root is None:
         p = parameters()
         root = Path(p.data_path)
-        expected = {"train": p.expected_train_images, "val": p.expected_val_images}
+        expected = expected_images(p)
         if root == SYNTHETIC and not root.exists():
             raise AdlError(
                 f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "

@@ -1,15 +1,18 @@
-"""adl compare: class by class, one run against others."""
+"""compare the IoU of runs class by class, the first against each of the others
+
+reads:  dvc.lock and metrics/ of each revision and, to resample images, its reports/evaluate (from DVC's cache)
+writes: a table to the terminal, and a picture: reports/compare.png, or --output
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tabulate import tabulate
 
 from adl.artifacts import check_output
-from adl.commands import add_command
 from adl.console.text import difference, percentage
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
@@ -19,16 +22,12 @@ if TYPE_CHECKING:
     from adl.report.history import Run
 
 PICTURE = REPORTS / "compare.png"
-DESCRIPTION = """compare the IoU of runs class by class, the first against each of the others
-
-reads:  dvc.lock and metrics/ of each revision and, to resample images, its reports/evaluate (from DVC's cache)
-writes: a table to the terminal, and a picture: reports/compare.png, or --output"""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands, "compare", run, description=DESCRIPTION, example="adl compare main workspace"
-    )
+EXAMPLE = "adl compare main workspace"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "revisions",
         nargs="+",
@@ -68,12 +67,10 @@ def table(runs: list[Run], kind: str) -> str:
     headers = [kind, first.name]
     for other in others:
         headers += [other.name, "difference"]
-    scores = [run.score[f"{kind}_IOU"] for run in runs]
-    names = tuple(first.dataset.categories)
+    names = first.dataset.class_names if kind == "class" else first.dataset.categories
+    rows = [[name, *cells([run.score[f"{kind}_IOU"][name] for run in runs])] for name in names]
     if kind == "class":
-        names = (*first.dataset.class_names, "mIOU")
-        scores = [{**iou, "mIOU": run.score["mIOU"]} for iou, run in zip(scores, runs, strict=True)]
-    rows = [(name, *cells([iou[name] for iou in scores])) for name in names]
+        rows.append(["mIOU", *cells([run.score["mIOU"] for run in runs])])
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 
@@ -101,11 +98,9 @@ def interval_of_difference(one: Run, other: Run) -> str:
         return f"{title}: no interval for the difference: they were scored on different images."
     samples = np.subtract(*bootstrap([other_counts, counts])) * 100
     low, high = interval(samples)
-    verdict = (
-        "these images cannot tell the two runs apart"
-        if low <= 0 <= high
-        else "larger than the choice of images can explain"
-    )
+    verdict = "larger than the choice of images can explain"
+    if low <= 0 <= high:
+        verdict = "these images cannot tell the two runs apart"
     return (
         f"{title}: {difference(one.score['mIOU'], other.score['mIOU'])}, 95 % interval {low:+.2f} to {high:+.2f} over "
         f"{DRAWS} resamplings of {len(names)} images: {verdict}. It does not include the variation between seeds."

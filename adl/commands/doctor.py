@@ -1,4 +1,9 @@
-"""adl doctor: whether the pipeline can run on this machine with the present parameters."""
+"""check this machine and this workspace: versions, devices, memory, disk, git, DVC, data, hours
+
+reads:  params.yaml, the names of the files in data_path, versions of what is installed; imports MindSpore in a process
+        of its own, and works without it
+writes: nothing; a line per check to the terminal
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,11 @@ import argparse
 import dataclasses
 import json
 import sys
-from typing import Any
 
-from adl.commands import add_command
 from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import checks
 
-DESCRIPTION = """check this machine and this workspace: versions, devices, memory, disk, git, DVC, data, hours
-
-reads:  params.yaml, the names of the files in data_path, versions of what is installed; imports MindSpore in a process
-        of its own, and works without it
-writes: nothing; a line per check to the terminal"""
 RETURNS = (
     "returns 0 if there is no fault (warnings are possible), 1 if there is one, 2 for wrong usage, "
     "130 when interrupted"
@@ -25,15 +23,10 @@ RETURNS = (
 MARKS = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "doctor",
-        run,
-        description=DESCRIPTION,
-        example="adl doctor --json",
-        returns=RETURNS,
-    )
+EXAMPLE = "adl doctor --json"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="the results as JSON")
 
 

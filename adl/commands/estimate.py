@@ -1,4 +1,11 @@
-"""adl estimate: step time, efficiency and hours on 1 to 256 devices, on paper."""
+"""estimate step time, efficiency and hours of training on 1 to 256 Ascend devices
+
+reads:  params.yaml and the architecture files that it names
+writes: a table to the terminal. All of it is estimated: nothing was measured on Ascend with this project. A step on one
+        device is scaled by multiplications from the one that the README of 2021 states, or is --step-ms; link speeds
+        and latencies are assumptions, and options. batch_size counts the images of all devices: one table keeps it
+        as it is, the other keeps the images per device, which is another training
+"""
 
 from __future__ import annotations
 
@@ -12,7 +19,7 @@ from tabulate import tabulate
 
 from adl import params
 from adl.architecture import Architecture, cost
-from adl.commands import add_command, scaling
+from adl.commands import scaling
 from adl.commands.scaling import Machines, Step, Workload
 from adl.console.text import MISSING, counted
 from adl.dataset.descriptor import CITYSCAPES
@@ -49,14 +56,6 @@ MACHINE_OPTIONS = (
 )
 """(option, the field of Machines that it sets, unit of the option in that of the field, meaning)."""
 
-DESCRIPTION = """estimate step time, efficiency and hours of training on 1 to 256 Ascend devices
-
-reads:  params.yaml and the architecture files that it names
-writes: a table to the terminal. All of it is estimated: nothing was measured on Ascend with this project. A step on one
-        device is scaled by multiplications from the one that the README of 2021 states, or is --step-ms; link speeds
-        and latencies are assumptions, and options. batch_size counts the images of all devices: one table keeps it
-        as it is, the other keeps the images per device, which is another training"""
-
 
 def _positive(kind: type, unit: float = 1) -> Callable[[str], float]:
     """What reads an option. kind: int or float. unit: what the number is multiplied by."""
@@ -71,14 +70,10 @@ def _positive(kind: type, unit: float = 1) -> Callable[[str], float]:
     return number
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "estimate",
-        run,
-        description=DESCRIPTION,
-        example="adl estimate --node-link-gbps 200 --cores-per-node 96",
-    )
+EXAMPLE = "adl estimate --node-link-gbps 200 --cores-per-node 96"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--step-ms",
         type=_positive(float),
@@ -115,23 +110,32 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.step_images and not arguments.step_ms:
         raise AdlError("--step-images: says of how many images --step-ms is; give both.")
     p = params.load()
-    work, machines = workload(p, arguments), machines_of(arguments)
-    tables = {
-        "batch_size": fixed_batch(work, machines, p.batch_size, least=1 if p.parallel else 2),
-        "images per device": fixed_share(work, machines, p.batch_size // p.device_num),
+    work = workload(p, arguments)
+    machines = Machines(**{field: getattr(arguments, field) for _, field, *_ in MACHINE_OPTIONS})
+    # Batch norm needs two images on each device where it is not over all of them.
+    least = 1 if p.parallel else 2
+    strong = {
+        devices: p.batch_size // devices
+        for devices in DEVICES
+        if p.batch_size % devices == 0 and p.batch_size // devices >= least
     }
+    weak = dict.fromkeys(DEVICES, p.batch_size // p.device_num)
+    found: dict[str, Any] = {"estimated": True, "machines": vars(machines)}
+    for title, shares in (("same batch_size", strong), ("same images per device", weak)):
+        steps = [
+            scaling.step(work, machines, devices=devices, images_per_device=images)
+            for devices, images in shares.items()
+        ]
+        rows = [_row(p, step, steps[0], arguments.start_minutes) for step in steps]
+        found[title] = {"steps": rows, "verdict": verdict(steps)}
     if arguments.json:
-        found: dict[str, Any] = {"estimated": True, "machines": vars(machines)}
-        for title, steps in tables.items():
-            rows = _rows(p, steps, arguments.start_minutes)
-            found[f"same {title}"] = {"steps": rows, "verdict": verdict(steps)}
         print(json.dumps(found, indent=2))
         return
     print(_heading(p, work, machines, arguments))
-    for title, steps in tables.items():
-        print(f"\nestimated, the same {title} on all:\n")
-        print(_table(_rows(p, steps, arguments.start_minutes)))
-        print(f"\n{verdict(steps)}")
+    for title in ("same batch_size", "same images per device"):
+        print(f"\nestimated, the {title} on all:\n")
+        print(_table(found[title]["steps"]))
+        print(f"\n{found[title]['verdict']}")
 
 
 def workload(p: Params, arguments: argparse.Namespace) -> Workload:
@@ -150,38 +154,13 @@ def workload(p: Params, arguments: argparse.Namespace) -> Workload:
     )
 
 
-def machines_of(arguments: argparse.Namespace) -> Machines:
-    return Machines(**{field: getattr(arguments, field) for _, field, *_ in MACHINE_OPTIONS})
-
-
-def fixed_batch(
-    work: Workload, machines: Machines, batch_size: int, *, least: int = 1
-) -> list[Step]:
-    """Strong scaling, on as many devices as params.yaml takes: they divide batch_size.
-
-    least: images on each device; batch norm needs two where it is not over all of them.
-    """
-    return [
-        scaling.step(work, machines, devices=devices, images_per_device=batch_size // devices)
-        for devices in DEVICES
-        if batch_size % devices == 0 and batch_size // devices >= least
-    ]
-
-
-def fixed_share(work: Workload, machines: Machines, images: int) -> list[Step]:
-    """Weak scaling: images on each device, so that batch_size grows with the devices."""
-    return [
-        scaling.step(work, machines, devices=devices, images_per_device=images)
-        for devices in DEVICES
-    ]
-
-
 def training_hours(p: Params, step: Step, start_minutes: float) -> float:
     """Hours of all epochs; validation during training is left out."""
-    is_drawn = Path(p.data_path) == SYNTHETIC
-    images = p.synthetic_train_images if is_drawn else CITYSCAPES.split_sizes["train"]
+    images = CITYSCAPES.split_sizes["train"]
     if p.expected_train_images:
         images = p.expected_train_images
+    elif Path(p.data_path) == SYNTHETIC:
+        images = p.synthetic_train_images
     steps = p.epochs * steps_per_epoch(images, step.devices * step.images_per_device)
     return (steps * step.seconds + 60 * start_minutes) / 3600
 
@@ -202,10 +181,7 @@ def verdict(steps: Sequence[Step]) -> str:
             f"Stops scaling at {counted(last.devices, 'device')}: twice as many need another batch_size than "
             f"{last.devices * last.images_per_device}."
         )
-    return (
-        f"Does not stop scaling up to {last.devices} devices: efficiency is still "
-        f"{scaling.efficiency(last, steps[0]):.0%}."
-    )
+    return f"Does not stop scaling up to {last.devices} devices: efficiency is still {share:.0%}."
 
 
 def _reason(step: Step) -> str:
@@ -236,38 +212,28 @@ def _heading(p: Params, work: Workload, machines: Machines, arguments: argparse.
     )
 
 
-def _rows(p: Params, steps: Sequence[Step], start_minutes: float) -> list[dict[str, Any]]:
-    """The steps as values: seconds, shares and hours."""
-    return [
-        {
-            **vars(step),
-            "seconds": step.seconds,
-            "efficiency": scaling.efficiency(step, steps[0]),
-            "hours": training_hours(p, step, start_minutes),
-            "bound": step.bound,
-        }
-        for step in steps
-    ]
+def _row(p: Params, step: Step, alone: Step, start_minutes: float) -> dict[str, Any]:
+    """A step as values: seconds, shares and hours. alone: the step on one device."""
+    return {
+        **vars(step),
+        "seconds": step.seconds,
+        "efficiency": scaling.efficiency(step, alone),
+        "hours": training_hours(p, step, start_minutes),
+        "bound": step.bound,
+    }
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
     headers = ("devices", "images per device", "ms/step", "efficiency", "hours", "bound by")
-    by_devices = {row["devices"]: row for row in rows}
-    cells = []
-    for devices in DEVICES:
-        if devices not in by_devices:
-            cells.append((devices, *[MISSING] * 4, "batch_size"))
-            continue
-        row = by_devices[devices]
-        cells.append(
-            (
-                devices,
-                row["images_per_device"],
-                f"{row['seconds'] * 1000:.1f}",
-                f"{row['efficiency']:.0%}",
-                f"{row['hours']:.1f}",
-                row["bound"],
-            )
+    cells = {devices: (devices, *[MISSING] * 4, "batch_size") for devices in DEVICES}
+    for row in rows:
+        cells[row["devices"]] = (
+            row["devices"],
+            row["images_per_device"],
+            f"{row['seconds'] * 1000:.1f}",
+            f"{row['efficiency']:.0%}",
+            f"{row['hours']:.1f}",
+            row["bound"],
         )
     aligned = (*["right"] * 5, "left")
-    return tabulate(cells, headers=headers, disable_numparse=True, colalign=aligned)
+    return tabulate(cells.values(), headers=headers, disable_numparse=True, colalign=aligned)

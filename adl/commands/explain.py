@@ -1,4 +1,9 @@
-"""adl explain: what the parameters mean, and which values they take."""
+"""say what parameters mean, which values they take, and what they are set to
+
+reads:  params.yaml
+writes: nothing; a table to the terminal. --update: docs/reference/parameters.md and the parameter lists of dvc.yaml,
+        which follow from the schema
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,11 @@ import argparse
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
 from adl import params, recipes
 from adl.artifacts import write_text
-from adl.commands import add_command
 from adl.errors import unknown
 from adl.workspace import PARAMS, STAGES, SYNTHETIC_STAGES
 
@@ -26,17 +29,12 @@ the shipped file, which trains a small network on the embedded scenes; `adl reci
 Missing, unknown or impossible values are refused before any work starts, with all problems in one message. `adl
 explain` prints these tables with your current values.
 """
-DESCRIPTION = """say what parameters mean, which values they take, and what they are set to
-
-reads:  params.yaml
-writes: nothing; a table to the terminal. --update: docs/reference/parameters.md and the parameter lists of dvc.yaml,
-        which follow from the schema"""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands, "explain", run, description=DESCRIPTION, example="adl explain bn_momentum"
-    )
+EXAMPLE = "adl explain bn_momentum"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", nargs="*", metavar="PARAMETER", help="default: all")
     command.add_argument(
         "--update",

@@ -1,4 +1,11 @@
-"""adl predict: label any photograph with a trained model."""
+"""label photographs, every one in a folder, or a video, with a trained model
+
+reads:  images of any size (EXIF orientation respected), videos, a checkpoint or an exported file with its sidecar
+writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
+        for each video <name>_overlay.mp4, frame by frame
+A file that cannot be read, or a video that is cut short, does not keep the others from being labelled; the exit code is
+then 2, and they are named.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from adl import params
 from adl.artifacts import check_output, write_png
-from adl.commands import add_command
 from adl.commands.parameters import device
 from adl.console import text
 from adl.console.progress import track
@@ -33,23 +39,12 @@ LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
 MOST_CLASSES = 3
 """Classes that a line names."""
-DESCRIPTION = """label photographs, every one in a folder, or a video, with a trained model
-
-reads:  images of any size (EXIF orientation respected), videos, a checkpoint or an exported file with its sidecar
-writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
-        for each video <name>_overlay.mp4, frame by frame
-A file that cannot be read, or a video that is cut short, does not keep the others from being labelled; the exit code is
-then 2, and they are named."""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "predict",
-        run,
-        description=DESCRIPTION,
-        example="adl predict photo.jpg --model models/autodeeplab.mindir --output labelled",
-    )
+EXAMPLE = "adl predict photo.jpg --model models/autodeeplab.mindir --output labelled"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "paths",
         type=as_path,
@@ -150,12 +145,13 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"error: {fault}", file=sys.stderr, flush=True)
     faults = list(found.faults)
     predictor = None
-    for path, photograph in _readable([path for path in found.images if path in places], faults):
+    images = [path for path in found.images if path in places]
+    for path, photograph in _readable(images, faults):
         predictor = predictor or load_predictor(arguments)
         with _noted(path, faults):
             _label_photograph(path, photograph, places[path], predictor, longest_side)
     clips = []
-    for path in found.unlike_images:
+    for path in [path for path in found.unlike_images if path in places]:
         with _noted(path, faults):
             clip = videos.Video.open(path)
             clips.append((clip, videos.Encoding.like(clip)))
@@ -197,10 +193,9 @@ def checked_longest_side(arguments: argparse.Namespace) -> int:
     longest_side = arguments.longest_side
     if longest_side is None:
         return LONGEST_SIDE
-    if longest_side < params.SMALLEST_SIDE:
-        raise AdlError(
-            f"--longest-side: {longest_side} is less than {params.SMALLEST_SIDE} pixels."
-        )
+    least = params.SMALLEST_SIDE
+    if longest_side < least:
+        raise AdlError(f"--longest-side: {longest_side} is less than {least} pixels.")
     if arguments.model.suffix == ".mindir":
         raise AdlError(
             "--longest-side: a MINDIR has a fixed input size, to which every image is scaled; use a checkpoint."
@@ -215,13 +210,10 @@ def _label_photograph(
     from adl.predict.overlays import coloured, overlay
 
     labels = predictor(photograph.pixels, longest_side=longest_side)
-    pictures = (
-        CITYSCAPES.label_ids[labels],
-        coloured(labels, CITYSCAPES),
-        overlay(photograph.pixels, labels, CITYSCAPES),
-    )
-    for file, picture in zip(_results(place, photographs.OUTPUTS), pictures, strict=True):
-        write_png(file, picture)
+    ids, colours, blended = _results(place, photographs.OUTPUTS)
+    write_png(ids, CITYSCAPES.label_ids[labels])
+    write_png(colours, coloured(labels, CITYSCAPES))
+    write_png(blended, overlay(photograph.pixels, labels, CITYSCAPES))
     depth = f", {photograph.used_bits} of 16 bits are used" if photograph.used_bits else ""
     print(f"{path}: {text.size(*labels.shape)}{depth}, {largest_classes(labels)}", flush=True)
 
@@ -259,12 +251,12 @@ def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, P
 
     paths = [*found.images, *found.unlike_images]
     inputs = {os.path.realpath(path): path for path in paths}
-    images, folders = set(found.images), [path for path in named if path.is_dir()]
+    folders = [path for path in named if path.is_dir()]
     places: dict[Path, Path] = {}
     writers: dict[str, Path] = {}
     for path in paths:
-        base = next((folder for folder in folders if path.is_relative_to(folder)), path.parent)
-        endings = photographs.OUTPUTS if path in images else videos.OUTPUTS
+        base = next(filter(path.is_relative_to, folders), path.parent)
+        endings = videos.OUTPUTS if path in found.unlike_images else photographs.OUTPUTS
         places[path] = output / photographs.place(path.relative_to(base), endings)
         results = _results(places[path], endings)
         # The first is written first: without it the others are somebody else's.

@@ -1,9 +1,16 @@
-"""adl recipe: write params.yaml for a published run, or for a first one."""
+"""list the recipes, or write one to params.yaml
+
+reads:  pipeline/recipes/*.yaml, params.yaml
+writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
+        every other value is overwritten with the recipe's. Where data_path holds images, warmup_iters and the
+        exported size are made to fit them. --all replaces the whole file, also one that cannot be read
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +18,21 @@ from tabulate import tabulate
 
 from adl import params, recipes
 from adl.artifacts import write_text
-from adl.commands import add_command
 from adl.console import estimate
 from adl.console.text import counted, rough_duration
-from adl.dataset.descriptor import CITYSCAPES, Frame
+from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.params import Params
+from adl.preflight import expected_images
 from adl.prepare import DataError, png
 from adl.prepare.layout import missing_folders, pairs
 from adl.workspace import PARAMS, SYNTHETIC
 
-DESCRIPTION = """list the recipes, or write one to params.yaml
-
-reads:  pipeline/recipes/*.yaml, params.yaml
-writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
-        every other value is overwritten with the recipe's. Where data_path holds images, warmup_iters and the
-        exported size are made to fit them. --all replaces the whole file, also one that cannot be read"""
+EXAMPLE = "adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run"
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "recipe",
-        run,
-        description=DESCRIPTION,
-        example="adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run",
-    )
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", nargs="?", metavar="NAME", help="without it: list them")
     command.add_argument("--dry-run", action="store_true", help="only show what would change")
     command.add_argument(
@@ -49,24 +44,26 @@ def add(subcommands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    name = arguments.name
     if arguments.data_path == "":
         raise AdlError(
             "--data-path: is empty; name the folder that holds leftImg8bit/ and gtFine/."
         )
-    if arguments.name is None:
+    if name is None:
         if arguments.dry_run or arguments.all or arguments.data_path:
             raise AdlError(
                 "--dry-run, --all and --data-path need the NAME of a recipe (`adl recipe` lists them)."
             )
         _list(_present())
         return
-    recipes.check_name(arguments.name)
+    recipes.check_name(name)
     try:
         present = _present()
     except AdlError as error:
-        replacing = f"`{_with_machine_keys(arguments.name)}` replaces the whole file."
         if not arguments.all:
-            raise AdlError(f"{error}\nMend it, or: {replacing}") from None
+            raise AdlError(
+                f"{error}\nMend it, or: `{_with_machine_keys(name)}` replaces the whole file."
+            ) from None
         print(f"{PARAMS} cannot be read: the machine keys are taken from the recipe.\n")
         present = {}
     _write(arguments, present)
@@ -83,26 +80,21 @@ def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
     data_path = params.plain("data_path", arguments.data_path)
     text = recipes.text(name, present, machine=arguments.all, data_path=data_path)
     source = f"recipe {name} with the values of this machine"
+    replaces = f"`{_with_machine_keys(name)}` replaces them."
     notes: list[str] = []
     try:
         p = params.parse(text, source)
         fitting, notes = _fit(p)
-        if fitting:
-            text = recipes.edited(text, fitting)
-            params.parse(text, source)
+        text = recipes.edited(text, fitting)
+        params.parse(text, source)
     except AdlError as error:
         if arguments.all:
             raise
-        replacing = (
-            f"The machine keys are kept from {PARAMS}: `{_with_machine_keys(name)}` replaces them."
-        )
-        raise AdlError(f"{error}\n{replacing}") from None
+        raise AdlError(f"{error}\nThe machine keys are kept from {PARAMS}: {replaces}") from None
     finally:
         changes = recipes.changes(present, text)
         table = tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True)
-        print(table if changes else "no change")
-        for note in notes:
-            print(f"\n{note}")
+        print(table if changes else "no change", *notes, sep="\n\n")
     if not arguments.dry_run:
         write_text(PARAMS, text)
         print(f"\n{PARAMS} is now the recipe {name}. `dvc repro` runs it.")
@@ -110,7 +102,9 @@ def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
         kept = recipes.kept(name, present)
         if data_path:
             kept.pop("data_path", None)
-        _report_kept(name, kept)
+        shown = [f"{key} {now} (the recipe: {stated})" for key, (now, stated) in kept.items()]
+        if shown:
+            print(f"\nkept from {PARAMS}: {', '.join(shown)}. {replaces}")
     if name.startswith("cityscapes") and Path(p.data_path) == SYNTHETIC:
         print(
             f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
@@ -128,47 +122,34 @@ def _fit(p: Params) -> tuple[dict[str, Any], list[str]]:
         return {}, []
     if problems := missing_folders(root, CITYSCAPES):
         return {}, [f"data_path: {problems[0]}"]
-    train, val = (pairs(root, split, CITYSCAPES).frames for split in ("train", "val"))
     notes = []
-    for split, frames in (("train", train), ("val", val)):
-        expected = getattr(p, f"expected_{split}_images")
-        if expected not in (None, len(frames)):
+    frames = {}
+    for split, expected in expected_images(p).items():
+        frames[split] = pairs(root, split, CITYSCAPES).frames
+        count = len(frames[split])
+        if expected not in (None, count):
             notes.append(
-                f"{root} has {counted(len(frames), f'{split} image')}, but this recipe is for {expected}: `dvc repro` "
+                f"{root} has {counted(count, f'{split} image')}, but this recipe is for {expected}: `dvc repro` "
                 f"will refuse it. `adl check-data {root} --official` says what is missing."
             )
     fitting: dict[str, Any] = {}
-    steps = p.epochs * steps_per_epoch(len(train), p.batch_size)
-    if train and p.warmup_iters >= steps:
+    images = len(frames["train"])
+    steps = p.epochs * steps_per_epoch(images, p.batch_size)
+    if images and p.warmup_iters >= steps:
         fitting["warmup_iters"] = steps // 10
-        shown = f"{counted(len(train), 'train image')} make {counted(steps, 'step')}"
         notes.append(
-            f"warmup_iters {fitting['warmup_iters']} (the recipe: {p.warmup_iters}): {shown}."
+            f"warmup_iters {steps // 10} (the recipe: {p.warmup_iters}): {counted(images, 'train image')} make "
+            f"{counted(steps, 'step')}."
         )
-    size = _size(val)
-    if size not in (None, (p.export_width, p.export_height)):
-        fitting["export_width"], fitting["export_height"] = size
-        notes.append(
-            f"export_width and export_height are those of the val images: {size[0]} × {size[1]}."
-        )
+    # A file that cannot be read is reported by `check`.
+    with contextlib.suppress(DataError, IndexError):
+        width, height = png.header(frames["val"][0].image, CITYSCAPES.images).size
+        if (width, height) != (p.export_width, p.export_height):
+            fitting |= {"export_width": width, "export_height": height}
+            notes.append(
+                f"export_width and export_height are those of the val images: {width} × {height}."
+            )
     return fitting, notes
-
-
-def _size(frames: Sequence[Frame]) -> tuple[int, int] | None:
-    """(width, height) of the first image; None if it cannot be read, which `check` reports."""
-    try:
-        return png.header(frames[0].image, CITYSCAPES.images).size if frames else None
-    except DataError:
-        return None
-
-
-def _report_kept(name: str, kept: Mapping[str, tuple[Any, Any]]) -> None:
-    """kept: machine key → its value in the present file, and that of the recipe."""
-    shown = [f"{key} {now} (the recipe: {stated})" for key, (now, stated) in kept.items()]
-    if shown:
-        print(
-            f"\nkept from {PARAMS}: {', '.join(shown)}. `{_with_machine_keys(name)}` replaces them."
-        )
 
 
 def _with_machine_keys(name: str) -> str:
@@ -178,23 +159,19 @@ def _with_machine_keys(name: str) -> str:
 
 
 def _list(present: Mapping[str, Any]) -> None:
+    """Print every recipe with its sentence, its steps and the rough time of its training."""
     device = "Ascend" if present.get("device_target") == "Ascend" else "CPU"
     rows = []
     for name in recipes.names():
-        plan = _plan(name, recipes.load(name, present), device)
-        rows.append((name, recipes.about(name), *plan))
+        p = recipes.load(name, present)
+        images = CITYSCAPES.split_sizes["train"]
+        if name == recipes.SHIPPED:
+            images = p.synthetic_train_images
+        steps = p.epochs * steps_per_epoch(images, p.batch_size)
+        seconds = estimate.training_seconds(p, steps=steps, device_target=device)
+        rows.append((name, recipes.about(name), f"{steps:,}", rough_duration(seconds)))
     headers = ("recipe", "", "steps", f"training on {device}")
     print(tabulate(rows, headers=headers, maxcolwidths=[None, 62]))
     print(
         f"\nTimes: {estimate.basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}."
     )
-
-
-def _plan(name: str, p: Params, device: str) -> tuple[str, str]:
-    """(steps, rough time) of a recipe's training on a kind of device."""
-    images = (
-        p.synthetic_train_images if name == recipes.SHIPPED else CITYSCAPES.split_sizes["train"]
-    )
-    steps = p.epochs * steps_per_epoch(images, p.batch_size)
-    seconds = estimate.training_seconds(p, steps=steps, device_target=device)
-    return f"{steps:,}", rough_duration(seconds)

@@ -1,29 +1,27 @@
-"""adl report: how long training and inference took, at any time; README's picture on request."""
+"""write how long training and inference of the present model took, and on what
+
+reads:  reports/speed, metrics/, the checkpoint and its sidecar, params.yaml, dvc.lock; with --preview
+        reports/evaluate/overlays/median.png
+writes: reports/performance.md and reports/performance.html, which git ignores; with --preview reports/preview.png, the
+        picture of README
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from adl.commands import add_command
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.workspace import PERFORMANCE, PERFORMANCE_PAGE, REPORTS
 
 PREVIEW = REPORTS / "preview.png"
 MEDIAN = REPORTS / "evaluate" / "overlays" / "median.png"
-DESCRIPTION = """write how long training and inference of the present model took, and on what
-
-reads:  reports/speed, metrics/, the checkpoint and its sidecar, params.yaml, dvc.lock; with --preview
-        reports/evaluate/overlays/median.png
-writes: reports/performance.md and reports/performance.html, which git ignores; with --preview reports/preview.png, the
-        picture of README"""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands, "report", run, description=DESCRIPTION, example="adl report --preview"
-    )
+EXAMPLE = "adl report --preview"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--preview",
         action="store_true",

@@ -1,27 +1,28 @@
-"""adl restore: the results of the present parameters, from DVC's cache, without running what takes time."""
+"""bring back data, models and scores of the present parameters from DVC's cache, and train nothing
+
+reads:  params.yaml, dvc.lock, DVC's cache and run cache
+writes: the outputs of every stage whose run DVC remembers, and dvc.lock; `check` and `report` are run
+
+`make restore` puts the committed params.yaml in place first.
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from adl.commands import add_command
 from adl.errors import AdlError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
 
-DESCRIPTION = """bring back data, models and scores of the present parameters from DVC's cache, and train nothing
 
-reads:  params.yaml, dvc.lock, DVC's cache and run cache
-writes: the outputs of every stage whose run DVC remembers, and dvc.lock; `check` and `report` are run
-
-`make restore` puts the committed params.yaml in place first."""
+EXAMPLE = "adl restore"
 
 
-def add(subcommands: Any) -> None:
-    add_command(subcommands, "restore", run, description=DESCRIPTION, example="adl restore")
+def add(command: argparse.ArgumentParser) -> None:
+    """It has no options."""
 
 
 def run(arguments: argparse.Namespace) -> None:

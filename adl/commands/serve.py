@@ -1,4 +1,11 @@
-"""adl serve: a web page on which photographs are segmented."""
+"""a web page, on this machine, that segments the photographs dropped on it
+
+reads:  a checkpoint or an exported file with its sidecar, its score; the val images of data_path, if there are any
+writes: nothing: pictures stay in memory until they are answered
+
+POST /api/predict answers in JSON; /openapi.json describes it. One picture is segmented at a time, the others wait.
+Only this machine can reach it, unless --host names an address that others can reach: there is no password.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +17,9 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adl import params
-from adl.commands import add_command
 from adl.commands.predict import (
     add_longest_side,
     add_model_arguments,
@@ -35,23 +41,12 @@ MOST_AT_ONCE = 32
 PUBLIC_NAME = re.compile(r"([\w.-]+|\[(?P<ipv6>[\da-fA-F:.]+)\])(:\d+)?")
 SPLIT = "val"
 """Whose images the page offers to try."""
-DESCRIPTION = """a web page, on this machine, that segments the photographs dropped on it
-
-reads:  a checkpoint or an exported file with its sidecar, its score; the val images of data_path, if there are any
-writes: nothing: pictures stay in memory until they are answered
-
-POST /api/predict answers in JSON; /openapi.json describes it. One picture is segmented at a time, the others wait.
-Only this machine can reach it, unless --host names an address that others can reach: there is no password."""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "serve",
-        run,
-        description=DESCRIPTION,
-        example="adl serve --model models/autodeeplab.mindir --port 8080",
-    )
+EXAMPLE = "adl serve --model models/autodeeplab.mindir --port 8080"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     add_model_arguments(command)
     add_longest_side(command)
     command.add_argument("--host", default=HOST, help="address to listen on; default: %(default)s")

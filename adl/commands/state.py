@@ -1,55 +1,46 @@
-"""adl state, adl stop: training runs that can be resumed, and the running one."""
+"""list, adopt, drop or prune the states of training runs
+
+reads:  .adl/state, or the folder that ADL_STATE_DIR names; dvc.yaml
+writes: adopt lets a run resume with the current code; drop removes a state; prune removes every finished one, and
+        all but the newest save of the others
+"""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable
-from typing import Any
 
 from tabulate import tabulate
 
 from adl import workspace
 from adl.artifacts import remove
-from adl.commands import add_command
 from adl.console.text import MISSING
 from adl.errors import AdlError
 from adl.training import runs
 from adl.training.state import State
 
-DESCRIPTION = """list, adopt, drop or prune the states of training runs
-
-reads:  .adl/state, or the folder that ADL_STATE_DIR names; dvc.yaml
-writes: adopt lets a run resume with the current code; drop removes a state; prune removes every finished one, and
-        all but the newest save of the others"""
-STOP_DESCRIPTION = """ask the active training run to stop after the current epoch
-
-reads:  .adl/state, or the folder that ADL_STATE_DIR names
-writes: a request; the run saves its state and exits with a non-zero code, and `dvc repro` resumes it later"""
 USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
 """Parameters that the list shows of every state, besides those in which the states differ."""
 MOST_SHOWN = 12
 """Characters of a value: enough of a digest to tell it from another."""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands, "state", run, description=DESCRIPTION, example="adl state list"
-    )
+EXAMPLE = "adl state list"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "action", choices=("list", "adopt", "drop", "prune"), help="what to do, as said above"
     )
     command.add_argument("names", nargs="*", metavar="STATE", help="as `adl state list` names them")
     command.add_argument("--all", action="store_true", help="every state")
-    add_command(subcommands, "stop", stop, description=STOP_DESCRIPTION, example="adl stop")
 
 
 def run(arguments: argparse.Namespace) -> None:
     found = {state.name: state for state in runs.found(workspace.state_folder())}
     action = arguments.action
     if action == "list":
-        print(table(list(found.values())) if found else "no state")
-        _list_kept_models(found.values())
+        _list(list(found.values()))
         return
     names = list(found) if arguments.all or action == "prune" else arguments.names
     if not names and action != "prune":
@@ -67,17 +58,6 @@ def run(arguments: argparse.Namespace) -> None:
             raise AdlError(
                 f"{name}: in use by training process {holder}. Stop it first (`adl stop`)."
             )
-
-
-def _list_kept_models(found: Iterable[State]) -> None:
-    """Name the models that runs kept beside the final one, and how to use them."""
-    kept = [path for state in found for path in state.kept_models()]
-    if kept:
-        print(
-            "\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:"
-        )
-    for path in kept:
-        print(f"  {shlex.join(['--checkpoint', str(path), '--output', path.stem])}")
 
 
 def _act(action: str, chosen: State) -> None:
@@ -104,30 +84,45 @@ def _prune(chosen: State) -> None:
         print(f"{old}: removed")
 
 
-def table(found: list[State]) -> str:
-    """A row per state, with the parameters in which they differ."""
-    keys = [runs.parts(state.about["key"]) for state in found]
-    first = keys[0]
-    shown = dict.fromkeys(USUAL)
-    for parts in keys:
-        for name in (*first, *parts):
-            if parts.get(name) != first.get(name):
-                shown[name] = None
+def _list(found: list[State]) -> None:
+    """A row per state; then the models that runs kept beside the final one, and how to use them."""
+    if not found:
+        print("no state")
+        return
+    differing = _differing(found)
     rows = []
-    for state, parts in zip(found, keys, strict=True):
-        described = ", ".join(f"{name} {str(parts.get(name))[:MOST_SHOWN]}" for name in shown)
-        rows.append((state.name, _status(state), *_saves(state), described))
-    return tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters"))
+    models = []
+    for state in found:
+        parts = runs.parts(state.about["key"])
+        described = [f"{name} {str(parts.get(name))[:MOST_SHOWN]}" for name in differing]
+        positions = state.positions()
+        at = MISSING
+        if positions:
+            at = f"step {int(positions[-1].stem.removeprefix('position_')):,}"
+        size = sum(path.stat().st_size for path in state.folder.rglob("*") if path.is_file())
+        megabytes = f"{size / 1e6:.0f}"
+        rows.append(
+            (state.name, _status(state), at, len(positions), megabytes, ", ".join(described))
+        )
+        models += state.kept_models()
+    print(tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters")))
+    if models:
+        print(
+            "\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:"
+        )
+    for path in models:
+        print(f"  {shlex.join(['--checkpoint', str(path), '--output', path.stem])}")
 
 
-def _saves(state: State) -> tuple[str, int, str]:
-    """(step of the newest save, how many there are, MB of the whole state)."""
-    at = MISSING
-    positions = state.positions()
-    if positions:
-        at = f"step {int(positions[-1].stem.removeprefix('position_')):,}"
-    size = sum(path.stat().st_size for path in state.folder.rglob("*") if path.is_file())
-    return at, len(positions), f"{size / 1e6:.0f}"
+def _differing(found: list[State]) -> list[str]:
+    """The usual parameters, and those in which states differ."""
+    first, *others = [runs.parts(state.about["key"]) for state in found]
+    names = list(USUAL)
+    for parts in others:
+        for name in (*first, *parts):
+            if name not in names and parts.get(name) != first.get(name):
+                names.append(name)
+    return names
 
 
 def _status(state: State) -> str:
@@ -135,16 +130,3 @@ def _status(state: State) -> str:
         return "finished"
     holder = state.holder()
     return "unfinished" if holder is None else f"trained by process {holder}"
-
-
-def stop(arguments: argparse.Namespace) -> None:
-    folder = workspace.state_folder()
-    running = [state for state in runs.found(folder) if state.holder() is not None]
-    if not running:
-        raise AdlError(f"no training run is active ({folder} holds no locked state).")
-    for state in running:
-        state.stop_request.touch()
-        print(
-            f"{state.name}: process {state.holder()} will stop after the current epoch; "
-            "`dvc repro` resumes the run later"
-        )

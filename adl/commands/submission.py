@@ -1,4 +1,8 @@
-"""adl submission: the zip of label maps that the benchmark's server scores."""
+"""label the test split, check every label map, and zip them for the Cityscapes server
+
+reads:  PATH/leftImg8bit/test (no labels: they are withheld) and a trained model; or label maps that already exist
+writes: label-id PNGs below data/predictions/test, kept so that an interrupted run resumes, and the zip
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,10 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import adl
 from adl import params as schema
 from adl.artifacts import check_output, code_digest, digest, write_png
-from adl.commands import add_command
 from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
 from adl.console.progress import track
@@ -22,20 +24,12 @@ from adl.prepare.check import check_dataset
 from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
 
 SPLIT = "test"
-DESCRIPTION = """label the test split, check every label map, and zip them for the Cityscapes server
-
-reads:  PATH/leftImg8bit/test (no labels: they are withheld) and a trained model; or label maps that already exist
-writes: label-id PNGs below data/predictions/test, kept so that an interrupted run resumes, and the zip"""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands,
-        "submission",
-        run,
-        description=DESCRIPTION,
-        example="adl submission /data/cityscapes --output submission.zip",
-    )
+EXAMPLE = "adl submission /data/cityscapes --output submission.zip"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", nargs="?", type=as_path, help="default: data_path of params.yaml")
     add_model_arguments(command)
     command.add_argument(
@@ -106,17 +100,16 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     predictor = load_predictor(arguments, multiscale=arguments.multiscale, one_size=True)
     key = key_of(arguments.model, params, frames, arguments.backend, arguments.device)
     folder = PREDICTIONS / SPLIT / f"{key}-{predictor.mode.name}"
-    remaining = [
-        frame for frame in frames if not CITYSCAPES.prediction_path(folder, frame.name).exists()
-    ]
-    if len(remaining) < len(frames):
-        done = len(frames) - len(remaining)
+    places = {frame.image: CITYSCAPES.prediction_path(folder, frame.name) for frame in frames}
+    remaining = [image for image, place in places.items() if not place.exists()]
+    done = len(frames) - len(remaining)
+    if done:
         print(f"{done} of {len(frames)} label maps already exist: {folder}", flush=True)
     if remaining:
         check_dataset(root, CITYSCAPES, [SPLIT], deep=True).passed()
-    for frame in track(remaining, len(remaining), "predicting"):
-        labels = predictor(photographs.read(frame.image).pixels)
-        write_png(CITYSCAPES.prediction_path(folder, frame.name), CITYSCAPES.label_ids[labels])
+    for image in track(remaining, len(remaining), "predicting"):
+        labels = predictor(photographs.read(image).pixels)
+        write_png(places[image], CITYSCAPES.label_ids[labels])
     return folder
 
 

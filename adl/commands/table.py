@@ -1,4 +1,8 @@
-"""adl table: the mIOU table over experiments, tags, branches and commits."""
+"""list finished runs with their mIOU, one per row: those of this clone, of experiments and of tags
+
+reads:  git's history, and of each revision dvc.lock and metrics/; reports/evaluate is not needed
+writes: a table to the terminal, or to --output; quoted figures are marked as quoted
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,12 @@ import argparse
 import contextlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from tabulate import tabulate
 
 from adl.artifacts import check_output, write_text
-from adl.commands import add_command
 from adl.console.text import MISSING, interval, percentage
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
@@ -22,16 +25,12 @@ if TYPE_CHECKING:
     from adl.report.history import Run
 
 FORMATS = {"markdown": "github", "csv": "", "latex": "latex_booktabs", "html": "html"}
-DESCRIPTION = """list finished runs with their mIOU, one per row: those of this clone, of experiments and of tags
-
-reads:  git's history, and of each revision dvc.lock and metrics/; reports/evaluate is not needed
-writes: a table to the terminal, or to --output; quoted figures are marked as quoted"""
 
 
-def add(subcommands: Any) -> None:
-    command = add_command(
-        subcommands, "table", run, description=DESCRIPTION, example="adl table --format latex"
-    )
+EXAMPLE = "adl table --format latex"
+
+
+def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "revisions",
         nargs="*",

@@ -47,14 +47,11 @@ class Progress:
         is_end = self.done >= self.total and now - self.began >= _WORTH_A_LINE
         if now - self.reported >= LINE_EVERY or is_end:
             self.reported = now
-            self._print_line(now - self.began)
-
-    def _print_line(self, seconds: float) -> None:
-        line = f"{self.what}: {self.done}/{self.total} {self.unit}"
-        if self.done:
-            rate = self.done / seconds
-            line += f", {rate:.3g}/s, {duration(max(self.total - self.done, 0) / rate)} left"
-        print(line, file=sys.stderr, flush=True)
+            line = f"{self.what}: {self.done}/{self.total} {self.unit}"
+            if self.done:
+                rate = self.done / (now - self.began)
+                line += f", {rate:.3g}/s, {duration(max(self.total - self.done, 0) / rate)} left"
+            print(line, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], total: int, what: str, unit: str = "images") -> Iterator[T]:

@@ -43,8 +43,11 @@ class Reporter:
         """After a step. epoch: from 1. position: steps done. seconds: of each step of this attempt."""
         is_last = position == self.steps
         losses = f"loss {loss:.4f}, learning rate {learning_rate:.3g}"
+        # The first step, which compiles, counts only as long as it is the only one.
+        recent = seconds[max(1, len(seconds) - RECENT) :] or seconds
+        per_step = float(np.mean(recent))
+        left = duration((self.steps - position) * per_step)
         if len(seconds) == ESTIMATE_AFTER + 1 and not is_last:
-            left = duration((self.steps - position) * float(np.mean(seconds[1:])))
             tqdm.write(
                 f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}"
             )
@@ -56,8 +59,12 @@ class Reporter:
             if is_last:
                 self.bar.close()
         elif is_last or time.monotonic() - self.reported >= LINE_EVERY:
-            self._print_line(
-                f"epoch {epoch} step {position}/{self.steps}: {losses}", position, seconds
+            self.reported = time.monotonic()
+            place = f"epoch {epoch} step {position}/{self.steps}"
+            print(
+                f"{place}: {losses}, {per_step:.2f} s/step, {left} left",
+                file=sys.stderr,
+                flush=True,
             )
         per_epoch = self.lines_of_2021_every
         if per_epoch and position % per_epoch == 0:
@@ -79,9 +86,3 @@ class Reporter:
                 dynamic_ncols=True,
                 mininterval=1,
             )
-
-    def _print_line(self, text: str, position: int, seconds: Sequence[float]) -> None:
-        self.reported = time.monotonic()
-        per_step = float(np.mean(seconds[1:][-RECENT:]))
-        left = duration((self.steps - position) * per_step)
-        print(f"{text}, {per_step:.2f} s/step, {left} left", file=sys.stderr, flush=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import psutil
 
 from adl.architecture import Architecture, cost
-from adl.architecture.genotype import LEVELS, OUTPUT_STRIDES
+from adl.architecture.genotype import OUTPUT_STRIDES
 from adl.console.text import counted
 from adl.params import Params
 
@@ -16,9 +16,9 @@ SMALLEST_GROUP = 16
 def drawing(architecture: Architecture) -> list[str]:
     """The network path: a row for each output stride, a column for each cell."""
     rows = []
-    for level in range(LEVELS):
+    for level, stride in enumerate(OUTPUT_STRIDES):
         cells = " ".join("■" if at == level else "·" for at in architecture.net)
-        rows.append(f"stride {OUTPUT_STRIDES[level]:>2}  {cells}")
+        rows.append(f"stride {stride:>2}  {cells}")
     return rows
 
 
@@ -32,8 +32,9 @@ def before_training(
     devices: int,
 ) -> list[str]:
     """Lines that say what will run. On a CPU all devices share this machine's memory."""
-    group = params.batch_size if params.parallel else params.batch_size // devices
-    memory = cost.training_memory(architecture, params.crop_size, params.batch_size // devices)
+    per_device = params.batch_size // devices
+    group = params.batch_size if params.parallel else per_device
+    memory = cost.training_memory(architecture, params.crop_size, per_device)
     beginning = f", beginning at step {first_step:,}" if first_step else ""
     each = " on each device" if devices > 1 else ""
     lines = [
@@ -52,11 +53,11 @@ def before_training(
             f"warning: batch norm over {counted(group, 'image')}. The published mIOU needs {SMALLEST_GROUP} or more: "
             f"raise batch_size{remedy}"
         )
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    installed = psutil.virtual_memory().total
     if params.device_target == "CPU" and devices * memory > installed:
-        needed = (
-            f", {devices} processes need {devices * memory / 1e9:.0f} GB" if devices > 1 else ""
-        )
+        needed = ""
+        if devices > 1:
+            needed = f", {devices} processes need {devices * memory / 1e9:.0f} GB"
         lines.append(
             f"warning: this machine has {installed / 1e9:.0f} GB of memory{needed}. Lower crop_size or batch_size."
         )

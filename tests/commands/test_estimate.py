@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from adl import commands, params
+from adl import commands, recipes
 from adl.commands import estimate
 from adl.errors import AdlError
 from adl.report import quoted
@@ -41,6 +41,21 @@ def on(found: dict, devices: int, table: str = "same batch_size") -> dict:
     return row
 
 
+@pytest.fixture
+def on_eight(published, estimated):
+    def values(*options: str) -> tuple[float, list[float]]:
+        """Milliseconds of a step on eight devices, and the hours of the three published runs."""
+        hours = []
+        file = published / "params.yaml"
+        for epochs in (1300, 2700, 4000):
+            file.write_text(recipes.edited(file.read_text(), {"epochs": epochs}))
+            row = on(estimated(*options), 8)
+            hours.append(row["hours"])
+        return row["seconds"] * 1000, hours
+
+    return values
+
+
 def close_to_the_published(found_ms: float, hours: list[float]) -> bool:
     speed = float(quoted.TRAINING["Speed"].split()[0])
     published = [42, 82, 125]
@@ -52,22 +67,12 @@ def close_to_the_published(found_ms: float, hours: list[float]) -> bool:
 @pytest.mark.parametrize(
     ("latency", "is_close"), [(5, False), (9, True), (10, True), (13, True), (17, False)]
 )
-def test_published_run_of_eight_is_predicted_from_one_device(published, latency, is_close):
+def test_published_run_of_eight_is_predicted_from_one_device(on_eight, latency, is_close):
     """Input: 440 ms of one device, links as assumed. Predicted: 589.757 ms and 42, 82, 125 hours.
 
     The latency decides; neither these figures nor the log of eight devices are input.
     """
-    arguments = commands.parser().parse_args(["estimate", "--latency-us", str(latency)])
-    p = params.load()
-    work, machines = estimate.workload(p, arguments), estimate.machines_of(arguments)
-    step = next(s for s in estimate.fixed_batch(work, machines, 16) if s.devices == 8)
-    hours = [
-        estimate.training_hours(
-            p.model_copy(update={"epochs": epochs}), step, estimate.QUOTED_START
-        )
-        for epochs in (1300, 2700, 4000)
-    ]
-    assert close_to_the_published(step.seconds * 1000, hours) == is_close
+    assert close_to_the_published(*on_eight("--latency-us", str(latency))) == is_close
 
 
 def test_figures_of_one_device_are_those_of_the_quoted_log():
@@ -80,18 +85,11 @@ def test_figures_of_one_device_are_those_of_the_quoted_log():
     assert (first - second) / 60 == pytest.approx(estimate.QUOTED_START, abs=0.1)
 
 
-def test_figures_of_the_pages_are_those_of_the_command(estimated):
+def test_figures_of_the_pages_are_those_of_the_command(estimated, on_eight):
     text = (ROOT / "docs/tutorials/clusters.md").read_text().replace("\n", " ")
-    estimate_ms = round(1000 * on(estimated(), 8)["seconds"])
-    assert f"predicts {estimate_ms} ms per step on eight devices" in text
-    p, step_hours = params.load(), []
-    arguments = commands.parser().parse_args(["estimate"])
-    work, machines = estimate.workload(p, arguments), estimate.machines_of(arguments)
-    [step] = [s for s in estimate.fixed_batch(work, machines, 16) if s.devices == 8]
-    for epochs in (1300, 2700, 4000):
-        run = p.model_copy(update={"epochs": epochs})
-        step_hours.append(round(estimate.training_hours(run, step, estimate.QUOTED_START)))
-    assert "and {}, {} and {} hours".format(*step_hours) in text
+    step_ms, hours = on_eight()
+    assert f"predicts {step_ms:.0f} ms per step on eight devices" in text
+    assert "and {:.0f}, {:.0f} and {:.0f} hours".format(*hours) in text
     assert "limits scaling beyond 32 devices" in text
     assert "Stops scaling at 32 devices" in estimated()["same images per device"]["verdict"]
 

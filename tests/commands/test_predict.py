@@ -24,6 +24,9 @@ from tests.data import huge_png
 from tests.films import write_film
 from tests.workspace import WITHOUT_ROOT_RIGHTS
 
+FAST = "m.onnx"
+"""The model where any will do: it needs no second at the first image."""
+
 
 def read(folder, name, kind):
     return cv2.imread(str(folder / f"{name}_{kind}.png"), cv2.IMREAD_UNCHANGED)
@@ -145,7 +148,7 @@ def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
     (tmp_path / "in" / "notes.txt").write_text("no image")
-    predict(tmp_path / "in", "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    predict(tmp_path / "in", "--model", models / FAST, "--output", tmp_path / "out")
     assert photographs.find([tmp_path]).images == [tmp_path / "in/b.png", tmp_path / "in/sub/a.JPG"]
     assert {
         str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_labelIds.png")
@@ -166,7 +169,7 @@ def test_several_images_a_folder_and_a_video_are_labelled_at_once(
     write_film(tmp_path / "a.mp4", [photograph(64, 128) for _ in range(3)])
     inputs = (tmp_path / "a.png", tmp_path / "in", tmp_path / "a.mp4")
     monkeypatch.setattr(progress, "LINE_EVERY", 0)
-    predict(*inputs, "--model", models / "m.ckpt", "--output", tmp_path / "out")
+    predict(*inputs, "--model", models / FAST, "--output", tmp_path / "out")
     stem = odd.removesuffix(".png")
     kinds = ("labelIds", "color", "overlay")
     names = {f"{name}_{kind}.png" for name in ("a", stem) for kind in kinds}
@@ -204,7 +207,7 @@ def test_broken_files_are_named_and_the_others_labelled(models, photograph, tmp_
     shutil.copy(tmp_path / "in/good.png", tmp_path / "last.png")
     inputs = (tmp_path / "in", tmp_path / "film.mp4", tmp_path / "last.png")
     with pytest.raises(SystemExit, match="2"):
-        predict(*inputs, "--model", models / "m.ckpt", "--output", tmp_path / "out")
+        predict(*inputs, "--model", models / FAST, "--output", tmp_path / "out")
     printed, told = capsys.readouterr()
     names = {
         f"{name}_{kind}.png"
@@ -224,7 +227,7 @@ def test_image_too_long_for_a_png_is_named_and_the_others_labelled(models, photo
     Image.new("L", (1, 1_000_001)).save("long.png")
     cv2.imwrite("z.png", photograph(40, 40))
     with pytest.raises(SystemExit, match="2"):
-        predict("long.png", "z.png", "--model", models / "m.ckpt", "--output", "out", "--no-flip")
+        predict("long.png", "z.png", "--model", models / FAST, "--output", "out", "--no-flip")
     told = capsys.readouterr().err
     assert "error: out/long_labelIds.png: no PNG of 1×1000001 pixels can be written. Cut" in told
     assert told.endswith("error: not or not wholly labelled: long.png.\n")
@@ -257,7 +260,7 @@ def test_results_of_an_earlier_run_are_left_out_and_nothing_else(
         (tmp_path / "in").mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / "in" / name), photograph(40, 40))
     for output in ("in", "again"):
-        predict(tmp_path / "in", "--model", models / "m.ckpt", "--output", tmp_path / output)
+        predict(tmp_path / "in", "--model", models / FAST, "--output", tmp_path / output)
     assert {path.name for path in (tmp_path / "again").iterdir()} == {
         f"{name}_{kind}.png"
         for name in ("a", "x_color")
@@ -282,6 +285,7 @@ def test_results_of_an_earlier_run_are_left_out_and_nothing_else(
         ),
         (("a.mp4", "a_overlay.mp4"), "a.mp4: a result would be written over a_overlay.mp4"),
         (("a.png", "sub/a.png"), "a.png and sub/a.png would write the same files; rename one"),
+        (("a.mp4", "sub/a.mp4"), "a.mp4 and sub/a.mp4 would write the same files; rename one"),
         ((".",), "a result would be written over"),
     ],
 )
@@ -293,7 +297,7 @@ def test_no_result_is_written_over_an_input_or_another_result(
     for name in ("b.png", "b_color.png", *inputs):
         if name.endswith(".png"):
             cv2.imwrite(name, photograph(40, 40))
-    for name in ("a.mp4", "a_overlay.mp4"):
+    for name in ("a.mp4", "a_overlay.mp4", "sub/a.mp4"):
         write_film(tmp_path / name, [photograph(64, 64)])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     with pytest.raises(SystemExit, match="2"):
@@ -307,7 +311,7 @@ def test_interrupted_run_beside_the_images_is_repeated(models, photograph, capsy
     long = "x" * 251
     for name in ("a", long):
         Path(f"in/{name}.jpg").write_bytes(cv2.imencode(".jpg", photograph(40, 40))[1].tobytes())
-    arguments = ("in", "--model", models / "m.ckpt", "--output", "in", "--no-flip")
+    arguments = ("in", "--model", models / FAST, "--output", "in", "--no-flip")
     predict(*arguments)
     written = sorted(Path("in").iterdir())
     for path in Path("in").glob("*_overlay.png"):
@@ -367,7 +371,7 @@ def test_photograph_is_decoded_once(models, photograph, monkeypatch):
         return decode(content, name)
 
     monkeypatch.setattr(photographs, "decode", counted)
-    predict("a.png", "--model", models / "m.ckpt", "--output", "out", "--no-flip")
+    predict("a.png", "--model", models / FAST, "--output", "out", "--no-flip")
     assert decoded == ["a.png"]
 
 
@@ -375,7 +379,7 @@ def test_image_that_is_named_twice_is_labelled_once(models, photograph, tmp_path
     (tmp_path / "in").mkdir()
     cv2.imwrite("in/a.png", photograph(40, 40))
     (tmp_path / "in/linked.png").symlink_to("a.png")
-    predict("in", "in/a.png", "in/a.png", "--model", models / "m.ckpt", "--output", "out")
+    predict("in", "in/a.png", "in/a.png", "--model", models / FAST, "--output", "out")
     printed = capsys.readouterr().out
     assert printed.count("in/a.png: ") == printed.count("in/linked.png: ") == 1
 
@@ -389,7 +393,7 @@ def test_names_that_leave_no_room_for_an_ending_are_shortened(models, photograph
     for stem in (*SHORT, *LONG):
         Path("in", f"{stem}.png").write_bytes(cv2.imencode(".png", photograph(33, 33))[1].tobytes())
     film = write_film(tmp_path / "film.mp4", [photograph(64, 64)]).rename(f"{'v' * 251}.mp4")
-    predict("in", film, "--model", models / "m.ckpt", "--output", "out", "--no-flip")
+    predict("in", film, "--model", models / FAST, "--output", "out", "--no-flip")
     written = {path.name for path in Path("out").iterdir()}
     assert max(len(os.fsencode(name)) for name in written) <= 255
     stems = {name.rsplit("_", 1)[0] for name in written}
@@ -400,7 +404,7 @@ def test_names_that_leave_no_room_for_an_ending_are_shortened(models, photograph
     told = "too long a name for its results, which are called"
     assert capsys.readouterr().out.count(told) == len(LONG) + 1
     cut = Path("in", f"{LONG[0]}.png")
-    predict(cut, "--model", models / "m.ckpt", "--output", "again", "--no-flip")
+    predict(cut, "--model", models / FAST, "--output", "again", "--no-flip")
     assert {path.name for path in Path("again").iterdir()} < written, "the same names every time"
 
 

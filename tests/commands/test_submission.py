@@ -36,7 +36,7 @@ def submit(models, scenes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        model = [] if "--predictions" in arguments else ["--model", str(models / "m.ckpt")]
+        model = [] if "--predictions" in arguments else ["--model", str(models / "m.onnx")]
         commands.main(["submission", str(scenes), *model, *map(str, arguments)])
 
     return run
@@ -60,7 +60,8 @@ def test_submission_over_several_scales_averages_them(
     submit, models, scenes, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(inference, "MULTISCALE", (0.5, 1.0))  # a graph each
-    submit("--partial", "--multiscale", "--output", tmp_path / "s.zip")
+    model = ("--model", models / "m.ckpt")
+    submit("--partial", "--multiscale", *model, "--output", tmp_path / "s.zip")
     predictor = Predictor.load(
         models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True, multiscale=True
     )
