@@ -241,7 +241,12 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
 def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     p = load(ROOT / "params.yaml")
     job = worker.TrainingJob(
-        p, Path("r"), Path("v"), tmp_path / "state", Path("w"), tmp_path / "curves"
+        params=p,
+        record=Path("r"),
+        val_record=Path("v"),
+        state=tmp_path / "state",
+        pretrained=Path("w"),
+        curves=tmp_path / "curves",
     )
     given = []
 

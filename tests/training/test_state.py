@@ -316,8 +316,8 @@ def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, ca
 
     def restored(**changes) -> str:
         job = TrainingJob(
-            load(**{"keep_checkpoints": 1, "eval_epochs": 8, **changes}),
-            *[tmp_path / "record"] * 2, own.folder, tmp_path / "w", tmp_path / "curves",
+            params=load(**{"keep_checkpoints": 1, "eval_epochs": 8, **changes}),
+            record=tmp_path, val_record=tmp_path, state=own.folder, pretrained=tmp_path, curves=tmp_path,
         )  # fmt: skip
         TrainingRun(job, content).lead(local())
         return capsys.readouterr().out
