@@ -26,7 +26,7 @@ from adl.evaluation import tables
 from adl.evaluation.evaluate import Launch, evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.launch.launcher import Launcher
-from adl.launch.topology import Local, check_first_device
+from adl.launch.topology import check_first_device, local
 from adl.metrics.baselines import Scores
 from adl.network import checkpoint
 from adl.params import Params
@@ -165,7 +165,7 @@ def processes(p: Params, first_device: int) -> int:
 
 def launcher(logs: Path, first_device: int) -> Launch:
     def launch(command: Sequence[str], processes: int) -> int:
-        return Launcher(logs).run(command, Local(processes, first_device))
+        return Launcher(logs).run(command, local(processes, first_device))
 
     return launch
 

@@ -21,7 +21,7 @@ from adl.artifacts import digest, read_json, replacing, write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.launch.environment import plan
-from adl.launch.topology import Topology, topology
+from adl.launch.topology import topology
 from adl.params import Params
 from adl.report.curves import Curves
 from adl.training import runs
@@ -35,8 +35,8 @@ from pipeline import parser, run
 def main() -> None:
     arguments = command_line().parse_args()
     p = params.load()
-    nodes = nodes_of(p, arguments)
-    if arguments.dry_run:
+    nodes = topology(p.device_num, p.device_target, **vars(arguments))
+    if arguments.dry:
         print(plan(worker_command(job_file(p)), nodes))
         return
     training = training_run(p)
@@ -50,9 +50,15 @@ def main() -> None:
 
 
 def command_line() -> argparse.ArgumentParser:
+    """Its options are the arguments of `topology`."""
     command = parser("train", __doc__)
     command.add_argument(
-        "--device-id", type=int, default=0, metavar="N", help="the first device to use on this node"
+        "--device-id",
+        dest="first_device",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the first device to use on this node",
     )
     command.add_argument(
         "--nodes",
@@ -76,28 +82,18 @@ def command_line() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--rank-table-file",
+        dest="rank_table",
         type=as_path,
         metavar="FILE",
         help="Ascend's rank table, instead of --master",
     )
     command.add_argument(
-        "--dry-run", action="store_true", help="only print what would be started here"
+        "--dry-run",
+        dest="dry",
+        action="store_true",
+        help="only print what would be started here",
     )
     return command
-
-
-def nodes_of(p: Params, arguments: argparse.Namespace) -> Topology:
-    return topology(
-        p.device_num,
-        p.device_target,
-        first_device=arguments.device_id,
-        nodes=arguments.nodes,
-        node_rank=arguments.node_rank,
-        master=arguments.master,
-        loopback=arguments.loopback,
-        rank_table=arguments.rank_table_file,
-        dry=arguments.dry_run,
-    )
 
 
 def training_run(p: Params) -> TrainingRun:

@@ -21,7 +21,7 @@ from adl.evaluation.worker import EvaluationJob
 from adl.export.formats import FORMATS
 from adl.export.writers import Exporter
 from adl.launch.launcher import Launcher
-from adl.launch.topology import Local
+from adl.launch.topology import local
 from adl.network import checkpoint
 from adl.workspace import sidecar
 from pipeline import export as stage
@@ -61,7 +61,7 @@ def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1,
     }  # fmt: skip
 
     def launch(command, processes):
-        return Launcher(predictions.parent / "logs").run(command, Local(processes))
+        return Launcher(predictions.parent / "logs").run(command, local(processes))
 
     job = EvaluationJob(**(settings | changes))
     return evaluate(job, predictions, CITYSCAPES, processes=processes, launch=launch)

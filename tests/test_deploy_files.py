@@ -15,7 +15,7 @@ from dvc.cli import parse_args
 from ruamel.yaml import YAML
 
 from adl import commands
-from adl.launch.topology import Cluster, topology
+from adl.launch.topology import Topology, topology
 from pipeline import train
 from tests.conftest import ROOT
 
@@ -79,7 +79,7 @@ def started(command: list[str], stand_ins: Path, **variables: str) -> list[str]:
     return (calls / "calls").read_text().splitlines()
 
 
-def node(call: str) -> Cluster:
+def node(call: str) -> Topology:
     """What training would start there, by the real parser."""
     arguments = shlex.split(call)
     assert arguments[1:3] == ["-m", "pipeline.train"]
@@ -87,8 +87,8 @@ def node(call: str) -> Cluster:
     found = topology(
         16, "Ascend", nodes=chosen.nodes, node_rank=chosen.node_rank, master=chosen.master
     )
-    assert isinstance(found, Cluster)
-    assert (found.host, found.port, found.nodes) == ("10.0.0.7", 8118, 2)
+    for worker in found.workers.values():
+        assert (worker["MS_SCHED_HOST"], worker["MS_SCHED_PORT"]) == ("10.0.0.7", "8118")
     return found
 
 
@@ -100,7 +100,7 @@ def test_slurm_starts_training_on_both_nodes_with_one_shared_state(stand_ins, tm
         SLURM_JOB_NODELIST="node[7-8]",
         SLURM_NNODES="2",
     )
-    assert [node(call).ranks for call in calls] == [range(8), range(8, 16)]
+    assert [list(node(call).workers) for call in calls] == [[*range(8)], [*range(8, 16)]]
     assert {call.split()[0] for call in calls} == {f"ADL_STATE_DIR={tmp_path}/.adl/state"}
     assert (tmp_path / "asked").read_text() == "node7\n"
 
@@ -126,7 +126,7 @@ def test_pods_start_training_as_node_0_and_1(name, stand_ins):
     for rank in ("0", "1"):
         state = {variable["name"]: variable["value"] for variable in container["env"]}
         calls = started(container["command"], stand_ins, **{RANK[name]: rank}, **state)
-    assert [node(call).ranks for call in calls] == [range(8), range(8, 16)]
+    assert [list(node(call).workers) for call in calls] == [[*range(8)], [*range(8, 16)]]
     # Kept in the shared workspace, so that a pod that starts again goes on.
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert container["workingDir"] == mounts["workspace"]

@@ -11,7 +11,7 @@ import pytest
 from adl import params, preflight, runtime
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.launch.topology import Local
+from adl.launch.topology import local
 from adl.parallel.world import from_environment
 from tests.conftest import ROOT
 
@@ -57,7 +57,7 @@ def test_each_rank_takes_its_own_device(monkeypatch):
     monkeypatch.setattr(ms.communication, "init", lambda: None)
     monkeypatch.setattr(ms, "set_auto_parallel_context", lambda **mode: modes.append(mode))
     for rank in range(2):
-        own = Local(2, first_device=4).worker(rank)
+        own = local(2, first_device=4).workers[rank]
         with monkeypatch.context() as patch:
             for name, value in own.items():
                 patch.setenv(name, value)

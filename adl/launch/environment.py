@@ -11,7 +11,7 @@ from adl.launch.topology import Topology, scheduler_command
 from adl.runtime import TERMINAL, on_terminal
 
 _CLUSTER_VARIABLES = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_", "DEVICE_ID")
-_SETTINGS = ("ONEDNN_MAX_CPU_ISA",)
+_SETTING = "ONEDNN_MAX_CPU_ISA"
 """What `import adl` sets in our own environment, for this process and those that it starts."""
 
 
@@ -22,8 +22,9 @@ def inherited() -> dict[str, str]:
 
 def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
     """Ours, without what another launcher left in it, and with what `assigned` says."""
-    foreign = inherited()
-    environment = {name: value for name, value in os.environ.items() if name not in foreign}
+    environment = dict(os.environ)
+    for name in inherited():
+        del environment[name]
     return environment | assigned(variables, shown=shown)
 
 
@@ -32,7 +33,7 @@ def assigned(variables: Mapping[str, str], *, shown: bool) -> dict[str, str]:
 
     shown: the process's output goes to our terminal.
     """
-    settings = {name: os.environ[name] for name in _SETTINGS}
+    settings = {_SETTING: os.environ[_SETTING]}
     if shown and on_terminal():
         settings |= {TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
     return settings | dict(variables)
@@ -44,13 +45,13 @@ def plan(command: Sequence[str], chosen: Topology) -> str:
     The process has the rest of our environment too. What another launcher left in that is taken out by `env -u`.
     """
     lines = []
-    scheduler = chosen.scheduler()
-    if scheduler is not None:
-        line = _for_shell(assigned(scheduler, shown=False), scheduler_command())
+    if chosen.scheduler is not None:
+        line = _for_shell(assigned(chosen.scheduler, shown=False), scheduler_command())
         lines.append(f"scheduler: {line}")
-    for rank in chosen.ranks:
-        variables = assigned(chosen.worker(rank), shown=rank == chosen.ranks[0])
-        lines.append(f"rank {rank}: {_for_shell(variables, command)}")
+    first = min(chosen.workers)
+    for rank, variables in chosen.workers.items():
+        line = _for_shell(assigned(variables, shown=rank == first), command)
+        lines.append(f"rank {rank}: {line}")
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ from adl.errors import STOPPED
 from adl.launch import topology
 from adl.launch.environment import child_environment
 from adl.launch.signals import taken
-from adl.launch.topology import Cluster, Topology
+from adl.launch.topology import Topology
 from adl.parallel.lifetime import tied
 
 GRACE = 7.0
@@ -31,6 +31,8 @@ LOST = (
     "the ranks no longer hear each other: a rank, a node or the link between nodes failed. Start again, on all nodes, "
     "and training resumes from the last save; scheduler.log names the rank that is missing."
 )
+SCHEDULER_IS_READY = b"Finish to Initialize MetaServerNode"
+"""What MindSpore's scheduler writes to its log."""
 _POLL = 0.05
 
 
@@ -41,47 +43,50 @@ class Launcher:
         self.logs = logs
         self.processes: list[subprocess.Popen] = []
         self.tees: list[threading.Thread] = []
-        self.is_cluster = False
-        self.scheduler: subprocess.Popen | None = None
-        self.signal: int | None = None
+        self.signal = 0
 
     def run(self, command: Sequence[str], chosen: Topology) -> int:
         """Run `command` as each of this machine's workers; returns 0, or the exit code that the stage should have.
 
         128 + n after signal n; a worker's own code if one fails, and the end of its log is shown.
         """
-        self.is_cluster = isinstance(chosen, Cluster)
         with taken(self._note):
             try:
                 return self._run(command, chosen)
             finally:
                 self._end_all()
 
-    def _run(self, command: Sequence[str], chosen: Topology) -> int:
-        scheduler = chosen.scheduler()
-        if scheduler is not None and not self._start_scheduler(scheduler):
-            return 1
-        workers = {}
-        for rank in chosen.ranks:
-            shown = rank == chosen.ranks[0]
-            workers[rank] = self._start(command, chosen.worker(rank), f"rank_{rank}", shown=shown)
-        return self._watch(workers)
-
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = self.signal or number
 
-    def _start_scheduler(self, variables: Mapping[str, str]) -> bool:
-        """Start it and wait until it is ready. False if it ended instead."""
-        scheduler = self._start(topology.scheduler_command(), variables, "scheduler")
-        log = self.logs / "scheduler.log"
-        topology.wait_for_scheduler(
-            log, lambda: self.signal is not None or scheduler.poll() is not None
-        )
-        if scheduler.poll() is None:
-            self.scheduler = scheduler
-            return True
-        self._show_log("scheduler", "the scheduler exited")
-        return False
+    def _run(self, command: Sequence[str], chosen: Topology) -> int:
+        scheduler = None
+        if chosen.scheduler is not None:
+            scheduler = self._start(topology.scheduler_command(), chosen.scheduler, "scheduler")
+            self._wait_for_scheduler(scheduler)
+            if scheduler.poll() is not None:
+                self._show_log("scheduler", "the scheduler exited")
+                return 1
+        workers: dict[int, subprocess.Popen] = {}
+        for rank, variables in chosen.workers.items():
+            shown = not workers
+            workers[rank] = self._start(command, variables, f"rank_{rank}", shown=shown)
+        while not self.signal:
+            codes = {rank: worker.poll() for rank, worker in workers.items()}
+            failed = [rank for rank, code in codes.items() if code not in (None, 0, STOPPED)]
+            if failed:
+                # Those that fail for the same reason, or stop together, have a moment to say so.
+                _wait(workers.values(), seconds=2)
+                return self._report(failed[0], workers, chosen)
+            if None not in codes.values():
+                return max(worker.returncode for worker in workers.values())
+            if scheduler is not None and scheduler.poll():
+                self._show_log("scheduler", "the scheduler failed")
+                print(f"error: {LOST}", file=sys.stderr)
+                return 1
+            time.sleep(_POLL)
+        self._stop(workers.values())
+        return 128 + self.signal
 
     def _start(
         self,
@@ -103,68 +108,47 @@ class Launcher:
         )
         self.processes.append(process)
         if shown:
-            assert process.stdout is not None
             self.tees.append(threading.Thread(target=_tee, args=(process.stdout, log), daemon=True))
             self.tees[-1].start()
         return process
 
-    def _watch(self, workers: Mapping[int, subprocess.Popen]) -> int:
-        asked_at: float | None = None
-        while True:
-            codes = {rank: worker.poll() for rank, worker in workers.items()}
-            running = None in codes.values()
-            failed = next(
-                (rank for rank, code in codes.items() if code not in (None, 0, STOPPED)), None
-            )
-            if self.signal is not None:
-                if asked_at is None:
-                    asked_at = time.monotonic()
-                    print(
-                        f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr, flush=True
-                    )
-                    _signal_all(workers.values(), STOP)
-                late = running and time.monotonic() - asked_at > GRACE
-                if late:
-                    print(
-                        "killed before it could save; earlier saves are kept",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-                if late or not running:
-                    return 128 + self.signal
-            elif failed is not None:
-                self._wait_for_others(workers.values())
-                return self._report(workers, failed)
-            elif running and self.scheduler is not None and self.scheduler.poll():
-                self._show_log("scheduler", "the scheduler failed")
-                print(f"error: {LOST}", file=sys.stderr, flush=True)
-                return 1
-            elif not running:
-                return max(code or 0 for code in codes.values())
+    def _wait_for_scheduler(self, scheduler: subprocess.Popen) -> None:
+        """Workers that start before the scheduler is ready need up to a minute longer to find it."""
+        log = self.logs / "scheduler.log"
+        deadline = time.monotonic() + 60
+        while SCHEDULER_IS_READY not in log.read_bytes():
+            is_over = self.signal or scheduler.poll() is not None
+            if is_over or time.monotonic() > deadline:
+                return
             time.sleep(_POLL)
 
-    def _wait_for_others(self, workers: Collection[subprocess.Popen]) -> None:
-        """Give those that fail for the same reason, or stop together, a moment to say so."""
-        deadline = time.monotonic() + 2
-        while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
-            time.sleep(_POLL)
+    def _stop(self, workers: Collection[subprocess.Popen]) -> None:
+        """Ask the workers to save and end."""
+        print(f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr)
+        for worker in workers:
+            if worker.poll() is None:
+                os.killpg(worker.pid, STOP)
+        if not _wait(workers, seconds=GRACE):
+            print("killed before it could save; earlier saves are kept", file=sys.stderr)
 
-    def _report(self, workers: Mapping[int, subprocess.Popen], failed: int) -> int:
+    def _report(
+        self, failed: int, workers: Mapping[int, subprocess.Popen], chosen: Topology
+    ) -> int:
         code = workers[failed].returncode
-        if failed != next(iter(workers)):
+        if failed != min(workers):
             self._show_log(f"rank_{failed}", f"rank {failed} failed")
-        if code < 0:
-            name = signal.Signals(-code).name
-            print(f"error: rank {failed} was killed by {name}", file=sys.stderr, flush=True)
-            if -code == signal.SIGTERM and self.is_cluster:
-                print(f"MindSpore does that when {LOST}", file=sys.stderr, flush=True)
-            return 128 - code
-        return code
+        if code > 0:
+            return code
+        number = -code
+        print(f"error: rank {failed} was killed by {signal.Signals(number).name}", file=sys.stderr)
+        if number == signal.SIGTERM and "MS_ROLE" in chosen.workers[failed]:
+            print(f"MindSpore does that when {LOST}", file=sys.stderr)
+        return 128 + number
 
     def _show_log(self, name: str, what: str) -> None:
         text = (self.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
         lines = [f"{what}; the end of its log:", *text.splitlines()[-TAIL:]]
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        print("\n".join(lines), file=sys.stderr)
 
     def _end_all(self) -> None:
         # Even if the worker itself is gone: what it started may not be.
@@ -177,11 +161,14 @@ class Launcher:
             tee.join(timeout=2)
 
 
-def _signal_all(processes: Collection[subprocess.Popen], number: int) -> None:
-    for process in processes:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+def _wait(workers: Collection[subprocess.Popen], *, seconds: float) -> bool:
+    """Wait for all of them to end, but not longer than this. Returns whether they have."""
+    deadline = time.monotonic() + seconds
+    while any(worker.poll() is None for worker in workers):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
 def _tee(source: IO[bytes], log: IO[bytes]) -> None:

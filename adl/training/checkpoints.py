@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import math
 import shutil
 import time
 import zlib
@@ -66,9 +66,10 @@ class Weights:
 
     def checksum(self) -> int:
         """CRC-32 of the trained parameters."""
-        return functools.reduce(
-            lambda crc, parameter: zlib.crc32(parameter.asnumpy(), crc), self.trained, 0
-        )
+        crc = 0
+        for parameter in self.trained:
+            crc = zlib.crc32(parameter.asnumpy(), crc)
+        return crc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,17 +134,15 @@ class Saver:
         epoch, in_epoch = divmod(counters.position, self.plan.steps_per_epoch)
         is_end = counters.position == self.plan.steps
         is_kept = in_epoch == 0 and epoch % params.save_epochs == 0
-        self.is_due |= is_kept or is_end or self._minutes_are_over()
+        minutes = params.save_minutes or math.inf
+        is_late = time.monotonic() - self.saved_at >= 60 * minutes
+        self.is_due |= is_kept or is_end or is_late
         # The model first: an attempt that resumes from the state does not come by here again.
         if is_kept and not is_end and params.keep_checkpoints > 1 and self.world.rank == 0:
             self._keep_model(counters, epoch)
         # If the last update was skipped, the next ones show whether the run recovers.
         if stop or (self.is_due and not counters.skipped_in_a_row):
             self.save(counters)
-
-    def _minutes_are_over(self) -> bool:
-        minutes = self.origin.params.save_minutes
-        return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
 
     def save(self, counters: Counters) -> None:
         if self.world.rank == 0:

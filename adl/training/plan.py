@@ -121,15 +121,15 @@ class Counters:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Counters:
         """The inverse of `to_json`; what was not finite comes back from JSON as None."""
-        values = {
-            field.name: content[field.name]
-            for field in dataclasses.fields(cls)
-            if field.name in content
-        }
-        values["losses"] = [math.nan if loss is None else loss for loss in values["losses"]]
-        values["history"] = list(values["history"])
-        values["loss_scale"] = LossScale(**values["loss_scale"])
-        return cls(**values)
+        return cls(
+            position=content["position"],
+            step=content["step"],
+            skipped=content["skipped"],
+            skipped_in_a_row=content["skipped_in_a_row"],
+            losses=[math.nan if loss is None else loss for loss in content["losses"]],
+            history=content["history"],
+            loss_scale=LossScale(**content["loss_scale"]),
+        )
 
 
 class Stop:
@@ -148,13 +148,12 @@ class Stopwatch:
         self.seconds: list[float] = []
         self._began = time.monotonic()
         self._lap = time.perf_counter()
-        # Of earlier attempts, up to the state from which this one resumes.
-        self._seconds_before = 0.0
         self._speed_before: dict[str, Any] = {}
 
     def resume(self, meta: dict[str, Any]) -> None:
         """Resume from what an earlier attempt saved."""
-        self._seconds_before, self._speed_before = meta["seconds"], meta["speed"]
+        self._began -= meta["seconds"]
+        self._speed_before = meta["speed"]
 
     def start(self) -> None:
         self._lap = time.perf_counter()
@@ -166,7 +165,7 @@ class Stopwatch:
 
     def total_seconds(self) -> float:
         """How long the run has taken over all attempts; what was lost between two saves is left out."""
-        return self._seconds_before + time.monotonic() - self._began
+        return time.monotonic() - self._began
 
     def speed(self, *, batch_size: int, devices: int, device_target: str) -> dict[str, Any]:
         """The usual step's time, memory, and the machine; of an earlier attempt if this one took no step."""

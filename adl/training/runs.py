@@ -67,14 +67,13 @@ def parts(key: Mapping[str, Any]) -> dict[str, Any]:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What two keys differ in, with both values."""
     before, now = parts(old), parts(new)
-    changed = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
-    # Two files have two contents: then only their names are worth a word.
-    redundant = {f"{CONTENT}{name}" for name in changed}
-    return [
-        f"{name}: {before.get(name)} there, {now.get(name)} now"
-        for name in changed
-        if name not in redundant
-    ]
+    found: dict[str, str] = {}
+    for name in [*before, *now]:
+        # Two files have two contents: then only their names are worth a word.
+        is_said = name.removeprefix(CONTENT) in found
+        if before.get(name) != now.get(name) and not is_said:
+            found[name] = f"{name}: {before.get(name)} there, {now.get(name)} now"
+    return list(found.values())
 
 
 def code_digest() -> str:

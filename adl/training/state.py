@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from adl.artifacts import digest, finite, remove, replacing, write_json
+from adl.artifacts import digest, finite, read_json, remove, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
 from adl.training import lock
 
@@ -51,37 +51,13 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @property
-    def root(self) -> Path:
-        """The folder of all states."""
-        return self.folder.parent
-
-    @property
-    def result(self) -> Path:
-        return self.folder / "result"
-
-    @property
-    def intermediate(self) -> Path:
-        """Models that `keep_checkpoints` keeps beside the final one."""
-        return self.folder / "intermediate"
-
-    @property
-    def logs(self) -> Path:
-        return self.folder / "logs"
-
-    @property
-    def job(self) -> Path:
-        """What the workers of all nodes read, as long as node 0 trains."""
-        return self.folder / "job.json"
-
-    @property
-    def stop_request(self) -> Path:
-        return self.folder / "stop"
+        self.name = folder.name
+        self.root = folder.parent
+        self.result = folder / "result"
+        self.intermediate = folder / "intermediate"
+        self.logs = folder / "logs"
+        self.job = folder / "job.json"
+        self.stop_request = folder / "stop"
 
     @property
     def finished(self) -> bool:
@@ -94,7 +70,7 @@ class State:
     def damaged_result(self) -> Path | None:
         """A file of the result that is not what it was when the run was complete, if there is one."""
         try:
-            sealed = json.loads((self.result / SEAL).read_text(encoding="utf-8"))
+            sealed = read_json(self.result / SEAL)
         except (FileNotFoundError, ValueError):
             return self.result / SEAL
         for name, expected in sealed.items():
@@ -105,7 +81,7 @@ class State:
 
     @property
     def about(self) -> dict[str, Any]:
-        return json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
+        return read_json(self.folder / "about.json")
 
     def positions(self) -> list[Path]:
         """Saved states, the newest last."""
@@ -123,11 +99,9 @@ class State:
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
-            kept = (
-                f"the last good one is {self.positions()[-1]}"
-                if self.positions()
-                else "none was saved before"
-            )
+            kept = "none was saved before"
+            if self.positions():
+                kept = f"the last good one is {self.positions()[-1]}"
             raise AdlError(
                 f"{path}: the state cannot be saved ({error.strerror}); {kept}. Make room (`adl state prune` removes "
                 "what is not needed), and `dvc repro` resumes from there."

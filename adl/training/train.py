@@ -78,7 +78,11 @@ def train(
         )
     origin = Origin(architecture, manifest, params)
     loop = assemble(net, origin, plan, dataset, record=record, state=state, world=world, stop=stop)
-    _resume(loop)
+    resumed = loop.saver.resume()
+    if resumed is not None:
+        loop.counters = resumed
+        if world.rank == 0:
+            print(f"resuming at step {resumed.position:,} of {plan.steps:,}", flush=True)
 
     _validate(validation, loop)
     log_epochs(loop.counters.history)
@@ -134,6 +138,10 @@ def assemble(
     saver = Saver(
         state=state, weights=weights, plan=plan, origin=origin, stopwatch=Stopwatch(), world=world
     )
+    reporter = None
+    if world.rank == 0:
+        lines_of_2021 = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
+        reporter = Reporter(plan.steps, lines_of_2021_every=lines_of_2021)
     return Loop(
         plan=plan,
         counters=Counters(position=plan.first_step, step=plan.first_step),
@@ -141,24 +149,9 @@ def assemble(
         step=step,
         saver=saver,
         stop=stop or Stop(),
-        reporter=_reporter(params, plan) if world.rank == 0 else None,
+        reporter=reporter,
         world=world,
     )
-
-
-def _reporter(params: Params, plan: Plan) -> Reporter:
-    lines_of_2021 = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
-    return Reporter(plan.steps, lines_of_2021_every=lines_of_2021)
-
-
-def _resume(loop: Loop) -> None:
-    """Resume from the newest state, if there is one."""
-    counters = loop.saver.resume()
-    if counters is None:
-        return
-    loop.counters = counters
-    if loop.world.rank == 0:
-        print(f"resuming at step {counters.position:,} of {loop.plan.steps:,}", flush=True)
 
 
 def _validate(validation: Validation | None, loop: Loop) -> None:

@@ -70,10 +70,12 @@ class Validation:
         Raises Interrupted, on all ranks together, when one was asked to stop.
         """
         self._take_weights(trained)
-        confusion, images, interrupted = Confusion(self.dataset), 0, False
+        confusion = Confusion(self.dataset)
+        images = 0
+        interrupted = False
         for row in records.read(self.record, world=self.world):
-            interrupted = self.stop.requested
-            if interrupted:
+            if self.stop.requested:
+                interrupted = True
                 break
             maps = inference.label_maps(self.passes, row.image[None], self.mode)
             confusion.add(row.label, maps[self.mode.name][0])

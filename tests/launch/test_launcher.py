@@ -12,7 +12,7 @@ import pytest
 
 from adl.launch import topology
 from adl.launch.launcher import LOST, STOP, Launcher
-from adl.launch.topology import Local
+from adl.launch.topology import local
 from tests.conftest import ROOT
 from tests.workspace import alive, wait_for
 
@@ -160,7 +160,7 @@ def test_scheduler_that_lost_a_rank_ends_the_others_of_its_node(
 
 def test_rank_that_mindspore_ended_says_why(tmp_path, program, monkeypatch, capfd):
     monkeypatch.setattr(topology, "scheduler_command", lambda: ["sleep", "600"])
-    monkeypatch.setattr(topology, "wait_for_scheduler", lambda *_: None)
+    monkeypatch.setattr(Launcher, "_wait_for_scheduler", lambda *_: None)
     ending = program("if os.environ['ADL_RANK'] == '1': os.kill(os.getpid(), signal.SIGTERM)")
     code = Launcher(tmp_path / "logs").run([sys.executable, ending], topology.topology(2, "CPU"))
     assert code == 128 + signal.SIGTERM
@@ -218,6 +218,6 @@ def test_one_worker_sees_no_cluster(tmp_path, program, monkeypatch):
     names = program(
         "print(sorted(n for n in os.environ if n.startswith(('MS_', 'RANK_'))), flush=True)"
     )
-    assert Launcher(tmp_path / "logs").run([sys.executable, names], Local()) == 0
+    assert Launcher(tmp_path / "logs").run([sys.executable, names], local()) == 0
     assert log(tmp_path, 0) == "[]\n"
     assert os.environ["MS_ROLE"] == "MS_WORKER"

@@ -73,7 +73,7 @@ def test_plan_of_one_device():
 @pytest.mark.usefixtures("undecided")
 def test_plan_of_eight_devices_has_a_free_port():
     chosen = topology(8, "Ascend")
-    assert plan(WORKER, chosen) == expected("8_devices", port=chosen.port)
+    assert plan(WORKER, chosen) == expected("8_devices", port=chosen.scheduler["MS_SCHED_PORT"])
 
 
 @pytest.mark.usefixtures("undecided")
@@ -277,7 +277,7 @@ before = dict(os.environ)
 from adl.launch.environment import child_environment, plan
 from adl.launch.topology import topology
 chosen = topology(2, "CPU")
-variables = {"scheduler": chosen.scheduler()} | {f"rank {rank}": chosen.worker(rank) for rank in chosen.ranks}
+variables = {"scheduler": chosen.scheduler} | {f"rank {rank}": own for rank, own in chosen.workers.items()}
 after = {name: child_environment(own, shown=name == "rank 0") for name, own in variables.items()}
 print(json.dumps([before, after, plan(["worker"], chosen)]))
 """

@@ -48,7 +48,14 @@ def train(tiny, tmp_path, record):
         state.folder.mkdir(exist_ok=True)
         p = params.load(ROOT / "params.yaml", **(settings | changes))
         command = [sys.executable, "-m", "adl.training.run.worker", str(state.job)]
-        job = TrainingJob(p, record, record, state.folder, tmp_path, tmp_path / f"{name}-curves")
+        job = TrainingJob(
+            params=p,
+            record=record,
+            val_record=record,
+            state=state.folder,
+            pretrained=tmp_path,
+            curves=tmp_path / f"{name}-curves",
+        )
         with job.published(state.job):
             code = Launcher(state.logs).run(command, topology(processes, "CPU"))
         assert code == changes.get("code", 0), (state.logs / "rank_0.log").read_text()[-3000:]

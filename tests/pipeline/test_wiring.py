@@ -17,7 +17,7 @@ from adl.errors import AdlError
 from adl.export.formats import FORMATS
 from adl.export.proofs import AccuracyDrop, EightBits, Equality
 from adl.launch import launcher
-from adl.launch.topology import Local
+from adl.launch.topology import local
 from adl.metrics.baselines import Scores
 from adl.parallel.world import World
 from adl.params import load
@@ -91,7 +91,7 @@ def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were
     assert job.record == "data/mindrecord/cityscapes_train.mindrecord"
     assert predictions == Path("o/predictions")
     named["launch"](["x"], 1)
-    assert started == [(Path(".adl/logs/evaluate"), Local(2, 0)), (Path("o/logs"), Local(1, 5))]
+    assert started == [(Path(".adl/logs/evaluate"), local(2, 0)), (Path("o/logs"), local(1, 5))]
 
 
 def test_evaluation_has_no_more_processes_than_this_machine_has_devices(job_of, monkeypatch):
@@ -241,7 +241,12 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
 def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     p = load(ROOT / "params.yaml")
     job = worker.TrainingJob(
-        p, Path("r"), Path("v"), tmp_path / "state", Path("w"), tmp_path / "curves"
+        params=p,
+        record=Path("r"),
+        val_record=Path("v"),
+        state=tmp_path / "state",
+        pretrained=Path("w"),
+        curves=tmp_path / "curves",
     )
     given = []
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from adl import runtime
 from adl.errors import AdlError
 from adl.training.plan import MOST_SKIPPED, Counters, LossScale, Stopwatch
 
@@ -57,6 +58,14 @@ def test_second_infinite_loss_in_a_row_ends_a_run_as_does_the_33rd_skipped_updat
     skipping.count(loss=1.0, applied=False)
     with pytest.raises(AdlError, match="the gradients stay infinite"):
         skipping.check()
+
+
+def test_peak_memory_is_in_mebibytes(monkeypatch):
+    monkeypatch.setattr(runtime, "peak_memory", lambda: 5 * 2**20)
+    watch = Stopwatch()
+    watch.step_done()
+    speed = watch.speed(batch_size=4, devices=1, device_target="CPU")
+    assert speed["peak_memory_mb"] == 5
 
 
 def test_usual_step_is_the_median_without_the_first_which_compiles():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shlex
@@ -16,9 +17,9 @@ import pytest
 from adl import commands
 from adl.artifacts import remove
 from adl.errors import AdlError
-from adl.launch.topology import Local
+from adl.launch.topology import local
 from adl.params import load
-from adl.training import lock, runs
+from adl.training import runs
 from adl.training import state as state_module
 from adl.training.run.nodes import TrainingRun
 from adl.training.run.worker import TrainingJob
@@ -146,15 +147,15 @@ def test_state_that_cannot_be_read_just_now_stays_where_it_is(own, monkeypatch):
 
 
 def test_state_that_is_dropped_while_it_is_locked_is_locked_anew(own, monkeypatch):
-    take, locked = lock._lock, []
+    take, locked = fcntl.flock, []
 
-    def dropped_once(file, folder):
-        take(file, folder)
+    def dropped_once(file, operation):
+        take(file, operation)
         if not locked:
-            remove(folder)
+            remove(own.folder)
         locked.append(file)
 
-    monkeypatch.setattr(lock, "_lock", dropped_once)
+    monkeypatch.setattr(fcntl, "flock", dropped_once)
     with own.held():
         assert len(locked) == 2
         assert own.holder() == os.getpid()
@@ -204,7 +205,7 @@ def test_file_system_without_locks_is_refused_in_one_message(own, number, monkey
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setenv("ADL_STATE_DIR", str(own.root))
-    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with (
         pytest.raises(
             AdlError, match=r"lock: its file system gives no locks \(.*Point ADL_STATE_DIR to"
@@ -315,10 +316,10 @@ def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, ca
 
     def restored(**changes) -> str:
         job = TrainingJob(
-            load(**{"keep_checkpoints": 1, "eval_epochs": 8, **changes}),
-            *[tmp_path / "record"] * 2, own.folder, tmp_path / "w", tmp_path / "curves",
+            params=load(**{"keep_checkpoints": 1, "eval_epochs": 8, **changes}),
+            record=tmp_path, val_record=tmp_path, state=own.folder, pretrained=tmp_path, curves=tmp_path,
         )  # fmt: skip
-        TrainingRun(job, content).lead(Local(1))
+        TrainingRun(job, content).lead(local())
         return capsys.readouterr().out
 
     assert "without effect" not in restored()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from adl.artifacts import remove, write_json
+from pydantic import BaseModel
+
+from adl.artifacts import read_json, remove, write_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import STOPPED, reported
 from adl.launch import launcher
@@ -24,8 +23,7 @@ from adl.training.plan import Stop
 from adl.training.state import State
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(BaseModel):
     """What every worker of a training run needs to know. All paths are relative to the workspace."""
 
     params: Params
@@ -38,7 +36,7 @@ class TrainingJob:
     @contextmanager
     def published(self, path: Path) -> Iterator[None]:
         """The file that the workers of all nodes read, as long as they run."""
-        write_json(path, self._content())
+        write_json(path, self.model_dump(mode="json"))
         try:
             yield
         finally:
@@ -46,19 +44,9 @@ class TrainingJob:
 
     def is_published(self, path: Path) -> bool:
         try:
-            return json.loads(path.read_text(encoding="utf-8")) == self._content()
+            return bool(read_json(path) == self.model_dump(mode="json"))
         except FileNotFoundError:
             return False
-
-    def _content(self) -> dict[str, Any]:
-        fields = {field.name: str(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        return fields | {"params": self.params.model_dump()}
-
-    @classmethod
-    def read(cls, path: Path) -> TrainingJob:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        params = Params(**fields.pop("params"))
-        return cls(params=params, **{name: Path(value) for name, value in fields.items()})
 
 
 class SignalledStop(Stop):
@@ -89,7 +77,7 @@ def main() -> None:
     from adl.training import train
     from adl.training.loop import Stopped
 
-    job = TrainingJob.read(Path(sys.argv[1]))
+    job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_bytes())
     this = world.from_environment()
     # Only rank 0 draws.
     curves_folder = job.curves if this.rank == 0 else None
