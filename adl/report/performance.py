@@ -45,13 +45,12 @@ class Measured:
     @classmethod
     def read(cls, checkpoint: Path, folder: Path) -> Measured:
         model = digest(checkpoint) if checkpoint.exists() else None
-        stages, missing = {}, {}
-        for stage in REMEDIES:
-            content = read_or_empty(folder / f"{stage}.json")
+        stages = {stage: read_or_empty(folder / f"{stage}.json") for stage in REMEDIES}
+        missing = {}
+        for stage, content in stages.items():
             if model is None or content.get("checkpoint_digest") != model:
                 missing[stage] = "measured for another model" if content else NOT_MEASURED
-                content = {}
-            stages[stage] = content
+                stages[stage] = {}
         size = checkpoint.stat().st_size if model else 0
         return cls(model, size, stages, missing)
 

@@ -99,11 +99,8 @@ def _published(results: Results) -> list[str]:
 
 
 def _worst(evaluate: Path) -> list[Block]:
-    found: list[Block] = []
-    for path in sorted((evaluate / "overlays").glob("worst_*.png")):
-        rank = int(path.stem.removeprefix("worst_"))
-        found.append(Picture(path, f"Rank {rank} from the bottom"))
-    return found
+    paths = sorted(evaluate.glob("overlays/worst_*.png"))
+    return [Picture(path, f"Rank {int(path.stem[-2:])} from the bottom") for path in paths]
 
 
 def _what_this_is(results: Results) -> list[str]:
