@@ -78,8 +78,7 @@ def _published(results: Results) -> list[str]:
         if recipe != results.recipe:
             rows.append(
                 {
-                    "Itr": published.iterations,
-                    **_quoted_scores(published),
+                    **_quoted(published),
                     "epochs": str(published.epochs or MISSING),
                     "bn_momentum": str(published.bn_momentum or MISSING),
                     "data": f"{results.dataset.title} val",
@@ -161,7 +160,7 @@ def _accuracy(results: Results) -> str:
     }
     published = quoted.runs(results.dataset.name).get(results.recipe or "")
     if published:
-        row |= {"Itr": published.iterations, **_quoted_scores(published)}
+        row |= _quoted(published)
     row |= {
         "epochs": str(results.params.get("epochs", MISSING)),
         "bn_momentum": str(results.params.get("bn_momentum", MISSING)),
@@ -170,11 +169,12 @@ def _accuracy(results: Results) -> str:
     return table([row.values()], row)
 
 
-def _quoted_scores(published: Quoted) -> dict[str, str]:
-    scores = {"mIOU 2021": published.miou, "mIOU in paper": published.paper}
+def _quoted(published: Quoted) -> dict[str, str]:
+    model_zoo = MISSING if published.miou is None else f"{published.miou:.2f} (quoted)"
     return {
-        name: MISSING if score is None else f"{score:.2f} (quoted)"
-        for name, score in scores.items()
+        "Itr": published.iterations,
+        "mIOU 2021": model_zoo,
+        "mIOU in paper": f"{published.paper:.2f} (quoted)",
     }
 
 

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -125,7 +126,7 @@ def experiment(folder, name: str, *values: str) -> None:
 
 def dvc(folder, *arguments: str) -> None:
     """A command of DVC in this process, which has imported it already."""
-    before = os.getcwd()
+    before = Path.cwd()
     os.chdir(folder)
     try:
         assert dvc_cli.main(list(arguments)) == 0
