@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import collections
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 from dvclive import Live
 
+from adl.artifacts import write_text
 from adl.report import figures
 
 DECLARED = ("loss", "val_mIOU", "learning_rate")
@@ -41,14 +42,16 @@ class Curves:
         *earlier, last = finite
         _append(self.live, earlier)
         self.live.step = int(last["epoch"])
-        for name, value in _curves(last).items():
-            self.live.log_metric(name, value)
+        for name in last.keys() - {"epoch"}:
+            self.live.log_metric(name, last[name])
         self.live.next_step()
 
     def draw(self) -> None:
         if self.folder is not None:
             for name in DECLARED:
-                _append_to(self.folder, name, "")
+                path = self.folder / f"plots/metrics/{name}.tsv"
+                if not path.exists():
+                    write_text(path, f"step\t{name}\n")
             figures.save(figures.learning_curves(self.rows), self.folder / "curves.png")
 
 
@@ -58,26 +61,15 @@ def _finite(row: Mapping[str, float | None]) -> dict[str, float]:
     }
 
 
-def _curves(row: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if name != "epoch"}
-
-
 def _append(live: Live, rows: Sequence[Mapping[str, float]]) -> None:
     """What DVCLive would write for these rows, in one go: it takes ten milliseconds for each."""
-    lines: dict[str, str] = collections.defaultdict(str)
-    for row in rows:
-        live.summary.update(_curves(row))
-        for name, value in _curves(row).items():
-            lines[name] += f"{int(row['epoch'])}\t{value!r}\n"
-    for name, text in lines.items():
-        _append_to(Path(live.dir), name, text)
-
-
-def _append_to(folder: Path, name: str, text: str) -> None:
-    """Add lines to the file of a curve, which begins with its header."""
-    path = folder / f"plots/metrics/{name}.tsv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        if file.tell() == 0:
-            file.write(f"step\t{name}\n")
-        file.write(text)
+    if not rows:
+        return
+    folder = Path(live.plots_dir) / "metrics"
+    folder.mkdir(parents=True, exist_ok=True)
+    history = pd.DataFrame(rows).astype({"epoch": int}).set_index("epoch")
+    for name, values in history.items():
+        curve = values.dropna()
+        path = folder / f"{name}.tsv"
+        curve.to_csv(path, sep="\t", mode="a", header=not path.exists(), index_label="step")
+        live.summary[name] = curve.iloc[-1].item()

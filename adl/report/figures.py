@@ -91,11 +91,7 @@ def overlay(
 def _legend(dataset: DatasetDescriptor) -> list[Patch]:
     colours: dict[str, Any] = {label.name: label.colour for label in dataset.classes}
     colours |= {"void (other)": (0, 0, 0), "wrong": ERROR, "not scored": NOT_SCORED}
-    patches = []
-    for name, colour in colours.items():
-        share: Any = np.divide(colour, 255)
-        patches.append(Patch(facecolor=share, label=name))
-    return patches
+    return [Patch(facecolor=np.divide(rgb, 255), label=name) for name, rgb in colours.items()]
 
 
 def _axes(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
@@ -118,14 +114,13 @@ def _iou_bars(
 
 def class_bars(class_iou: dict[str, float | None], baselines: dict[str, float]) -> Figure:
     """IoU of each class, sorted; the mean and the best baseline as lines. Values in percent."""
-    counted = {name: iou for name, iou in class_iou.items() if iou is not None}
-    names = sorted(counted, key=lambda name: (counted[name], name))
+    iou = pd.Series(class_iou, dtype=float).dropna().sort_index().sort_values(kind="stable")
     figure, axis = _axes(8, 6)
-    _iou_bars(axis, names, [counted[name] for name in names], color=BAR)
-    mean = sum(counted.values()) / len(counted)
+    _iou_bars(axis, iou.index, iou, color=BAR)
+    mean = iou.mean()
     axis.axvline(mean, color="black", linestyle="--", zorder=0, label=f"mean {mean:.1f}")
     if baselines:
-        name = max(baselines, key=lambda name: baselines[name])
+        name = max(baselines, key=baselines.__getitem__)
         label = f"best baseline ({name}) {baselines[name]:.1f}"
         axis.axvline(baselines[name], color=BASELINE, linestyle=":", zorder=0, label=label)
     axis.set(xlim=(0, 105), title="Intersection over union of each class")
@@ -138,10 +133,10 @@ def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | N
 
     pixels: class → pixels of the training split. class_iou: class → percent.
     """
-    total = max(sum(pixels.values()), 1)
-    names = sorted(pixels, key=lambda name: pixels[name])
+    counts = pd.Series(pixels).sort_values(kind="stable")
+    shares = 100 * counts / max(counts.sum(), 1)
     figure, (left, right) = _axes(10, 6, ncols=2, sharey=True)
-    left.barh(names, [100 * pixels[name] / total for name in names], color=BASELINE)
+    left.barh(shares.index, shares, color=BASELINE)
     left.set(
         xscale="log",
         xlabel="share of the training pixels (%, logarithmic)",
@@ -149,7 +144,7 @@ def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | N
     )
     left.xaxis.set_major_formatter("{x:g}")
     left.invert_xaxis()
-    _iou_bars(right, names, [class_iou.get(name) for name in names], color=BAR)
+    _iou_bars(right, shares.index, [class_iou.get(name) for name in shares.index], color=BAR)
     right.set_title("How well it is found")
     return figure
 

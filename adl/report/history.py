@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -233,10 +234,10 @@ def over_seeds(run: Run, others: Sequence[Run]) -> str:
 
 def differing(runs: Sequence[Run]) -> list[str]:
     """Parameters that are not the same in all runs that have them: older runs lack what came later."""
-    values: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = collections.defaultdict(set)
     for run in runs:
         for name, value in run.params.items():
-            values.setdefault(name, set()).add(json.dumps(value))
+            values[name].add(json.dumps(value))
     return [name for name, different in values.items() if len(different) > 1]
 
 

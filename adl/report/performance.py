@@ -45,13 +45,12 @@ class Measured:
     @classmethod
     def read(cls, checkpoint: Path, folder: Path) -> Measured:
         model = digest(checkpoint) if checkpoint.exists() else None
-        stages, missing = {}, {}
-        for stage in REMEDIES:
-            content = read_or_empty(folder / f"{stage}.json")
+        stages = {stage: read_or_empty(folder / f"{stage}.json") for stage in REMEDIES}
+        missing = {}
+        for stage, content in stages.items():
             if model is None or content.get("checkpoint_digest") != model:
                 missing[stage] = "measured for another model" if content else NOT_MEASURED
-                content = {}
-            stages[stage] = content
+                stages[stage] = {}
         size = checkpoint.stat().st_size if model else 0
         return cls(model, size, stages, missing)
 
@@ -135,17 +134,17 @@ def inference(results: Results, measured: Measured) -> dict[str, str]:
     return {
         **_machine(file or scored),
         "Dataset": f"{results.data}, val",
-        "Speed": _exported_speed(file, mirrored=results.params["eval_flip"]),
+        "Speed": _exported_speed(file, results.params),
         "Speed of `evaluate`": _evaluation_speed(scored),
     }
 
 
-def _exported_speed(speed: Mapping[str, Any], *, mirrored: bool) -> str:
+def _exported_speed(speed: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     if not speed:
         return NOT_MEASURED
     if speed["ms_per_image"] is None:
         return f"{MISSING}, for there was one image"
-    mirror = " with its mirror image" if mirrored else ""
+    mirror = " with its mirror image" if params["eval_flip"] else ""
     return f"{speed['ms_per_image']} ms/image{mirror}, exported file"
 
 

@@ -78,8 +78,7 @@ def _published(results: Results) -> list[str]:
         if recipe != results.recipe:
             rows.append(
                 {
-                    "Itr": published.iterations,
-                    **_quoted_scores(published),
+                    **_quoted(published),
                     "epochs": str(published.epochs or MISSING),
                     "bn_momentum": str(published.bn_momentum or MISSING),
                     "data": f"{results.dataset.title} val",
@@ -99,11 +98,8 @@ def _published(results: Results) -> list[str]:
 
 
 def _worst(evaluate: Path) -> list[Block]:
-    found: list[Block] = []
-    for path in sorted((evaluate / "overlays").glob("worst_*.png")):
-        rank = int(path.stem.removeprefix("worst_"))
-        found.append(Picture(path, f"Rank {rank} from the bottom"))
-    return found
+    paths = sorted(evaluate.glob("overlays/worst_*.png"))
+    return [Picture(path, f"Rank {int(path.stem[-2:])} from the bottom") for path in paths]
 
 
 def _what_this_is(results: Results) -> list[str]:
@@ -164,7 +160,7 @@ def _accuracy(results: Results) -> str:
     }
     published = quoted.runs(results.dataset.name).get(results.recipe or "")
     if published:
-        row |= {"Itr": published.iterations, **_quoted_scores(published)}
+        row |= _quoted(published)
     row |= {
         "epochs": str(results.params.get("epochs", MISSING)),
         "bn_momentum": str(results.params.get("bn_momentum", MISSING)),
@@ -173,11 +169,12 @@ def _accuracy(results: Results) -> str:
     return table([row.values()], row)
 
 
-def _quoted_scores(published: Quoted) -> dict[str, str]:
-    scores = {"mIOU 2021": published.miou, "mIOU in paper": published.paper}
+def _quoted(published: Quoted) -> dict[str, str]:
+    model_zoo = MISSING if published.miou is None else f"{published.miou:.2f} (quoted)"
     return {
-        name: MISSING if score is None else f"{score:.2f} (quoted)"
-        for name, score in scores.items()
+        "Itr": published.iterations,
+        "mIOU 2021": model_zoo,
+        "mIOU in paper": f"{published.paper:.2f} (quoted)",
     }
 
 

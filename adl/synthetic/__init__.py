@@ -34,7 +34,7 @@ class Scene(NamedTuple):
 def scene(dataset: DatasetDescriptor, split: str, number: int, *, height: int, seed: int) -> Scene:
     """Draw one scene; it follows from split, number and seed. dataset: whose label ids it gets."""
     rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
-    canvas = street.draw(dataset, height, 2 * height, rng)
+    canvas = street.draw(dataset, height, rng)
     return Scene(canvas.image, canvas.labels)
 
 

@@ -58,26 +58,18 @@ def sample(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 class Canvas:
     """Image, label ids and depth of a scene in the making.
 
-    dataset: has a label of each name that is painted. horizon: row of the horizon. eye: height of the camera in metres.
-    focal: focal length in pixels.
+    dataset: has a label of each name that is painted. rng: draws the camera.
     """
 
-    def __init__(
-        self,
-        dataset: DatasetDescriptor,
-        height: int,
-        width: int,
-        *,
-        horizon: float,
-        eye: float,
-        focal: float,
-    ) -> None:
+    def __init__(self, dataset: DatasetDescriptor, height: int, rng: np.random.Generator) -> None:
         self.label_ids = {name: number for number, name in dataset.label_names.items()}
-        self.height, self.width = height, width
-        self.horizon, self.eye, self.focal = horizon, eye, focal
-        self.image = np.zeros((height, width, 3), np.float32)  # RGB, 0-1
-        self.labels = np.zeros((height, width), np.uint8)
-        self.depth = np.zeros((height, width), np.float32)  # metres; 0 where the sky is
+        self.height, self.width = height, 2 * height
+        self.horizon = height * rng.uniform(0.38, 0.48)  # its row
+        self.eye = rng.uniform(1.5, 2.1)  # metres above the ground
+        self.focal = self.width * rng.uniform(0.72, 0.95)  # pixels
+        self.depth = np.zeros((height, self.width), np.float32)  # metres; 0 where the sky is
+        self.labels = np.zeros_like(self.depth, np.uint8)
+        self.image = np.zeros((*self.depth.shape, 3), np.float32)  # RGB, 0-1
 
     def project(self, x: Metres, y: Metres, z: float) -> tuple[Metres, Metres]:
         """Pixel of the point x metres right, y metres above the ground, z metres ahead; or of several."""
@@ -111,13 +103,13 @@ class Canvas:
         contrast: float = 0.1,
     ) -> None:
         """A flat shape that faces the camera at distance z; points in pixels."""
-        shape = np.round(points).astype(np.int64)
+        shape = np.round(points).astype(np.int32)
         left, top = np.maximum(shape.min(axis=0), 0)
         right, bottom = np.minimum(shape.max(axis=0) + 1, (self.width, self.height))
         if left >= right or top >= bottom:
             return
         mask = np.zeros((bottom - top, right - left), np.uint8)
-        cv2.fillPoly(mask, [(shape - (left, top)).astype(np.int32)], (1,))
+        cv2.fillPoly(mask, [shape], (1,), offset=(-left, -top))
         metre = self.focal / z
         u = np.arange(left, right) / metre
         v = np.arange(top, bottom)[:, None] / metre
@@ -132,9 +124,10 @@ class Canvas:
         (x0, z0), (x1, z1) = near, far
         column0, _ = self.project(x0, 0, z0)
         column1, _ = self.project(x1, 0, z1)
-        first = int(max(min(column0, column1), 0))
-        last = int(min(max(column0, column1), self.width - 1)) + 1
-        if last <= first or abs(column1 - column0) < 1:
+        left, right = sorted((column0, column1))
+        first = int(max(left, 0))
+        last = int(min(right, self.width - 1)) + 1
+        if last <= first or right - left < 1:
             return
         t = ((np.arange(first, last) - column0) / (column1 - column0)).clip(0, 1)
         inverse = (1 - t) / z0 + t / z1  # 1 / z is linear along the screen

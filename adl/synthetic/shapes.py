@@ -29,19 +29,24 @@ def box(left: float, top: float, right: float, bottom: float) -> list[Point]:
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
 
 
-def _arc(x: float, y: float, rx: float, ry: float, angles: np.ndarray) -> np.ndarray:
+def mirrored(*left: Point) -> list[Point]:
+    """A symmetric shape from its left half, from top to bottom."""
+    right = [(1 - x, y) for x, y in reversed(left)]
+    return [*left, *right]
+
+
+ROUND = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+
+
+def disc(x: float, y: float, rx: float, ry: float, angles: np.ndarray = ROUND) -> np.ndarray:
     return np.stack((x + rx * np.cos(angles), y + ry * np.sin(angles)), axis=1)
 
 
-def disc(x: float, y: float, rx: float, ry: float) -> np.ndarray:
-    return _arc(x, y, rx, ry, np.linspace(0, 2 * np.pi, 20, endpoint=False))
-
-
-def ring(x: float, y: float, rx: float, ry: float, width: float) -> np.ndarray:
-    """A closed band, as one polygon with a seam."""
+def ring(x: float, y: float, rx: float, ry: float) -> np.ndarray:
+    """A closed band, a quarter of the radius wide, as one polygon with a seam."""
     angles = np.linspace(0, 2 * np.pi, 25)
-    outer = _arc(x, y, rx, ry, angles)
-    inner = _arc(x, y, rx * (1 - width), ry * (1 - width), angles[::-1])
+    outer = disc(x, y, rx, ry, angles)
+    inner = disc(x, y, rx * 0.75, ry * 0.75, angles[::-1])
     return np.concatenate((outer, inner))
 
 
@@ -49,11 +54,14 @@ def wheels(xs: Sequence[float], y: float, rx: float, ry: float) -> list[Part]:
     return [Part(disc(x, y, rx, ry), TYRE) for x in xs]
 
 
-def bar(start: Point, end: Point, width: float) -> list[Point]:
-    (x0, y0), (x1, y1) = start, end
-    length = max(np.hypot(x1 - x0, y1 - y0), 1e-6)
-    dx, dy = -(y1 - y0) / length * width / 2, (x1 - x0) / length * width / 2
-    return [(x0 + dx, y0 + dy), (x1 + dx, y1 + dy), (x1 - dx, y1 - dy), (x0 - dx, y0 - dy)]
+def bar(start: Point, end: Point, width: float) -> np.ndarray:
+    x, y = np.subtract(end, start)
+    across = np.array((-y, x)) / np.hypot(x, y) * width / 2
+    return np.stack((start + across, end + across, end - across, start - across))
+
+
+def cloth(points: np.ndarray | Sequence[Point], colour: Colour) -> Part:
+    return Part(points, colour, "cloth", 0.3)
 
 
 def paint(rng: Rng, *, grey: float = 0.4) -> Colour:

@@ -15,16 +15,9 @@ from adl.synthetic.shapes import Rng, disc, paint, shade, tinted
 SOILS = ((0.3, 0.42, 0.18), (0.5, 0.44, 0.28), (0.4, 0.36, 0.3))
 
 
-def draw(dataset: DatasetDescriptor, height: int, width: int, rng: Rng) -> Canvas:
-    """Paint a scene."""
-    canvas = Canvas(
-        dataset,
-        height,
-        width,
-        horizon=height * rng.uniform(0.38, 0.48),
-        eye=rng.uniform(1.5, 2.1),
-        focal=width * rng.uniform(0.72, 0.95),
-    )
+def draw(dataset: DatasetDescriptor, height: int, rng: Rng) -> Canvas:
+    """Paint a scene, twice as wide as high."""
+    canvas = Canvas(dataset, height, rng)
     layout = lay_out(rng)
     _sky(canvas, rng)
     _skyline(canvas, rng)
@@ -89,11 +82,10 @@ def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     z = canvas.focal * canvas.eye / (rows - canvas.horizon)
     x = (columns - canvas.width / 2) * z / canvas.focal - layout.middle(z)
     zone = np.digitize(x, layout.edges[1:-1])
-    label_ids = [canvas.label_ids[name] for name in layout.labels]
-    labels = np.array(label_ids)[zone]
+    labels = np.array(layout.labels)[zone]
     if layout.crossing:
-        across = (z > layout.crossing[0]) & (z < layout.crossing[1])
-        labels[across] = canvas.label_ids["road"]
+        start, end = layout.crossing
+        labels[(z > start) & (z < end)] = "road"
     grey = rng.uniform(0.22, 0.36)
     surfaces: dict[str, tuple[Colour, str, float]] = {
         "road": ((grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.22),
@@ -105,14 +97,12 @@ def _ground(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     }
     fade = 1 / (1 + z / 60)
     for label, (colour, texture, contrast) in surfaces.items():
-        mask = labels == canvas.label_ids[label]
-        if mask.any():
-            shades = 1 + contrast * fade * sample(texture, x, z) + _marks(label, x, z, layout)
-            shades = shades.astype(np.float32)
-            canvas.paint(first, 0, mask, label=label, colour=colour, shade=shades, z=z)
+        shades = 1 + contrast * fade * sample(texture, x, z) + _marks(label, x, z, layout)
+        shades = shades.astype(np.float32)
+        canvas.paint(first, 0, labels == label, label=label, colour=colour, shade=shades, z=z)
 
 
-def _marks(label: str, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarray:
+def _marks(label: str, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarray | float:
     """Lane lines, paving joints, rails: brightness to add."""
     if label == "road":
         lanes = np.abs((x - layout.road[0]) % 3.3 - 0.1) < 0.07
@@ -123,7 +113,7 @@ def _marks(label: str, x: np.ndarray, z: np.ndarray, layout: Layout) -> np.ndarr
         return 0.8 * (z % 5 < 0.12)
     if label == "rail track":
         return 0.9 * (np.abs(x % 1.5 - 0.1) < 0.06) - 0.35 * (z % 0.8 < 0.3)
-    return np.zeros_like(x)
+    return 0.0
 
 
 def _populate(canvas: Canvas, layout: Layout, rng: Rng) -> None:
@@ -131,7 +121,7 @@ def _populate(canvas: Canvas, layout: Layout, rng: Rng) -> None:
     for kind in objects.KINDS:
         for _ in range(rng.poisson(kind.mean)):
             # Even in 1/z, so that objects of all sizes on the picture are about equally frequent.
-            z = 1 / rng.uniform(1 / kind.reach[1], 1 / kind.reach[0])
+            z = 1 / rng.uniform(1 / kind.farthest, 1 / kind.nearest)
             standing.append((z, kind, _stand(kind, layout, rng) + layout.middle(z)))
     for z, kind, x in sorted(standing, key=lambda entry: -entry[0]):
         objects.place(canvas, kind, x, z, rng)
@@ -181,13 +171,11 @@ def _frame(canvas: Canvas, rng: Rng) -> None:
     height, width = canvas.height, canvas.width
     if rng.random() < 0.7:
         top = height * rng.uniform(0.9, 0.96)
-        points = [
-            (width * t, height - (height - top) * np.sin(np.pi * t) ** 0.4)
-            for t in np.linspace(0.04, 0.96, 25)
-        ]
-        points += [(width * 0.96, height), (width * 0.04, height)]
+        t = np.linspace(0.04, 0.96, 25)
+        columns = width * np.append(t, (0.96, 0.04))
+        rows = height - (height - top) * np.append(np.sin(np.pi * t) ** 0.4, (0, 0))
         canvas.polygon(
-            points,
+            np.transpose((columns, rows)),
             label="ego vehicle",
             colour=rng.uniform(0.02, 0.3, 3),
             z=2,

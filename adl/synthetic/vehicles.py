@@ -8,7 +8,21 @@ from collections.abc import Callable
 import numpy as np
 
 from adl.synthetic.canvas import Colour
-from adl.synthetic.shapes import METAL, TYRE, Part, Rng, bar, box, disc, livery, paint, ring, wheels
+from adl.synthetic.shapes import (
+    METAL,
+    TYRE,
+    Part,
+    Rng,
+    bar,
+    box,
+    cloth,
+    disc,
+    livery,
+    mirrored,
+    paint,
+    ring,
+    wheels,
+)
 
 GLASS: Colour = (0.16, 0.2, 0.25)
 
@@ -20,19 +34,10 @@ def car(rng: Rng) -> list[Part]:
             Part(box(0.06, 0.78, 0.24, 1), TYRE),
             Part(box(0.76, 0.78, 0.94, 1), TYRE),
             Part(
-                [
-                    (0.2, 0.02),
-                    (0.8, 0.02),
-                    (0.94, 0.42),
-                    (1, 0.5),
-                    (1, 0.9),
-                    (0, 0.9),
-                    (0, 0.5),
-                    (0.06, 0.42),
-                ],
+                mirrored((0.2, 0.02), (0.06, 0.42), (0, 0.5), (0, 0.9)),
                 body,
             ),
-            Part([(0.24, 0.08), (0.76, 0.08), (0.87, 0.4), (0.13, 0.4)], GLASS),
+            Part(mirrored((0.24, 0.08), (0.13, 0.4)), GLASS),
             Part(box(0.03, 0.5, 0.17, 0.62), (0.7, 0.08, 0.06)),
             Part(box(0.83, 0.5, 0.97, 0.62), (0.7, 0.08, 0.06)),
         ]
@@ -70,11 +75,10 @@ def truck(rng: Rng) -> list[Part]:
 def bus(rng: Rng) -> list[Part]:
     body = livery(rng, (0.85, 0.68, 0.1), (0.72, 0.14, 0.1))
     windows = [Part(box(x, 0.14, x + 0.1, 0.5), GLASS) for x in np.arange(0.03, 0.9, 0.117)]
-    stripe = Part(box(0, 0.58, 1, 0.66), (0.9, 0.9, 0.88))
     return [
-        Part([(0.02, 0), (0.98, 0), (1, 0.08), (1, 0.92), (0, 0.92), (0, 0.08)], body),
+        Part(mirrored((0.02, 0), (0, 0.08), (0, 0.92)), body),
         *windows,
-        stripe,
+        Part(box(0, 0.58, 1, 0.66), (0.9, 0.9, 0.88)),
         *wheels((0.2, 0.78), 0.92, 0.05, 0.08),
     ]
 
@@ -86,7 +90,7 @@ def train(rng: Rng) -> list[Part]:
         Part(box(0.45, -0.12, 0.46, 0.05), METAL),
         Part(box(0.55, -0.12, 0.56, 0.05), METAL),
         Part(
-            [(0.04, 0.05), (0.96, 0.05), (1, 0.45), (1, 0.95), (0, 0.95), (0, 0.45)],
+            mirrored((0.04, 0.05), (0, 0.45), (0, 0.95)),
             body,
             "slats",
             0.25,
@@ -117,16 +121,14 @@ def trailer(rng: Rng) -> list[Part]:
 
 def bicycle(rng: Rng) -> list[Part]:
     frame = paint(rng, grey=0.3)
-    joints = ((0.22, 0.68), (0.4, 0.3), (0.72, 0.3), (0.5, 0.7))
+    rear, seat, front, pedals = (0.22, 0.68), (0.4, 0.3), (0.72, 0.3), (0.5, 0.7)
+    tubes = ((rear, seat), (seat, front), (front, pedals), (pedals, rear), (seat, pedals))
     return [
         # Wheels are filled: annotators label through the spokes.
         *(Part(disc(x, 0.68, 0.22, 0.32), (0.5, 0.5, 0.5), "ribs", 0.3) for x in (0.22, 0.78)),
-        *(Part(ring(x, 0.68, 0.22, 0.32, 0.25), TYRE) for x in (0.22, 0.78)),
-        *(
-            Part(bar(joints[a], joints[b], 0.08), frame)
-            for a, b in ((0, 1), (1, 2), (2, 3), (3, 0), (1, 3))
-        ),
-        Part(bar((0.72, 0.3), (0.78, 0.68), 0.05), frame),
+        *(Part(ring(x, 0.68, 0.22, 0.32), TYRE) for x in (0.22, 0.78)),
+        *(Part(bar(start, end, 0.08), frame) for start, end in tubes),
+        Part(bar(front, (0.78, 0.68), 0.05), frame),
         Part(bar((0.7, 0.12), (0.74, 0.32), 0.05), METAL),
         Part(box(0.62, 0.1, 0.78, 0.15), TYRE),
         Part(box(0.32, 0.22, 0.48, 0.28), TYRE),
@@ -137,8 +139,7 @@ def motorcycle(rng: Rng) -> list[Part]:
     body = livery(rng, (0.6, 0.1, 0.1), (0.14, 0.14, 0.16))
     return [
         *wheels((0.2, 0.8), 0.7, 0.19, 0.3),
-        Part(disc(0.2, 0.7, 0.07, 0.12), METAL),
-        Part(disc(0.8, 0.7, 0.07, 0.12), METAL),
+        *(Part(disc(x, 0.7, 0.07, 0.12), METAL) for x in (0.2, 0.8)),
         Part(
             [(0.1, 0.35), (0.45, 0.32), (0.66, 0.2), (0.82, 0.34), (0.72, 0.72), (0.34, 0.76)], body
         ),
@@ -159,10 +160,10 @@ def ridden(vehicle: Callable[[Rng], list[Part]], label: str) -> Callable[[Rng], 
             lower.append(dataclasses.replace(part, points=points, label=label))
         return [
             *lower,
-            Part(bar((0.4, 0.52), (0.6, 0.66), 0.13), trousers, "cloth", 0.3),
-            Part(bar((0.6, 0.64), (0.52, 0.86), 0.11), trousers, "cloth", 0.3),
-            Part([(0.3, 0.54), (0.42, 0.16), (0.62, 0.18), (0.52, 0.56)], coat, "cloth", 0.3),
-            Part(bar((0.56, 0.24), (0.76, 0.5), 0.09), coat, "cloth", 0.3),
+            cloth(bar((0.4, 0.52), (0.6, 0.66), 0.13), trousers),
+            cloth(bar((0.6, 0.64), (0.52, 0.86), 0.11), trousers),
+            cloth([(0.3, 0.54), (0.42, 0.16), (0.62, 0.18), (0.52, 0.56)], coat),
+            cloth(bar((0.56, 0.24), (0.76, 0.5), 0.09), coat),
             Part(disc(0.58, 0.09, 0.11, 0.085), paint(rng, grey=0.6)),
         ]
 

@@ -10,10 +10,12 @@ import shlex
 import shutil
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from dvc import cli as dvc_cli
 
 from adl import commands, recipes
 from adl import params as schema
@@ -35,10 +37,7 @@ STAGE = f"""
 import json, sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-import numpy as np
 from ruamel.yaml import YAML
-from adl.metrics.confusion import Confusion
-from adl.dataset.descriptor import CITYSCAPES
 p = YAML(typ="safe").load(Path("params.yaml"))
 def write(path, content):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +46,9 @@ if sys.argv[1] == "train":
     write("models/autodeeplab.ckpt", p)
     write("metrics/train.json", {{"steps": 80 * p["epochs"], "images": 480, "parameters": 9}})
 else:
+    import numpy as np
+    from adl.metrics.confusion import Confusion
+    from adl.dataset.descriptor import CITYSCAPES
     share = 0.4 + p["bn_momentum"] / 10 + p["epochs"] / 1000 + p["seed"] / 100
     rng = np.random.default_rng(0)
     counts = np.zeros((20, 19, 20), np.int64)
@@ -107,7 +109,7 @@ def make_repository(folder):
     git(folder, "init", "-q", "-b", "main")
     for name, value in (("user.name", "t"), ("user.email", "t@example.org")):
         git(folder, "config", name, value)
-    succeeds(folder, "dvc", "repro")
+    dvc(folder, "repro")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "first run")
     experiment(folder, "momentum", "bn_momentum=0.9")
@@ -119,15 +121,17 @@ def make_repository(folder):
 
 
 def experiment(folder, name: str, *values: str) -> None:
-    succeeds(
-        folder,
-        "dvc",
-        "exp",
-        "run",
-        "-n",
-        name,
-        *(part for value in values for part in ("-S", value)),
-    )
+    dvc(folder, "exp", "run", "-n", name, *(f"--set-param={value}" for value in values))
+
+
+def dvc(folder, *arguments: str) -> None:
+    """A command of DVC in this process, which has imported it already."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert dvc_cli.main(list(arguments)) == 0
+    finally:
+        os.chdir(before)
 
 
 def table(folder, *arguments: str) -> pd.DataFrame:
@@ -423,26 +427,28 @@ def refs(folder) -> list[str]:
     ]
 
 
-def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tmp_path):
-    refused = run(repository, "adl", "table", "nowhere")
-    assert refused.returncode == 2
-    assert "nowhere: no such branch, tag, commit or experiment" in refused.stderr
+def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tmp_path, capsys):
+    def refusal(folder, *arguments) -> str:
+        with pytest.raises(SystemExit, match="2"):
+            adl(folder, *arguments)
+        return capsys.readouterr().err
+
+    assert "nowhere: no such branch, tag, commit or experiment" in refusal(
+        repository, "table", "nowhere"
+    )
     git(tmp_path, "clone", "-q", str(repository), "clone")
     (tmp_path / "clone/metrics/evaluate.json").write_text('{"mIOU": 99.0}')
-    refused = run(tmp_path / "clone", "adl", "table", "workspace")
-    assert refused.returncode == 2
-    assert "workspace: its metrics do not match its dvc.lock" in refused.stderr
+    assert "workspace: its metrics do not match its dvc.lock" in refusal(
+        tmp_path / "clone", "table", "workspace"
+    )
     # A parameter that was changed and not run does not change what the run is said to be.
     git(tmp_path / "clone", "restore", ".")
     set_params(tmp_path / "clone", epochs=99)
     assert table(tmp_path / "clone", "workspace").loc["workspace", "epochs"] == "15"
     empty = tmp_path / "empty"
     empty.mkdir()
-    refused = run(empty, "adl", "table")
-    assert refused.returncode == 2
-    assert (
-        refused.stderr
-        == "error: this folder is no DVC workspace: run this in the project's folder.\n"
+    assert refusal(empty, "table") == (
+        "error: this folder is no DVC workspace: run this in the project's folder.\n"
     )
 
 

@@ -25,15 +25,9 @@ def scenes():
 def test_every_class_and_void_label_is_drawn(scenes):
     ids = set(np.unique([labels for _, labels in scenes]).tolist())
     assert ids >= set(CITYSCAPES.label_ids[:19])
-    missing = set(CITYSCAPES.label_names) - ids
-    for number in range(60, 400):
-        if missing:
-            missing -= set(
-                np.unique(
-                    synthetic.scene(CITYSCAPES, "train", number, height=64, seed=0)[1]
-                ).tolist()
-            )
-    assert not missing
+    # The rarest, a tunnel, is first seen far into the training split.
+    rare = synthetic.scene(CITYSCAPES, "train", 178, height=64, seed=0)
+    assert ids.union(rare.labels.ravel().tolist()) == set(CITYSCAPES.label_names)
 
 
 def test_scenes_are_drawn_as_ever(scenes):
