@@ -10,15 +10,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from adl import params as schema
-from adl import runtime, workspace
+from adl import device, workspace
 from adl.architecture import Architecture
-from adl.artifacts import check_sidecar, digest, nearest_existing
+from adl.config import params as schema
+from adl.config.params import Params
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, Caution
 from adl.export import runtimes
-from adl.params import Params
+from adl.files import check_sidecar, digest, nearest_existing
 from adl.prepare import DataError
 from adl.prepare.check import DatasetCheck, check_dataset
 from adl.prepare.layout import pairs
@@ -125,10 +125,10 @@ def check_devices(params: Params) -> None:
     trained = params.model_dump(include=set(schema.of_stage("train")))
     for state in runs.found(workspace.state_folder()):
         if state.finished and state.about["key"]["params"] == trained:
-            runtime.check_device_target(params.device_target)
+            device.check_device_target(params.device_target)
             return
     try:
-        runtime.check_device_target(params.device_target, params.device_num)
+        device.check_device_target(params.device_target, params.device_num)
     except AdlError as error:
         remedy = error.remedy
         if params.device_num > 1:

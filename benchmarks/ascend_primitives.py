@@ -144,10 +144,10 @@ def collect(names: list[str]) -> dict[str, dict[str, Use]]:
 
 
 def record(folder: Path, names: list[str]) -> dict[str, dict[str, Use]]:
-    from adl import runtime
+    from adl import device
     from benchmarks.ascend_graphs import GRAPHS, OTHERS
 
-    runtime.start("CPU")
+    device.start("CPU")
     graphs = {}
     for name in names:
         (GRAPHS | OTHERS)[name]()

@@ -29,13 +29,13 @@ def compile_part(name: str, part: str) -> float:
     import numpy as np
     from mindspore import Tensor, nn
 
-    from adl import network, runtime
+    from adl import device, network
     from adl.architecture.genotype import Architecture, load_cell, load_net
     from adl.training.losses import OhemCrossEntropy
     from adl.training.optimizers import Momentum
     from adl.training.step import TrainStep
 
-    runtime.start("CPU", seed=0)
+    device.start("CPU", seed=0)
     folder = ROOT / "architectures" / name
     net = network.build(
         Architecture(

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from mindspore import Tensor
 
-from adl import network, runtime
+from adl import device, network
 from adl.architecture import Architecture
 from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation.inference import Mode, Probabilities
@@ -82,7 +82,7 @@ def compare(ways: Ways, image: np.ndarray, *, rounds: int) -> None:
 
 def main() -> None:
     height, width = map(int, sys.argv[1:3] or ("1024", "2048"))
-    runtime.start("CPU", seed=0)
+    device.start("CPU", seed=0)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:

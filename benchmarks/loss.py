@@ -14,7 +14,7 @@ import numpy as np
 from mindspore import Tensor, ops
 from mindspore import dtype as mstype
 
-from adl import runtime
+from adl import device
 from adl.dataset.descriptor import CITYSCAPES
 
 CLASSES = len(CITYSCAPES.classes)
@@ -43,7 +43,7 @@ def with_gradient(
 
 
 def main() -> None:
-    runtime.start("CPU")
+    device.start("CPU")
     rng = np.random.default_rng(0)
     ways = {
         "gather_elements": with_gradient(gathered),

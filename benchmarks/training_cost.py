@@ -49,13 +49,13 @@ def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[s
     import numpy as np
     from mindspore import Tensor
 
-    from adl import network, runtime
+    from adl import device, network
     from adl.network import drop_path
     from adl.training.losses import OhemCrossEntropy
     from adl.training.optimizers import Momentum
     from adl.training.step import TrainStep
 
-    runtime.start("CPU")
+    device.start("CPU")
     net = network.build(architecture(name, filters, stem))
     criterion = OhemCrossEntropy(threshold=0.7, min_kept=batch * crop**2 // 16, ignore_label=255)
     step = TrainStep(net, criterion, Momentum(net, weight_decay=1e-4)).set_train()
@@ -85,7 +85,7 @@ def main() -> None:
         name, *sizes = sys.argv[1:]
         print(json.dumps(measure(name, *map(int, sizes))))
         return
-    from adl import runtime
+    from adl import device
     from adl.architecture import cost
 
     print("architecture    F stem crop batch |  s/step estimated |    MB estimated")
@@ -97,7 +97,7 @@ def main() -> None:
         measured = json.loads(done.stdout.splitlines()[-1])
         name, filters, stem, crop, batch = row
         network = architecture(name, filters, stem)
-        seconds = cost.cpu_step(network, crop, batch, cores=runtime.cores())
+        seconds = cost.cpu_step(network, crop, batch, cores=device.cores())
         memory = cost.training_memory(network, crop, batch)
         print(
             f"{name:<12}{filters:>5}{stem:>5}{crop:>5}{batch:>6} |{measured['seconds']:8.2f}{seconds:10.2f} |"

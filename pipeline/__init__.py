@@ -37,7 +37,7 @@ def checkpoint_arguments(command: argparse.ArgumentParser) -> argparse.Namespace
         )
     if arguments.output:
         # Here, because it needs more than the standard library, which `check` must not.
-        from adl.artifacts import check_output
+        from adl.files import check_output
 
         check_output(arguments.output, folder=True)
     return arguments

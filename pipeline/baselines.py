@@ -8,10 +8,10 @@ example: python -m pipeline.baselines
 
 from __future__ import annotations
 
-from adl import runtime, workspace
-from adl.artifacts import write_json
+from adl import device, workspace
 from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import baselines
+from adl.files import write_json
 from adl.workspace import BASELINES, METRICS, RECORDS
 from pipeline import parser, run
 
@@ -19,7 +19,7 @@ from pipeline import parser, run
 def main() -> None:
     parser("baselines", __doc__).parse_args()
     train, val = (workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val"))
-    scores = baselines.score(train, val, CITYSCAPES, processes=runtime.cores())
+    scores = baselines.score(train, val, CITYSCAPES, processes=device.cores())
     scores.save(BASELINES)
     write_json(METRICS / "baselines.json", scores.metrics(CITYSCAPES))
 

@@ -37,12 +37,13 @@ def main() -> None:
     parser("check", __doc__).parse_args()
     check_environment()
 
-    from adl import artifacts, params, preflight
+    from adl import files, preflight
+    from adl.config import params
     from adl.dataset.descriptor import CITYSCAPES
 
     start_weights = preflight.check(params.load(), CITYSCAPES)
-    artifacts.write_text(START_WEIGHTS, f"{start_weights}\n")
-    artifacts.write_text(CHECKED, "parameters, architecture and data layout were checked\n")
+    files.write_text(START_WEIGHTS, f"{start_weights}\n")
+    files.write_text(CHECKED, "parameters, architecture and data layout were checked\n")
 
 
 if __name__ == "__main__":

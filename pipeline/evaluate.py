@@ -17,19 +17,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from adl import params, runtime, workspace
-from adl.artifacts import check_replaceable, digest, write_json
+from adl import device, workspace
+from adl.config import params
+from adl.config.params import Params
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation import tables
 from adl.evaluation.evaluate import Launch, evaluate
 from adl.evaluation.worker import EvaluationJob
+from adl.files import check_replaceable, digest, write_json
 from adl.launch.launcher import Launcher
 from adl.launch.topology import check_first_device, local
 from adl.metrics.baselines import Scores
 from adl.network import checkpoint
-from adl.params import Params
 from adl.workspace import (
     BASELINES,
     CHECKPOINT,
@@ -159,7 +160,7 @@ def job_of(p: Params, arguments: argparse.Namespace, record: Path) -> Evaluation
 def processes(p: Params, first_device: int) -> int:
     """device_num, or as many as there are devices on this machine."""
     check_first_device(first_device, p.device_target)
-    usable = runtime.devices(p.device_target)
+    usable = device.devices(p.device_target)
     return min(p.device_num, max(1, usable - first_device)) if usable else p.device_num
 
 

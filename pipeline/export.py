@@ -16,8 +16,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from adl import params, workspace
-from adl.artifacts import replacing_folder, write_json
+from adl import workspace
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.evaluation.inference import Mode
@@ -25,6 +25,7 @@ from adl.export import exported
 from adl.export.formats import FORMATS
 from adl.export.proofs import EightBits
 from adl.export.writers import Exporter
+from adl.files import replacing_folder, write_json
 from adl.network import checkpoint
 from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, RECORDS
 from pipeline import checkpoint_arguments, parser, run

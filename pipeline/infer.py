@@ -18,16 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from adl import params, runtime
-from adl.artifacts import check_output, read_json, write_json
+from adl import device
+from adl.config import params
+from adl.config.params import Params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation.inference import Mode
 from adl.export import runtimes
 from adl.export.exported import Exported
 from adl.export.formats import FORMATS
 from adl.export.infer import Inference, infer
+from adl.files import check_output, read_json, write_json
 from adl.launch.topology import check_first_device
-from adl.params import Params
 from adl.prepare import layout
 from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, as_path, sidecar
 from pipeline import parser, run
@@ -113,7 +114,7 @@ def write(results: dict[Measurement, Inference], p: Params) -> None:
     """The figures of the MINDIR stand at the top of the JSON files, those of the other files below their back end."""
     (main_one, *others) = results
     metrics = results[main_one].metrics()
-    speed = {"ms_per_image": results[main_one].milliseconds, **runtime.machine(p.device_target)}
+    speed = {"ms_per_image": results[main_one].milliseconds, **device.machine(p.device_target)}
     for one in others:
         metrics.setdefault(one.backend, {})[one.kind] = results[one].metrics()
         speed.setdefault(one.backend, {})[one.kind] = results[one].milliseconds

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adl import params, runtime, workspace
-from adl.artifacts import write_json
+from adl import device, workspace
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.files import write_json
 from adl.prepare.check import check_dataset
 from adl.prepare.convert import convert
 from adl.workspace import METRICS, RECORDS, SYNTHETIC
@@ -34,7 +35,7 @@ def main() -> None:
         found.splits[split].frames,
         record,
         CITYSCAPES,
-        workers=runtime.cores(),
+        workers=device.cores(),
         drawn=Path(p.data_path) == SYNTHETIC,
     )
     numbers = {

@@ -21,11 +21,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adl import params
-from adl.artifacts import check_output
 from adl.commands.parameters import add_parameters, given_parameters, switch
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.files import check_output
 from adl.launch import address
 from adl.launch.signals import take
 from adl.storage import environment

@@ -10,9 +10,9 @@ example: python -m pipeline.report
 
 from __future__ import annotations
 
-from adl import params
-from adl.artifacts import write_text
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
+from adl.files import write_text
 from adl.report import page, performance, report
 from adl.report.results import Results
 from adl.workspace import PERFORMANCE_PAGE, REPORTS

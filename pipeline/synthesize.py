@@ -8,7 +8,8 @@ example: python -m pipeline.synthesize
 
 from __future__ import annotations
 
-from adl import params, runtime, synthetic
+from adl import device, synthetic
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.workspace import SYNTHETIC
 from pipeline import parser, run
@@ -23,7 +24,7 @@ def main() -> None:
         images={"train": p.synthetic_train_images, "val": p.synthetic_val_images},
         height=p.synthetic_height,
         seed=p.synthetic_seed,
-        workers=runtime.cores(),
+        workers=device.cores(),
     )
 
 

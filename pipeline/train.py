@@ -16,13 +16,14 @@ import argparse
 import shutil
 from pathlib import Path
 
-from adl import params, workspace
-from adl.artifacts import digest, read_json, replacing, write_json
+from adl import workspace
+from adl.config import params
+from adl.config.params import Params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.files import digest, read_json, replacing, write_json
 from adl.launch.environment import plan
 from adl.launch.topology import topology
-from adl.params import Params
 from adl.report.curves import Curves
 from adl.training import runs
 from adl.training.run.nodes import TrainingRun, worker_command

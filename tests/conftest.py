@@ -14,7 +14,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from adl import runtime
+from adl import device
 from adl.architecture import Architecture
 
 pytest_plugins = ["tests.fixtures"]
@@ -61,7 +61,7 @@ def own_settings(tmp_path_factory):
 
     MindSpore chooses a device by itself once anything is computed, and then refuses another choice.
     """
-    runtime.start("CPU", graph=False)
+    device.start("CPU", graph=False)
     folder = tmp_path_factory.mktemp("dvc")
     for kind in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE"):
         os.environ[f"DVC_{kind}_DIR"] = str(folder / kind)
@@ -87,14 +87,14 @@ def isolated(own_settings, tmp_path, monkeypatch):
 
 @pytest.fixture
 def pynative():
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
 
 
 @pytest.fixture
 def graph():
-    runtime.start("CPU", seed=0, graph=True)
+    device.start("CPU", seed=0, graph=True)
     yield
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from adl import network, runtime
-from adl.artifacts import write_json
+from adl import device, network
 from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation.evaluate import evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.export.formats import FORMATS
 from adl.export.writers import Exporter
+from adl.files import write_json
 from adl.launch.launcher import Launcher
 from adl.launch.topology import local
 from adl.network import checkpoint
@@ -81,7 +81,7 @@ def models(once):
 
 
 def make_models(folder: Path) -> None:
-    runtime.start("CPU", seed=1, graph=False)
+    device.start("CPU", seed=1, graph=False)
     net = network.build(TINY)
     rng = np.random.default_rng(0)
     for parameter in net.get_parameters():  # weights that give more than one class

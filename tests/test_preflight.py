@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from adl import commands, params, preflight, runtime
-from adl.artifacts import write_json
+from adl import commands, device, preflight
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, Caution
+from adl.files import write_json
 from adl.training import runs as key_module
 from tests.conftest import ROOT
 from tests.data import write_frame
@@ -32,7 +33,7 @@ def check(tmp_path, monkeypatch):
 def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_trained(
     check, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
+    monkeypatch.setattr(device, "devices", lambda device_target: 2)
     ascend = {"device_target": "Ascend", "export_formats": []}
     of_16 = ascend | {"device_num": 16, "batch_size": 32}
     with pytest.raises(
@@ -41,11 +42,11 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     ):
         check(**of_16)
     assert check(**ascend, device_num=2) == "none"
-    monkeypatch.setattr(runtime, "devices", lambda device_target: 0)
+    monkeypatch.setattr(device, "devices", lambda device_target: 0)
     with pytest.raises(AdlError, match=r"^device_num 1: ") as error:
         check(**ascend)
     assert "--help" not in str(error.value), "several machines would not help"
-    monkeypatch.setattr(runtime, "devices", lambda device_target: 2)
+    monkeypatch.setattr(device, "devices", lambda device_target: 2)
     p = params.load(ROOT / "params.yaml", **of_16)
     key = {"params": p.model_dump(include=set(params.of_stage("train")))}
     own = key_module.state_of(tmp_path / "states", key)
@@ -61,7 +62,7 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
 
 
 def test_onnx_is_refused_on_ascend_before_anything_is_trained(check, monkeypatch):
-    monkeypatch.setattr(runtime, "devices", lambda device_target: 8)
+    monkeypatch.setattr(device, "devices", lambda device_target: 8)
     with pytest.raises(AdlError, match=r"leave onnx, onnx-int8 out on Ascend.*--checkpoint FILE"):
         check(device_target="Ascend")
     assert check(device_target="Ascend", export_formats=["mindir-labels", "air"]) == "none"

@@ -23,8 +23,8 @@ import adl
 from adl import commands
 from adl.commands import serve
 from adl.commands.explain import REFERENCE, up_to_date
+from adl.config.params import Params, schema
 from adl.dataset.descriptor import CITYSCAPES
-from adl.params import Params, schema
 from adl.predict.serve import guard
 from tests.conftest import ROOT
 from tests.test_workspace import floor
@@ -200,7 +200,7 @@ def test_changed_parameter_reaches_the_table_and_the_lists(monkeypatch):
     moved = [
         entry._replace(stages=("export",)) if entry.name == "epochs" else entry for entry in entries
     ]
-    monkeypatch.setattr("adl.params.schema", lambda: iter(moved))
+    monkeypatch.setattr("adl.config.params.schema", lambda: iter(moved))
     texts = {str(path): text for path, text in up_to_date().items()}
     assert re.search(r"\| `seed` .*\| new meaning +\|", texts[str(REFERENCE)])
     stages = YAML(typ="safe").load(texts["dvc.yaml"])["stages"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from adl import params
-from adl.artifacts import write_json
+from adl.config import params
+from adl.files import write_json
 from adl.training import checkpoints
 from adl.training.plan import Counters, LossScale, Plan, Stopwatch
 from adl.training.state import Saved, State

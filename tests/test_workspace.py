@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from adl import params as schema
-from adl.params import Params
+from adl.config import params as schema
+from adl.config.params import Params
 from adl.predict.submission import CODE
 from tests.conftest import ROOT
 from tests.workspace import git, run, succeeds
@@ -21,9 +21,10 @@ from tests.workspace import git, run, succeeds
 FLOORS = (
     {"adl.errors"},
     {"adl.workspace", "adl.dataset.descriptor", "adl.parallel"},
-    {"adl.artifacts", "adl.runtime", "adl.params"},
+    {"adl.files", "adl.device"},
+    {"adl.config"},
     {"adl.architecture", "adl.metrics"},
-    {"adl.console", "adl.recipes"},
+    {"adl.console"},
     {"adl.network", "adl.dataset", "adl.report"},
     {"adl.prepare", "adl.synthetic", "adl.launch"},
     {"adl.evaluation"},
@@ -46,9 +47,10 @@ ROOMS_WITHOUT_NUMBERS = (
 CANNOT_CHANGE_NUMBERS = {
     "pipeline/__init__.py",
     "adl/__init__.py",
-    "adl/artifacts.py",
+    "adl/files.py",
     "adl/errors.py",
-    "adl/params.py",
+    "adl/config/__init__.py",
+    "adl/config/params.py",
     "adl/workspace.py",
 }
 
@@ -205,7 +207,7 @@ def test_environment_is_read_in_few_places():
         "adl/parallel/world.py",  # the launcher's
         "adl/launch/environment.py",  # what children get
         "adl/launch/topology.py",  # how long a person wants ranks to wait
-        "adl/runtime.py",
+        "adl/device.py",
         "adl/storage/environment.py",  # ModelArts'
         "adl/workspace.py",  # ADL_STATE_DIR
     }
@@ -315,8 +317,8 @@ def test_stage_declares_the_parameters_that_it_reads(stage):
 
 def test_what_people_need_without_mindspore_imports_without_it():
     modules = [
-        "params", "architecture.cost", "dataset.descriptor", "dataset.order", "dataset.records", "metrics.baselines",
-        "metrics.bootstrap", "artifacts", "preflight", "recipes", "prepare.convert", "prepare.check",
+        "config", "architecture.cost", "dataset.descriptor", "dataset.order", "dataset.records", "metrics.baselines",
+        "metrics.bootstrap", "files", "preflight", "config.recipes", "prepare.convert", "prepare.check",
         "console.reporter", "console.summary", "report.figures", "report.report", "report.history",
         "report.curves", "training.runs", "training.schedules", "training.plan", "training.run.worker",
         "predict.photographs", "predict.overlays", "launch.topology", "launch.launcher",
@@ -392,7 +394,7 @@ def test_clone_with_windows_line_ends_is_unchanged(tmp_path):
         "params.yaml",
         "dvc.yaml",
         "dvc.lock",
-        "adl/runtime.py",
+        "adl/device.py",
         "metrics/evaluate.json",
     ]
     origin = tmp_path / "origin"

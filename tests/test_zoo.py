@@ -19,7 +19,8 @@ import pytest
 from dvc.cli import parse_args
 from ruamel.yaml import YAML
 
-from adl import commands, recipes
+from adl import commands
+from adl.config import recipes
 from pipeline import checkpoint_arguments, evaluate, infer, modelarts, parser, train
 from tests.conftest import ROOT
 from tests.data import write_frame

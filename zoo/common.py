@@ -15,11 +15,12 @@ sys.path.insert(0, str(ROOT))
 
 from tabulate import tabulate
 
-from adl import params, preflight, recipes
-from adl.artifacts import check_output, write_text
+from adl import preflight
 from adl.commands.parameters import add_parameters, given_parameters, switch
+from adl.config import params, recipes
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import RETURNS, AdlError, reported
+from adl.files import check_output, write_text
 from adl.launch import foreground
 from adl.workspace import PARAMS, PRETRAINED, at_home
 

@@ -14,7 +14,7 @@ from adl.architecture.primitives import PRIMITIVES
 from adl.errors import AdlError
 
 if TYPE_CHECKING:
-    from adl.params import Params
+    from adl.config.params import Params
 
 LEVELS = 4
 OUTPUT_STRIDES = tuple(4 * 2**level for level in range(LEVELS))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from adl import params
+from adl.config import params
 from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tabulate import tabulate
 
-from adl.artifacts import check_output
 from adl.console.text import difference, percentage
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.files import check_output
 from adl.workspace import REPORTS, as_path
 
 if TYPE_CHECKING:

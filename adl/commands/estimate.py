@@ -17,15 +17,15 @@ from typing import Any
 
 from tabulate import tabulate
 
-from adl import params
 from adl.architecture import Architecture, cost
 from adl.commands import scaling
 from adl.commands.scaling import Machines, Step, Workload
+from adl.config import params
+from adl.config.params import Params
 from adl.console.text import MISSING, counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.params import Params
 from adl.workspace import SYNTHETIC
 
 DEVICES = tuple(2**power for power in range(9))

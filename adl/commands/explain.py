@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from adl import params, recipes
-from adl.artifacts import write_text
+from adl.config import params, recipes
 from adl.errors import unknown
+from adl.files import write_text
 from adl.workspace import PARAMS, STAGES, SYNTHETIC_STAGES
 
 REFERENCE = Path("docs/reference/parameters.md")

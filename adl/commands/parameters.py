@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adl import params
-from adl.params import Params
+from adl.config import params
+from adl.config.params import Params
 
 
 def add_parameters(command: argparse.ArgumentParser) -> None:

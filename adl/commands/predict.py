@@ -17,15 +17,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adl import params
-from adl.artifacts import check_output, write_png
 from adl.commands.parameters import device
+from adl.config import params
 from adl.console import text
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.export import provenance
 from adl.export.runtimes import BACKENDS
+from adl.files import check_output, write_png
 from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, as_path, sidecar
 
 if TYPE_CHECKING:

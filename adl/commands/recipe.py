@@ -16,14 +16,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from adl import params, recipes
-from adl.artifacts import write_text
+from adl.config import params, recipes
+from adl.config.params import Params
 from adl.console import estimate
 from adl.console.text import counted, rough_duration
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.params import Params
+from adl.files import write_text
 from adl.preflight import expected_images
 from adl.prepare import DataError, png
 from adl.prepare.layout import missing_folders, pairs

@@ -30,7 +30,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl import params
+    from adl.config import params
     from adl.report import figures, performance
     from adl.report.results import Results
 

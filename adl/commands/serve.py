@@ -19,7 +19,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adl import params
 from adl.commands.predict import (
     add_longest_side,
     add_model_arguments,
@@ -27,6 +26,7 @@ from adl.commands.predict import (
     choose_model,
     load_predictor,
 )
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.workspace import PARAMS

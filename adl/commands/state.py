@@ -13,9 +13,9 @@ import shlex
 from tabulate import tabulate
 
 from adl import workspace
-from adl.artifacts import remove
 from adl.console.text import MISSING
 from adl.errors import AdlError
+from adl.files import remove
 from adl.training import runs
 from adl.training.state import State
 

@@ -12,14 +12,14 @@ import json
 from pathlib import Path
 
 import adl
-from adl import params as schema
-from adl.artifacts import check_output, code_digest, digest, write_png
 from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
+from adl.config import params as schema
+from adl.config.params import Params
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
-from adl.params import Params
+from adl.files import check_output, code_digest, digest, write_png
 from adl.prepare.check import check_dataset
 from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from tabulate import tabulate
 
-from adl.artifacts import check_output, write_text
 from adl.console.text import MISSING, interval, percentage
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.files import check_output, write_text
 from adl.workspace import as_path
 
 if TYPE_CHECKING:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from adl import runtime
+from adl import device
 from adl.architecture import Architecture, cost
-from adl.params import Params
+from adl.config.params import Params
 
 
 def training_seconds(p: Params, *, steps: int, device_target: str) -> float:
     """Of so many steps on a kind of device. Raises AdlError if an architecture file is missing or damaged."""
     architecture = Architecture.from_params(p)
     if device_target == "CPU":
-        per_step = cost.cpu_step(architecture, p.crop_size, p.batch_size, cores=runtime.cores())
+        per_step = cost.cpu_step(architecture, p.crop_size, p.batch_size, cores=device.cores())
     else:
         per_step = cost.ascend_step(architecture, p.crop_size, p.batch_size // p.device_num)
     return steps * per_step
@@ -21,7 +21,7 @@ def basis(device_target: str) -> str:
     """What the time rests on."""
     if device_target == "CPU":
         return (
-            f"for {runtime.cores()} cores, from the size of the network, to within a factor of two."
+            f"for {device.cores()} cores, from the size of the network, to within a factor of two."
         )
     return (
         "scaled from 0.59 s per step (S, crop 769, 2 images on each of 8 Ascend 910), which the README of 2021 "

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from adl.console.text import duration
-from adl.runtime import on_terminal as on_terminal
+from adl.device import on_terminal as on_terminal
 
 T = TypeVar("T")
 LINE_EVERY = 5.0

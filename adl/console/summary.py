@@ -6,8 +6,8 @@ import psutil
 
 from adl.architecture import Architecture, cost
 from adl.architecture.genotype import OUTPUT_STRIDES
+from adl.config.params import Params
 from adl.console.text import counted
-from adl.params import Params
 
 SMALLEST_GROUP = 16
 """Images per batch norm group below which the 2021 README did not reach the published mIOU."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adl.artifacts import digest, read_json, read_png, write_json
 from adl.dataset import records
 from adl.dataset.descriptor import DatasetDescriptor
+from adl.files import digest, read_json, read_png, write_json
 
 _ABOUT = "about.json"
 

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from adl.config.params import Params
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.params import Params
 
 DEVICES = Path("/dev")
 

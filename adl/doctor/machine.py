@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 from dvc.config import Config
 
-from adl import preflight, runtime, workspace
+from adl import device, preflight, workspace
 from adl.architecture import Architecture, cost
-from adl.artifacts import nearest_existing
+from adl.config.params import NO_GPU
 from adl.console.text import byte_size, counted
 from adl.doctor import DEVICES, Case, text_of
 from adl.errors import AdlError, Caution
+from adl.files import nearest_existing
 from adl.launch.topology import free_port
-from adl.params import NO_GPU
 
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 """The control groups of this machine, and the names of those that this process is in."""
@@ -28,7 +28,7 @@ FULL, SCARCE = 0.2e9, 2e9
 def devices(case: Case) -> str:
     p = case.params
     preflight.check_devices(p)
-    found = counted(runtime.devices("Ascend") or 0, "Ascend device")
+    found = counted(device.devices("Ascend") or 0, "Ascend device")
     if p.device_target != "CPU":
         return f"{found}, {p.device_num} wanted"
     text = f"device_target CPU ({counted(p.device_num, 'process', 'processes')}); {found}"
@@ -37,8 +37,8 @@ def devices(case: Case) -> str:
 
 
 def cores(case: Case) -> str:
-    found, asked = counted(runtime.cores(), "core"), case.params.workers
-    used = runtime.workers(asked)
+    found, asked = counted(device.cores(), "core"), case.params.workers
+    used = device.workers(asked)
     if used == asked:
         return f"{found}; workers {asked}"
     return f"{found}; of workers {asked}, {used} are started"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adl import params, preflight
+from adl import preflight
 from adl.architecture import Architecture, cost
+from adl.config import params
+from adl.config.params import Params
 from adl.console import estimate
 from adl.console.text import byte_size, counted, listing, rough_duration
 from adl.doctor import Case
 from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError, Caution
-from adl.params import Params
 from adl.prepare import Problem
 from adl.prepare.layout import Found, pairs
 from adl.training.plan import Plan

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from adl import runtime
+from adl import device
 from adl.console.text import listing
 from adl.doctor import DEVICES, Case, Skipped, text_of
 from adl.errors import AdlError, Caution
@@ -200,10 +200,10 @@ def launcher(case: Case) -> str:
 
 
 def onednn(case: Case) -> str:
-    """The instructions that MindSpore's oneDNN may use; adl/runtime.py says why they are limited."""
+    """The instructions that MindSpore's oneDNN may use; adl/device.py says why they are limited."""
     name = "ONEDNN_MAX_CPU_ISA"
     limit = case.environment.get(name, "DEFAULT").upper()
-    if "AVX512_CORE" not in runtime.instruction_sets():
+    if "AVX512_CORE" not in device.instruction_sets():
         return f"{name}={limit}; this CPU has no AVX-512, which would be slow"
     if limit in ("DEFAULT", "ALL") or limit.startswith(("AVX512", "AVX10")):
         raise Caution(

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from adl import runtime
-from adl.artifacts import percent, read_png, replacing_folder, scratch_folder, write_json
+from adl import device
 from adl.dataset import label_maps
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.evaluation.counts import Counts, ImageResult, load
 from adl.evaluation.worker import EvaluationJob, counts_path
+from adl.files import percent, read_png, replacing_folder, scratch_folder, write_json
 from adl.metrics import Confusion
 from adl.metrics.bootstrap import bootstrap, interval
 from adl.metrics.confusion import mean
@@ -103,7 +103,7 @@ class Evaluation:
             **self.counts.milliseconds(),
             "modes": len(self.counts.counts),
             "processes": self.processes,
-            **runtime.machine(self.device_target),
+            **device.machine(self.device_target),
         }
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from adl.artifacts import percent, replacing, replacing_folder, write_csv, write_json
 from adl.console.progress import track
 from adl.dataset import records
 from adl.evaluation.evaluate import Evaluation
+from adl.files import percent, replacing, replacing_folder, write_csv, write_json
 from adl.report import figures
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from mindspore import nn
 
 from adl.architecture import Architecture
-from adl.artifacts import write_png
 from adl.console.progress import Progress
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
@@ -26,6 +25,7 @@ from adl.errors import reported
 from adl.evaluation import counts, inference
 from adl.evaluation.counts import ImageResult
 from adl.evaluation.inference import Mode
+from adl.files import write_png
 from adl.metrics.confusion import count_image
 from adl.network import checkpoint
 from adl.parallel import world as world_module

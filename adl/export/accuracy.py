@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adl import runtime
+from adl import device
 from adl.console.progress import track
 from adl.dataset import records
 from adl.dataset.descriptor import DatasetDescriptor
@@ -80,7 +80,7 @@ def score(
                 labels=labels,
                 name=str(path),
             )
-            for name in runtime.instruction_sets()
+            for name in device.instruction_sets()
         }
         scores = {name: _Scores(dataset) for name in files}
         while True:

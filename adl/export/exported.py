@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adl import runtime
+from adl import device
 from adl.architecture import Architecture
-from adl.artifacts import check_sidecar, digest, read_json, write_json
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
@@ -16,6 +15,7 @@ from adl.evaluation import inference
 from adl.evaluation.inference import Mode
 from adl.export import runtimes
 from adl.export.formats import Format
+from adl.files import check_sidecar, digest, read_json, write_json
 from adl.parallel.world import World
 from adl.workspace import sidecar
 
@@ -67,7 +67,7 @@ class Exported:
         classes = Architecture.from_sidecar(sidecar(path)).num_classes
         dataset.check_classes(classes, f"{path}: number of classes")
         if (backend or runtimes.default(path)) == "mindspore":
-            runtime.start(device_target, world=World(device=device_id))
+            device.start(device_target, world=World(device=device_id))
         run = runtimes.load(path, backend=backend, device_target=device_target, device_id=device_id)
         check_sidecar(path)
         return cls(run, size, labels=labels, name=str(path))

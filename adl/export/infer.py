@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adl.artifacts import percent, read_png, replacing_folder, write_png
 from adl.console import text
 from adl.console.progress import track
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
 from adl.export.exported import Exported
+from adl.files import percent, read_png, replacing_folder, write_png
 from adl.metrics import Confusion
 from adl.parallel.pool import map_ahead
 from adl.prepare import png

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from adl.artifacts import percent
 from adl.console.text import counted
+from adl.files import percent
 
 LARGEST_DIFFERENCE = 1e-4
 LEAST_AGREEMENT = 0.9999

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adl.artifacts import digest
 from adl.export.formats import FORMATS
+from adl.files import digest
 from adl.workspace import CHECKPOINT, DRAWN, EXPORTED, SCORED, sidecar
 
 UNKNOWN = "what it was trained on is not recorded"

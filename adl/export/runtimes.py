@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from adl import runtime
+from adl import device
 from adl.errors import AdlError
 from adl.parallel.pool import process_pool
 
@@ -44,7 +44,7 @@ def load(
 ) -> Run:
     """A loaded file. backend: a name of BACKENDS; None: the first one that runs such files.
 
-    MindSpore runs it on the device that `runtime.start` chose. Raises AdlError if the runtime is missing, if it does
+    MindSpore runs it on the device that `device.start` chose. Raises AdlError if the runtime is missing, if it does
     not run such files or not on this device, or if the file is damaged.
     """
     name = backend or default(path)
@@ -97,7 +97,7 @@ def _mindspore(path: Path, _: str, __: int) -> Run:
 
 
 def _openvino(path: Path, _: str, __: int) -> Run:
-    with runtime.all_instructions():
+    with device.all_instructions():
         return _compiled(path)
 
 
@@ -122,7 +122,7 @@ def limited(path: Path, instruction_set: str) -> Iterator[Run]:
             ) from None
 
     with process_pool(1) as pool:
-        with runtime.instructions(instruction_set):
+        with device.instructions(instruction_set):
             ask(_start, path)
         yield functools.partial(ask, _run)
 
@@ -144,7 +144,7 @@ def _onnxruntime(path: Path, _: str, __: int) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = runtime.cores()
+    options.intra_op_num_threads = device.cores()
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no class of their own in common

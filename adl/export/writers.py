@@ -14,8 +14,7 @@ import onnx
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from adl import runtime
-from adl.artifacts import full_disk_reported, remove, scratch_folder
+from adl import device
 from adl.console.progress import track
 from adl.dataset import records
 from adl.dataset.augment import Normalise
@@ -31,6 +30,7 @@ from adl.export.formats import Format
 from adl.export.onnx_labels import with_labels
 from adl.export.proofs import EightBits, Equality, Proof
 from adl.export.quantise import quantise
+from adl.files import full_disk_reported, remove, scratch_folder
 from adl.network import AutoDeepLab, checkpoint
 
 PROOF_IMAGES = 3
@@ -185,7 +185,7 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 def _write_mindspore(exporter: Exporter, path: Path, kind: Format) -> None:
     file_format = path.suffix.removeprefix(".").upper()
-    if file_format == "AIR" and not runtime.on_ascend():
+    if file_format == "AIR" and not device.on_ascend():
         raise AdlError(
             f"{path.name}: MindSpore writes AIR only on Ascend (device_target). Leave air out of export_formats."
         )
@@ -197,7 +197,7 @@ def _write_mindspore(exporter: Exporter, path: Path, kind: Format) -> None:
 
 
 def _write_onnx(exporter: Exporter, path: Path, kind: Format) -> None:
-    if runtime.on_ascend():
+    if device.on_ascend():
         raise AdlError(
             f"{path.name}: an ONNX file cannot be proved on Ascend, which rounds more coarsely. Export with "
             "device_target CPU."

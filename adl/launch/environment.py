@@ -7,8 +7,8 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 
+from adl.device import TERMINAL, on_terminal
 from adl.launch.topology import Topology, scheduler_command
-from adl.runtime import TERMINAL, on_terminal
 
 _CLUSTER_VARIABLES = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_", "DEVICE_ID")
 _SETTING = "ONEDNN_MAX_CPU_ISA"

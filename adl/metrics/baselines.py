@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from adl.artifacts import percent, replacing
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
+from adl.files import percent, replacing
 from adl.metrics.confusion import Confusion, count_image
 
 BITS = 5

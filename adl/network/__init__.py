@@ -41,7 +41,7 @@ class AutoDeepLab(nn.Cell):
 
 
 def build(architecture: Architecture, *, world: World = ALONE) -> AutoDeepLab:
-    """The network of an architecture, freshly initialised. Seed MindSpore first (`adl.runtime.start`).
+    """The network of an architecture, freshly initialised. Seed MindSpore first (`adl.device.start`).
 
     world: the ranks over whose images batch norm goes.
     """

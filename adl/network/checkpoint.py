@@ -11,14 +11,14 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import nn
 
-from adl import runtime
+from adl import device
 from adl.architecture import Architecture
-from adl.artifacts import check_sidecar, full_disk_reported, scratch_folder
+from adl.config.params import Params
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, nearest
+from adl.files import check_sidecar, full_disk_reported, scratch_folder
 from adl.network import AutoDeepLab, build, names_2021
 from adl.parallel.world import ALONE, World
-from adl.params import Params
 from adl.workspace import sidecar
 
 MOST_LISTED = 50
@@ -195,12 +195,12 @@ def restore(
     graph: bool = True,
     world: World = ALONE,
 ) -> AutoDeepLab:
-    """Start the device, build the network and load the checkpoint into it. graph: as `runtime.start`.
+    """Start the device, build the network and load the checkpoint into it. graph: as `device.start`.
 
     Every rank works for itself.
     """
     print("\n".join(architecture.describe()), flush=True)
-    runtime.start(device_target, graph=graph, world=world.single())
+    device.start(device_target, graph=graph, world=world.single())
     network = build(architecture)
     print(f"{path}: {load(network, path)}", flush=True)
     return network

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from adl.artifacts import LONGEST_NAME, fitting
 from adl.console.text import counted, listing
 from adl.errors import AdlError
+from adl.files import LONGEST_NAME, fitting
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")

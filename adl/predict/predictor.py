@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from adl.config.params import SMALLEST_SIDE, Params
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode, Pass
 from adl.export.exported import Exported, Size
 from adl.network import checkpoint
-from adl.params import SMALLEST_SIDE, Params
 
 SUFFIXES = (".ckpt", ".mindir", ".onnx")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from adl.artifacts import replacing
 from adl.console.progress import track
 from adl.console.text import size
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
+from adl.files import replacing
 from adl.prepare import png
 
 CODE = (
@@ -27,7 +27,7 @@ CODE = (
     "parallel",
     "predict/photographs.py",
     "predict/predictor.py",
-    "runtime.py",
+    "device.py",
 )
 """Files and folders of the package that can change a label map."""
 

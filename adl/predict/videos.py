@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from adl.artifacts import replacing
 from adl.console import text
 from adl.errors import AdlError
+from adl.files import replacing
 
 OUTPUTS = ("_overlay.mp4",)
 """What `adl predict` writes for a video."""

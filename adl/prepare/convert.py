@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from adl import workspace
-from adl.artifacts import full_disk_reported, scratch_folder, write_json
 from adl.console.progress import track
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.dataset.records import SCHEMA
+from adl.files import full_disk_reported, scratch_folder, write_json
 from adl.parallel.pool import map_ahead
 from adl.prepare import DataError, png
 

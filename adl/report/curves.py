@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from dvclive import Live
 
-from adl.artifacts import write_text
+from adl.files import write_text
 from adl.report import figures
 
 DECLARED = ("loss", "val_mIOU", "learning_rate")

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from adl.artifacts import replacing, write_bytes
 from adl.console.text import percentage
 from adl.dataset.descriptor import DatasetDescriptor
+from adl.files import replacing, write_bytes
 
 ERROR = np.array((213, 94, 0), np.uint8)
 """Vermilion: every kind of colour vision distinguishes it from grey."""

@@ -21,11 +21,12 @@ from dvc_data.index import DataIndexDirError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adl import params as schema
-from adl import recipes, workspace
-from adl.artifacts import percent
+from adl import workspace
+from adl.config import params as schema
+from adl.config import recipes
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
+from adl.files import percent
 from adl.metrics import Confusion
 from adl.report import quoted
 from adl.report.quoted import Quoted

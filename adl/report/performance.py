@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adl.artifacts import digest, write_text
 from adl.console.text import MISSING, counted, duration
+from adl.files import digest, write_text
 from adl.report import quoted
 from adl.report.page import Block, markdown, table, web_page
 from adl.report.results import NOT_MEASURED, Results, of_other_runtimes, read_or_empty

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from adl import params as schema
 from adl.architecture import Architecture
+from adl.config import params as schema
 from adl.console.text import MISSING, interval, percentage
 from adl.report import deployed, quoted
 from adl.report.page import Block, Picture, table

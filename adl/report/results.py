@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from adl import workspace
-from adl.artifacts import check_sidecar, read_json
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
+from adl.files import check_sidecar, read_json
 from adl.report import history
 from adl.workspace import CHECKPOINT, METRICS, RECORDS, SYNTHETIC, sidecar
 

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
-from adl.artifacts import read_json
 from adl.errors import AdlError
+from adl.files import read_json
 from adl.launch import address
 
 PORT = 8118

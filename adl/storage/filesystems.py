@@ -15,7 +15,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from s3fs import S3FileSystem
 
-from adl.artifacts import replacing
+from adl.files import replacing
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30
 """Seconds without an answer, and without another byte, after which a request has failed. A slow copy is no failure."""

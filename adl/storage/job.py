@@ -10,16 +10,17 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adl import params as schema
-from adl import preflight, recipes, runtime, workspace
+from adl import device, preflight, workspace
 from adl.architecture import Architecture
-from adl.artifacts import remove, write_text
+from adl.config import params as schema
+from adl.config import recipes
+from adl.config.params import Params
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
+from adl.files import remove, write_text
 from adl.launch import foreground
 from adl.launch.environment import child_environment
-from adl.params import Params
 from adl.storage.environment import Node
 from adl.storage.manifests import Inputs, files_below, upload_results
 from adl.storage.stages import Stage, stages
@@ -144,7 +145,7 @@ class Job:
         """Raises AdlError if this machine lacks what the stage uses; it need not fit the other stages."""
         read = schema.of_stage(stage.name)
         if "device_target" in read:
-            runtime.check_device_target(self.params.device_target, self.node.devices or 1)
+            device.check_device_target(self.params.device_target, self.node.devices or 1)
         if "export_formats" in read:
             preflight.check_export(self.params)
 

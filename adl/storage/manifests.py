@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from adl.artifacts import digest, read_json, write_json
 from adl.errors import AdlError
+from adl.files import digest, read_json, write_json
 from adl.storage.stages import DATA_PATH, Stage
 from adl.storage.store import RemoteFile, Store, check_name
 from adl.storage.transfers import copy_all

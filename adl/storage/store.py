@@ -23,8 +23,8 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError, PartialCreden
 from fsspec import AbstractFileSystem
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
-from adl.artifacts import digest, replacing
 from adl.errors import DISK_FULL, AdlError
+from adl.files import digest, replacing
 from adl.storage.filesystems import S3, Folder, Moxing
 
 T = TypeVar("T")

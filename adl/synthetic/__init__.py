@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adl.artifacts import replacing_folder, write_png
 from adl.console.progress import track
 from adl.dataset.descriptor import DatasetDescriptor
+from adl.files import replacing_folder, write_png
 from adl.parallel.pool import process_pool
 from adl.synthetic import street
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from mindspore import Parameter, Tensor
 
-from adl import params as schema
 from adl.architecture import Architecture
-from adl.artifacts import digest, remove, replacing_folder, to_disk, write_json
+from adl.config import params as schema
+from adl.config.params import Params
 from adl.errors import AdlError
+from adl.files import digest, remove, replacing_folder, to_disk, write_json
 from adl.network import checkpoint
 from adl.parallel.collective import of_all_ranks
 from adl.parallel.world import ALONE, World
-from adl.params import Params
 from adl.training.optimizers import Optimizer
 from adl.training.plan import Counters, Plan, Stopwatch
 from adl.training.state import Saved, State, seal

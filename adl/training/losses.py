@@ -8,9 +8,9 @@ from collections.abc import Callable
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
+from adl.config.params import Params
 from adl.parallel.collective import AllSum
 from adl.parallel.world import ALONE, World
-from adl.params import Params
 
 
 def _pixel_losses(logits: Tensor, labels: Tensor, ignore_label: int) -> tuple[Tensor, Tensor]:

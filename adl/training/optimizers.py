@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from adl.params import Params
+from adl.config.params import Params
 
 MOMENTUM = 0.9
 

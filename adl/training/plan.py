@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from adl import runtime
+from adl import device
+from adl.config.params import Params
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.params import Params
 from adl.training.schedules import check_warmup
 
 MOST_SKIPPED = 32
@@ -179,7 +179,7 @@ class Stopwatch:
             "ms_per_step": round(1000 * usual, 1),
             "samples_per_second": round(batch_size / usual, 2),
             "compile_seconds": round(compilation, 1) if len(self.seconds) > 1 else None,
-            "peak_memory_mb": runtime.peak_memory() // 2**20,
+            "peak_memory_mb": device.peak_memory() // 2**20,
             "devices": devices,
-            **runtime.machine(device_target),
+            **device.machine(device_target),
         }

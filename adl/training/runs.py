@@ -11,14 +11,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from adl import artifacts, workspace
-from adl import params as schema
+from adl import files, workspace
 from adl.architecture import Architecture
-from adl.artifacts import remove, write_json
+from adl.config import params as schema
+from adl.config.params import Params
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import read_manifest
 from adl.errors import AdlError
-from adl.params import Params
+from adl.files import remove, write_json
 from adl.training.state import State
 
 OPTIONS = ("save_epochs", "keep_checkpoints", "eval_epochs")
@@ -80,7 +80,7 @@ def code_digest() -> str:
     """Digest of the code that the stage `train` depends on, as dvc.yaml lists it."""
     stages = YAML(typ="safe").load(workspace.STAGES)["stages"]
     listed = [Path(dep) for dep in stages["train"]["deps"] if dep.startswith(("adl/", "pipeline/"))]
-    return artifacts.code_digest(listed, root=Path())
+    return files.code_digest(listed, root=Path())
 
 
 def found(root: Path) -> list[State]:

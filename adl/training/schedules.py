@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from adl.config.params import Params
 from adl.errors import AdlError
-from adl.params import Params
 
 POWER = 0.9
 

@@ -23,8 +23,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from adl.artifacts import digest, finite, read_json, remove, replacing, write_json
 from adl.errors import DISK_FULL, AdlError
+from adl.files import digest, finite, read_json, remove, replacing, write_json
 from adl.training import lock
 
 KEPT = 2

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from mindspore import amp
 
-from adl import network, runtime
+from adl import device, network
 from adl.architecture import Architecture
+from adl.config.params import Params
 from adl.console import summary
 from adl.console.reporter import Reporter
 from adl.dataset.augment import Normalise
@@ -27,7 +28,6 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import read_manifest
 from adl.network import AutoDeepLab, checkpoint, drop_path
 from adl.parallel.world import ALONE, World
-from adl.params import Params
 from adl.training import losses, optimizers, schedules
 from adl.training.checkpoints import Origin, Saver, Weights
 from adl.training.loop import Loop, Stopped
@@ -62,7 +62,7 @@ def train(
     plan = Plan.of(params, manifest["images"])
     stop = stop or Stop()
 
-    runtime.start(params.device_target, seed=params.seed, world=world)
+    device.start(params.device_target, seed=params.seed, world=world)
     drop_path.check_hash()
     architecture = Architecture.from_params(params)
     net = network.build(architecture, world=world if params.parallel else ALONE)
@@ -114,7 +114,7 @@ def assemble(
         batch_size=params.batch_size,
         crop_size=params.crop_size,
         ignore_label=params.ignore_label,
-        workers=runtime.workers(params.workers),
+        workers=device.workers(params.workers),
         normalise=Normalise(mean=dataset.mean, std=dataset.std),
         scales=(params.min_scale, params.max_scale),
         world=world,
@@ -187,6 +187,6 @@ def _describe(architecture: Architecture, params: Params, plan: Plan, world: Wor
     )
     if params.parallel and world.size == 1:
         lines.append("parallel: no effect on one device")
-    if params.workers > runtime.cores():
-        lines.append(f"workers: {runtime.cores()} instead of {params.workers}, the number of cores")
+    if params.workers > device.cores():
+        lines.append(f"workers: {device.cores()} instead of {params.workers}, the number of cores")
     print("\n".join(lines), flush=True)

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from adl import network
 from adl.architecture import Architecture
-from adl.artifacts import percent
 from adl.dataset import records
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode
+from adl.files import percent
 from adl.metrics import Confusion
 from adl.parallel.collective import AllSum, sum_counts
 from adl.parallel.world import ALONE, World

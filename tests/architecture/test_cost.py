@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adl import network, params
+from adl import network
 from adl.architecture import Architecture, cost
+from adl.config import params
 from adl.console import summary
 from tests.conftest import ROOT
 

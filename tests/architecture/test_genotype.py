@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from adl import params
 from adl.architecture.genotype import (
     PUBLISHED_CELL,
     PUBLISHED_NET,
@@ -15,8 +14,9 @@ from adl.architecture.genotype import (
     load_cell,
     load_net,
 )
-from adl.artifacts import write_json
+from adl.config import params
 from adl.errors import AdlError
+from adl.files import write_json
 from tests.conftest import ROOT
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from adl import commands
-from adl.artifacts import digest, write_json
 from adl.commands.predict import choose_model
+from adl.files import digest, write_json
 from adl.workspace import CHECKPOINT, EXPORTED, SCORED, sidecar
 from tests.data import write_scenes
 from tests.serving import running

@@ -8,8 +8,9 @@ import shutil
 
 import pytest
 
-from adl import commands, recipes
+from adl import commands
 from adl.commands import estimate
+from adl.config import recipes
 from adl.errors import AdlError
 from adl.report import quoted
 from tests.conftest import ROOT

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from adl import commands, params, workspace
+from adl import commands, workspace
 from adl.commands.parameters import given_parameters
+from adl.config import params
 from adl.errors import AdlError
 from pipeline import evaluate, infer, modelarts, train
 from tests.conftest import ROOT
@@ -52,7 +53,7 @@ def test_paths_of_the_stages_are_expanded(home, monkeypatch):
     assert (given.model, given.output) == (home / "a.mindir", home / "seen")
     assert given.data_path == home / "cs"
     given = train.command_line().parse_args(["--rank-table-file=~/table.json"])
-    assert given.rank_table_file == home / "table.json"
+    assert given.rank_table == home / "table.json"
 
 
 def test_folders_of_a_modelarts_job_are_expanded_and_its_urls_left_alone(home, monkeypatch):

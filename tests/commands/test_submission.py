@@ -14,8 +14,9 @@ import pytest
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 
 import adl
-from adl import commands, params
+from adl import commands
 from adl.commands import submission as submission_command
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
 from adl.evaluation import inference

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from adl.config.params import Params, parse
+from adl.config.recipes import shipped_text
 from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import Case, checks, machine, software
-from adl.params import Params, parse
-from adl.recipes import shipped_text
 from tests.conftest import ROOT
 
 

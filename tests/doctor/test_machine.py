@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adl import runtime
+from adl import device
 from adl.doctor import machine
 from tests.doctor.conftest import result
 
@@ -31,14 +31,14 @@ def memory(monkeypatch) -> Callable[[float, float], None]:
     ("there", "wanted", "status"), [(0, 1, "fault"), (4, 8, "fault"), (8, 8, "ok")]
 )
 def test_lacking_devices_are_a_fault(case, monkeypatch, there, wanted, status):
-    monkeypatch.setattr(runtime, "devices", lambda target: there)
+    monkeypatch.setattr(device, "devices", lambda target: there)
     found = result(machine.devices, case(device_target="Ascend", device_num=wanted, batch_size=16))
     assert found.status == status
     assert str(there) in found.text
 
 
 def test_idle_ascend_devices_are_mentioned_on_a_cpu(case, monkeypatch):
-    monkeypatch.setattr(runtime, "devices", lambda target: None if target == "CPU" else 8)
+    monkeypatch.setattr(device, "devices", lambda target: None if target == "CPU" else 8)
     assert result(machine.devices, case()).text.endswith("8 Ascend devices")
 
 
@@ -55,7 +55,7 @@ def test_gpus_are_said_to_be_of_no_use(case, write):
 
 
 def test_workers_beyond_the_cores_are_said_to_be_left_out(case, monkeypatch):
-    monkeypatch.setattr(runtime, "cores", lambda: 3)
+    monkeypatch.setattr(device, "cores", lambda: 3)
     assert result(machine.cores, case(workers=8)).text == "3 cores; of workers 8, 3 are started"
     assert result(machine.cores, case(workers=2)).text == "3 cores; workers 2"
 

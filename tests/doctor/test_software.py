@@ -5,7 +5,7 @@ import os
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from adl import runtime
+from adl import device
 from adl.doctor import software
 from tests.doctor.conftest import result
 
@@ -85,7 +85,7 @@ def test_without_the_project_installed_no_version_is_called_wrong(case, monkeypa
     ],
 )
 def test_slow_convolutions_of_avx512_are_warned_of(case, monkeypatch, flags, limit, status):
-    monkeypatch.setattr(runtime, "_processor", lambda: f"flags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(device, "_processor", lambda: f"flags\t\t: fpu {flags}\n")
     found = result(software.onednn, case(environment={"ONEDNN_MAX_CPU_ISA": limit}))
     assert found.status == status
     assert ("45 to 70 times" in found.text) == (status == "warning")

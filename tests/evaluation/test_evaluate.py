@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from adl import runtime
-from adl.artifacts import replacing_folder
+from adl import device
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.evaluation import inference, tables, worker
 from adl.evaluation.counts import Counts, ImageResult, save
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.worker import EvaluationJob
+from adl.files import replacing_folder
 from adl.metrics import Confusion
 from adl.parallel.world import ALONE, World
 from adl.prepare import layout
@@ -80,7 +80,7 @@ def in_this_process(net, job):
 @pytest.fixture
 def score_here(net, evaluation_data):
     """Evaluate in this process, operation by operation: six scales would be six graphs to compile."""
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
 
     def run(predictions, **changes):
         settings = {"multiscale": False, "flip": True, "limit": None, "batch_size": 1}
@@ -307,7 +307,7 @@ def test_two_and_three_processes_count_what_one_counts_each_image_once(
 
 
 def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_path, monkeypatch):
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
     shapes, label_maps = [], inference.label_maps
 
     def watched(passes, images, chosen):

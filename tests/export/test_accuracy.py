@@ -10,8 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from adl import runtime
-from adl.artifacts import read_json, write_png
+from adl import device
 from adl.dataset import label_maps, records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
@@ -22,6 +21,7 @@ from adl.export.formats import FORMATS
 from adl.export.onnx_graph import INPUT
 from adl.export.proofs import AccuracyDrop, EightBits
 from adl.export.writers import Exporter
+from adl.files import read_json, write_png
 from adl.network import checkpoint
 from pipeline import export as stage
 
@@ -87,10 +87,10 @@ def test_labels_of_evaluate_decide_whether_8_bits_are_kept(
     path = tmp_path / "m.int8.labels.onnx"
     proved = stage.export(exporter, "onnx-int8-labels", path, source)["onnx-int8-labels"]
     said = capsys.readouterr().out
-    assert f"with {', '.join(runtime.instruction_sets())}" in said
+    assert f"with {', '.join(device.instruction_sets())}" in said
     assert ("not proved on other processors" in said) == proved["kept"]
     assert proved["images"] == 4
-    assert [*proved["points_lost_with"]] == runtime.instruction_sets()
+    assert [*proved["points_lost_with"]] == device.instruction_sets()
     assert set(proved["points_lost_with"].values()) == {proved["points_lost"]}
     assert f"{proved['points_lost']:.2f} points of mIOU lost" in said, "one value, one sign"
     if checkpoint_labels == "truth":
@@ -108,7 +108,7 @@ def test_labels_of_evaluate_decide_whether_8_bits_are_kept(
     assert proved["points_lost"] <= 1
     assert read_json(path.with_name(f"{path.name}.json"))["proved_with"] == {
         "backend": "openvino",
-        "instruction_sets": runtime.instruction_sets(),
+        "instruction_sets": device.instruction_sets(),
     }
 
 
@@ -219,10 +219,10 @@ def test_labels_of_another_mode_model_or_record_are_computed_instead(
 
 
 def test_each_set_of_instructions_has_a_process_that_uses_no_more(models, monkeypatch, capfd):
-    monkeypatch.setattr(runtime, "INSTRUCTION_SETS", {"AVX": "avx", "AVX2": "avx2"})
+    monkeypatch.setattr(device, "INSTRUCTION_SETS", {"AVX": "avx", "AVX2": "avx2"})
     images = np.zeros((1, 40, 40, 3), np.uint8)
     used = {}
-    for name in runtime.instruction_sets():
+    for name in device.instruction_sets():
         with monkeypatch.context() as only_here:
             only_here.setenv("ONEDNN_VERBOSE", "1")
             # OpenVINO fails with the older one, and where it is so verbose; but it says first what it may use.

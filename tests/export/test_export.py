@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from adl.artifacts import read_json
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
 from adl.evaluation.inference import Mode, Probabilities
@@ -24,6 +23,7 @@ from adl.export.exported import Exported
 from adl.export.formats import FORMATS
 from adl.export.proofs import Equality
 from adl.export.writers import Exporter
+from adl.files import read_json
 from pipeline import export as stage
 from tests.conftest import ROOT
 from tests.data import largest_file
@@ -200,7 +200,7 @@ def test_mindir_follows_from_its_network_alone(models, tmp_path):
 EXPORTING = """
 import sys
 from pathlib import Path
-from adl import runtime
+from adl import device
 from adl.dataset.descriptor import CITYSCAPES
 from adl.export.writers import Exporter
 from adl.network import checkpoint
@@ -237,14 +237,14 @@ def test_air_is_refused_without_an_ascend(exporter, tmp_path):
 
 
 def test_onnx_is_refused_on_an_ascend(exporter, tmp_path, monkeypatch):
-    monkeypatch.setattr(writers.runtime, "on_ascend", lambda: True)
+    monkeypatch.setattr(writers.device, "on_ascend", lambda: True)
     with pytest.raises(AdlError, match=r"m\.onnx: an ONNX file cannot be proved on Ascend"):
         exporter.write(tmp_path / "m.onnx", FORMATS["onnx"])
     assert not list(tmp_path.glob("*m.onnx*"))
 
 
 def test_air_is_not_verified_and_its_sidecar_says_so(exporter, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(writers.runtime, "on_ascend", lambda: True)
+    monkeypatch.setattr(writers.device, "on_ascend", lambda: True)
     asked = []
 
     def write(*_, file_name, file_format):

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adl import params
-from adl.artifacts import read_json, read_png, write_json
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
@@ -18,6 +17,7 @@ from adl.export import infer
 from adl.export.exported import Exported
 from adl.export.formats import FORMATS
 from adl.export.writers import Exporter
+from adl.files import read_json, read_png, write_json
 from adl.network import checkpoint
 from adl.parallel.pool import map_ahead
 from adl.prepare import layout

@@ -12,7 +12,8 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 
-from adl import runtime
+from adl import device
+from adl.config.params import Params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
@@ -20,7 +21,6 @@ from adl.export import runtimes
 from adl.export.exported import Exported
 from adl.export.formats import FORMATS
 from adl.parallel.world import World
-from adl.params import Params
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -57,7 +57,7 @@ def test_device_is_refused_or_used(models, monkeypatch):
     with pytest.raises(AdlError, match=r"m\.onnx: openvino runs it on a CPU only"):
         Exported.load(models / "m.onnx", CITYSCAPES, device_target="Ascend")
     started = []
-    monkeypatch.setattr(runtime, "start", lambda *device, world: started.append((device, world)))
+    monkeypatch.setattr(device, "start", lambda *device, world: started.append((device, world)))
     Exported.load(models / "m.mindir", CITYSCAPES, device_target="Ascend", device_id=3)
     assert started == [(("Ascend",), World(device=3))]
 
@@ -118,11 +118,11 @@ def test_lite_is_given_the_device_and_its_number(models, monkeypatch):
 def test_openvino_is_not_held_to_the_instructions_that_suit_mindspore(monkeypatch):
     variable = "ONEDNN_MAX_CPU_ISA"
     monkeypatch.setenv(variable, "AVX2")
-    with runtime.all_instructions():
+    with device.all_instructions():
         assert os.environ[variable] == "DEFAULT"
     assert os.environ[variable] == "AVX2"
     monkeypatch.setenv(variable, "SSE41")  # a person's own choice
-    with runtime.all_instructions():
+    with device.all_instructions():
         assert os.environ[variable] == "SSE41"
 
 

@@ -170,13 +170,13 @@ def test_rank_that_mindspore_ended_says_why(tmp_path, program, monkeypatch, capf
 
 
 COLLECTIVE = """
-from adl import runtime
+from adl import device
 from adl.parallel.collective import AllSum
 from adl.parallel.world import from_environment
 import numpy as np
 from mindspore import Tensor
 world = from_environment()
-runtime.start("CPU", graph=False, world=world)
+device.start("CPU", graph=False, world=world)
 total = AllSum(world)(Tensor(np.array([1.0 + world.rank], np.float32)))
 print("sum", total.asnumpy().tolist(), flush=True)
 if world.rank == 1:

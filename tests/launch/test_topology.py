@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from adl import params
+from adl.config import params
+from adl.device import TERMINAL
 from adl.errors import AdlError
 from adl.launch import topology as topology_module
 from adl.launch.environment import child_environment, inherited, plan
 from adl.launch.topology import topology
-from adl.runtime import TERMINAL
 from pipeline import modelarts, train
 from tests.conftest import ROOT
 from tests.workspace import rank_table

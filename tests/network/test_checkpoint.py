@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from adl import commands, network, params, preflight, runtime
-from adl.artifacts import digest, write_json
+from adl import commands, device, network, preflight
+from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.files import digest, write_json
 from adl.network import checkpoint, names_2021
 from adl.workspace import sidecar
 from pipeline import export as export_stage
@@ -153,7 +154,7 @@ def test_epochs_of_a_checkpoint_are_those_of_its_sidecar(file):
 def test_restored_network_runs_as_a_graph_unless_it_is_told_otherwise(tiny, file, wanted):
     checkpoint.restore(file, tiny, device_target="CPU", **wanted)
     assert (ms.get_context("mode") == ms.GRAPH_MODE) == (not wanted)
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
 
 
 def test_optimizer_entries_are_unexpected_in_a_native_file(tiny, file):

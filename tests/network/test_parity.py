@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from adl import network, runtime
+from adl import device, network
 from adl.architecture import Architecture
 from adl.network import checkpoint, names_2021
 from adl.training.losses import CrossEntropy, OhemCrossEntropy
@@ -132,7 +132,7 @@ def golden_f8():
 @pytest.fixture(scope="module")
 def published_f8(tmp_path_factory):
     """The published genotype with few filters, in evaluation mode: no test changes it."""
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
     return salted_network(
         Architecture(filter_multiplier=8), "shared", tmp_path_factory.mktemp("2021")
     )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor, ops
 
-from adl import network, params, runtime
+from adl import device, network
+from adl.config import params
 from adl.dataset.augment import Normalise
 from adl.dataset.batches import Batches
 from adl.dataset.descriptor import CITYSCAPES
@@ -98,7 +99,7 @@ from mindspore import Tensor, amp
 from adl.network import checkpoint
 from adl.parallel import collective
 from adl import network
-from adl import runtime
+from adl import device
 from adl.training import validation
 from adl.architecture import Architecture
 from adl.dataset.descriptor import CITYSCAPES
@@ -107,7 +108,7 @@ from adl.training.losses import CrossEntropy
 from adl.training.optimizers import Momentum
 from adl.training.step import TrainStep
 world = from_environment()
-runtime.start("CPU", seed=0, graph=False, world=world)
+device.start("CPU", seed=0, graph=False, world=world)
 architecture = Architecture.from_json(json.loads(sys.argv[2]))
 
 print("of all ranks", collective.of_all_ranks([2**42 - 1 - world.rank, 7], world), flush=True)
@@ -179,7 +180,7 @@ def test_update_is_skipped_on_all_ranks_where_one_finds_it_infinite(told):
 @pytest.mark.xdist_group("two ranks")
 def test_ranks_validate_with_the_statistics_of_rank_0_and_stop_together(told):
     logs, record = told
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
     own = validation.Validation(TINY, record, CITYSCAPES)
     expected = own.miou(checkpoint.native(own.network))
     assert expected > 0
@@ -230,7 +231,7 @@ def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny
     assert len(losses(one)) == 5
     assert np.abs(losses(one) - losses(two)).max() < 1e-5 * np.abs(losses(one)).max()
     assert max(differences(result(one), result(two))) < 1e-5
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
     start = {name: p.asnumpy() for name, p in checkpoint.native(network.build(tiny)).items()}
     assert min(differences(result(one), start)) > 5e-5, (
         "the training moves the weights by several times that"

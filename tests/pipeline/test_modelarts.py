@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adl import params
+from adl.config import params
 from adl.errors import AdlError, reported
 from adl.launch.topology import free_port
 from adl.parallel.lifetime import tied

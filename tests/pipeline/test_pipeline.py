@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from adl import synthetic
-from adl.artifacts import digest, write_png
 from adl.dataset.descriptor import CITYSCAPES
 from adl.export import provenance
+from adl.files import digest, write_png
 from adl.network import names_2021
 from adl.workspace import CHECKPOINT, DRAWN
 from tests import damage

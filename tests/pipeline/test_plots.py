@@ -9,7 +9,7 @@ import pytest
 import vl_convert
 from ruamel.yaml import YAML
 
-from adl.artifacts import write_json, write_png, write_text
+from adl.files import write_json, write_png, write_text
 from adl.report.curves import Curves
 from tests.browsing import events, requested
 from tests.conftest import ROOT

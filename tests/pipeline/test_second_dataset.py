@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from adl import params, runtime, workspace
+from adl import device, workspace
 from adl.architecture import Architecture
+from adl.config import params
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, FileKind
 from adl.errors import AdlError
@@ -108,9 +109,9 @@ def village(once):
 @pytest.fixture
 def place(village, tiny, tmp_path, monkeypatch) -> Path:
     """A folder with the architecture's files, in which what is run works operation by operation."""
-    start = runtime.start
+    start = device.start
     monkeypatch.setattr(
-        runtime, "start", lambda *given, **named: start(*given, **named | {"graph": False})
+        device, "start", lambda *given, **named: start(*given, **named | {"graph": False})
     )
     np.save(tmp_path / "net.npy", np.array(tiny.net))
     np.save(tmp_path / "cell.npy", np.array(tiny.cell))

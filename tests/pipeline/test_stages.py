@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from adl import runtime, synthetic
-from adl.artifacts import digest, remove, write_json, write_text
+from adl import device, synthetic
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import baselines
+from adl.files import digest, remove, write_json, write_text
 from adl.launch import launcher
 from adl.launch.launcher import Launcher
 from adl.metrics import Confusion
@@ -57,9 +57,9 @@ def place(tmp_path, evaluation_data) -> Path:
 @pytest.fixture
 def stage(place, monkeypatch):
     """stage("evaluate", "--split", "val"): run it in that place, without processes of its own."""
-    start = runtime.start
+    start = device.start
     monkeypatch.setattr(
-        runtime, "start", lambda *given, **named: start(*given, **named | {"graph": False})
+        device, "start", lambda *given, **named: start(*given, **named | {"graph": False})
     )
 
     def as_rank_0(self: Launcher, command: list[str], nodes: object) -> int:

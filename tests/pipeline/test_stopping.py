@@ -22,8 +22,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from adl import commands
-from adl.artifacts import digest
 from adl.errors import AdlError
+from adl.files import digest
 from adl.launch import launcher
 from adl.training import runs
 from adl.training.run import nodes

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from adl.artifacts import digest, read_json, write_json, write_png, write_text
+from adl.config.params import load
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.export.formats import FORMATS
 from adl.export.proofs import AccuracyDrop, EightBits, Equality
+from adl.files import digest, read_json, write_json, write_png, write_text
 from adl.launch import launcher
 from adl.launch.topology import local
 from adl.metrics.baselines import Scores
 from adl.parallel.world import World
-from adl.params import load
 from adl.training import train as training
 from adl.training.loop import Stopped
 from adl.training.run import worker

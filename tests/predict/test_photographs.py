@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adl import artifacts
+from adl import files
 from adl.errors import AdlError
 from adl.predict import photographs
 from adl.predict.videos import Encoding, Video
@@ -42,8 +42,8 @@ def test_names_that_are_not_utf_8_are_found_read_and_written(tmp_path, picture):
     assert photographs.find([tmp_path / "in"]).images == [path]
     assert np.abs(photographs.read(path).pixels[..., ::-1].astype(int) - picture).mean() < 2
     target = tmp_path / "out" / f"{NOT_UTF_8}_color.png"
-    artifacts.write_png(target, picture)
-    np.testing.assert_array_equal(artifacts.read_png(target)[..., ::-1], picture)
+    files.write_png(target, picture)
+    np.testing.assert_array_equal(files.read_png(target)[..., ::-1], picture)
     with pytest.raises(AdlError, match=r"whose name is not UTF-8\. Rename it"):
         Video.open(path)
     with pytest.raises(AdlError, match=r"whose name is not UTF-8\. Rename it"):
@@ -58,7 +58,7 @@ def test_image_on_a_full_disk_is_an_error_and_nothing_is_left(tmp_path, picture,
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        artifacts.write_png(tmp_path / "a.png", picture)
+        files.write_png(tmp_path / "a.png", picture)
     assert not list(tmp_path.iterdir())
 
 

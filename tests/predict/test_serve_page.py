@@ -17,8 +17,8 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from adl.artifacts import write_json
 from adl.dataset.descriptor import CITYSCAPES
+from adl.files import write_json
 from adl.predict.predictor import Predictor
 from adl.predict.serve import uploads
 from adl.workspace import SCORED, sidecar

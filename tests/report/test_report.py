@@ -9,12 +9,12 @@ import shutil
 import numpy as np
 import pytest
 
-from adl import params as schema
 from adl.architecture import Architecture
-from adl.artifacts import digest
+from adl.config import params as schema
+from adl.config.params import load
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
-from adl.params import load
+from adl.files import digest
 from adl.report import deployed, figures, page, performance, report
 from adl.report.page import Picture
 from adl.report.performance import Measured

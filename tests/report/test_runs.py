@@ -17,13 +17,14 @@ import pandas as pd
 import pytest
 from dvc import cli as dvc_cli
 
-from adl import commands, recipes
-from adl import params as schema
-from adl.artifacts import digest, read_png, write_json, write_png
+from adl import commands
 from adl.commands import compare
 from adl.commands import table as table_command
 from adl.commands.table import table_of
+from adl.config import params as schema
+from adl.config import recipes
 from adl.dataset.descriptor import CITYSCAPES
+from adl.files import digest, read_png, write_json, write_png
 from adl.report import history
 from pipeline import report
 from tests.conftest import ROOT

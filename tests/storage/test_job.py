@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adl import params, recipes
-from adl.artifacts import OURS, digest, write_json, write_text
+from adl.config import params, recipes
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
+from adl.files import OURS, digest, write_json, write_text
 from adl.storage import job as module
 from adl.storage.environment import Node
 from adl.storage.job import Job

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from adl.artifacts import write_json, write_text
 from adl.errors import AdlError
+from adl.files import write_json, write_text
 from adl.storage import manifests
 from adl.storage.manifests import Inputs, upload_results
 from adl.storage.stages import stages

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from adl.artifacts import write_text
 from adl.errors import AdlError
+from adl.files import write_text
 from adl.storage.state_backup import StateBackup
 from adl.storage.store import Abandoned, Store, open_store
 from adl.training.state import SEAL, State, seal

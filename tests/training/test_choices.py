@@ -7,8 +7,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from adl import network, params
-from adl.params import Params
+from adl import network
+from adl.config import params
+from adl.config.params import Params
 from adl.report.performance import WORDS
 from adl.training import losses, optimizers, schedules
 from adl.training.optimizers import Momentum

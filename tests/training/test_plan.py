@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from adl import runtime
+from adl import device
 from adl.errors import AdlError
 from adl.training.plan import MOST_SKIPPED, Counters, LossScale, Stopwatch
 
@@ -61,7 +61,7 @@ def test_second_infinite_loss_in_a_row_ends_a_run_as_does_the_33rd_skipped_updat
 
 
 def test_peak_memory_is_in_mebibytes(monkeypatch):
-    monkeypatch.setattr(runtime, "peak_memory", lambda: 5 * 2**20)
+    monkeypatch.setattr(device, "peak_memory", lambda: 5 * 2**20)
     watch = Stopwatch()
     watch.step_done()
     speed = watch.speed(batch_size=4, devices=1, device_target="CPU")

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from adl import commands
-from adl.artifacts import remove
+from adl.config.params import load
 from adl.errors import AdlError
+from adl.files import remove
 from adl.launch.topology import local
-from adl.params import load
 from adl.training import runs
 from adl.training import state as state_module
 from adl.training.run.nodes import TrainingRun

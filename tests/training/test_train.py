@@ -15,9 +15,9 @@ import psutil
 import pytest
 from mindspore import Tensor, amp, nn, ops
 
-from adl import network, params, runtime, workspace
+from adl import device, network, workspace
 from adl.architecture import Architecture
-from adl.artifacts import digest
+from adl.config import params
 from adl.dataset.augment import Normalise
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.records import read, read_manifest
@@ -27,6 +27,7 @@ from adl.evaluation.counts import Counts
 from adl.evaluation.evaluate import Evaluation
 from adl.evaluation.inference import Mode, label_maps, passes
 from adl.evaluation.worker import EvaluationJob
+from adl.files import digest
 from adl.metrics import Confusion
 from adl.network import checkpoint, drop_path
 from adl.network.normalization import GlobalBatchNorm
@@ -56,10 +57,10 @@ def mode(request, monkeypatch):
     What stages run are graphs: tests/pipeline/test_stopping.py and tests/parallel/test_distributed.py.
     """
     graph = request.node.get_closest_marker("compiled") is not None
-    monkeypatch.setattr(runtime, "start", functools.partial(runtime.start, graph=graph))
-    runtime.start("CPU", seed=0)
+    monkeypatch.setattr(device, "start", functools.partial(device.start, graph=graph))
+    device.start("CPU", seed=0)
     yield
-    runtime.start("CPU", seed=0, graph=False)
+    device.start("CPU", seed=0, graph=False)
 
 
 @pytest.fixture(scope="module")
@@ -209,12 +210,12 @@ def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(
 
 def test_workers_beyond_the_cores_are_said(settings, record, tmp_path, capsys):
     told = {}
-    for workers in (runtime.cores(), runtime.cores() + 1):
+    for workers in (device.cores(), device.cores() + 1):
         run(settings, record, tmp_path / str(workers), epochs=1, warmup_iters=0, workers=workers)
         told[workers] = [
             line for line in capsys.readouterr().out.splitlines() if line.startswith("workers:")
         ]
-    cores = runtime.cores()
+    cores = device.cores()
     assert told == {
         cores: [],
         cores + 1: [f"workers: {cores} instead of {cores + 1}, the number of cores"],

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from adl.config.params import SMALLEST_SIDE
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.params import SMALLEST_SIDE
 from adl.predict.overlays import overlay as blended
 from adl.predict.overlays import shares
 from adl.predict.serve import uploads

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adl import runtime
+from adl import device
 from adl.errors import AdlError
 from adl.launch.launcher import Launcher
 from adl.launch.topology import Topology
@@ -84,7 +84,7 @@ class TrainingRun:
         sys.exit(self._launch(nodes))
 
     def _launch(self, nodes: Topology) -> int:
-        runtime.check_device_target(self.job.params.device_target, nodes.devices)
+        device.check_device_target(self.job.params.device_target, nodes.devices)
         return Launcher(self.state.logs).run(worker_command(self.state.job), nodes)
 
     def _mention_nearest(self) -> None:

@@ -11,13 +11,13 @@ from types import FrameType
 
 from pydantic import BaseModel
 
-from adl.artifacts import read_json, remove, write_json
+from adl.config.params import Params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import STOPPED, reported
+from adl.files import read_json, remove, write_json
 from adl.launch import launcher
 from adl.launch.signals import take
 from adl.parallel import world
-from adl.params import Params
 from adl.report.curves import Curves
 from adl.training.plan import Stop
 from adl.training.state import State

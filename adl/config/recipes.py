@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from adl import params
+from adl.config import params
+from adl.config.params import Params
 from adl.errors import AdlError, unknown
-from adl.params import Params
 from adl.workspace import RECIPES
 
 SHIPPED = "synthetic"

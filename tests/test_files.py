@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from adl import artifacts, network
+from adl import files, network
 from adl.errors import AdlError
 from adl.network import checkpoint
 from tests.conftest import TINY
@@ -17,8 +17,8 @@ from tests.data import largest_file, write_record, write_scenes
 
 def test_failed_write_leaves_the_earlier_file(tmp_path):
     file = tmp_path / "a.txt"
-    artifacts.write_text(file, "first")
-    with pytest.raises(ZeroDivisionError), artifacts.replacing(file) as temporary:
+    files.write_text(file, "first")
+    with pytest.raises(ZeroDivisionError), files.replacing(file) as temporary:
         temporary.write_text("half")
         raise ZeroDivisionError
     assert file.read_text() == "first"
@@ -30,10 +30,10 @@ def test_failed_write_leaves_the_earlier_file(tmp_path):
 )
 def test_longest_name_is_written_by_way_of_a_shorter_hidden_one(tmp_path, name):
     """As `adl table --output NAME` and every other file and folder of the project."""
-    artifacts.write_text(tmp_path / name, "x")
+    files.write_text(tmp_path / name, "x")
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    artifacts.remove(tmp_path / name)
-    with artifacts.replacing_folder(tmp_path / name) as temporary:
+    files.remove(tmp_path / name)
+    with files.replacing_folder(tmp_path / name) as temporary:
         assert temporary.name.startswith(".partial-")
         assert temporary.suffix == (tmp_path / name).suffix or len(name) < 200
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -41,45 +41,45 @@ def test_longest_name_is_written_by_way_of_a_shorter_hidden_one(tmp_path, name):
 
 def test_shortened_names_stay_apart_and_keep_their_ends():
     names = [f"{'图' * 90}{number:04d}{'x' * 20}.png" for number in range(50)]
-    short = {artifacts.fitting(name) for name in names}
+    short = {files.fitting(name) for name in names}
     assert len(short) == 50
     for name in short:
         assert len(name.encode()) <= 255
         assert name.startswith("图" * 50)
         assert name.endswith("x" * 16 + ".png")
-    assert artifacts.fitting(names[0]) == artifacts.fitting(names[0])
-    assert artifacts.fitting("x" * 255) == "x" * 255
-    assert len(artifacts.fitting("x" * 256)) == 255
+    assert files.fitting(names[0]) == files.fitting(names[0])
+    assert files.fitting("x" * 255) == "x" * 255
+    assert len(files.fitting("x" * 256)) == 255
 
 
 def test_failed_folder_leaves_the_earlier_folder(tmp_path):
     folder = tmp_path / "a"
     for content in ("first", "second"):
-        with artifacts.replacing_folder(folder) as temporary:
+        with files.replacing_folder(folder) as temporary:
             (temporary / content).touch()
-    with pytest.raises(ZeroDivisionError), artifacts.replacing_folder(folder) as temporary:
+    with pytest.raises(ZeroDivisionError), files.replacing_folder(folder) as temporary:
         (temporary / "half").touch()
         raise ZeroDivisionError
-    assert {p.name for p in folder.iterdir()} == {"second", artifacts.OURS}
+    assert {p.name for p in folder.iterdir()} == {"second", files.OURS}
     assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_folder_that_something_else_made_is_not_replaced(tmp_path):
     folder = tmp_path / "a"
     folder.mkdir()
-    with artifacts.replacing_folder(folder):
+    with files.replacing_folder(folder):
         pass
-    artifacts.remove(folder)
+    files.remove(folder)
     (folder / "thesis").mkdir(parents=True)
     refused = pytest.raises(
         AdlError, match=r"a: would be replaced as a whole, but something else made it"
     )
-    with refused, artifacts.replacing_folder(folder):
+    with refused, files.replacing_folder(folder):
         pytest.fail("work was begun")
-    artifacts.remove(folder)
+    files.remove(folder)
     with (
         pytest.raises(AdlError, match="something else made it"),
-        artifacts.replacing_folder(folder),
+        files.replacing_folder(folder),
     ):
         (folder / "thesis").mkdir(parents=True)  # while the work went on
     assert [p.name for p in folder.iterdir()] == ["thesis"]
@@ -92,15 +92,15 @@ def test_write_goes_around_a_read_only_output(tmp_path):
     cached.chmod(0o444)
     link = tmp_path / "link"
     link.hardlink_to(cached)
-    artifacts.write_text(link, "new")
+    files.write_text(link, "new")
     assert link.read_text() == "new"
     assert cached.read_text() == "cached"
 
 
 def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, monkeypatch):
     for wanted in (tmp_path / "new/a.PNG", tmp_path / "a.png"):
-        artifacts.check_output(wanted, suffix=".png")
-    artifacts.check_output(tmp_path / "new/folder", folder=True)
+        files.check_output(wanted, suffix=".png")
+    files.check_output(tmp_path / "new/folder", folder=True)
     (tmp_path / "file").touch()
     for path, options, message in (
         (tmp_path / "a.jpg", {"suffix": ".png"}, "must end with .png"),
@@ -109,28 +109,28 @@ def test_output_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, 
         (tmp_path / "file/below", {}, "file is a file; name a folder"),
     ):
         with pytest.raises(AdlError, match=message):
-            artifacts.check_output(path, **options)
+            files.check_output(path, **options)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    monkeypatch.setattr(artifacts.os, "access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(AdlError, match="may not be written"):
-        artifacts.check_output(tmp_path / "file")
+        files.check_output(tmp_path / "file")
 
 
 def test_fault_that_has_a_message_keeps_it_on_a_full_disk(tmp_path):
     with largest_file(10):
         with (
             pytest.raises(AdlError, match="a damaged image"),
-            artifacts.full_disk_reported(tmp_path / "a"),
+            files.full_disk_reported(tmp_path / "a"),
         ):
             raise AdlError("a damaged image")
         with (
             pytest.raises(OSError, match="File too large"),
-            artifacts.full_disk_reported(tmp_path / "a"),
+            files.full_disk_reported(tmp_path / "a"),
         ):
             raise RuntimeError("internal error")
     with (
         pytest.raises(RuntimeError, match="internal error"),
-        artifacts.full_disk_reported(tmp_path / "a"),
+        files.full_disk_reported(tmp_path / "a"),
     ):
         raise RuntimeError("internal error")
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import modify_yaml
 
-from adl import commands, params, preflight, recipes
+from adl import commands, preflight
 from adl.architecture import Architecture
+from adl.config import params, recipes
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from tests.conftest import ROOT

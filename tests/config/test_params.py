@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from adl import params
+from adl.config import params
 from adl.errors import AdlError
 from tests.conftest import ROOT
 
