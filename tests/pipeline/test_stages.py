@@ -75,7 +75,7 @@ def stage(place, monkeypatch):
 
     def execute(module: str, *arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", [module, *arguments])
-        runpy.run_module(module, run_name="__main__")
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
     def run(name: str, *arguments: str) -> None:
         execute(f"pipeline.{name}", *arguments)

@@ -84,7 +84,7 @@ def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were
     assert job.record == "data/mindrecord/cityscapes_val.mindrecord"
     assert predictions == Path("data/predictions/evaluate")
     assert named["launch"](["x"], 2) == 0
-    monkeypatch.setattr(evaluate.runtime, "devices", lambda device_target: 8)
+    monkeypatch.setattr(evaluate.device, "devices", lambda device_target: 8)
     arguments = ("--split", "train", "--output", "o", "--eval-batch-size", "3", "--device-id", "5")
     (job, predictions, _), named = job_of(*arguments, device_target="Ascend")
     assert (job.limit, named["processes"], job.batch_size) == (None, 1, 3)
@@ -95,7 +95,7 @@ def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were
 
 
 def test_evaluation_has_no_more_processes_than_this_machine_has_devices(job_of, monkeypatch):
-    monkeypatch.setattr(evaluate.runtime, "devices", lambda device_target: 3)
+    monkeypatch.setattr(evaluate.device, "devices", lambda device_target: 3)
     for device, expected in (("0", 3), ("1", 2), ("7", 1)):
         _, named = job_of(
             "--output",
