@@ -37,6 +37,10 @@ class NotAnImageError(AdlError):
     """Not an image of any kind that is read here."""
 
 
+class DamagedImageError(AdlError):
+    """An image that cannot be read to its end; its cause says what a parser met."""
+
+
 @dataclasses.dataclass
 class Found:
     """Files below some folders. hidden: files and folders whose names begin with a dot. others: no images.
@@ -184,7 +188,7 @@ def _is_heic(path: Path) -> bool:
         return False
 
 
-def _begins_as_heic(start: bytes) -> bool:
+def _begins_as_heic(start: bytes | bytearray) -> bool:
     return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
 
 
@@ -215,7 +219,7 @@ class Header:
     is_animated: bool
 
 
-def header(content: bytes, name: str) -> Header:
+def header(content: bytes | bytearray, name: str) -> Header:
     """The header of an image in a file's bytes. Raises NotAnImageError, or AdlError if it is damaged."""
     with _named_faults(content, name), _open(BytesIO(content)) as picture:
         kind = picture.format or ""
@@ -223,7 +227,7 @@ def header(content: bytes, name: str) -> Header:
         return Header(kind, *picture.size, is_animated)
 
 
-def decode(content: bytes, name: str) -> Photograph:
+def decode(content: bytes | bytearray, name: str) -> Photograph:
     """The image in a file's bytes, upright, as its EXIF orientation says.
 
     Grey, alpha, palettes and 16 bits are converted; 16-bit files are scaled by the bits that they use: 12-bit data in
@@ -232,7 +236,7 @@ def decode(content: bytes, name: str) -> Photograph:
     with _named_faults(content, name):
         with _open(BytesIO(content)) as picture:
             if picture.mode in ("I", "F") and _sample_bits(picture) == 32:
-                raise AdlError(f"{name}: has pixels of 32 bits; 8 or 16 are needed.")
+                raise AdlError("has pixels of 32 bits; 8 or 16 are needed.", where=name)
             if _sample_bits(picture) == 16:
                 return _decode_16_bits(content, picture.getexif().get(_ORIENTATION, 1))
             upright = ImageOps.exif_transpose(picture)
@@ -240,7 +244,7 @@ def decode(content: bytes, name: str) -> Photograph:
 
 
 @contextlib.contextmanager
-def _named_faults(content: bytes, name: str) -> Iterator[None]:
+def _named_faults(content: bytes | bytearray, name: str) -> Iterator[None]:
     """Whatever goes wrong with an image becomes an AdlError with its name."""
     try:
         yield
@@ -248,14 +252,13 @@ def _named_faults(content: bytes, name: str) -> Iterator[None]:
         raise
     except UnidentifiedImageError:
         if _begins_as_heic(content[:12]):
-            raise NotAnImageError(
-                f"{name}: is a HEIC image, which cannot be read here. {CONVERT_HEIC}"
-            ) from None
-        raise NotAnImageError(f"{name}: is not an image that can be read.") from None
+            problem = f"is a HEIC image, which cannot be read here. {CONVERT_HEIC}"
+            raise NotAnImageError(problem, where=name) from None
+        raise NotAnImageError("is not an image that can be read.", where=name) from None
     except Image.DecompressionBombError:
-        raise AdlError(f"{name}: states more pixels than can be read.") from None
+        raise AdlError("states more pixels than can be read.", where=name) from None
     except Exception as error:  # Pillow and its codecs raise whatever their parsers meet
-        raise AdlError(f"{name}: the image is damaged ({error}).") from None
+        raise DamagedImageError(f"the image is damaged ({error}).", where=name) from error
 
 
 def _sample_bits(picture: Image.Image) -> int:
@@ -269,18 +272,13 @@ def _sample_bits(picture: Image.Image) -> int:
     return 16 if picture.mode.startswith("I") else 8
 
 
-def _decode_16_bits(content: bytes, orientation: int) -> Photograph:
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+def _decode_16_bits(content: bytes | bytearray, orientation: int) -> Photograph:
+    # OpenCV does not turn every format upright, so that it turns none here.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     samples = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if samples is None or samples.dtype != np.uint16:
         raise ValueError("its 16-bit pixels cannot be decoded")
-    if samples.ndim == 3:
-        colours = 3 if samples.shape[2] >= 3 else 1
-        samples = samples[..., :colours]  # without alpha
-    bits = next(bits for bits in _DEPTHS if int(samples.max()) < 1 << bits)
-    eight: np.ndarray = np.right_shift(samples, bits - 8).astype(np.uint8)
-    if eight.ndim == 2 or eight.shape[2] == 1:
-        eight = cv2.cvtColor(eight, cv2.COLOR_GRAY2BGR)
-    picture = Image.fromarray(eight)
+    bits = next(bits for bits in _DEPTHS if samples.max() < 1 << bits)
+    picture = Image.fromarray(np.right_shift(samples, bits - 8).astype(np.uint8))
     picture.getexif()[_ORIENTATION] = orientation
     return Photograph(np.ascontiguousarray(ImageOps.exif_transpose(picture)), used_bits=bits)

@@ -91,10 +91,8 @@ class Predictor:
         takes, mode = self.model.size, self.mode
         size = image.shape[0], image.shape[1]
         inner = _fitting(size, takes, longest_side)
-        canvas = image
-        if inner != size:
-            canvas = cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
-        if takes and takes != inner:
+        canvas = cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
+        if takes:
             # Padded as in training: black, at the bottom and on the right.
             below, right = takes[0] - inner[0], takes[1] - inner[1]
             canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
@@ -102,10 +100,10 @@ class Predictor:
         if is_resized and not self.model.labels:
             probabilities = self.model.probabilities(canvas[None], mode)[mode.name][0]
             return _enlarged_argmax(probabilities[:, : inner[0], : inner[1]], size)
-        labels = self.model.label_maps(np.ascontiguousarray(canvas[None]), mode)[mode.name][0]
+        labels = self.model.label_maps(canvas[None], mode)[mode.name][0]
         if not is_resized:
             return labels
-        inside = np.ascontiguousarray(labels[: inner[0], : inner[1]])
+        inside = labels[: inner[0], : inner[1]]
         return cv2.resize(inside, size[::-1], interpolation=cv2.INTER_NEAREST)
 
 

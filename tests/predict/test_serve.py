@@ -27,8 +27,8 @@ from adl.predict.overlays import overlay
 from adl.predict.predictor import Predictor
 from adl.predict.serve import server as serve_server
 from adl.predict.serve import uploads
-from adl.predict.serve.app import BROKEN, ENDING, create_app
-from adl.predict.serve.queue import Queue
+from adl.predict.serve.app import BROKEN, create_app
+from adl.predict.serve.queue import ENDING, Queue
 from adl.predict.serve.segmenter import PREVIEW_SIDE, Segmenter
 from tests.conftest import ROOT
 from tests.data import huge_png

@@ -18,18 +18,15 @@ from adl.errors import unknown
 from adl.export import provenance
 from adl.predict.serve import uploads
 from adl.predict.serve.answers import Health, Limits, Model, Prediction, Problem, QueueState
-from adl.predict.serve.queue import ClosedError, FullError, Queue
+from adl.predict.serve.queue import Queue
 from adl.predict.serve.segmenter import Segmenter
 
 T = TypeVar("T")
-RETRY_SECONDS = 5
 DESCRIPTION = """Segments photographs with a trained model, one at a time, in the order of arrival.
 
     curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict
 
 No picture is written to disk or kept after the answer. Every error has a sentence in `detail`."""
-FULL = "Too many pictures are waiting. Try again in a few seconds."
-ENDING = "The server is shutting down. Start it again, and send the picture once more."
 BROKEN = "The server failed at this request; what happened is in its terminal."
 REASONS: dict[int | str, str] = {
     403: "From another web page, or to a foreign host name",
@@ -89,19 +86,12 @@ class Endpoints:
 
         `overlay`: add the picture under its colours. `preview`: add what a web page needs to show it.
         """
-        try:
-            with self.queue.entered():
-                async with self.uploads.received(request) as content:
-                    await asyncio.to_thread(uploads.check, content)
-                    work = functools.partial(
-                        self.segmenter, content, overlay=overlay, preview=preview
-                    )
-                    working = self.queue.run(work, queue_ticket)
-                    prediction, waited = await _while_connected(request, working)
-        except FullError:
-            raise HTTPException(503, FULL, {"Retry-After": str(RETRY_SECONDS)}) from None
-        except ClosedError:
-            raise HTTPException(503, ENDING) from None
+        with self.queue.entered():
+            async with self.uploads.received(request) as content:
+                await asyncio.to_thread(uploads.check, content)
+                work = functools.partial(self.segmenter, content, overlay=overlay, preview=preview)
+                working = self.queue.run(work, queue_ticket)
+                prediction, waited = await _while_connected(request, working)
         prediction.waited = round(waited, 1)
         return prediction
 

@@ -58,10 +58,6 @@ class Guard:
             self.names |= {machine, f"{machine}.local", socket.getfqdn().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
         began = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:

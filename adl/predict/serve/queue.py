@@ -9,15 +9,26 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from fastapi import HTTPException
+
 T = TypeVar("T")
+RETRY_SECONDS = 5
+FULL = "Too many pictures are waiting. Try again in a few seconds."
+ENDING = "The server is shutting down. Start it again, and send the picture once more."
 
 
-class FullError(Exception):
+class FullError(HTTPException):
     """As many pictures wait as fit."""
 
+    def __init__(self) -> None:
+        super().__init__(503, FULL, {"Retry-After": str(RETRY_SECONDS)})
 
-class ClosedError(Exception):
+
+class ClosedError(HTTPException):
     """The server is ending: the request is not answered any more."""
+
+    def __init__(self) -> None:
+        super().__init__(503, ENDING)
 
 
 class Queue:

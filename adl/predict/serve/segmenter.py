@@ -50,7 +50,7 @@ class Segmenter:
         return classes
 
     def __call__(
-        self, content: bytes, *, overlay: bool = False, preview: bool = False
+        self, content: bytes | bytearray, *, overlay: bool = False, preview: bool = False
     ) -> Prediction:
         """Segment the image in a file's bytes. Raises HTTPException 422 if it is damaged."""
         image = uploads.decode(content).pixels

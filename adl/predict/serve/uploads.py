@@ -48,17 +48,18 @@ class Uploads:
         self.free = most
 
     @contextlib.asynccontextmanager
-    async def received(self, request: Request) -> AsyncIterator[bytes]:
+    async def received(self, request: Request) -> AsyncIterator[bytearray]:
         """The body of a request: an image file, of which nothing is written to a disk.
 
         Raises FullError if there is no room for it, and HTTPException: 408 too slow, 413 too large, 415 a form or
         nothing at all.
         """
+        content = bytearray()
         try:
-            content = await asyncio.wait_for(self._receive(request), READ_SECONDS)
-        except asyncio.TimeoutError:
-            raise HTTPException(408, TOO_SLOW) from None
-        try:
+            try:
+                await asyncio.wait_for(self._receive(request, content), READ_SECONDS)
+            except asyncio.TimeoutError:
+                raise HTTPException(408, TOO_SLOW) from None
             if request.headers.get("content-type", "").startswith("multipart/"):
                 raise HTTPException(415, NOT_ALONE)
             if not content:
@@ -67,41 +68,33 @@ class Uploads:
         finally:
             self.free += len(content)
 
-    async def _receive(self, request: Request) -> bytes:
+    async def _receive(self, request: Request, content: bytearray) -> None:
         """What is refused is received and forgotten: most clients read an answer only when they have sent all."""
         stated = int(request.headers.get("content-length", 0))
         if stated > MOST_DISCARDED:
             raise HTTPException(413, TOO_LARGE)
-        content, received = bytearray(), 0
-        stream = request.stream()
+        received = 0
         refusal: Exception | None = None
-        try:
-            while chunk := await asyncio.wait_for(anext(stream, b""), SILENT_SECONDS):
-                received += len(chunk)
-                if max(stated, received) > MOST_BYTES:
-                    refusal = HTTPException(413, TOO_LARGE)
-                elif len(chunk) > self.free:
-                    refusal = FullError()
-                if received > MOST_DISCARDED:
-                    break
-                if refusal:
-                    self._forget(content)
-                else:
-                    content += chunk
-                    self.free -= len(chunk)
+        stream = request.stream()
+        while chunk := await asyncio.wait_for(anext(stream, b""), SILENT_SECONDS):
+            received += len(chunk)
+            if max(stated, received) > MOST_BYTES:
+                refusal = HTTPException(413, TOO_LARGE)
+            elif len(chunk) > self.free:
+                refusal = FullError()
+            if received > MOST_DISCARDED:
+                break
             if refusal:
-                raise refusal
-            return bytes(content)
-        except BaseException:
-            self._forget(content)
-            raise
-
-    def _forget(self, content: bytearray) -> None:
-        self.free += len(content)
-        content.clear()
+                self.free += len(content)
+                content.clear()
+            else:
+                content += chunk
+                self.free -= len(chunk)
+        if refusal:
+            raise refusal
 
 
-def check(content: bytes) -> None:
+def check(content: bytes | bytearray) -> None:
     """Judge a picture by its header, before anything is decoded.
 
     Raises HTTPException: 415 no image, 422 damaged, animated, of too many pixels, or too slow to decode.
@@ -109,7 +102,7 @@ def check(content: bytes) -> None:
     try:
         header = photographs.header(content, _NAME)
     except photographs.NotAnImageError as error:
-        raise HTTPException(415, f"{sentence(error)} Send a {KINDS}.") from None
+        raise HTTPException(415, f"This file {error.problem} Send a {KINDS}.") from None
     except AdlError as error:
         raise HTTPException(422, sentence(error)) from None
     if header.is_animated:
@@ -134,7 +127,7 @@ def check(content: bytes) -> None:
         )
 
 
-def decode(content: bytes) -> photographs.Photograph:
+def decode(content: bytes | bytearray) -> photographs.Photograph:
     """`photographs.decode` for what has passed `check`. Raises HTTPException 422 if it is damaged."""
     try:
         return photographs.decode(content, _NAME)
@@ -147,7 +140,6 @@ _NAME = "upload"
 
 def sentence(error: AdlError) -> str:
     """The fault of a file without a name."""
-    fault = str(error).removeprefix(f"{_NAME}: ")
-    if fault.startswith("the "):
-        return f"The {fault.removeprefix('the ')}"
-    return f"This file {fault}"
+    if isinstance(error, photographs.DamagedImageError):
+        return f"The image is damaged ({error.__cause__})."
+    return f"This file {error.problem}"
