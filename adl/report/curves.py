@@ -42,8 +42,9 @@ class Curves:
         *earlier, last = finite
         _append(self.live, earlier)
         self.live.step = int(last["epoch"])
-        for name in last.keys() - {"epoch"}:
-            self.live.log_metric(name, last[name])
+        for name, value in last.items():
+            if name != "epoch":
+                self.live.log_metric(name, value)
         self.live.next_step()
 
     def draw(self) -> None:
