@@ -57,7 +57,7 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
             "device_target: GPU",
             "MindSpore's wheels have no GPU back end: use CPU",
         ),
-        ("device_target: CPU", "device_target: cuda", "run on its GPU with any run time for it."),
+        ("device_target: CPU", "device_target: cuda", "run on its GPU with any runtime for it."),
         ("criterion: ", "criterion: mse #", "criterion: 'mse' is out of range"),
         ("ignore_label: 255", "ignore_label: 3", "ignore_label: 3 is a class"),
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),

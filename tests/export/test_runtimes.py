@@ -1,4 +1,4 @@
-"""One interface to the run times, and clear words where one is missing or does not fit."""
+"""One interface to the runtimes, and clear words where one is missing or does not fit."""
 
 from __future__ import annotations
 
