@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from adl import device, workspace
 from adl.config import params
@@ -24,7 +23,7 @@ from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation import tables
-from adl.evaluation.evaluate import Launch, evaluate
+from adl.evaluation.evaluate import evaluate
 from adl.evaluation.worker import EvaluationJob
 from adl.files import check_replaceable, digest, write_json
 from adl.launch.launcher import Launcher
@@ -45,20 +44,14 @@ from adl.workspace import (
 from pipeline import checkpoint_arguments, parser, run
 
 
-class Outputs(NamedTuple):
-    """Where the results go."""
-
-    predictions: Path
-    report: Path
-    logs: Path
-    metrics: Path
-    speed: Path
-
-
 def main() -> None:
     arguments = parse()
-    outputs = outputs_of(arguments.output)
-    for folder in (outputs.predictions, outputs.report):
+    predictions, report = PREDICTIONS / "evaluate", REPORTS / "evaluate"
+    logs, metrics_folder, speed = LOGS / "evaluate", METRICS, workspace.SPEED
+    if output := arguments.output:
+        predictions, report = output / "predictions", output / "report"
+        logs, metrics_folder, speed = output / "logs", output, output / "speed"
+    for folder in (predictions, report):
         check_replaceable(folder)
     p = params.load()
     record = workspace.record(RECORDS, CITYSCAPES.name, arguments.split)
@@ -66,12 +59,16 @@ def main() -> None:
         workspace.record(RECORDS, CITYSCAPES.name, "train"), CITYSCAPES
     )["pixels"]
     baselines = Scores.load(BASELINES) if arguments.split == "val" else None
+
+    def launch(command: Sequence[str], processes: int) -> int:
+        return Launcher(logs).run(command, local(processes, arguments.device_id))
+
     result = evaluate(
         job_of(p, arguments, record),
-        outputs.predictions,
+        predictions,
         CITYSCAPES,
         processes=processes(p, arguments.device_id),
-        launch=launcher(outputs.logs, arguments.device_id),
+        launch=launch,
     )
     if baselines is not None:
         result.baselines = baselines.confusions(CITYSCAPES, result.counts.names)
@@ -82,13 +79,13 @@ def main() -> None:
         raise AdlError(
             f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
         )
-    tables.write_report(result, record, outputs.report, trained_pixels=trained_pixels)
-    write_json(outputs.metrics / "evaluate.json", metrics)
+    tables.write_report(result, record, report, trained_pixels=trained_pixels)
+    write_json(metrics_folder / "evaluate.json", metrics)
     print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")
     model = digest(arguments.model or arguments.checkpoint)
-    write_json(outputs.speed / "evaluate.json", result.speed() | {"checkpoint_digest": model})
-    scored = {"digest": model} | {name: metrics[name] for name in ("mIOU", "images")}
-    write_json(outputs.report / SCORED.name, scored)
+    write_json(speed / "evaluate.json", result.speed() | {"checkpoint_digest": model})
+    scored = {"digest": model, "mIOU": metrics["mIOU"], "images": metrics["images"]}
+    write_json(report / SCORED.name, scored)
 
 
 def parse() -> argparse.Namespace:
@@ -127,20 +124,6 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def outputs_of(output: Path | None) -> Outputs:
-    if output is None:
-        return Outputs(
-            PREDICTIONS / "evaluate",
-            REPORTS / "evaluate",
-            LOGS / "evaluate",
-            METRICS,
-            workspace.SPEED,
-        )
-    return Outputs(
-        output / "predictions", output / "report", output / "logs", output, output / "speed"
-    )
-
-
 def job_of(p: Params, arguments: argparse.Namespace, record: Path) -> EvaluationJob:
     architecture = None
     if not arguments.model:
@@ -162,13 +145,6 @@ def processes(p: Params, first_device: int) -> int:
     check_first_device(first_device, p.device_target)
     usable = device.devices(p.device_target)
     return min(p.device_num, max(1, usable - first_device)) if usable else p.device_num
-
-
-def launcher(logs: Path, first_device: int) -> Launch:
-    def launch(command: Sequence[str], processes: int) -> int:
-        return Launcher(logs).run(command, local(processes, first_device))
-
-    return launch
 
 
 if __name__ == "__main__":

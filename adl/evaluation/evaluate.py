@@ -74,14 +74,20 @@ class Evaluation:
     def metrics(self) -> dict[str, Any]:
         confusion = self.confusion()
         class_iou, category_iou = confusion.class_iou(), confusion.category_iou()
-        low, high = self._interval()
-        scores = {"mIOU": confusion.mean_iou(), "mIOU_low": low, "mIOU_high": high}
-        for mode in self.counts.counts:
-            scores[f"mIOU_{mode}"] = self.confusion(mode).mean_iou()
-        scores["mIOU_category"] = mean(category_iou)
-        scores["pixel_accuracy"] = confusion.pixel_accuracy()
-        scores["mean_accuracy"] = confusion.mean_accuracy()
-        scores["frequency_weighted_IOU"] = confusion.frequency_weighted_iou()
+        low = high = None
+        if self.images > 1 and confusion.mean_iou() is not None:
+            low, high = interval(bootstrap([self.counts.counts[self.selected]])[0])
+        of_modes = {f"mIOU_{mode}": self.confusion(mode).mean_iou() for mode in self.counts.counts}
+        scores = {
+            "mIOU": confusion.mean_iou(),
+            "mIOU_low": low,
+            "mIOU_high": high,
+            **of_modes,
+            "mIOU_category": mean(category_iou),
+            "pixel_accuracy": confusion.pixel_accuracy(),
+            "mean_accuracy": confusion.mean_accuracy(),
+            "frequency_weighted_IOU": confusion.frequency_weighted_iou(),
+        }
         baselines = {name: baseline.mean_iou() for name, baseline in self.baselines.items()}
         return {
             **_percents(scores),
@@ -91,12 +97,6 @@ class Evaluation:
             "category_IOU": _percents(category_iou),
             "baseline": _percents(baselines),
         }
-
-    def _interval(self) -> tuple[float | None, float | None]:
-        """95 % of the resamplings of the images; none for a single image, or if nothing is scored."""
-        if self.images < 2 or self.confusion().mean_iou() is None:
-            return None, None
-        return interval(bootstrap([self.counts.counts[self.selected]])[0])
 
     def speed(self) -> dict[str, Any]:
         return {
@@ -139,7 +139,7 @@ def evaluate(
             results += load(counts_path(scratch, rank))
         counts = Counts.of_images(results)
         images = job.images(dataset)
-        if len(set(counts.names)) != len(counts.names) or len(counts.names) != images:
+        if not len(set(counts.names)) == len(counts.names) == images:
             raise RuntimeError(
                 f"{len(counts.names)} images were evaluated, {images} expected, each once"
             )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,34 +26,13 @@ FIRST_IMAGES = 60
 """Images that are scored first; twice as many each time, while it is not certain whether too much is lost."""
 
 
-@dataclasses.dataclass
-class _Scores:
-    """What a model was found to be on some images; a list has an item for each image."""
+class Sample(NamedTuple):
+    """One image. counts, checkpoint: (C, C + 1) pixels, of the file and of the checkpoint."""
 
-    dataset: DatasetDescriptor
-    counts: list[np.ndarray] = dataclasses.field(default_factory=list)
-    agreement: list[float] = dataclasses.field(default_factory=list)
-    pixels: list[int] = dataclasses.field(default_factory=list)
-
-    def add(self, row: Row, labels: np.ndarray, expected: np.ndarray) -> None:
-        self.counts.append(count_image(self.dataset, row.label, labels))
-        self.agreement.append(float((labels == expected).mean()))
-        self.pixels.append(labels.size)
-
-    def mean_iou(self) -> float | None:
-        return Confusion(self.dataset, np.sum(self.counts, axis=0)).mean_iou()
-
-    def drop_from(self, checkpoint: _Scores) -> AccuracyDrop:
-        ours, theirs = self.mean_iou(), checkpoint.mean_iou()
-        lost = None
-        if ours is not None and len(self.counts) > 1:
-            drawn, drawn_checkpoint = bootstrap(
-                [np.array(self.counts), np.array(checkpoint.counts)]
-            )
-            low, high = interval(100 * (drawn_checkpoint - drawn))
-            lost = round(low, 4), round(high, 4)
-        agreement = float(np.average(self.agreement, weights=self.pixels))
-        return AccuracyDrop(len(self.counts), ours, theirs, agreement, lost)
+    counts: np.ndarray
+    checkpoint: np.ndarray
+    equal: int
+    pixels: int
 
 
 def score(
@@ -71,28 +50,37 @@ def score(
     """
     images = records.read_manifest(record, dataset)["images"]
     order = records.evenly(images)
-    checkpoint, start = _Scores(dataset), 0
+    start = 0
     with contextlib.ExitStack() as stack:
-        files = {
-            name: Exported(
-                stack.enter_context(runtimes.limited(path, name)),
-                None,
-                labels=labels,
-                name=str(path),
-            )
-            for name in device.instruction_sets()
-        }
-        scores = {name: _Scores(dataset) for name in files}
+        files: dict[str, Exported] = {}
+        samples: dict[str, list[Sample]] = {}
+        for name in device.instruction_sets():
+            run = stack.enter_context(runtimes.limited(path, name))
+            files[name] = Exported(run, None, labels=labels, name=str(path))
+            samples[name] = []
         while True:
             numbers = order[start : max(FIRST_IMAGES, 2 * start)]
             rows = records.read(record, numbers=numbers)
             for row in track(rows, len(numbers), "scoring 8 bits and the checkpoint"):
                 theirs = expected(row)
-                checkpoint.add(row, theirs, theirs)
+                checkpoint = count_image(dataset, row.label, theirs)
                 for name, file in files.items():
                     ours = file.label_maps(row.image[None], mode)[mode.name][0]
-                    scores[name].add(row, ours, theirs)
+                    counts = count_image(dataset, row.label, ours)
+                    equal = int((ours == theirs).sum())
+                    samples[name].append(Sample(counts, checkpoint, equal, ours.size))
             start += len(numbers)
-            drops = {name: one.drop_from(checkpoint) for name, one in scores.items()}
+            drops = {name: _drop(dataset, some) for name, some in samples.items()}
             if start == images or all(drop.is_certain for drop in drops.values()):
                 return EightBits(drops)
+
+
+def _drop(dataset: DatasetDescriptor, samples: list[Sample]) -> AccuracyDrop:
+    counts, checkpoint, equal, pixels = map(np.array, zip(*samples, strict=True))
+    ours, theirs = (Confusion(dataset, c.sum(axis=0)).mean_iou() for c in (counts, checkpoint))
+    lost = None
+    if ours is not None and len(samples) > 1:
+        drawn, drawn_checkpoint = bootstrap([counts, checkpoint])
+        low, high = interval(100 * (drawn_checkpoint - drawn))
+        lost = round(low, 4), round(high, 4)
+    return AccuracyDrop(len(samples), ours, theirs, float(equal.sum() / pixels.sum()), lost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,17 @@ LABELS = {
 _AGAIN = "Export it again: `dvc repro export`."
 
 
+@dataclasses.dataclass(frozen=True)
 class Exported:
     """A loaded file: raw image in, label maps or probabilities out.
 
-    run: the file, as `runtimes.Run`. size: of the only images that it takes; None: any. labels: it returns labels.
+    size: of the only images that it takes; None: any. labels: it returns labels.
     """
 
-    def __init__(self, run: runtimes.Run, size: Size | None, *, labels: bool, name: str) -> None:
-        self.run, self.size, self.labels, self.name = run, size, labels, name
+    run: runtimes.Run
+    size: Size | None
+    labels: bool
+    name: str
 
     @classmethod
     def load(
@@ -146,15 +150,14 @@ def write_sidecar(
     size: of the images that a file takes whose format takes only one size. instruction_sets: of a file in 8 bits, those
     with which it was proved.
     """
-    height, width = (None, None) if kind.any_size else size
     takes = {
         "layout": "NHWC",
         "dtype": "uint8",
         "channels": dataset.channels,
         "values": "0 to 255, as in the image; the file normalises them",
         "batch": 1,
-        "height": height,
-        "width": width,
+        "height": None if kind.any_size else size[0],
+        "width": None if kind.any_size else size[1],
     }
     described = read_json(sidecar(source)) if sidecar(source).exists() else {}
     content = {

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +23,6 @@ from adl.prepare import png
 
 AHEAD = 2
 """Images that are decoded before they are needed."""
-
-
-class Sample(NamedTuple):
-    """A frame that was read. image: (H, W, 3) uint8. truth: (H, W) uint8 train ids."""
-
-    frame: Frame
-    image: np.ndarray
-    truth: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +59,7 @@ def infer(
     predictions: Path | None,
     reference: Path | None = None,
 ) -> Inference:
-    """Run a file on raw frames; decoding and writing happen beside it, in threads.
+    """Run a file on raw frames, which a thread decodes ahead.
 
     reference: folder of label maps that the checkpoint gave for the same frames. predictions: folder that receives
     the label-id PNGs; None: they are not kept. Raises AdlError if an image has another size than the file takes.
@@ -76,24 +67,20 @@ def infer(
     file.check_mode(mode)
     confusion, agreement, seconds = Confusion(dataset), [], []
     receiving = replacing_folder(predictions) if predictions else contextlib.nullcontext()
-    with receiving as folder, ThreadPoolExecutor(1) as writer:
-        written: list[Future] = []
+    with receiving as folder:
         samples = map_ahead(lambda frame: read(frame, dataset), frames, threads=1, ahead=AHEAD)
-        for sample in track(samples, len(frames), f"inferring with {file.name}"):
-            _check_size(sample, file)
+        for frame, image, truth in track(samples, len(frames), f"inferring with {file.name}"):
+            _check_size(frame, image, file)
             start = time.perf_counter()
-            prediction = file.label_maps(sample.image[None], mode)[mode.name][0]
+            prediction = file.label_maps(image[None], mode)[mode.name][0]
             seconds.append(time.perf_counter() - start)
-            confusion.add(sample.truth, prediction)
+            confusion.add(truth, prediction)
             label_ids = dataset.label_ids[prediction]
             if folder:
-                path = dataset.prediction_path(folder, sample.frame.name)
-                written.append(writer.submit(write_png, path, label_ids))
+                write_png(dataset.prediction_path(folder, frame.name), label_ids)
             if reference:
-                expected = _reference(dataset.prediction_path(reference, sample.frame.name))
+                expected = _reference(dataset.prediction_path(reference, frame.name))
                 agreement.append(float((label_ids == expected).mean()))
-        for one in written:
-            one.result()  # raises what its thread raised
     return Inference(
         images=len(frames),
         miou=confusion.mean_iou(),
@@ -102,17 +89,18 @@ def infer(
     )
 
 
-def read(frame: Frame, dataset: DatasetDescriptor) -> Sample:
+def read(frame: Frame, dataset: DatasetDescriptor) -> tuple[Frame, np.ndarray, np.ndarray]:
+    """The frame itself, its image (H, W, 3) uint8 and its truth (H, W) uint8 train ids."""
     content, label_ids = png.read_frame(frame, dataset)
     image = png.decode(content, frame.image, dataset.images)
-    return Sample(frame, image, dataset.train_ids[label_ids])
+    return frame, image, dataset.train_ids[label_ids]
 
 
-def _check_size(sample: Sample, file: Exported) -> None:
-    height, width = sample.image.shape[:2]
+def _check_size(frame: Frame, image: np.ndarray, file: Exported) -> None:
+    height, width = image.shape[:2]
     if file.size and (height, width) != file.size:
         raise AdlError(
-            f"{sample.frame.image}: is {text.size(height, width)} pixels, but {file.name} takes "
+            f"{frame.image}: is {text.size(height, width)} pixels, but {file.name} takes "
             f"{text.size(*file.size)} (width × height). Set export_height and export_width to the size of the images."
         )
 

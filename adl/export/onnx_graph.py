@@ -25,7 +25,7 @@ from adl.network.operations import LEAKY_SLOPE
 OPSET = 18
 IR_VERSION = 9
 """Older than the newest, so that the runtimes of the last years read the file."""
-INPUT, PROBABILITIES = "images", "probabilities"
+INPUT, PROBABILITIES, LABELS = "images", "probabilities", "labels"
 
 
 def build(
@@ -37,8 +37,7 @@ def build(
     the architecture as JSON. Raises KeyError if a weight is missing, onnx.checker.ValidationError if the model is
     invalid.
     """
-    graph = Graph()
-    _Network(graph, architecture, weights).build(dataset)
+    graph = _Network(architecture, weights, dataset)
     image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "H", "W", 3])
     shape: list[Any] = [1, architecture.num_classes, "H", "W"]
     output = helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, shape)
@@ -56,6 +55,38 @@ def build(
     helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def with_labels(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network, quantised or not, that returns labels (1, H, W) uint8.
+
+    They are the classes that the average of an image and its mirror image favours; both go through it as one batch.
+    """
+    labelling = onnx.ModelProto()
+    labelling.CopyFrom(model)
+    graph = Graph("labels_")
+    pair = graph.node("Concat", INPUT, graph.mirror(INPUT, 2), axis=0)
+    for node in labelling.graph.node:
+        node.input[:] = [pair if name == INPUT else name for name in node.input]
+    before, graph.nodes = graph.nodes, []
+    graph.nodes.append(
+        helper.make_node("Split", [PROBABILITIES], ["upright", "mirrored"], axis=0, num_outputs=2)
+    )
+    total = graph.node("Add", "upright", graph.mirror("mirrored", 3))
+    best = graph.node("ArgMax", total, axis=1, keepdims=0)
+    graph.node("Cast", best, to=TensorProto.UINT8, name=LABELS)
+    nodes = [*before, *labelling.graph.node, *graph.nodes]
+    labelling.graph.ClearField("node")
+    labelling.graph.node.extend(nodes)
+    labelling.graph.initializer.extend(graph.constants)
+    # The lengths that were inferred are those of a single image.
+    labelling.graph.ClearField("value_info")
+    shape: list[Any] = [1, "H", "W"]
+    labelling.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info(LABELS, TensorProto.UINT8, shape)
+    )
+    onnx.checker.check_model(labelling, full_check=True)
+    return labelling
 
 
 class Graph:
@@ -105,42 +136,43 @@ class Graph:
             return self.node("Div", self.node("Add", size, self.integers(1)), two)
         return self.node("Sub", self.node("Mul", size, two), self.node("Mod", size, two))
 
+    def mirror(self, x: str, axis: int) -> str:
+        start, end, axes, step = (self.integers(i) for i in (-1, np.iinfo(np.int64).min, axis, -1))
+        return self.node("Slice", x, start, end, axes, step)
 
-class _Network:
-    """Adds the layers of an architecture to a graph. `at` is the name of a cell of `adl.network`, as in its weights."""
+
+class _Network(Graph):
+    """The graph of an architecture. `at` is the name of a cell of `adl.network`, as in its weights."""
 
     def __init__(
-        self, graph: Graph, architecture: Architecture, weights: Mapping[str, np.ndarray]
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, np.ndarray],
+        dataset: DatasetDescriptor,
     ) -> None:
-        self.graph, self.architecture, self.weights = graph, architecture, weights
-
-    def build(self, dataset: DatasetDescriptor) -> None:
-        graph = self.graph
-        x = self._normalised(dataset)
+        super().__init__()
+        self.architecture, self.weights = architecture, weights
+        normalise = Normalise(mean=dataset.mean, std=dataset.std)
+        pixels = self.node("Cast", INPUT, to=TensorProto.FLOAT)
+        centred = self.node("Sub", pixels, self.constant(normalise.mean))
+        scaled = self.node("Mul", centred, self.constant(normalise.factor))
+        x = self.node("Transpose", scaled, perm=[0, 3, 1, 2])
         low_level, features = self._encoder(x)
         logits = self._decoder(low_level, self._aspp(features))
-        logits = graph.resize(logits, graph.part_of_shape(INPUT, 1, 3))
-        graph.node("Softmax", logits, axis=1, name=PROBABILITIES)
-
-    def _normalised(self, dataset: DatasetDescriptor) -> str:
-        graph, normalise = self.graph, Normalise(mean=dataset.mean, std=dataset.std)
-        pixels = graph.node("Cast", INPUT, to=TensorProto.FLOAT)
-        centred = graph.node("Sub", pixels, graph.constant(normalise.mean))
-        scaled = graph.node("Mul", centred, graph.constant(normalise.factor))
-        return graph.node("Transpose", scaled, perm=[0, 3, 1, 2])
+        logits = self.resize(logits, self.part_of_shape(INPUT, 1, 3))
+        self.node("Softmax", logits, axis=1, name=PROBABILITIES)
 
     def _encoder(self, x: str) -> tuple[str, str]:
         """Returns (low level features, last output)."""
-        graph = self.graph
         older = self._leaky(self._conv_norm(x, "encoder.stem.0", stride=2))
         older = self._leaky(self._conv_norm(older, "encoder.stem.1"))
         previous = self._leaky(self._conv_norm(older, "encoder.stem.2", stride=2))
-        size = graph.part_of_shape(previous, 2, 4)
+        size = self.part_of_shape(previous, 2, 4)
         low_level = previous
         last_move = 1
         for i, place in enumerate(self.architecture.cells):
             at = f"encoder.nas_cells.{i}"
-            size = graph.side_after(size, place.move)
+            size = self.side_after(size, place.move)
             states = [
                 self._preprocess(older, size, (last_move, place.move), f"{at}.older"),
                 self._preprocess(previous, size, (place.move,), f"{at}.previous"),
@@ -156,14 +188,14 @@ class _Network:
         grows = sum(moves) <= 0
         if not self.architecture.use_abn:
             if any(moves):
-                x = self.graph.resize(x, size)
+                x = self.resize(x, size)
             return self._conv_norm(self._relu(x), at)
         if any(moves) and not grows:
-            x = self.graph.resize(x, size)
+            x = self.resize(x, size)
         x = self._conv_norm(x, at)
         if any(moves) and grows:
             # Convolution and resize are linear, so they commute; the convolution comes where the image is smaller.
-            x = self.graph.resize(x, size)
+            x = self.resize(x, size)
         return self._leaky(x)
 
     def _cell(self, states: list[str], at: str) -> str:
@@ -172,14 +204,14 @@ class _Network:
         for i, (state, op) in enumerate(self.architecture.cell):
             outputs.append(self._primitive(op, states[state], f"{at}.operations.{i}"))
             if i % 2:
-                states.append(self.graph.node("Add", outputs[-2], outputs[-1]))
-        return self.graph.node("Concat", *states[2:], axis=1)
+                states.append(self.node("Add", outputs[-2], outputs[-1]))
+        return self.node("Concat", *states[2:], axis=1)
 
     def _primitive(self, op: int, x: str, at: str) -> str:
         chosen = PRIMITIVES[op]
         match chosen.name:
             case "none":
-                return self.graph.node("Mul", x, self.graph.constant(np.array(0, np.float32)))
+                return self.node("Mul", x, self.constant(np.array(0, np.float32)))
             case "avg_pool_3x3":
                 return self._pool("AveragePool", x)
             case "max_pool_3x3":
@@ -193,7 +225,7 @@ class _Network:
         raise KeyError(chosen.name)
 
     def _pool(self, operator: str, x: str) -> str:
-        return self.graph.node(operator, x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
+        return self.node(operator, x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
 
     def _separable(self, x: str, at: str) -> str:
         for stage in (f"{at}.first", f"{at}.second"):
@@ -210,24 +242,22 @@ class _Network:
         return self._leaky(x) if self.architecture.use_abn else x
 
     def _aspp(self, x: str) -> str:
-        graph = self.graph
         branches = []
         for i, dilation in enumerate((1, *ASPP_DILATIONS)):
             branch = self._conv_norm(x, f"aspp.branches.{i}", dilation=dilation)
             branches.append(self._leaky(branch))
-        mean = graph.node("ReduceMean", x, graph.integers(2, 3))
+        mean = self.node("ReduceMean", x, self.integers(2, 3))
         pooled = self._leaky(self._conv_norm(mean, "aspp.pooled"))
-        shape = graph.node("Concat", graph.integers(1, 1), graph.part_of_shape(x, 2, 4), axis=0)
-        branches.append(graph.node("Expand", pooled, shape))
-        joined = graph.node("Concat", *branches, axis=1)
+        shape = self.node("Concat", self.integers(1, 1), self.part_of_shape(x, 2, 4), axis=0)
+        branches.append(self.node("Expand", pooled, shape))
+        joined = self.node("Concat", *branches, axis=1)
         return self._leaky(self._conv_norm(joined, "aspp.projection"))
 
     def _decoder(self, low_level: str, context: str) -> str:
         """Returns logits of the size of low_level."""
-        graph = self.graph
         low_level = self._relu(self._conv_norm(low_level, "decoder.low_level"))
-        context = graph.resize(context, graph.part_of_shape(low_level, 2, 4))
-        x = graph.node("Concat", context, low_level, axis=1)
+        context = self.resize(context, self.part_of_shape(low_level, 2, 4))
+        x = self.node("Concat", context, low_level, axis=1)
         for i in range(2):
             x = self._relu(self._conv_norm(x, f"decoder.refine.{i}"))
         return self._conv(x, self.weights["decoder.classifier.weight"])
@@ -257,9 +287,9 @@ class _Network:
     ) -> str:
         """kernel: (out, in / groups, k, k). Padded so that stride 1 keeps the size."""
         parameters = [kernel] if bias is None else [kernel, bias]
-        constants = [self.graph.constant(value.astype(np.float32)) for value in parameters]
+        constants = [self.constant(value.astype(np.float32)) for value in parameters]
         padding = dilation * (kernel.shape[-1] - 1) // 2
-        return self.graph.node(
+        return self.node(
             "Conv",
             x,
             *constants,
@@ -272,7 +302,7 @@ class _Network:
         )
 
     def _relu(self, x: str) -> str:
-        return self.graph.node("Relu", x)
+        return self.node("Relu", x)
 
     def _leaky(self, x: str) -> str:
-        return self.graph.node("LeakyRelu", x, alpha=LEAKY_SLOPE)
+        return self.node("LeakyRelu", x, alpha=LEAKY_SLOPE)

@@ -48,10 +48,15 @@ def fastest() -> Path:
     """The ONNX file if it is one of the present checkpoint, which it then equals at every size; else the checkpoint."""
     model = FORMATS["onnx"].beside(EXPORTED / CHECKPOINT.name)
     about = described(model)
-    if not (CHECKPOINT.is_file() and model.is_file() and about.get("verified")):
-        return CHECKPOINT
-    is_ours = about.get("checkpoint_digest") == digest(CHECKPOINT)
-    return model if is_ours and about.get("digest") == digest(model) else CHECKPOINT
+    if (
+        CHECKPOINT.is_file()
+        and model.is_file()
+        and about.get("verified")
+        and about.get("checkpoint_digest") == digest(CHECKPOINT)
+        and about.get("digest") == digest(model)
+    ):
+        return model
+    return CHECKPOINT
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -27,7 +27,6 @@ from adl.export import accuracy, onnx_graph, runtimes
 from adl.export.canonical import canonicalise
 from adl.export.exported import Exported, Size
 from adl.export.formats import Format
-from adl.export.onnx_labels import with_labels
 from adl.export.proofs import EightBits, Equality, Proof
 from adl.export.quantise import quantise
 from adl.files import full_disk_reported, remove, scratch_folder
@@ -52,6 +51,7 @@ class Labels(nn.Cell):
         return (p[:1] + ops.flip(p[1:], (3,))).argmax(axis=1).astype(mstype.uint8)
 
 
+@dataclasses.dataclass
 class Exporter:
     """Writes a network's files.
 
@@ -60,22 +60,18 @@ class Exporter:
     which 8 bits are scored. evaluated: label maps that the network is known to give for the record.
     """
 
-    def __init__(
-        self,
-        network: AutoDeepLab,
-        dataset: DatasetDescriptor,
-        *,
-        size: Size,
-        record: Path,
-        training_record: Path,
-        mode: Mode = Mode(mirror=True),  # noqa: B008 (it is frozen)
-        evaluated: LabelMaps | None = None,
-    ) -> None:
-        self.network, self.dataset, self.size = network, dataset, size
-        self.record, self.training_record = record, training_record
-        self.mode, self.evaluated = mode, evaluated
-        # Compiled once, for all proofs.
-        self.model = Probabilities(network.set_train(False), dataset).set_train(False)
+    network: AutoDeepLab
+    dataset: DatasetDescriptor
+    size: Size
+    record: Path
+    training_record: Path
+    mode: Mode = Mode(mirror=True)  # noqa: RUF009 (it is frozen)
+    evaluated: LabelMaps | None = None
+
+    @functools.cached_property
+    def model(self) -> Probabilities:
+        """The network with its input and output, compiled once for all proofs."""
+        return Probabilities(self.network.set_train(False), self.dataset).set_train(False)
 
     def write(self, path: Path, kind: Format) -> Proof | None:
         """Write one file and prove it; None for a format that cannot be run here.
@@ -107,20 +103,27 @@ class Exporter:
     def compare(self, file: Exported) -> Equality:
         """Run the file and the network on the same images."""
         height, width = self.size
-        rows, _ = _some(self.record, self.dataset, PROOF_IMAGES)
+        numbers = _spread(self.record, self.dataset, PROOF_IMAGES)
+        rows = records.read(self.record, numbers=numbers)
         images = [cv2.resize(row.image, (width, height)) for row in rows]
         proof = compare(file, self.model, images)
-        if not proof.holds:
-            proof = dataclasses.replace(proof, largest_logit=self._largest_logit(images))
-        return proof
+        if proof.holds:
+            return proof
+        normalise = Normalise(mean=self.dataset.mean, std=self.dataset.std)
+        largest = []
+        for image in images:
+            x = normalise(image[None]).transpose(0, 3, 1, 2).astype(np.float32)
+            largest.append(np.abs(self.network(Tensor(x)).asnumpy()).max())
+        return dataclasses.replace(proof, largest_logit=float(np.max(largest)))
 
     def score(self, path: Path, kind: Format) -> EightBits:
         """What the file loses in the mode in which it is used."""
         mode = Mode(mirror=True) if kind.labels else self.mode
-        evaluated = self.evaluated if self.evaluated and self.evaluated.mode == mode.name else None
 
         def expected(row: Row) -> np.ndarray:
-            known = evaluated.read(row.name) if evaluated else None
+            known = None
+            if self.evaluated and self.evaluated.mode == mode.name:
+                known = self.evaluated.read(row.name)
             if known is not None:
                 return known
             return label_maps({1.0: self.model}, row.image[None], mode)[mode.name][0]
@@ -128,15 +131,6 @@ class Exporter:
         return accuracy.score(
             path, self.record, self.dataset, mode, labels=kind.labels, expected=expected
         )
-
-    def _largest_logit(self, images: list[np.ndarray]) -> float:
-        normalise = Normalise(mean=self.dataset.mean, std=self.dataset.std)
-        largest = 0.0
-        for image in images:
-            x = normalise(image[None]).transpose(0, 3, 1, 2).astype(np.float32)
-            logits = self.network.set_train(False)(Tensor(x)).asnumpy()
-            largest = float(np.maximum(largest, np.abs(logits).max()))
-        return largest
 
     @functools.cached_property
     def onnx_model(self) -> onnx.ModelProto:
@@ -146,14 +140,15 @@ class Exporter:
 
     @functools.cached_property
     def onnx_model_in_8_bits(self) -> onnx.ModelProto:
-        rows, count = _some(self.training_record, self.dataset, CALIBRATION_IMAGES)
+        numbers = _spread(self.training_record, self.dataset, CALIBRATION_IMAGES)
+        rows = records.read(self.training_record, numbers=numbers)
         images = (_middle(row.image) for row in rows)
-        return quantise(self.onnx_model, track(images, count, "calibrating 8 bits"))
+        return quantise(self.onnx_model, track(images, len(numbers), "calibrating 8 bits"))
 
 
 def compare(file: Exported, model: Probabilities, images: list[np.ndarray]) -> Equality:
-    """Run a file and the network of the same checkpoint on the same images, (H, W, 3) uint8 BGR."""
-    difference, equal, pixels = 0.0, 0, 0
+    """Run a file and the network of the same checkpoint on the same images, (H, W, 3) uint8 BGR, of one size."""
+    differences, agreements = [], []
     for image in images:
         batch = image[None]
         if file.labels:
@@ -162,20 +157,18 @@ def compare(file: Exported, model: Probabilities, images: list[np.ndarray]) -> E
             theirs = label_maps({1.0: model}, batch, mode)[mode.name]
         else:
             probabilities, expected = file(batch), model(Tensor(batch)).asnumpy()
-            # `max` would lose a NaN, which `np.maximum` keeps.
             with np.errstate(invalid="ignore"):
-                largest = np.abs(probabilities - expected).max()
-            difference = float(np.maximum(difference, largest))
+                differences.append(np.abs(probabilities - expected).max())
             ours, theirs = probabilities.argmax(axis=1), expected.argmax(axis=1)
-        equal += int((ours == theirs).sum())
-        pixels += image.shape[0] * image.shape[1]
-    return Equality(len(images), None if file.labels else difference, equal / pixels)
+        agreements.append((ours == theirs).mean())
+    # NumPy's `max` keeps a NaN, which Python's would lose.
+    difference = float(np.max(differences)) if differences else None
+    return Equality(len(images), difference, float(np.mean(agreements)))
 
 
-def _some(record: Path, dataset: DatasetDescriptor, wanted: int) -> tuple[Iterator[Row], int]:
-    """So many rows, spread over a record, and how many there are."""
-    numbers = records.evenly(records.read_manifest(record, dataset)["images"])[:wanted]
-    return records.read(record, numbers=numbers), len(numbers)
+def _spread(record: Path, dataset: DatasetDescriptor, wanted: int) -> list[int]:
+    """Numbers of so many images, spread over a record."""
+    return records.evenly(records.read_manifest(record, dataset)["images"])[:wanted]
 
 
 def _middle(image: np.ndarray) -> np.ndarray:
@@ -203,7 +196,7 @@ def _write_onnx(exporter: Exporter, path: Path, kind: Format) -> None:
             "device_target CPU."
         )
     model = exporter.onnx_model_in_8_bits if kind.quantised else exporter.onnx_model
-    onnx.save(with_labels(model) if kind.labels else model, path)
+    onnx.save(onnx_graph.with_labels(model) if kind.labels else model, path)
 
 
 WRITERS: dict[str, Callable[[Exporter, Path, Format], None]] = {

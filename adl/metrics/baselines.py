@@ -96,15 +96,13 @@ class Scores:
 
     @classmethod
     def of_images(cls, dataset: DatasetDescriptor, counted: Iterable[ImageCounts]) -> Scores:
-        images = sorted(counted, key=lambda image: image[0])
-        size = len(dataset.classes)
-        scores = cls([name for name, _ in images], {})
-        for place, (_, counts) in enumerate(images):
-            for baseline, pixels in counts.items():
-                if baseline not in scores.counts:
-                    shape = (len(images), size, size + 1)
-                    scores.counts[baseline] = np.zeros(shape, np.uint32)
-                scores.counts[baseline][place] = pixels
+        images = dict(sorted(counted, key=lambda image: image[0]))
+        nothing = np.zeros_like(Confusion(dataset).counts, np.uint32)
+        scores = cls(list(images), {})
+        for baseline in ("constant", "colour", "position"):
+            counts = [of_image.get(baseline, nothing) for of_image in images.values()]
+            if any(baseline in of_image for of_image in images.values()):
+                scores.counts[baseline] = np.array(counts)
         return scores
 
     def save(self, path: Path) -> None:

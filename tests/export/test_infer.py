@@ -114,7 +114,7 @@ def test_frames_are_read_in_their_order(frames):
         return infer.read(frame, CITYSCAPES)
 
     samples = list(map_ahead(read, frames, threads=1, ahead=infer.AHEAD))
-    assert [sample.frame for sample in samples] == frames
+    assert [frame for frame, _, _ in samples] == frames
     assert list(map_ahead(read, [], threads=1, ahead=infer.AHEAD)) == []
 
 
