@@ -7,7 +7,7 @@ import difflib
 import errno
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 RETURNS = (
     "returns 0 when the work is complete, 2 for an error that you can fix (one message names it), "
@@ -18,7 +18,12 @@ STOPPED = 75
 """Exit code of a worker that saved its state because it was asked to stop (EX_TEMPFAIL)."""
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_REMEDIES = {
+    **dict.fromkeys(DISK_FULL, "Free up disk space."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Change its permissions."),
+    errno.ENAMETOOLONG: "Choose a shorter one.",
+}
+"""Errors of the operating system that the user can put right → how."""
 
 
 class AdlError(Exception):
@@ -32,31 +37,26 @@ class AdlError(Exception):
         self.problem = problem
         self.remedy = remedy
         self.where = where
+        self.place_and_problem = f"{where}: {problem}" if where else problem
         super().__init__(
             f"{self.place_and_problem}. {remedy}" if remedy else self.place_and_problem
         )
-
-    @property
-    def place_and_problem(self) -> str:
-        return f"{self.where}: {self.problem}" if self.where else self.problem
 
 
 class Caution(AdlError):  # noqa: N818 (not an error yet)
     """What may go wrong: `check` prints it and goes on."""
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> AdlError:
+def unknown(what: str, name: str, known: Collection[str]) -> AdlError:
     """The error for a name that does not exist; it names the nearest one that does, or all of them."""
-    names = list(known)
-    meant = nearest(name, names)
-    if meant:
-        return AdlError(f"{name}: unknown {what}; did you mean {meant}?")
-    return AdlError(f"{name}: unknown {what}; available: {', '.join(names) or 'none'}.")
+    meant = nearest(name, known)
+    hint = f"did you mean {meant}?" if meant else f"available: {', '.join(known) or 'none'}."
+    return AdlError(f"{name}: unknown {what}; {hint}")
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The name that somebody who typed `name` probably meant."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
 
 
 @contextlib.contextmanager
@@ -70,25 +70,19 @@ def reported() -> Iterator[None]:
         # A letter that the terminal's locale lacks, or a name that is not UTF-8, must not end the program.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    code = 2
     try:
         yield
+        return
     except AdlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        message = f"error: {error}"
     except OSError as error:
-        what = error.filename or "a file"
-        if error.errno in DISK_FULL:
-            print(
-                f"error: {what} cannot be written ({error.strerror}). Free up disk space.",
-                file=sys.stderr,
-            )
-        elif error.errno in FORBIDDEN:
-            print(f"error: {what}: {error.strerror}. Change its permissions.", file=sys.stderr)
-        elif error.errno == errno.ENAMETOOLONG:
-            print(f"error: {what}: {error.strerror}. Choose a shorter one.", file=sys.stderr)
-        else:
+        if error.errno not in _REMEDIES:
             raise
-        sys.exit(2)
+        place = error.filename or "a file"
+        message = f"error: {place}: {error.strerror}. {_REMEDIES[error.errno]}"
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = 130
+        message = "interrupted"
+    print(message, file=sys.stderr)
+    sys.exit(code)

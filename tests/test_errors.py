@@ -17,12 +17,12 @@ from adl.errors import AdlError, reported
         (
             OSError(errno.ENOSPC, "No space left on device", "a.png"),
             2,
-            "error: a.png cannot be written (No space left on device). Free up disk space.",
+            "error: a.png: No space left on device. Free up disk space.",
         ),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded"),
             2,
-            "error: a file cannot be written (Disk quota exceeded). Free up disk space.",
+            "error: a file: Disk quota exceeded. Free up disk space.",
         ),
         (
             PermissionError(errno.EACCES, "Permission denied", "a.png"),

@@ -108,7 +108,7 @@ def test_full_disk_is_one_message_and_nothing_half_written_stays(root, tmp_path,
     with largest_file(2000), pytest.raises(SystemExit, match="2"), reported():
         convert(layout.frames(root, "train", CITYSCAPES), record, CITYSCAPES, workers=1)
     message = capsys.readouterr().err.splitlines()[-1]
-    assert message == f"error: {record} cannot be written (File too large). Free up disk space."
+    assert message == f"error: {record}: File too large. Free up disk space."
     assert not list(record.parent.iterdir())
 
 

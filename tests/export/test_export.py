@@ -82,7 +82,7 @@ def test_full_disk_in_export_is_one_message_and_no_file_is_kept(exporter, tmp_pa
         exporter.write(path, FORMATS["mindir"])
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("error: ")
-    assert said.endswith("m.mindir cannot be written (File too large). Free up disk space.")
+    assert said.endswith("m.mindir: File too large. Free up disk space.")
     assert not list(tmp_path.glob("*m.mindir*"))
 
 
