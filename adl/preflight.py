@@ -16,12 +16,13 @@ from adl.config import params as schema
 from adl.config.params import Params
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.errors import AdlError, Caution
+from adl.errors import AdlError, Caution, unknown
 from adl.export import runtimes
 from adl.files import check_sidecar, digest, nearest_existing
 from adl.prepare import DataError
-from adl.prepare.check import DatasetCheck, check_dataset
+from adl.prepare.check import check_dataset
 from adl.prepare.layout import pairs
+from adl.prepare.png import in_pixels
 from adl.training import runs
 from adl.training.plan import Plan
 from adl.workspace import PRETRAINED, RECORDS, SYNTHETIC, copied_from
@@ -39,19 +40,42 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     check_export(params)
     check_parameters(params, dataset)
     if Path(params.data_path) == SYNTHETIC:
-        check_drawn(params)
-        height, width = params.synthetic_height, 2 * params.synthetic_height
+        check_counts(params, dataset)
+        size = (2 * params.synthetic_height, params.synthetic_height)
     else:
-        found = _check_data(params, dataset)
-        print(found.table(), flush=True)
-        try:
-            check_room(sum(split.bytes for split in found.splits.values()), RECORDS)
-        except Caution as caution:
-            print(f"warning: {caution}", flush=True)
-        width, height = found.splits["val"].size
+        size = _check_data(params, dataset)
     check_steps(params, dataset)
-    _check_export_size(params, height=height, width=width)
+    exported = (params.export_width, params.export_height)
+    if exported != size:
+        raise AdlError(
+            f"export_width × export_height is {in_pixels(exported)}, but the val images in {params.data_path} are "
+            f"{in_pixels(size)}: the stage infer runs the exported file on them",
+            "Make them equal, or set data_path to the folder of other images.",
+        )
     return start_weights(params)
+
+
+def _check_data(params: Params, dataset: DatasetDescriptor) -> tuple[int, int]:
+    """Returns (width, height) of the val images."""
+    try:
+        found = check_dataset(params.data_path, dataset, expected=expected_images(params)).passed()
+    except DataError as error:
+        if not copied_from() or Path(params.data_path).is_absolute():
+            raise
+        raise AdlError(
+            f"{error}\n{_copy()}: the relative data_path {params.data_path} is resolved inside the copy. "
+            "Use an absolute path."
+        ) from None
+    print(found.table(), flush=True)
+    try:
+        check_room(sum(split.bytes for split in found.splits.values()))
+    except Caution as caution:
+        print(f"warning: {caution}", flush=True)
+    return found.splits["val"].size
+
+
+def _copy() -> str:
+    return f"This is a copy of {copied_from()}, which DVC made of what git and DVC track"
 
 
 def check_parameters(params: Params, dataset: DatasetDescriptor) -> None:
@@ -64,16 +88,20 @@ def check_parameters(params: Params, dataset: DatasetDescriptor) -> None:
     dataset.check_classes(params.num_classes, "num_classes")
 
 
-def check_drawn(params: Params) -> None:
-    """Raises AdlError if other numbers of images are expected than are drawn."""
-    for split, expected in expected_images(params).items():
-        drawn = getattr(params, f"synthetic_{split}_images")
-        if expected not in (None, drawn):
-            raise AdlError(
-                f"data_path is {SYNTHETIC}, the embedded scenes: {drawn} images are drawn, but {expected} are "
-                "expected",
-                "Set data_path to the folder of Cityscapes, or expected_…_images to null.",
-            )
+def check_counts(params: Params, dataset: DatasetDescriptor) -> None:
+    """Raises AdlError if a split has another number of images than it must have."""
+    counts = image_counts(params, dataset)
+    wrong = [
+        f"{counts[split]} {split} images (not {expected})"
+        for split, expected in expected_images(params).items()
+        if expected not in (None, counts[split])
+    ]
+    if wrong:
+        raise AdlError(
+            f"{params.data_path} has {' and '.join(wrong)}",
+            "Set data_path to the folder of the whole data set (`adl check-data FOLDER --official` says what one "
+            "lacks), or expected_…_images to null.",
+        )
 
 
 def expected_images(params: Params) -> dict[str, int | None]:
@@ -81,18 +109,18 @@ def expected_images(params: Params) -> dict[str, int | None]:
     return {"train": params.expected_train_images, "val": params.expected_val_images}
 
 
-def check_steps(params: Params, dataset: DatasetDescriptor) -> None:
-    """Raises AdlError if the warm-up does not fit the run; images that are not there yet say nothing of that."""
-    if images := train_images(params, dataset):
-        Plan.of(params, images)
-
-
-def train_images(params: Params, dataset: DatasetDescriptor) -> int:
-    """How many images there are to train on, by their names."""
+def image_counts(params: Params, dataset: DatasetDescriptor) -> dict[str, int]:
+    """Split → how many images it has, by their names. The embedded scenes need not be drawn yet."""
     root = Path(params.data_path)
     if root == SYNTHETIC:
-        return params.synthetic_train_images
-    return len(pairs(root, "train", dataset).frames)
+        return {"train": params.synthetic_train_images, "val": params.synthetic_val_images}
+    return {split: len(pairs(root, split, dataset).frames) for split in dataset.labelled_splits}
+
+
+def check_steps(params: Params, dataset: DatasetDescriptor) -> None:
+    """Raises AdlError if the warm-up does not fit the run; images that are not there yet say nothing of that."""
+    if images := image_counts(params, dataset)["train"]:
+        Plan.of(params, images)
 
 
 def check_export(params: Params) -> None:
@@ -108,30 +136,17 @@ def check_export(params: Params) -> None:
         runtimes.check_installed(name)
 
 
-def _check_export_size(params: Params, *, height: int, width: int) -> None:
-    if (params.export_height, params.export_width) == (height, width):
-        return
-    advice = ""
-    if Path(params.data_path) == SYNTHETIC:
-        advice = f"data_path is {SYNTHETIC}, the embedded scenes; set it to the folder of Cityscapes, or fix this: "
-    raise AdlError(
-        f"{advice}export_width × export_height is {text.size(params.export_height, params.export_width)}, but the val "
-        f"images are {text.size(height, width)}: the stage infer runs the exported file on them. Make them equal."
-    )
-
-
 def check_devices(params: Params) -> None:
-    """Raises AdlError if this machine lacks the devices, unless several machines have trained this already."""
-    trained = params.model_dump(include=set(schema.of_stage("train")))
-    for state in runs.found(workspace.state_folder()):
-        if state.finished and state.about["key"]["params"] == trained:
-            device.check_device_target(params.device_target)
-            return
+    """Raises AdlError if this machine lacks the devices; one is enough once several machines have trained this."""
+    key = params.model_dump(include=set(schema.of_stage("train")))
+    states = runs.found(workspace.state_folder())
+    is_trained = any(state.finished and state.about["key"]["params"] == key for state in states)
+    wanted = 1 if is_trained else params.device_num
     try:
-        device.check_device_target(params.device_target, params.device_num)
+        device.check_device_target(params.device_target, wanted)
     except AdlError as error:
         remedy = error.remedy
-        if params.device_num > 1:
+        if wanted > 1:
             remedy += " To train on several machines, see python -m pipeline.train --help."
         place = f"device_num {params.device_num}: {error.where}"
         raise AdlError(error.problem, remedy, where=place) from None
@@ -157,40 +172,23 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _check_data(params: Params, dataset: DatasetDescriptor) -> DatasetCheck:
-    try:
-        return check_dataset(params.data_path, dataset, expected=expected_images(params)).passed()
-    except DataError as error:
-        if not copied_from() or Path(params.data_path).is_absolute():
-            raise
-        raise AdlError(
-            f"{error}\n{_copy()}: the relative data_path {params.data_path} is resolved inside the copy. "
-            "Use an absolute path."
-        ) from None
-
-
-def _copy() -> str:
-    return f"This is a copy of {copied_from()}, which DVC made of what git and DVC track"
-
-
-def check_room(needed: int, records: Path) -> None:
+def check_room(needed: int) -> None:
     """Raises AdlError if the records, as large as the images, do not fit; Caution if DVC's copy of them may not.
 
     needed: bytes. Records that exist already make room when they are replaced.
     """
-    existing = sum(path.stat().st_size for path in records.glob("*.mindrecord"))
-    free = shutil.disk_usage(nearest_existing(records)).free
-    lacking = max(0, needed - existing)
-    takes = f"the records take {needed / 1e9:.1f} GB"
+    lacking = needed - sum(path.stat().st_size for path in RECORDS.glob("*.mindrecord"))
+    free = shutil.disk_usage(nearest_existing(RECORDS)).free
+    takes = f"the records take {text.byte_size(needed)}"
     if lacking > free:
         raise AdlError(
-            f"{takes}, but only {free / 1e9:.1f} GB are free there",
+            f"{takes}, but only {text.byte_size(free)} are free there",
             "Make room, or clone the project to a larger disk.",
-            where=records,
+            where=RECORDS,
         )
     if 2 * lacking > free:
         raise Caution(
-            f"{takes}, of {free / 1e9:.1f} GB that are free, and DVC's cache as much again if it copies",
+            f"{takes}, of {text.byte_size(free)} that are free, and DVC's cache as much again if it copies",
             "`dvc config cache.type reflink,hardlink,symlink` lets it link.",
         )
 
@@ -204,10 +202,11 @@ def start_weights(params: Params) -> str:
         return "none"
     path = PRETRAINED / params.ckpt_name
     if not path.is_file():
-        present = sorted(other.name for other in PRETRAINED.glob("*.ckpt"))
-        message = f"ckpt_name: {path} does not exist; {PRETRAINED}/ holds {', '.join(present) or 'no checkpoint'}."
         if copied_from():
-            message += f" {_copy()}: `dvc add {path}` there first."
-        raise AdlError(message)
+            raise AdlError(
+                f"ckpt_name: there is no {path} here. {_copy()}: `dvc add {path}` there first."
+            )
+        present = sorted(other.name for other in PRETRAINED.glob("*.ckpt"))
+        raise unknown(f"file of {PRETRAINED}/ (ckpt_name)", params.ckpt_name, present)
     check_sidecar(path)
     return digest(path)

@@ -14,15 +14,13 @@ import sys
 
 from adl.console.text import counted
 from adl.dataset.descriptor import CITYSCAPES
-from adl.doctor import checks
+from adl.doctor import Case, checks
+from adl.launch.environment import child_environment
 
 RETURNS = (
     "returns 0 if there is no fault (warnings are possible), 1 if there is one, 2 for wrong usage, "
     "130 when interrupted"
 )
-MARKS = {"ok": "ok", "warning": "warn", "fault": "FAULT"}
-
-
 EXAMPLE = "adl doctor --json"
 
 
@@ -32,19 +30,18 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     results = []
-    for result in checks.run(checks.present(CITYSCAPES)):
+    for result in checks.run(Case(CITYSCAPES, child_environment({}))):
         results.append(result)
         if not arguments.json:
-            print(f"{MARKS[result.status]:<5}  {result.subject:<11}  {result.text}", flush=True)
+            print(f"{result.status.upper():<7}  {result.subject:<11}  {result.text}", flush=True)
             if result.advice:
-                print(f"{'':20}{result.advice}", flush=True)
-    counts = checks.counts(results)
+                print(f"{'':22}{result.advice}", flush=True)
+    statuses = [result.status for result in results]
+    counts = {status: statuses.count(status) for status in ("ok", "warning", "fault")}
     if arguments.json:
         findings = [dataclasses.asdict(result) for result in results]
         print(json.dumps({"findings": findings, "summary": counts}, indent=2, allow_nan=False))
-    elif counts["fault"] or counts["warning"]:
-        print(f"\n{counted(counts['fault'], 'fault')}, {counted(counts['warning'], 'warning')}.")
     else:
-        print("\nNothing is wrong.")
+        print(f"\n{counted(counts['fault'], 'fault')}, {counted(counts['warning'], 'warning')}.")
     if counts["fault"]:
         sys.exit(1)

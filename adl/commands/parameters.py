@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -20,9 +20,8 @@ def add_parameters(command: argparse.ArgumentParser) -> None:
     """
     for entry in params.schema():
         if entry.name != "modelArts":
-            names = dict.fromkeys([f"--{entry.name}", f"--{entry.name.replace('_', '-')}"])
             command.add_argument(
-                *names,
+                *dict.fromkeys([f"--{entry.name}", f"--{entry.name.replace('_', '-')}"]),
                 dest=entry.name,
                 type=functools.partial(value, entry.name),
                 default=argparse.SUPPRESS,
@@ -33,11 +32,7 @@ def add_parameters(command: argparse.ArgumentParser) -> None:
 
 def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     """The parameters that were given, and their values."""
-    return {
-        entry.name: params.plain(entry.name, getattr(arguments, entry.name))
-        for entry in params.schema()
-        if hasattr(arguments, entry.name)
-    }
+    return {name: found for name, found in vars(arguments).items() if name in Params.model_fields}
 
 
 def device(text: str) -> str:
@@ -55,8 +50,8 @@ def value(name: str, text: str) -> Any:
     if text in ("", "None", "null"):
         return None
     kind = Params.model_fields[name].annotation
-    if kind is str or str in get_args(kind) or get_origin(kind) is Literal:
-        return text
+    if str in (kind, *get_args(kind)):
+        return params.plain(name, text)
     try:
         return YAML(typ="safe").load(text)
     except (YAMLError, ValueError):  # a ValueError of a date that does not exist

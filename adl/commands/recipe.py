@@ -9,13 +9,13 @@ writes: params.yaml, comments kept: the machine keys (data_path, device_target, 
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
+from adl import preflight
 from adl.config import params, recipes
 from adl.config.params import Params
 from adl.console import estimate
@@ -24,7 +24,6 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.files import write_text
-from adl.preflight import expected_images
 from adl.prepare import DataError, png
 from adl.prepare.layout import missing_folders, pairs
 from adl.workspace import PARAMS, SYNTHETIC
@@ -45,66 +44,32 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     name = arguments.name
-    if arguments.data_path == "":
-        raise AdlError(
-            "--data-path: is empty; name the folder that holds leftImg8bit/ and gtFine/."
-        )
     if name is None:
         if arguments.dry_run or arguments.all or arguments.data_path:
             raise AdlError(
                 "--dry-run, --all and --data-path need the NAME of a recipe (`adl recipe` lists them)."
             )
-        _list(_present())
+        _list()
         return
-    recipes.check_name(name)
+    stated = recipes.machine_keys(recipes.stated(name))
+    replacing = f"adl recipe {name} --all"
+    if name != recipes.SHIPPED:  # the only one that has data
+        replacing += " --data-path PATH"
     try:
-        present = _present()
-    except AdlError as error:
-        if not arguments.all:
-            raise AdlError(
-                f"{error}\nMend it, or: `{_with_machine_keys(name)}` replaces the whole file."
-            ) from None
-        print(f"{PARAMS} cannot be read: the machine keys are taken from the recipe.\n")
-        present = {}
-    _write(arguments, present)
-
-
-def _present() -> dict[str, Any]:
-    """What stands in params.yaml, each value unchecked: it may be what a recipe is wanted for. Empty without one."""
-    return params.content(PARAMS) if PARAMS.exists() else {}
-
-
-def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
-    """Show what a recipe changes in params.yaml, and write it."""
-    name: str = arguments.name
-    data_path = params.plain("data_path", arguments.data_path)
-    text = recipes.text(name, present, machine=arguments.all, data_path=data_path)
-    source = f"recipe {name} with the values of this machine"
-    replaces = f"`{_with_machine_keys(name)}` replaces them."
-    notes: list[str] = []
-    try:
-        p = params.parse(text, source)
-        fitting, notes = _fit(p)
-        text = recipes.edited(text, fitting)
-        params.parse(text, source)
+        p = _write(arguments)
     except AdlError as error:
         if arguments.all:
             raise
-        raise AdlError(f"{error}\nThe machine keys are kept from {PARAMS}: {replaces}") from None
-    finally:
-        changes = recipes.changes(present, text)
-        table = tabulate(changes, headers=("parameter", "now", "recipe"), disable_numparse=True)
-        print(table if changes else "no change", *notes, sep="\n\n")
-    if not arguments.dry_run:
-        write_text(PARAMS, text)
-        print(f"\n{PARAMS} is now the recipe {name}. `dvc repro` runs it.")
-    if not arguments.all:
-        kept = recipes.kept(name, present)
-        if data_path:
-            kept.pop("data_path", None)
-        shown = [f"{key} {now} (the recipe: {stated})" for key, (now, stated) in kept.items()]
-        if shown:
-            print(f"\nkept from {PARAMS}: {', '.join(shown)}. {replaces}")
+        raise AdlError(
+            f"{error}\nThe machine keys are kept from {PARAMS}: `{replacing}` replaces the whole file."
+        ) from None
+    of_machine = [
+        f"{key} {getattr(p, key)} (the recipe: {value})"
+        for key, value in stated.items()
+        if getattr(p, key) != value
+    ]
+    if of_machine:
+        print(f"\nof this machine: {', '.join(of_machine)}. `{replacing}` replaces them.")
     if name.startswith("cityscapes") and Path(p.data_path) == SYNTHETIC:
         print(
             f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
@@ -112,54 +77,74 @@ def _write(arguments: argparse.Namespace, present: Mapping[str, Any]) -> None:
         )
 
 
-def _fit(p: Params) -> tuple[dict[str, Any], list[str]]:
-    """What must differ from a recipe for the images in data_path, and what a person should know of them.
+def _write(arguments: argparse.Namespace) -> Params:
+    """Show what a recipe changes in params.yaml, and write it; returns what it holds then."""
+    present: dict[str, Any] = {}
+    try:
+        present = recipes.present()
+    except AdlError:
+        if not arguments.all:
+            raise
+        print(f"{PARAMS} cannot be read: the machine keys are taken from the recipe.\n")
+    kept = {} if arguments.all else dict(present)
+    if arguments.data_path is not None:
+        kept["data_path"] = params.plain("data_path", arguments.data_path)
+    text = recipes.text(arguments.name, kept)
+    source = f"recipe {arguments.name} with the values of this machine"
+    notes = []
+    try:
+        for changes, note in _fits(params.parse(text, source)):
+            text = recipes.edited(text, changes)
+            notes.append(note)
+        p = params.parse(text, source)
+    finally:
+        rows = recipes.changes(present, text)
+        table = tabulate(rows, headers=("parameter", "now", "recipe"), disable_numparse=True)
+        print(table if rows else "no change", *notes, sep="\n\n")
+    if not arguments.dry_run:
+        write_text(PARAMS, text)
+        print(f"\n{PARAMS} is now the recipe {arguments.name}. `dvc repro` runs it.")
+    return p
+
+
+def _fits(p: Params) -> Iterator[tuple[dict[str, Any], str]]:
+    """(What must differ from a recipe for the images in data_path, what a person should know of that).
 
     Their names are looked at, and the header of one.
     """
     root = Path(p.data_path)
     if root == SYNTHETIC:
-        return {}, []
+        return
     if problems := missing_folders(root, CITYSCAPES):
-        return {}, [f"data_path: {problems[0]}"]
-    notes = []
-    frames = {}
-    for split, expected in expected_images(p).items():
-        frames[split] = pairs(root, split, CITYSCAPES).frames
-        count = len(frames[split])
-        if expected not in (None, count):
-            notes.append(
-                f"{root} has {counted(count, f'{split} image')}, but this recipe is for {expected}: `dvc repro` "
-                f"will refuse it. `adl check-data {root} --official` says what is missing."
-            )
-    fitting: dict[str, Any] = {}
-    images = len(frames["train"])
+        yield {}, f"data_path: {problems[0]}"
+        return
+    try:
+        preflight.check_counts(p, CITYSCAPES)
+    except AdlError as error:
+        yield {}, f"`dvc repro` will refuse these data: {error}"
+    images = preflight.image_counts(p, CITYSCAPES)["train"]
     steps = p.epochs * steps_per_epoch(images, p.batch_size)
     if images and p.warmup_iters >= steps:
-        fitting["warmup_iters"] = steps // 10
-        notes.append(
+        yield (
+            {"warmup_iters": steps // 10},
             f"warmup_iters {steps // 10} (the recipe: {p.warmup_iters}): {counted(images, 'train image')} make "
-            f"{counted(steps, 'step')}."
+            f"{counted(steps, 'step')}.",
         )
-    # A file that cannot be read is reported by `check`.
-    with contextlib.suppress(DataError, IndexError):
-        width, height = png.header(frames["val"][0].image, CITYSCAPES.images).size
-        if (width, height) != (p.export_width, p.export_height):
-            fitting |= {"export_width": width, "export_height": height}
-            notes.append(
-                f"export_width and export_height are those of the val images: {width} × {height}."
-            )
-    return fitting, notes
+    try:
+        frame = pairs(root, "val", CITYSCAPES).frames[0]
+        width, height = png.header(frame.image, CITYSCAPES.images).size
+    except (DataError, IndexError):
+        return  # `check` reports a file that cannot be read
+    if (width, height) != (p.export_width, p.export_height):
+        yield (
+            {"export_width": width, "export_height": height},
+            f"export_width and export_height are those of the val images: {width} × {height}.",
+        )
 
 
-def _with_machine_keys(name: str) -> str:
-    """The command that takes the machine keys from a recipe too; only the shipped one has data."""
-    command = f"adl recipe {name} --all"
-    return command if name == recipes.SHIPPED else f"{command} --data-path PATH"
-
-
-def _list(present: Mapping[str, Any]) -> None:
+def _list() -> None:
     """Print every recipe with its sentence, its steps and the rough time of its training."""
+    present = recipes.present()
     device = "Ascend" if present.get("device_target") == "Ascend" else "CPU"
     rows = []
     for name in recipes.names():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adl import errors
 from adl.dataset.descriptor import IGNORE
-from adl.errors import AdlError
+from adl.errors import AdlError, nearest
 from adl.workspace import at_home
 
 SMALLEST_SIDE = 33
@@ -119,15 +119,13 @@ class Entry(NamedTuple):
     takes: str
     meaning: str
     shipped: Any
-    stages: tuple[str, ...]
+    stages: list[str]
 
 
 def schema() -> Iterator[Entry]:
     """Every parameter, in the order of the file."""
-    for name, field in Params.model_fields.items():
-        extra: Any = field.json_schema_extra
-        stages = tuple(extra["stages"])
-        yield Entry(name, _takes(field), field.description or "", extra["shipped"], stages)
+    for name, field in Params.model_json_schema()["properties"].items():
+        yield Entry(name, _takes(field), field["description"], field["shipped"], field["stages"])
 
 
 def of_stage(stage: str) -> tuple[str, ...]:
@@ -144,9 +142,9 @@ def load(path: str | Path = "params.yaml", **overrides: Any) -> Params:
     return _checked(content(path) | overrides, str(path))
 
 
-def parse(text: str, name: str, **overrides: Any) -> Params:
+def parse(text: str, name: str) -> Params:
     """`load` for the text of a file; errors begin with `name`."""
-    return _checked(_mapping(text, name) | overrides, name)
+    return _checked(_mapping(text, name), name)
 
 
 def content(path: str | Path) -> dict[str, Any]:
@@ -164,29 +162,29 @@ def _mapping(text: str, name: str) -> dict[str, Any]:
     try:
         found = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:  # a ValueError of a date that does not exist
-        marks = any(line.startswith("<<<<<<< ") for line in text.splitlines())
-        advice = "\nGit left its conflict marks in it: resolve them." if marks else ""
+        advice = ""
+        if re.search("^<<<<<<< ", text, re.MULTILINE):
+            advice = "\nGit left its conflict marks in it: resolve them."
         raise AdlError(f"{name}: not valid YAML.\n{error}{advice}") from None
     if not isinstance(found, dict):
         raise AdlError(f"{name}: expected one `name: value` per line.")
-    return {str(key): value for key, value in found.items()}
+    return found
 
 
-def _checked(values: dict[str, Any], name: str) -> Params:
+def _checked(values: Mapping[str, Any], name: str) -> Params:
     try:
-        params = Params(**values)
-    except ValidationError as error:
-        faults = [_fault(dict(found)) for found in error.errors()]
-    else:
+        params = Params.model_validate(values)
         faults = list(_impossible(params))
-        if not faults:
-            return params
-    heading = f"{name}: {len(faults)} faults" if len(faults) > 1 else f"{name}: 1 fault"
-    raise AdlError("\n  ".join([heading, *faults]))
+    except ValidationError as error:
+        faults = [_fault(found) for found in error.errors()]
+    if faults:
+        plural = "s" if len(faults) > 1 else ""
+        raise AdlError("\n  ".join([f"{name}: {len(faults)} fault{plural}", *faults]))
+    return params
 
 
 def plain(name: str, value: Any) -> Any:
-    """A parameter's value as the file holds it. Of a path: with the home folder for ~, as DVC takes it literally.
+    """A parameter's value as the file holds it. Of a path: with the home folder for ~, which DVC takes literally.
 
     dvc.lock names data_path, and /x/cs/ and /x/cs would be two data sets.
     """
@@ -197,104 +195,84 @@ def plain(name: str, value: Any) -> Any:
 
 
 _KINDS = {
-    int: "whole number",
-    float: "number",
-    bool: "true, false",
-    str: "text",
-    type(None): "empty",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true, false",
+    "string": "text",
+    "null": "empty",
 }
-_SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-_WANTED = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "list_type": "a list, such as [a, b]",
-}
+_LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+"""JSON schema's names."""
 
 
-def _takes(field: FieldInfo) -> str:
-    """The values that a parameter takes, in words."""
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(get_args(field.annotation))
-    if get_origin(field.annotation) is list:
-        (items,) = get_args(field.annotation)
-        return f"list of {', '.join(get_args(items))}"
-    limits = []
-    for limit in field.metadata:
-        limits += [
-            f"{sign} {getattr(limit, key):g}" for key, sign in _SIGNS.items() if hasattr(limit, key)
-        ]
-    kind, *others = get_args(field.annotation) or (field.annotation,)
-    words = f"{_KINDS[kind]} {', '.join(limits)}".strip()
-    return " or ".join([words, *(_KINDS[other] for other in others)])
+def _takes(field: Mapping[str, Any]) -> str:
+    """The values that a JSON schema allows, in words."""
+    if "anyOf" in field:
+        return " or ".join(map(_takes, field["anyOf"]))
+    if "items" in field:
+        return f"list of {_takes(field['items'])}"
+    if "const" in field:
+        return field["const"]
+    if "enum" in field:
+        return ", ".join(field["enum"])
+    limits = [f"{sign} {field[name]:g}" for name, sign in _LIMITS.items() if name in field]
+    return f"{_KINDS[field['type']]} {', '.join(limits)}".strip()
 
 
-def _fault(error: dict[str, Any]) -> str:
+def _fault(error: ErrorDetails) -> str:
     """One fault that pydantic found, in words."""
-    name, kind, value = str(error["loc"][0]), error["type"], error["input"]
-    if kind == "extra_forbidden":
-        meant = errors.nearest(name, Params.model_fields)
+    name, value = str(error["loc"][0]), error["input"]
+    if name not in Params.model_fields:
+        meant = nearest(name, Params.model_fields)
         hint = f"; did you mean {meant}?" if meant else "."
         return f"{name}: unknown parameter{hint}"
-    field = Params.model_fields[name]
-    if kind == "missing":
-        return f"{name}: missing. Meaning: {field.description}."
-    if kind in _WANTED:
-        nullable = " or null" if type(None) in get_args(field.annotation) else ""
-        hint = " Remove the quotes." if _is_quoted_number(value) else ""
-        return f"{name}: {value!r} is not {_WANTED[kind]}{nullable}.{hint}"
-    hint = f" {NO_GPU}" if name == "device_target" and str(value).upper() in GPU else ""
-    return f"{name}: {value!r} is out of range: {error['msg'][0].lower()}{error['msg'][1:]}.{hint}"
-
-
-def _is_quoted_number(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+    entry = next(entry for entry in schema() if entry.name == name)
+    if error["type"] == "missing":
+        return f"{name}: missing. Meaning: {entry.meaning}."
+    hint = ""
+    if name == "device_target" and str(value).upper() in GPU:
+        hint = f" {NO_GPU}"
+    is_text = isinstance(value, str) and error["type"].endswith("_type")
+    if is_text and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
+        hint = " Remove the quotes."
+    return f"{name}: {value!r} is not accepted; expected: {entry.takes}.{hint}"
 
 
 def _impossible(p: Params) -> Iterator[str]:
     """Combinations of values that no run can have."""
+    values = p.model_dump()
     for name in PATHS:
-        path = getattr(p, name)
-        if path != plain(name, path):
-            yield f"{name}: write {plain(name, path)} instead of {path}."
-    if p.ignore_label != IGNORE and p.ignore_label < p.num_classes:
+        path = plain(name, values[name])
+        if path != values[name]:
+            yield f"{name}: write {path} instead of {values[name]}."
+    if p.num_classes > p.ignore_label != IGNORE:
         yield f"ignore_label: {p.ignore_label} is a class; use {IGNORE}, or at least num_classes ({p.num_classes})."
-    if p.min_lr is not None and p.min_lr > p.base_lr:
-        yield f"min_lr: {p.min_lr} is above base_lr ({p.base_lr})."
-    if p.warmup_start_lr > p.base_lr:
-        yield f"warmup_start_lr: {p.warmup_start_lr} is above base_lr ({p.base_lr})."
-    if p.min_scale > p.max_scale:
-        yield f"min_scale: {p.min_scale} is above max_scale ({p.max_scale})."
-    if p.start_epoch > p.epochs:
-        yield f"start_epoch: {p.start_epoch} is beyond epochs ({p.epochs})."
+    for low, high in (
+        ("min_lr", "base_lr"),
+        ("warmup_start_lr", "base_lr"),
+        ("min_scale", "max_scale"),
+        ("start_epoch", "epochs"),
+    ):
+        if (values[low] or 0) > values[high]:
+            yield f"{low}: {values[low]} is above {high} ({values[high]})."
     if p.start_epoch > 0 and p.ckpt_name is None:
         yield f"start_epoch: {p.start_epoch} needs ckpt_name, the weights to start from."
     if p.ckpt_name and Path(p.ckpt_name).name != p.ckpt_name:
         yield f"ckpt_name: {p.ckpt_name} must be the name of a file in pretrained/, without a folder."
     if p.batch_size % p.device_num:
         yield f"batch_size: {p.batch_size} images cannot be divided evenly among device_num {p.device_num} devices."
-    group = p.batch_size
-    enough = "2 in all"
-    if not p.parallel:
-        group //= p.device_num
-        enough = "2 per device"
+    group = p.batch_size if p.parallel else p.batch_size // p.device_num
     if group == 1:
         yield (
-            "batch_size: one image per batch norm group. ASPP pools each image to one value per channel, so batch norm "
-            f"has no variance with a single image; use at least {enough}."
+            "batch_size: one image per batch norm group, which is all devices, or one without `parallel`. ASPP pools "
+            "each image to one value per channel, so batch norm has no variance with a single image; use at least 2 "
+            "per group."
         )
-    if p.device_target != "Ascend" and "air" in p.export_formats:
-        yield "export_formats: MindSpore writes air only on device_target Ascend; leave it out."
     for name in ("export_formats", "infer_backends"):
-        values = getattr(p, name)
-        if len(set(values)) < len(values):
-            yield f"{name}: names one of {values} twice."
-    if p.device_target == "CPU" and p.amp_level != "O0":
-        yield f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0."
+        if len(set(values[name])) < len(values[name]):
+            yield f"{name}: names one of {values[name]} twice."
+    if p.device_target != "Ascend":
+        if "air" in p.export_formats:
+            yield "export_formats: MindSpore writes air only on device_target Ascend; leave it out."
+        if p.amp_level != "O0":
+            yield f"amp_level: {p.amp_level} needs device_target Ascend; on a CPU use O0."

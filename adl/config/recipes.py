@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
+from tabulate import tabulate
 
 from adl.config import params
-from adl.config.params import Params
+from adl.config.params import Entry, Params
 from adl.errors import AdlError, unknown
-from adl.workspace import RECIPES
+from adl.workspace import PARAMS, RECIPES
 
 SHIPPED = "synthetic"
 """The recipe that changes nothing: the shipped parameters."""
@@ -29,7 +30,7 @@ MACHINE = (
 )
 """What describes the machine, not the run: kept from the present file."""
 
-SECTIONS = {
+_SECTIONS = {
     "data_path": "Data",
     "synthetic_seed": "Embedded data: drawn street scenes",
     "net_arch": "Network",
@@ -47,47 +48,65 @@ def names() -> list[str]:
     return found
 
 
-def check_name(name: str) -> None:
-    """Raises AdlError if there is no such recipe."""
-    if name not in names():
-        raise unknown("recipe", name, names())
-
-
 def about(name: str) -> str:
     """The sentence at the head of a recipe."""
-    return " ".join(line.removeprefix("#").strip() for line in _head(_read(name)))
+    head, _ = _read(name)
+    return " ".join(head.replace("# ", "").split())
 
 
-def text(
-    name: str, present: Mapping[str, Any], *, machine: bool = False, data_path: str | None = None
-) -> str:
+def present() -> dict[str, Any]:
+    """What stands in params.yaml, each value unchecked: it may be what a recipe is wanted for. Empty without one."""
+    return params.content(PARAMS) if PARAMS.exists() else {}
+
+
+def text(name: str, present: Mapping[str, Any]) -> str:
     """The parameter file of a recipe: the shipped one, with what the recipe changes.
 
-    present: the values of the file that it replaces. machine: take the machine keys from the recipe too.
+    present: the values of the file that it replaces, whose machine keys are kept. Raises AdlError if there is no such
+    recipe.
     """
-    changes = _values(name)
-    if not machine:
-        changes |= {key: present[key] for key in MACHINE if key in present}
-    if data_path:
-        changes["data_path"] = data_path
-    return "".join(_head(_read(name))) + "\n" + edited(shipped_text(), changes)
+    head, changes = _read(name)
+    return f"{head}\n{edited(shipped_text(), changes | machine_keys(present))}"
+
+
+def machine_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some parameters that describe the machine."""
+    return {key: values[key] for key in MACHINE if key in values}
+
+
+def stated(name: str) -> dict[str, Any]:
+    """The values that a recipe states; that of the shipped parameters states them all."""
+    _, changes = _read(name)
+    return changes or {entry.name: entry.shipped for entry in params.schema()}
+
+
+def _read(name: str) -> tuple[str, dict[str, Any]]:
+    """The comment at the head of a recipe, and what it changes in the shipped parameters."""
+    if name not in names():
+        raise unknown("recipe", name, names())
+    source = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+    lines = source.splitlines(keepends=True)
+    head = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    return head, YAML(typ="safe").load(source) or {}
 
 
 def shipped_text() -> str:
     """params.yaml as it is shipped, without the sentence at its head."""
-    sections: dict[str, list[params.Entry]] = {}
-    for entry in params.schema():
-        if entry.name in SECTIONS:
-            section = sections.setdefault(SECTIONS[entry.name], [])
-        section.append(entry)
     text = ""
-    for heading, section in sections.items():
-        text += f"# {heading}\n"
-        lines = [f"{entry.name}: {as_yaml(entry.shipped)}".rstrip() for entry in section]
-        width = max(map(len, lines))
-        for entry, line in zip(section, lines, strict=True):
-            text += f"{line:{width}}  # {entry.meaning}\n"
+    for heading, entries in sections().items():
+        rows = [(f"{e.name}: {as_yaml(e.shipped)}", f"# {e.meaning}") for e in entries]
+        text += f"# {heading}\n{tabulate(rows, tablefmt='plain', disable_numparse=True)}\n"
     return text
+
+
+def sections() -> dict[str, list[Entry]]:
+    """Heading → its parameters, in the order of the file."""
+    found: dict[str, list[Entry]] = {}
+    for entry in params.schema():
+        if entry.name in _SECTIONS:
+            section = found[_SECTIONS[entry.name]] = []
+        section.append(entry)
+    return found
 
 
 def as_yaml(value: Any) -> str:
@@ -104,25 +123,24 @@ def as_yaml(value: Any) -> str:
     return str(value)
 
 
-def commented_yaml() -> YAML:
-    """Reads and writes the project's YAML files so that what is not changed stays byte for byte."""
+def edited(text: str, changes: Mapping[str, Any]) -> str:
+    """The text of a YAML file with other values, those of its inner mappings too. All else stays byte for byte."""
     yaml = YAML()
     yaml.width = 200
     yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
-
-
-def edited(text: str, changes: Mapping[str, Any]) -> str:
-    """The text of a parameter file with other values. Comments stay."""
-    yaml = commented_yaml()
     content = yaml.load(text)
-    for key, value in changes.items():
-        # Equal values keep the way in which they are written.
-        if not _equal(content.get(key), value):
-            content[key] = value
+    _update(content, changes)
     stream = io.StringIO()
     yaml.dump(content, stream)
     return stream.getvalue()
+
+
+def _update(content: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            _update(content[key], value)
+        elif content.get(key) != value:  # equal values keep the way in which they are written
+            content[key] = value
 
 
 def load(name: str, present: Mapping[str, Any]) -> Params:
@@ -133,48 +151,13 @@ def load(name: str, present: Mapping[str, Any]) -> Params:
         return params.parse(text(name, {}), f"recipe {name}")
 
 
-def kept(name: str, present: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Machine key → (value of the present file, value of the recipe), if the recipe states another."""
-    stated = _values(name)
-    if name == SHIPPED:
-        stated = {entry.name: entry.shipped for entry in params.schema()}
-    differing = {}
-    for key in MACHINE:
-        if key in present and key in stated and not _equal(present[key], stated[key]):
-            differing[key] = (present[key], stated[key])
-    return differing
-
-
 def changes(before: Mapping[str, Any], after: str) -> list[tuple[str, str, str]]:
     """(parameter, value before, value after) of all that differ. after: text of a parameter file."""
     values = YAML(typ="safe").load(after)
-    rows = []
-    for key in dict.fromkeys([*values, *before]):
-        is_equal = key in before and key in values and _equal(before[key], values[key])
-        if not is_equal:
-            rows.append((key, shown(before, key), shown(values, key)))
-    return rows
+    rows = [(key, shown(before, key), shown(values, key)) for key in {**values, **before}]
+    return [(key, old, new) for key, old, new in rows if old != new]
 
 
 def shown(values: Mapping[str, Any], key: str) -> str:
     """A parameter's value in a table."""
     return json.dumps(values[key], default=str) if key in values else "–"
-
-
-def _values(name: str) -> dict[str, Any]:
-    """What a recipe changes in the shipped parameters."""
-    return YAML(typ="safe").load(_read(name)) or {}
-
-
-def _equal(one: Any, other: Any) -> bool:
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
-
-
-def _read(name: str) -> str:
-    return (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
-
-
-def _head(text: str) -> list[str]:
-    return list(
-        itertools.takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True))
-    )

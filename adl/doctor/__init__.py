@@ -7,11 +7,16 @@ AdlError for what is wrong, Caution for what may go wrong, and Skipped where it 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
+from adl.architecture import Architecture
+from adl.config import params
 from adl.config.params import Params
 from adl.dataset.descriptor import DatasetDescriptor
+from adl.errors import AdlError
+from adl.workspace import PARAMS
 
 DEVICES = Path("/dev")
 
@@ -24,21 +29,26 @@ class Skipped(Exception):  # noqa: N818 (as unittest.SkipTest: no error)
 class Case:
     """What is checked: this machine and the workspace in the current folder.
 
-    valid_params: None if params.yaml is not valid. environment: of a process of the pipeline. inherited: what another
-    launcher left in ours.
+    environment: of a process of the pipeline.
     """
 
-    valid_params: Params | None
     dataset: DatasetDescriptor
     environment: Mapping[str, str]
-    inherited: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def params(self) -> Params:
         """Raises Skipped without valid ones, which a check of its own reports."""
-        if self.valid_params is None:
-            raise Skipped
-        return self.valid_params
+        try:
+            return valid_params()
+        except AdlError:
+            raise Skipped from None
+
+
+def valid_params() -> Params:
+    """Those of params.yaml, whose architecture can be read. Raises AdlError."""
+    p = params.load(PARAMS)
+    Architecture.from_params(p)
+    return p
 
 
 def text_of(path: Path) -> str:

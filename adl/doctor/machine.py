@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -29,67 +28,57 @@ def devices(case: Case) -> str:
     p = case.params
     preflight.check_devices(p)
     found = counted(device.devices("Ascend") or 0, "Ascend device")
-    if p.device_target != "CPU":
-        return f"{found}, {p.device_num} wanted"
-    text = f"device_target CPU ({counted(p.device_num, 'process', 'processes')}); {found}"
+    text = f"device_target {p.device_target}, device_num {p.device_num}; {found}"
     gpus = len(list(DEVICES.glob("nvidia[0-9]*")))
     return f"{text}; {counted(gpus, 'GPU')}. {NO_GPU}" if gpus else text
 
 
 def cores(case: Case) -> str:
-    found, asked = counted(device.cores(), "core"), case.params.workers
-    used = device.workers(asked)
-    if used == asked:
-        return f"{found}; workers {asked}"
-    return f"{found}; of workers {asked}, {used} are started"
+    asked = case.params.workers
+    started = device.workers(asked)
+    return f"{counted(device.cores(), 'core')}; of workers {asked}, {started} are started"
 
 
 def memory(case: Case) -> str:
     """Of a CPU, which all training processes share; Ascend devices have their own."""
     p = case.params
     total, free = total_and_free()
-    has = f"{byte_size(total)} of memory, {byte_size(free)} free"
+    text = f"{byte_size(total)} of memory, {byte_size(free)} free"
     if p.device_target != "CPU":
-        return has
+        return text
     architecture = Architecture.from_params(p)
     each = cost.training_memory(architecture, p.crop_size, p.batch_size // p.device_num)
     needed = p.device_num * each
-    text = f"{has}; training takes about {byte_size(needed)}"
-    remedy = "Lower crop_size or batch_size."
-    if needed > total:
-        raise AdlError(text, remedy)
+    text += f"; training takes about {byte_size(needed)}"
     if needed > free:
-        raise Caution(text, f"End other programs. {remedy}")
+        error = AdlError if needed > total else Caution
+        raise error(text, "End other programs, or lower crop_size or batch_size.")
     return text
 
 
 def total_and_free() -> tuple[float, float]:
-    """Bytes of memory; a container's limit counts as the machine's."""
-    machine = psutil.virtual_memory()
-    total, free = machine.total, machine.available
-    for limit, used in _limits():
-        total, free = min(total, limit), min(free, limit - used)
-    return total, max(0, free)
-
-
-def _limits() -> Iterator[tuple[int, int]]:
-    """(limit, use) in bytes of every control group that this process is in, of either version.
+    """Bytes of memory; the limit of a control group that this process is in, such as a container's, counts too.
 
     Not in use are files that were read: their memory is given back when a program needs it.
     """
-    names = {line.split(":", maxsplit=2)[2] for line in text_of(OWN_GROUPS).splitlines()}
-    for name in names | {"/"}:
+    machine = psutil.virtual_memory()
+    total, free = machine.total, machine.available
+    own = re.findall(r"^\d+:[^:]*:(.*)$", text_of(OWN_GROUPS), re.MULTILINE)
+    for name in {"/", *own}:
         for folder, limit, use in (
             (GROUPS, "memory.max", "memory.current"),
             (GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
         ):
             group = folder / name.strip("/")
             most = text_of(group / limit)
-            # The first version also counts what is in the groups below, under a name of its own.
-            pattern = r"^(?:total_)?inactive_file (\d+)$"
-            files = re.findall(pattern, text_of(group / "memory.stat"), re.MULTILINE)
             if most.isdecimal():
-                yield int(most), int(text_of(group / use) or 0) - max(map(int, files), default=0)
+                # The first version also counts what is in the groups below, under a name of its own.
+                pattern = r"^(?:total_)?inactive_file (\d+)$"
+                files = re.findall(pattern, text_of(group / "memory.stat"), re.MULTILINE)
+                used = int(text_of(group / use)) - max(map(int, files), default=0)
+                total = min(total, int(most))
+                free = min(free, int(most) - used)
+    return total, max(0, free)
 
 
 def disk(case: Case) -> str:
@@ -97,13 +86,12 @@ def disk(case: Case) -> str:
     folders = (Path(), workspace.state_folder(), dvc_cache())
     free, folder = min((shutil.disk_usage(nearest_existing(path)).free, path) for path in folders)
     text = f"{byte_size(free)} free in {folder.absolute()}"
-    remedy = (
-        "Make room: `adl state prune` and `dvc gc --workspace` remove what is no longer needed."
-    )
-    if free < FULL:
-        raise AdlError(f"only {text}", remedy)
     if free < SCARCE:
-        raise Caution(f"only {text}", remedy)
+        error = AdlError if free < FULL else Caution
+        raise error(
+            f"only {text}",
+            "Make room: `adl state prune` and `dvc gc --workspace` remove what is no longer needed.",
+        )
     return text
 
 

@@ -6,26 +6,14 @@ from pathlib import Path
 
 from adl import preflight
 from adl.architecture import Architecture, cost
-from adl.config import params
-from adl.config.params import Params
 from adl.console import estimate
-from adl.console.text import byte_size, counted, listing, rough_duration
-from adl.doctor import Case
+from adl.console.text import byte_size, counted, rough_duration
+from adl.doctor import Case, valid_params
 from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError, Caution
-from adl.prepare import Problem
-from adl.prepare.layout import Found, pairs
+from adl.prepare.layout import pairs
 from adl.training.plan import Plan
 from adl.workspace import PARAMS, RECORDS, SYNTHETIC, record
-
-_EXAMPLES = {"user.name": "'Your Name'", "user.email": "you@example.org"}
-
-
-def valid_params() -> Params:
-    """Those of params.yaml, whose architecture can be read. Raises AdlError."""
-    p = params.load(PARAMS)
-    Architecture.from_params(p)
-    return p
 
 
 def git(case: Case) -> str:
@@ -35,30 +23,26 @@ def git(case: Case) -> str:
     except FileNotFoundError:
         raise AdlError("git is not installed", "Install it: DVC needs it.") from None
     if answer.returncode != 0:
-        remedy = "Run it in a clone of the project, which DVC needs, not in an unpacked archive."
-        if "safe.directory" in answer.stderr:
-            remedy = f"`git config --global --add safe.directory {Path.cwd()}`"
-        reason = answer.stderr.split("\n")[0].removeprefix("fatal: ")
-        raise AdlError(reason, remedy, where=Path.cwd())
+        raise AdlError(
+            answer.stderr.removeprefix("fatal: "),
+            "DVC needs a clone of the project that git can read, not an unpacked archive.",
+            where=Path.cwd(),
+        )
     if answer.stdout.strip() == "true":
         raise Caution(
             "a shallow clone, in which DVC loses experiments that run in a copy (--temp, --queue)",
             "`git fetch --unshallow`",
         )
-    lacking = [name for name in _EXAMPLES if not _identity(case, name)]
-    if lacking:
-        commands = " && ".join(f"git config {name} {_EXAMPLES[name]}" for name in lacking)
-        raise Caution(
-            f"no identity ({' and '.join(lacking)} not set), which `dvc exp run` needs",
-            f"`{commands}`",
-        )
-    return f"a repository; you are {_identity(case, 'user.email')}"
-
-
-def _identity(case: Case, name: str) -> str:
-    """What DVC takes for it: a variable, or else git's setting."""
-    variable = f"GIT_COMMITTER_{name.removeprefix('user.').upper()}"
-    return case.environment.get(variable) or preflight.git("config", name).stdout.strip()
+    for name in ("name", "email"):
+        # DVC takes the variable first.
+        stated = case.environment.get(f"GIT_COMMITTER_{name.upper()}")
+        identity = stated or preflight.git("config", f"user.{name}").stdout.strip()
+        if not identity:
+            raise Caution(
+                f"no identity (user.{name} not set): `dvc exp run` needs a name and an email",
+                f"`git config user.{name} VALUE`",
+            )
+    return f"a repository; you are {identity}"
 
 
 def dvc(case: Case) -> str:
@@ -89,57 +73,36 @@ def parameters(case: Case) -> str:
 
 def data(case: Case) -> str:
     """Folders and file names; `adl check-data` reads the files."""
-    root = Path(case.params.data_path)
-    if root == SYNTHETIC:
-        preflight.check_drawn(case.params)
-        drawn = "drawn" if root.exists() else "not drawn yet; `dvc repro` does it"
-        return f"{root}, the embedded scenes: {drawn}"
-    splits = _splits(case)
-    # A folder that is missing is missing for every split.
-    problems: dict[Problem, None] = {}
-    for found in splits.values():
-        problems |= dict.fromkeys(found.problems)
-    if problems:
-        first, *others = problems
-        problem = first.problem
-        remedy = first.remedy if first.remedy.endswith("?") else f"{first.remedy}."
-        if others:
-            problem += f" (and {counted(len(others), 'more fault')})"
-            remedy += f" `adl check-data {root}` lists the others."
-        raise AdlError(problem, remedy, where=first.file)
-    counts = []
-    for split, expected in preflight.expected_images(case.params).items():
-        images = len(splits[split].frames)
-        if expected not in (None, images):
-            raise AdlError(
-                f"{split} has {images} images, but expected_{split}_images is {expected}",
-                f"`adl check-data {root}` says what is missing.",
-                where=root,
-            )
-        counts.append(counted(images, f"{split} image"))
-    return f"{root}: {' and '.join(counts)} with labels"
-
-
-def _splits(case: Case) -> dict[str, Found]:
-    root = Path(case.params.data_path)
-    return {split: pairs(root, split, case.dataset) for split in case.dataset.labelled_splits}
+    p = case.params
+    root = Path(p.data_path)
+    splits = case.dataset.labelled_splits
+    if root != SYNTHETIC:
+        problems = [
+            problem for split in splits for problem in pairs(root, split, case.dataset).problems
+        ]
+        if problems:
+            # A folder that is missing is missing for every split.
+            number = counted(len(set(problems)), "fault")
+            raise AdlError(str(problems[0]), f"`adl check-data {root}` lists all: {number}.")
+    preflight.check_counts(p, case.dataset)
+    counts = preflight.image_counts(p, case.dataset)
+    images = " and ".join(f"{count} {split} images" for split, count in counts.items())
+    drawn = "" if root.exists() else ", not drawn yet; `dvc repro` does it"
+    return f"{root}: {images}{drawn}"
 
 
 def records(case: Case) -> str:
     """Whether they are made, or there is room for them."""
-    root = Path(case.params.data_path)
-    splits = case.dataset.labelled_splits
-    made = [split for split in splits if record(RECORDS, case.dataset.name, split).exists()]
-    if len(made) == len(splits):
-        return f"{RECORDS}: {listing(made, 3)} are made"
+    dataset = case.dataset
+    splits = dataset.labelled_splits
+    if all(record(RECORDS, dataset.name, split).exists() for split in splits):
+        return f"{RECORDS}: {', '.join(splits)} are made"
     needed = 0
-    for found in _splits(case).values():
-        for frame in found.frames:
+    for split in splits:
+        for frame in pairs(Path(case.params.data_path), split, dataset).frames:
             needed += frame.image.stat().st_size + frame.label.stat().st_size
-    if root == SYNTHETIC or not needed:
-        return "not made yet; `dvc repro` does it"
-    preflight.check_room(needed, RECORDS)
-    return f"not made yet; they take {byte_size(needed)}, for which there is room"
+    preflight.check_room(needed)
+    return f"not made yet; `dvc repro` does it. They take {byte_size(needed)}."
 
 
 def start_weights(case: Case) -> None:
@@ -149,10 +112,12 @@ def start_weights(case: Case) -> None:
 def training(case: Case) -> str:
     """What the present parameters cost, with as many images as there are, or else as the data set has."""
     p = case.params
-    images = preflight.train_images(p, case.dataset) or case.dataset.split_sizes["train"]
-    plan = Plan.of(p, images)
+    counts = preflight.image_counts(p, case.dataset)
+    plan = Plan.of(p, counts["train"] or case.dataset.split_sizes["train"])
     steps = plan.steps - plan.first_step
     seconds = estimate.training_seconds(p, steps=steps, device_target=p.device_target)
     size = cost.parameters(Architecture.from_params(p))
-    basis = estimate.basis(p.device_target).rstrip(".")
-    return f"{size:,} parameters; {steps:,} steps take about {rough_duration(seconds)}, {basis}"
+    return (
+        f"{size:,} parameters; {steps:,} steps take about {rough_duration(seconds)}, "
+        f"{estimate.basis(p.device_target)}"
+    )

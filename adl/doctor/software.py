@@ -17,10 +17,10 @@ from adl import device
 from adl.console.text import listing
 from adl.doctor import DEVICES, Case, Skipped, text_of
 from adl.errors import AdlError, Caution
+from adl.launch.environment import inherited
 
 PROJECT = "auto-deeplab"
 INSTALL = "`make environment` installs the versions that were tried together."
-_IMPORT = "import mindspore; print(mindspore.__version__)"
 LONGEST_IMPORT = 120.0
 """Seconds that the import of MindSpore may take: a few are usual, but not from a slow disk."""
 
@@ -39,7 +39,7 @@ def python(case: Case) -> str:
     if version not in SpecifierSet(wanted):
         raise AdlError(
             f"Python {version}, but {wanted} is needed",
-            f"MindSpore has no build for it. Install another one and run `make environment` (needed: {wanted}).",
+            "MindSpore has no build for it. Install another one and run `make environment`.",
         )
     return f"Python {version}"
 
@@ -48,7 +48,7 @@ def mindspore(case: Case) -> str:
     """Imported by a process of its own, because a broken one may crash or hang, and ours needs none."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _IMPORT],
+            [sys.executable, "-c", "import mindspore; print(mindspore.__version__)"],
             env=case.environment,
             capture_output=True,
             encoding="utf-8",
@@ -57,13 +57,12 @@ def mindspore(case: Case) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise AdlError(
-            f"MindSpore cannot be imported: nothing happened in {LONGEST_IMPORT:.0f} s",
-            f"Install it again: {INSTALL}",
-        ) from None
-    if done.returncode != 0:
-        reason = _reason(done.returncode, done.stderr)
-        raise AdlError(f"MindSpore cannot be imported: {reason}", INSTALL)
+        raise _not_imported(f"nothing happened in {LONGEST_IMPORT:.0f} s") from None
+    if done.returncode < 0:
+        raise _not_imported(f"it crashes ({signal.Signals(-done.returncode).name})")
+    if done.returncode > 0:
+        *_, reason = [f"exit code {done.returncode}", *done.stderr.strip().splitlines()]
+        raise _not_imported(reason)
     version = done.stdout.split()[-1]
     needed = requirements().get("mindspore", SpecifierSet())
     if not needed.contains(version, prereleases=True):
@@ -71,12 +70,8 @@ def mindspore(case: Case) -> str:
     return f"MindSpore {version}"
 
 
-def _reason(exit_code: int, errors: str) -> str:
-    """Why a process of Python failed: its last line, or the signal that ended it."""
-    if exit_code < 0:
-        return f"it crashes ({signal.Signals(-exit_code).name})"
-    lines = errors.strip().splitlines()
-    return lines[-1].strip() if lines else f"exit code {exit_code}"
+def _not_imported(reason: str) -> AdlError:
+    return AdlError(f"MindSpore cannot be imported: {reason}", INSTALL)
 
 
 def packages(case: Case) -> str:
@@ -87,28 +82,28 @@ def packages(case: Case) -> str:
             "the project is not installed, so it is not known which versions it needs", INSTALL
         )
     wanted.pop("mindspore", None)
+    found = []
     wrong = []
     for name, needed in wanted.items():
         version = version_of(name)
+        found.append(f"{name} {version}")
         if not version:
             wrong.append(f"{name} is missing")
         elif not needed.contains(version, prereleases=True):
             wrong.append(f"{name} {version} is not {needed}")
     if wrong:
         raise AdlError(listing(wrong, 4), INSTALL)
-    others = len(wanted) - 2
-    return f"numpy {version_of('numpy')}, dvc {version_of('dvc')} and {others} others, as required"
+    return f"{listing(found, 4)}, as required"
 
 
 def requirements() -> dict[str, SpecifierSet]:
     """Package → the versions that pyproject.toml accepts on this machine; empty if the project is not installed."""
-    needed = {}
-    if version_of(PROJECT):
-        for line in metadata.requires(PROJECT) or ():
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate():
-                needed[requirement.name] = requirement.specifier
-    return needed
+    lines = metadata.requires(PROJECT) if version_of(PROJECT) else None
+    return {
+        requirement.name: requirement.specifier
+        for requirement in map(Requirement, lines or ())
+        if requirement.marker is None or requirement.marker.evaluate()
+    }
 
 
 def version_of(package: str) -> str:
@@ -126,17 +121,15 @@ def cann(case: Case) -> str:
             f"no CANN found in {ASCEND}", f"Install it, and source its set_env.sh. {_PAGE}"
         )
     with_mindspore = version_of("mindspore")
-    accepted = CANN_OF.get(series(with_mindspore))
-    if accepted is None:
-        raise Caution(
-            f"CANN {found}: not known to fit MindSpore {with_mindspore or '(none)'}", _PAGE
-        )
-    if series(found) not in accepted:
+    accepted = CANN_OF.get(series(with_mindspore), ())
+    if series(found) in accepted:
+        return f"CANN {found}, which MindSpore {with_mindspore} accepts"
+    if accepted:
         raise AdlError(
             f"CANN {found}: MindSpore {with_mindspore} accepts {', '.join(accepted)}",
             f"Install one of these. {_PAGE}",
         )
-    return f"CANN {found}, which MindSpore {with_mindspore} accepts"
+    raise Caution(f"CANN {found}: not known to fit MindSpore {with_mindspore or '(none)'}", _PAGE)
 
 
 def cann_version(case: Case) -> str:
@@ -151,11 +144,10 @@ def cann_version(case: Case) -> str:
         raise Skipped
     installed = ASCEND / "ascend-toolkit/latest"
     in_use = Path(case.environment.get("ASCEND_HOME_PATH") or installed)
+    files = []
     for home in (in_use, installed, ASCEND / "cann"):
-        for file in (home / "compiler/version.info", *sorted(home.glob(_INFO))):
-            if version := version_in(file):
-                return version
-    return ""
+        files += [home / "compiler/version.info", *sorted(home.glob(_INFO))]
+    return version_in(*files)
 
 
 def driver(case: Case) -> str:
@@ -166,16 +158,19 @@ def driver(case: Case) -> str:
         raise AdlError(
             f"no driver found in {folder}", "Install the driver and firmware of the devices."
         )
-    documented = DRIVER_OF.get(series(with_cann))
+    documented = DRIVER_OF.get(series(with_cann), "none")
     if series(found) != documented:
-        advice = f"Documented with it is {documented}. {_PAGE}" if documented else _PAGE
-        raise Caution(f"driver {found}: not known to fit CANN {with_cann or '(none)'}", advice)
+        raise Caution(
+            f"driver {found}: not known to fit CANN {with_cann or '(none)'}",
+            f"Documented with it: {documented}. {_PAGE}",
+        )
     return f"driver {found}, documented with CANN {with_cann}"
 
 
-def version_in(path: Path) -> str:
-    """What a line `version=…` says; empty if there is no such file or line."""
-    stated = re.search(r"^version\s*=\s*(\S+)", text_of(path), re.MULTILINE | re.IGNORECASE)
+def version_in(*files: Path) -> str:
+    """What the first line `version=…` of some files says; empty if there is none."""
+    lines = "\n".join(map(text_of, files))
+    stated = re.search(r"^version\s*=\s*(\S+)", lines, re.MULTILINE | re.IGNORECASE)
     return stated[1] if stated else ""
 
 
@@ -186,28 +181,30 @@ def series(version: str) -> str:
 
 def launcher(case: Case) -> str:
     """Variables of another launcher, which all but training's workers inherit (`environment.child_environment`)."""
-    if not case.inherited:
+    left = inherited()
+    if not left:
         return "no variables of another launcher"
-    text = ", ".join(f"{name}={value}" for name, value in case.inherited.items())
+    text = ", ".join(f"{name}={value}" for name, value in left.items())
+    text += ": left by another launcher"
     remedy = (
-        f"`unset {' '.join(case.inherited)}`: training's workers are started without, but other stages and commands "
-        "inherit it."
+        f"`unset {' '.join(left)}`: training's workers are started without, but other stages and "
+        "commands inherit it."
     )
-    if "MS_ROLE" in case.inherited:
-        joins = "a process that joins a cluster would take this role and wait"
-        raise AdlError(f"{text}: left by another launcher; {joins}", remedy)
-    raise Caution(f"{text}: left by another launcher", remedy)
+    if "MS_ROLE" in left:
+        raise AdlError(
+            f"{text}; a process that joins a cluster would take this role and wait", remedy
+        )
+    raise Caution(text, remedy)
 
 
 def onednn(case: Case) -> str:
     """The instructions that MindSpore's oneDNN may use; adl/device.py says why they are limited."""
     name = "ONEDNN_MAX_CPU_ISA"
     limit = case.environment.get(name, "DEFAULT").upper()
-    if "AVX512_CORE" not in device.instruction_sets():
-        return f"{name}={limit}; this CPU has no AVX-512, which would be slow"
-    if limit in ("DEFAULT", "ALL") or limit.startswith(("AVX512", "AVX10")):
+    is_slow = limit.startswith(("DEFAULT", "ALL", "AVX512", "AVX10"))
+    if is_slow and "AVX512_CORE" in device.instruction_sets():
         raise Caution(
             f"{name}={limit}: on this CPU with AVX-512, convolutions take 45 to 70 times as long",
             f"`unset {name}`: the project then sets AVX2.",
         )
-    return f"{name}={limit}, which avoids the slow convolutions of AVX-512"
+    return f"{name}={limit}: no slow convolutions of AVX-512 on this CPU"

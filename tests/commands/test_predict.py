@@ -126,7 +126,6 @@ def test_options_do_what_they_say(models, photograph, tmp_path):
         ),
         (("recipe", "--all"), "--dry-run, --all and --data-path need the NAME of a recipe"),
         (("recipe", "--dry-run"), "--dry-run, --all and --data-path need the NAME of a recipe"),
-        (("recipe", "synthetic", "--data-path", ""), "--data-path: is empty"),
         (("compare", "HEAD", "--output", "c.jpg"), "--output c.jpg: must end with .png"),
         (("table", "--output", "p.png/t.md"), "p.png is a file; name a folder"),
     ],

@@ -48,17 +48,29 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
             "bn_momentun: unknown parameter; did you mean bn_momentum?",
         ),
         ("\nseed: 0", "\n# seed: 0", "seed: missing. Meaning: seed of weights"),
-        ("use_ABN: true", "use_ABN: 1", "use_ABN: 1 is not true or false"),
-        ("weight_decay: 1.0e-4", "weight_decay: '1e-4'", "is not a number. Remove the quotes."),
-        ("save_epochs: 100", "save_epochs: 1.5", "save_epochs: 1.5 is not a whole number"),
-        ("min_lr: ", "min_lr: x", "min_lr: 'x' is not a number or null"),
+        ("use_ABN: true", "use_ABN: 1", "use_ABN: 1 is not accepted; expected: true, false."),
+        (
+            "weight_decay: 1.0e-4",
+            "weight_decay: '1e-4'",
+            "expected: number ≥ 0. Remove the quotes.",
+        ),
+        (
+            "save_epochs: 100",
+            "save_epochs: 1.5",
+            "save_epochs: 1.5 is not accepted; expected: whole number ≥ 1.",
+        ),
+        ("min_lr: ", "min_lr: x", "min_lr: 'x' is not accepted; expected: number ≥ 0 or empty."),
         (
             "device_target: CPU",
             "device_target: GPU",
             "MindSpore's wheels have no GPU back end: use CPU",
         ),
         ("device_target: CPU", "device_target: cuda", "run on its GPU with any runtime for it."),
-        ("criterion: ", "criterion: mse #", "criterion: 'mse' is out of range"),
+        (
+            "criterion: ",
+            "criterion: mse #",
+            "criterion: 'mse' is not accepted; expected: ce, ohemce.",
+        ),
         ("ignore_label: 255", "ignore_label: 3", "ignore_label: 3 is a class"),
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
         ("min_lr: ", "min_lr: 0.2", "min_lr: 0.2 is above base_lr (0.1)"),
@@ -77,17 +89,21 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         (
             "[onnx, onnx-int8]",
             "[onnx, pth]",
-            r"export_formats: 'pth' is out of range: input should be 'onnx'",
+            "export_formats: 'pth' is not accepted; expected: list of onnx, onnx-int8, ",
         ),
-        ("[onnx, onnx-int8]", "onnx", "export_formats: 'onnx' is not a list, such as [a, b]"),
-        ("[openvino]", "[openvino, tensorrt]", "infer_backends: 'tensorrt' is out of range"),
+        (
+            "[onnx, onnx-int8]",
+            "onnx",
+            "export_formats: 'onnx' is not accepted; expected: list of onnx, onnx-int8, ",
+        ),
+        ("[openvino]", "[openvino, tensorrt]", "infer_backends: 'tensorrt' is not accepted"),
         (
             "device_num: 1",
             "device_num: 3",
             "4 images cannot be divided evenly among device_num 3 devices",
         ),
         ("min_scale: 1.0", "min_scale: 3", "min_scale: 3.0 is above max_scale (1.0)"),
-        ("base_lr: ", "base_lr: .inf #", "base_lr: inf is out of range"),
+        ("base_lr: ", "base_lr: .inf #", "base_lr: inf is not accepted"),
         ("ckpt_name: ", "ckpt_name: ../x.ckpt", "without a folder"),
     ],
 )
@@ -101,12 +117,12 @@ def test_fault_is_named(file, old, new, expected):
 def test_other_devices_are_not_told_of_gpus(file):
     with pytest.raises(AdlError) as error:
         params.load(edit(file, "device_target: CPU", "device_target: TPU"))
-    assert "device_target: 'TPU' is out of range: input should be" in str(error.value)
+    assert "device_target: 'TPU' is not accepted; expected: CPU, Ascend." in str(error.value)
     assert "GPU" not in str(error.value)
 
 
-def test_momentum_of_two_is_out_of_range():
-    with pytest.raises(AdlError, match="bn_momentum: 2 is out of range"):
+def test_momentum_of_two_is_refused_with_its_range():
+    with pytest.raises(AdlError, match="bn_momentum: 2 is not accepted; expected: number ≥ 0, < 1"):
         params.load(ROOT / "params.yaml", bn_momentum=2)
 
 
@@ -121,12 +137,9 @@ def test_limits_themselves_are_taken():
 
 
 def test_batch_of_one_is_refused_with_the_reason():
-    with pytest.raises(AdlError, match="no variance with a single image; use at least 2 in all"):
-        params.load(ROOT / "params.yaml", batch_size=1)
-    with pytest.raises(
-        AdlError, match="no variance with a single image; use at least 2 per device"
-    ):
-        params.load(ROOT / "params.yaml", batch_size=2, device_num=2, parallel=False)
+    for values in ({"batch_size": 1}, {"batch_size": 2, "device_num": 2, "parallel": False}):
+        with pytest.raises(AdlError, match="no variance with a single image; use at least 2 per"):
+            params.load(ROOT / "params.yaml", **values)
     assert params.load(ROOT / "params.yaml", batch_size=2, device_num=2).batch_size == 2
 
 
@@ -179,6 +192,6 @@ def test_schema_gives_the_values_and_the_meaning_of_every_parameter():
 def test_only_a_quoted_number_is_told_to_lose_its_quotes(file):
     for line in ("save_epochs: 1.5", "save_epochs: many"):
         text = file.read_text().replace("save_epochs: 100", line)
-        with pytest.raises(AdlError, match="is not a whole number") as error:
+        with pytest.raises(AdlError, match="expected: whole number") as error:
             params.parse(text, "p")
         assert "quotes" not in str(error.value)

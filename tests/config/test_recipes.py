@@ -179,6 +179,12 @@ def test_data_path_is_set_or_asked_for(workspace, capsys):
     assert "still" not in capsys.readouterr().out
 
 
+def test_empty_data_path_is_refused(workspace, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        recipe("synthetic", "--data-path", "")
+    assert "data_path: '' is not accepted" in capsys.readouterr().err
+
+
 def test_recipe_with_drop_path_is_that_of_1_5_million_with_it(workspace):
     plain, dropping = (
         recipe("cityscapes-1.5M").model_dump(),
@@ -191,20 +197,20 @@ def test_recipe_with_drop_path_is_that_of_1_5_million_with_it(workspace):
 def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
     recipe("cityscapes-1.5M", "--data-path", "/data/cs")
     assert (
-        "kept from params.yaml: device_target CPU (the recipe: Ascend), device_num 1 (the recipe: 8). "
+        "of this machine: device_target CPU (the recipe: Ascend), device_num 1 (the recipe: 8). "
         "`adl recipe cityscapes-1.5M --all --data-path PATH` replaces them."
     ) in capsys.readouterr().out
     recipe("synthetic")
-    hint = "kept from params.yaml: data_path /data/cs (the recipe: data/synthetic). `adl recipe synthetic --all`"
+    hint = "of this machine: data_path /data/cs (the recipe: data/synthetic). `adl recipe synthetic --all`"
     assert hint in capsys.readouterr().out
     recipe("synthetic", "--all")
-    assert "kept" not in capsys.readouterr().out
+    assert "of this machine" not in capsys.readouterr().out
 
 
 def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
     p = recipe("cityscapes-cpu")
     with pytest.raises(
-        AdlError, match=r"^data_path is data/synthetic, the embedded scenes; set it to the folder"
+        AdlError, match=r"the val images in data/synthetic are 224×112 .* or set data_path to the"
     ):
         preflight.check(p, CITYSCAPES)
 
@@ -253,7 +259,7 @@ def test_a_recipe_replaces_what_cannot_be_read_on_request(workspace, capsys, con
     (workspace / "params.yaml").write_bytes(UNREADABLE[content])
     with pytest.raises(SystemExit, match="2"):
         recipe("synthetic")
-    assert "or: `adl recipe synthetic --all` replaces the whole file." in capsys.readouterr().err
+    assert ": `adl recipe synthetic --all` replaces the whole file." in capsys.readouterr().err
     assert recipe("synthetic", "--all") == params.load(ROOT / "params.yaml")
     cannot = "params.yaml cannot be read: the machine keys are taken from the recipe"
     assert cannot in capsys.readouterr().out
@@ -306,10 +312,10 @@ def test_part_of_the_data_is_told_at_once_where_a_recipe_wants_all(workspace, ci
     folder = cityscapes(3, 2)
     recipe("cityscapes-1.5M", "--data-path", folder, "--dry-run")
     said = capsys.readouterr().out
-    assert "cs has 3 train images, but this recipe is for 2975: `dvc repro` will refuse it" in said
-    assert "cs has 2 val images, but this recipe is for 500" in said
+    assert "`dvc repro` will refuse these data: " in said
+    assert "cs has 3 train images (not 2975) and 2 val images (not 500)" in said
     recipe("cityscapes-cpu", "--data-path", folder, "--dry-run")
-    assert "this recipe is for" not in capsys.readouterr().out
+    assert "will refuse" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -362,13 +368,13 @@ def test_folder_that_may_not_be_written_is_one_message(workspace):
     ("name", "device_num", "message"),
     [
         ("cityscapes-1.5", 1, "cityscapes-1.5: unknown recipe; did you mean cityscapes-1.5M?"),
-        ("synthetic", "two", "device_num: 'two' is not a whole number"),
+        ("synthetic", "two", "device_num: 'two' is not accepted; expected: whole number"),
         (
             "synthetic",
             "two",
-            "The machine keys are kept from params.yaml: `adl recipe synthetic --all` replaces them.",
+            "The machine keys are kept from params.yaml: `adl recipe synthetic --all` replaces the whole file.",
         ),
-        ("cityscapes-cpu", 8, "`adl recipe cityscapes-cpu --all --data-path PATH` replaces them."),
+        ("cityscapes-cpu", 8, "`adl recipe cityscapes-cpu --all --data-path PATH` replaces the"),
     ],
 )
 def test_what_cannot_be_written_is_refused(workspace, capsys, name, device_num, message):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from adl.config.params import Params, parse
-from adl.config.recipes import shipped_text
+from adl.config.recipes import edited, shipped_text
 from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import Case, checks, machine, software
+from adl.workspace import PARAMS
 from tests.conftest import ROOT
 
 
@@ -41,26 +41,19 @@ def write(tmp_path) -> Callable[[str, str], Path]:
 
 @pytest.fixture
 def case() -> Callable[..., Case]:
-    """case(environment=…, inherited=…, parameter=…, …): the shipped parameters, but for these."""
+    """case(environment=…, parameter=…, …): a folder with the shipped parameters, but for these."""
 
-    def make(*, environment=None, inherited=None, **parameters) -> Case:
-        return Case(
-            valid_params=shipped(**parameters),
-            dataset=CITYSCAPES,
-            environment=dict(os.environ) if environment is None else environment,
-            inherited=inherited or {},
-        )
+    def make(*, environment=None, **parameters) -> Case:
+        files = {
+            name: str(ROOT / f"architectures/small/{name}.npy")
+            for name in ("net_arch", "cell_arch")
+        }
+        PARAMS.write_text(edited(shipped_text(), files | parameters))
+        return Case(CITYSCAPES, dict(os.environ) if environment is None else environment)
 
     return make
 
 
-def shipped(**parameters) -> Params:
-    files = {
-        name: str(ROOT / f"architectures/small/{name}.npy") for name in ("net_arch", "cell_arch")
-    }
-    return parse(shipped_text(), "shipped", **{**files, **parameters})
-
-
-def result(check: checks.Check, case: Case) -> checks.Result | None:
+def result(check, case: Case) -> checks.Result | None:
     """What is printed of a check; None: nothing."""
-    return next(checks.run(case, [("it", check)]), None)
+    return next(checks.run(case, {"it": check}), None)

@@ -57,7 +57,7 @@ def test_gpus_are_said_to_be_of_no_use(case, write):
 def test_workers_beyond_the_cores_are_said_to_be_left_out(case, monkeypatch):
     monkeypatch.setattr(device, "cores", lambda: 3)
     assert result(machine.cores, case(workers=8)).text == "3 cores; of workers 8, 3 are started"
-    assert result(machine.cores, case(workers=2)).text == "3 cores; workers 2"
+    assert result(machine.cores, case(workers=2)).text == "3 cores; of workers 2, 2 are started"
 
 
 @pytest.mark.parametrize(

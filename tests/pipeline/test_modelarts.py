@@ -309,7 +309,7 @@ def test_a_job_that_cannot_work_says_why_before_it_copies(cloud, refusal):
     text = refusal("train", "--device_target", "Ascend")
     assert "this machine has 0 such devices" in text
     text = refusal("train", "--bn_momentum", "2")
-    assert "bn_momentum: 2 is out of range" in text
+    assert "bn_momentum: 2 is not accepted" in text
     assert cloud.names() == set()
 
 

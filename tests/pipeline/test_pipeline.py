@@ -49,22 +49,22 @@ def refused(folder: Path, *command: str) -> str:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"bn_momentum": 2}, "bn_momentum: 2 is out of range"),
+        ({"bn_momentum": 2}, "bn_momentum: 2 is not accepted"),
         ({"net_arch": "architectures/none.npy"}, "architectures/none.npy: no such file"),
         ({"warmup_iters": 100}, "warmup_iters is 100, but the whole run has 2 steps"),
         (
             {"export_width": 64},
-            "export_width × export_height is 64×64, but the val images are 128×64",
+            "export_width × export_height is 64×64 pixels, but the val images in data/synthetic are 128×64",
         ),
         ({"data_path": "nowhere"}, "nowhere: does not exist"),
         (
             {"expected_train_images": 2975},
-            "embedded scenes: 4 images are drawn, but 2975 are expected",
+            "data/synthetic has 4 train images (not 2975). Set data_path to",
         ),
         ({"modelArts": True}, "modelArts: true. DVC copies nothing from object storage"),
         (
             {"ckpt_name": "lost.ckpt"},
-            "pretrained/lost.ckpt does not exist; pretrained/ holds no checkpoint",
+            "lost.ckpt: unknown file of pretrained/ (ckpt_name); available: none",
         ),
     ],
 )
@@ -156,7 +156,7 @@ def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_not
 
     output = run(finished, "dvc", "exp", "run", "-S", "bn_momentum=2")
     assert output.returncode != 0
-    assert "bn_momentum: 2 is out of range" in output.stdout + output.stderr
+    assert "bn_momentum: 2 is not accepted" in output.stdout + output.stderr
     assert (finished / "models/autodeeplab.ckpt").exists(), "nothing was deleted"
     assert (finished / "data/checked.txt").exists()
 
