@@ -29,8 +29,8 @@ REPORTS = Path("reports")
 SPEED = REPORTS / "speed"
 PERFORMANCE = REPORTS / "performance.md"
 PERFORMANCE_PAGE = REPORTS / "performance.html"
-IMAGE_COUNTS = REPORTS / "evaluate" / "images.npz"
-SCORED = REPORTS / "evaluate" / "scored.json"
+IMAGE_COUNTS = REPORTS / "evaluate/images.npz"
+SCORED = REPORTS / "evaluate/scored.json"
 
 LOGS = Path(".adl/logs")
 STATE_VARIABLE = "ADL_STATE_DIR"
@@ -68,8 +68,5 @@ def manifest(record: Path) -> Path:
 
 def copied_from() -> Path | None:
     """The workspace of which this is a copy that DVC made for an experiment (`--temp`, `--queue`); None: no copy."""
-    here = Path.cwd()
-    for above in here.parents:
-        if above.parts[-3:] == (".dvc", "tmp", "exps"):
-            return above.parents[2]
-    return None
+    original, _, _ = str(Path.cwd()).rpartition("/.dvc/tmp/exps/")
+    return Path(original) if original else None

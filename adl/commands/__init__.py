@@ -8,12 +8,11 @@ the usual list of exit codes.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from adl.errors import RETURNS, reported
 
@@ -36,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         returns = getattr(module, "RETURNS", RETURNS)
         command = subcommands.add_parser(
             name,
-            help=description.split("\n", maxsplit=1)[0],
+            help=description.partition("\n")[0],
             description=description,
             epilog=f"{returns}\n\nexample:\n  {module.EXAMPLE}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -47,20 +46,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    with _while_read(), reported():
-        chosen = parser().parse_args(arguments)
-        chosen.run(chosen)
-
-
-@contextlib.contextmanager
-def _while_read() -> Iterator[None]:
-    """End quietly where nobody reads the output any more, as after `| head`."""
     try:
         try:
-            yield
+            with reported():
+                chosen = parser().parse_args(arguments)
+                chosen.run(chosen)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes once more at its exit.
+        # Nobody reads the output any more, as after `| head`. Python flushes once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)

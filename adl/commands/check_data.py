@@ -77,18 +77,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2))
     else:
-        _print(found, deep=arguments.deep)
+        print(found.table())
+        print(_verdict(found, deep=arguments.deep))
     if found.problems:
         sys.exit(2)
 
 
-def _print(found: DatasetCheck, *, deep: bool) -> None:
-    if any(split.images or split.files.labels for split in found.splits.values()):
-        print(found.table())
+def _verdict(found: DatasetCheck, *, deep: bool) -> str:
     if found.problems:
-        print(f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}")
-    else:
-        looked_at = "every byte and pixel" if deep else f"the pixels of {found.decoded} labels"
-        print(
-            f"no fault was found; checked: layout, every file's header, duplicates, and {looked_at}"
-        )
+        return f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}"
+    looked_at = "every byte and pixel" if deep else f"the pixels of {found.decoded} labels"
+    return f"no fault was found; checked: layout, every file's header, duplicates, and {looked_at}"

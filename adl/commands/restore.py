@@ -50,24 +50,20 @@ def _restore(repo: Repo) -> list[str]:
     from dvc.repo.reproduce import collect_stages, plan_repro
 
     graph = repo.index.graph
-    stages = plan_repro(graph, collect_stages(repo, [f"{repo.root_dir}/dvc.yaml"]))
-    unknown: set[Stage] = set()
-    for stage in stages:
+    unknown: dict[Stage, str] = {}
+    for stage in plan_repro(graph, collect_stages(repo, [f"{repo.root_dir}/dvc.yaml"])):
         upstream = list(graph.successors(stage))
-        if not unknown.isdisjoint(upstream):
-            unknown.add(stage)
-        elif not _is_remembered(stage):
+        is_remembered = not stage.always_changed and all(
+            out.use_cache or out.is_metric or out.is_plot for out in stage.outs
+        )
+        if not unknown.keys().isdisjoint(upstream):
+            unknown[stage] = stage.addressing
+        elif not is_remembered:  # such as the report, which takes seconds
             stage.reproduce(upstream=upstream)
             stage.dump(update_pipeline=False)
         elif stage.changed() and not _bring_back(stage):
-            unknown.add(stage)
-    return [stage.addressing for stage in stages if stage in unknown]
-
-
-def _is_remembered(stage: Stage) -> bool:
-    """Whether DVC keeps runs of a stage. One of which it does not, such as the report, takes seconds: it is run."""
-    kept = [out.use_cache or out.is_metric or out.is_plot for out in stage.outs]
-    return all(kept) and not stage.always_changed
+            unknown[stage] = stage.addressing
+    return list(unknown.values())
 
 
 def _bring_back(stage: Stage) -> bool:

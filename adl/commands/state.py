@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from typing import Any
 
 from tabulate import tabulate
 
 from adl import workspace
 from adl.console.text import MISSING
-from adl.errors import AdlError
+from adl.errors import AdlError, unknown
 from adl.files import remove
 from adl.training import runs
 from adl.training.state import State
@@ -23,8 +24,6 @@ USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
 """Parameters that the list shows of every state, besides those in which the states differ."""
 MOST_SHOWN = 12
 """Characters of a value: enough of a digest to tell it from another."""
-
-
 EXAMPLE = "adl state list"
 
 
@@ -47,17 +46,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise AdlError(f"name a state (`adl state list`), or --all: adl state {action} STATE")
     for name in names:
         if name not in found:
-            raise AdlError(f"{name}: no such state; existing states: {', '.join(found) or 'none'}.")
-        holder = found[name].holder()
-        if holder is None:
+            raise unknown("state", name, found)
+        try:
             with found[name].held():
                 _act(action, found[name])
-        elif action == "prune":
-            print(f"{name}: in use by training process {holder}; left as it is")
-        else:
-            raise AdlError(
-                f"{name}: in use by training process {holder}. Stop it first (`adl stop`)."
-            )
+        except AdlError as error:
+            if action != "prune":
+                raise
+            print(f"{name}: left as it is: {error}")
 
 
 def _act(action: str, chosen: State) -> None:
@@ -68,20 +64,11 @@ def _act(action: str, chosen: State) -> None:
         remove(chosen.folder)
         print(f"{chosen.name}: removed")
     else:
-        _prune(chosen)
-
-
-def _prune(chosen: State) -> None:
-    """Remove all saves but the newest."""
-    chosen.drop_leftovers()
-    try:
+        chosen.drop_leftovers()
         chosen.latest()  # sets aside what is damaged, so that the newest is one that can be read
-    except AdlError as error:
-        print(f"{chosen.name}: left as it is: {error}")
-        return
-    for old in [*chosen.damaged_positions(), *chosen.positions()[:-1]]:
-        old.unlink()
-        print(f"{old}: removed")
+        for old in [*chosen.damaged_positions(), *chosen.positions()[:-1]]:
+            old.unlink()
+            print(f"{old}: removed")
 
 
 def _list(found: list[State]) -> None:
@@ -89,20 +76,23 @@ def _list(found: list[State]) -> None:
     if not found:
         print("no state")
         return
-    differing = _differing(found)
+    parts = [runs.parts(state.about["key"]) for state in found]
+    shown = [*USUAL, *_differing(parts)]
     rows = []
     models = []
-    for state in found:
-        parts = runs.parts(state.about["key"])
-        described = [f"{name} {str(parts.get(name))[:MOST_SHOWN]}" for name in differing]
+    for state, values in zip(found, parts, strict=True):
+        parameters = [f"{name} {str(values.get(name))[:MOST_SHOWN]}" for name in shown]
         positions = state.positions()
         at = MISSING
         if positions:
             at = f"step {int(positions[-1].stem.removeprefix('position_')):,}"
+        holder = state.holder()
+        status = "unfinished" if holder is None else f"trained by process {holder}"
+        if state.finished:
+            status = "finished"
         size = sum(path.stat().st_size for path in state.folder.rglob("*") if path.is_file())
-        megabytes = f"{size / 1e6:.0f}"
         rows.append(
-            (state.name, _status(state), at, len(positions), megabytes, ", ".join(described))
+            (state.name, status, at, len(positions), f"{size / 1e6:.0f}", ", ".join(parameters))
         )
         models += state.kept_models()
     print(tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters")))
@@ -114,19 +104,7 @@ def _list(found: list[State]) -> None:
         print(f"  {shlex.join(['--checkpoint', str(path), '--output', path.stem])}")
 
 
-def _differing(found: list[State]) -> list[str]:
-    """The usual parameters, and those in which states differ."""
-    first, *others = [runs.parts(state.about["key"]) for state in found]
-    names = list(USUAL)
-    for parts in others:
-        for name in (*first, *parts):
-            if name not in names and parts.get(name) != first.get(name):
-                names.append(name)
-    return names
-
-
-def _status(state: State) -> str:
-    if state.finished:
-        return "finished"
-    holder = state.holder()
-    return "unfinished" if holder is None else f"trained by process {holder}"
+def _differing(parts: list[dict[str, Any]]) -> list[str]:
+    """Names, besides the usual ones, of what differs between states."""
+    names = dict.fromkeys(name for values in parts for name in values if name not in USUAL)
+    return [name for name in names if len({str(values.get(name)) for values in parts}) > 1]

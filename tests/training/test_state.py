@@ -422,10 +422,10 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
         for action in ("adopt", "drop"):
             with pytest.raises(SystemExit, match="2"):
                 adl(action, own.name)
-            assert ". Stop it first" in capsys.readouterr().err
+            assert "or stop it (`adl stop`)" in capsys.readouterr().err
         adl("prune")
         assert (
-            f"{own.name}: in use by training process {os.getpid()}; left as it is"
+            f"{own.name}: left as it is: this run is already in progress: process {os.getpid()}"
             in capsys.readouterr().out
         )
     monkeypatch.chdir(ROOT)
