@@ -79,9 +79,12 @@ def check_device_target(device_target: str, wanted: int = 1) -> None:
     """Raises AdlError if this machine lacks the devices."""
     usable = devices(device_target)
     if usable is not None and usable < wanted:
+        remedy = "Without one, device_target CPU works (`adl recipe cityscapes-cpu`)."
+        if wanted > 1:
+            remedy += " To train on several machines, see python -m pipeline.train --help."
         raise AdlError(
             f"this machine has {usable} such devices (/dev/davinci0 and so on), {wanted} are needed",
-            "Without one, device_target CPU works (`adl recipe cityscapes-cpu`).",
+            remedy,
             where=f"device_target {device_target}",
         )
 

@@ -138,18 +138,12 @@ def check_export(params: Params) -> None:
 
 def check_devices(params: Params) -> None:
     """Raises AdlError if this machine lacks the devices; one is enough once several machines have trained this."""
-    key = params.model_dump(include=set(schema.of_stage("train")))
-    states = runs.found(workspace.state_folder())
-    is_trained = any(state.finished and state.about["key"]["params"] == key for state in states)
-    wanted = 1 if is_trained else params.device_num
-    try:
-        device.check_device_target(params.device_target, wanted)
-    except AdlError as error:
-        remedy = error.remedy
-        if wanted > 1:
-            remedy += " To train on several machines, see python -m pipeline.train --help."
-        place = f"device_num {params.device_num}: {error.where}"
-        raise AdlError(error.problem, remedy, where=place) from None
+    trained = params.model_dump(include=set(schema.of_stage("train")))
+    wanted = params.device_num
+    for state in runs.found(workspace.state_folder()):
+        if state.finished and state.about["key"]["params"] == trained:
+            wanted = 1
+    device.check_device_target(params.device_target, wanted)
 
 
 def check_history() -> None:
@@ -179,17 +173,14 @@ def check_room(needed: int) -> None:
     """
     lacking = needed - sum(path.stat().st_size for path in RECORDS.glob("*.mindrecord"))
     free = shutil.disk_usage(nearest_existing(RECORDS)).free
-    takes = f"the records take {text.byte_size(needed)}"
-    if lacking > free:
-        raise AdlError(
-            f"{takes}, but only {text.byte_size(free)} are free there",
-            "Make room, or clone the project to a larger disk.",
-            where=RECORDS,
-        )
     if 2 * lacking > free:
-        raise Caution(
-            f"{takes}, of {text.byte_size(free)} that are free, and DVC's cache as much again if it copies",
-            "`dvc config cache.type reflink,hardlink,symlink` lets it link.",
+        error = AdlError if lacking > free else Caution
+        raise error(
+            f"the records take {text.byte_size(needed)}, and DVC's cache as much again if it copies, but only "
+            f"{text.byte_size(free)} are free there",
+            "Make room, or clone the project to a larger disk; `dvc config cache.type reflink,hardlink,symlink` lets "
+            "DVC link.",
+            where=RECORDS,
         )
 
 

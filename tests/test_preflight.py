@@ -38,12 +38,12 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     of_16 = ascend | {"device_num": 16, "batch_size": 32}
     with pytest.raises(
         AdlError,
-        match=r"^device_num 16: .*this machine has 2 such devices .*, 16 are needed.*--help",
+        match=r"^device_target Ascend: this machine has 2 such devices .*, 16 are needed.*--help",
     ):
         check(**of_16)
     assert check(**ascend, device_num=2) == "none"
     monkeypatch.setattr(device, "devices", lambda device_target: 0)
-    with pytest.raises(AdlError, match=r"^device_num 1: ") as error:
+    with pytest.raises(AdlError, match="1 are needed") as error:
         check(**ascend)
     assert "--help" not in str(error.value), "several machines would not help"
     monkeypatch.setattr(device, "devices", lambda device_target: 2)
@@ -148,12 +148,10 @@ def free(monkeypatch):
 def test_records_that_cannot_fit_are_refused_and_a_copy_that_may_not_is_a_caution(tmp_path, free):
     out = tmp_path / "data/mindrecord"
     free(4_000_000_000)
-    with pytest.raises(
-        AdlError, match=r"the records take 7\.6 GB, but only 4\.0 GB are free there"
-    ):
+    with pytest.raises(AdlError, match=r"the records take 7\.6 GB, .* only 4\.0 GB are free there"):
         preflight.check_room(7_600_000_000)
     free(8_000_000_000)
-    with pytest.raises(Caution, match=r"`dvc config cache.type reflink,hardlink,symlink` lets it"):
+    with pytest.raises(Caution, match=r"`dvc config cache.type reflink,hardlink,symlink` lets DVC"):
         preflight.check_room(7_600_000_000)
     free(15_200_000_000)
     preflight.check_room(7_600_000_000)
@@ -179,4 +177,4 @@ def test_check_prints_a_caution_and_goes_on(check, tmp_path, free, capsys):
     free(1.5 * sum(path.stat().st_size for path in (tmp_path / "cs").rglob("*.png")))
     with pytest.raises(AdlError, match="warmup_iters"):
         check(data_path=str(tmp_path / "cs"))
-    assert "that are free, and DVC's cache as much again" in capsys.readouterr().out
+    assert "DVC's cache as much again if it copies, but only" in capsys.readouterr().out

@@ -13,8 +13,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # Where ModelArts starts a script as its boot file, the project need not be installed.
 sys.path.insert(0, str(ROOT))
 
-from tabulate import tabulate
-
 from adl import preflight
 from adl.commands.parameters import add_parameters, given_parameters, switch
 from adl.config import params, recipes
@@ -79,9 +77,8 @@ def run(arguments: argparse.Namespace, *commands: str) -> None:
     text = recipes.edited(PARAMS.read_text(encoding="utf-8"), given)
     # DVC's stage `check` would refuse what cannot work too, but only once params.yaml has been written.
     preflight.check_steps(params.parse(text, "params.yaml with the options"), CITYSCAPES)
-    changes = recipes.changes(params.content(PARAMS), text)
-    if changes:
-        print(tabulate(changes, headers=("parameter", "now", "then"), disable_numparse=True))
+    if changes := recipes.changes(recipes.present(), text, "then"):
+        print(changes)
     write_text(PARAMS, text)
     words = {name: shlex.quote(str(value)) for name, value in vars(arguments).items()}
     for command in commands:

@@ -18,7 +18,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.preflight import expected_images
 from adl.prepare import is_folder, listing
-from adl.prepare.check import DatasetCheck, check_dataset
+from adl.prepare.check import check_dataset
 from adl.workspace import PARAMS, SYNTHETIC, as_path
 
 EXAMPLE = "adl check-data /data/cityscapes --official --deep"
@@ -62,29 +62,27 @@ def run(arguments: argparse.Namespace) -> None:
                 f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "
                 "PATH to check another folder."
             )
-    splits = [*CITYSCAPES.labelled_splits]
-    for split in CITYSCAPES.withheld:
-        if is_folder(root / CITYSCAPES.images.folder / split):
-            splits.append(split)
+    images = root / CITYSCAPES.images.folder
+    unlabelled = [split for split in CITYSCAPES.withheld if is_folder(images / split)]
     found = check_dataset(
         root,
         CITYSCAPES,
-        splits,
+        [*CITYSCAPES.labelled_splits, *unlabelled],
         expected=expected,
         official=arguments.official,
         deep=arguments.deep,
     )
+    verdict = f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}"
+    if not found.problems:
+        looked_at = f"the pixels of {found.decoded} labels"
+        if arguments.deep:
+            looked_at = "every byte and pixel"
+        verdict = (
+            f"no fault was found; checked: layout, every file's header, duplicates, and {looked_at}"
+        )
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2))
     else:
-        print(found.table())
-        print(_verdict(found, deep=arguments.deep))
+        print(found.table(), verdict, sep="\n")
     if found.problems:
         sys.exit(2)
-
-
-def _verdict(found: DatasetCheck, *, deep: bool) -> str:
-    if found.problems:
-        return f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}"
-    looked_at = "every byte and pixel" if deep else f"the pixels of {found.decoded} labels"
-    return f"no fault was found; checked: layout, every file's header, duplicates, and {looked_at}"

@@ -29,18 +29,17 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    results = []
+    findings = []
+    counts = {"ok": 0, "warning": 0, "fault": 0}
     for result in checks.run(Case(CITYSCAPES, child_environment({}))):
-        results.append(result)
+        findings.append(dataclasses.asdict(result))
+        counts[result.status] += 1
         if not arguments.json:
             print(f"{result.status.upper():<7}  {result.subject:<11}  {result.text}", flush=True)
             if result.advice:
                 print(f"{'':22}{result.advice}", flush=True)
-    statuses = [result.status for result in results]
-    counts = {status: statuses.count(status) for status in ("ok", "warning", "fault")}
     if arguments.json:
-        findings = [dataclasses.asdict(result) for result in results]
-        print(json.dumps({"findings": findings, "summary": counts}, indent=2, allow_nan=False))
+        print(json.dumps({"findings": findings, "summary": counts}, indent=2))
     else:
         print(f"\n{counted(counts['fault'], 'fault')}, {counted(counts['warning'], 'warning')}.")
     if counts["fault"]:

@@ -52,16 +52,14 @@ def run(arguments: argparse.Namespace) -> None:
         _list()
         return
     stated = recipes.machine_keys(recipes.stated(name))
-    replacing = f"adl recipe {name} --all"
-    if name != recipes.SHIPPED:  # the only one that has data
-        replacing += " --data-path PATH"
     try:
         p = _write(arguments)
     except AdlError as error:
         if arguments.all:
             raise
         raise AdlError(
-            f"{error}\nThe machine keys are kept from {PARAMS}: `{replacing}` replaces the whole file."
+            f"{error}\nThe machine keys are kept from {PARAMS}; --all replaces the whole file, and --data-path says "
+            "where the data are."
         ) from None
     of_machine = [
         f"{key} {getattr(p, key)} (the recipe: {value})"
@@ -69,12 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         if getattr(p, key) != value
     ]
     if of_machine:
-        print(f"\nof this machine: {', '.join(of_machine)}. `{replacing}` replaces them.")
-    if name.startswith("cityscapes") and Path(p.data_path) == SYNTHETIC:
-        print(
-            f"\ndata_path is still {p.data_path}, the embedded scenes: set it to the folder of Cityscapes "
-            f"(adl recipe {name} --data-path PATH)."
-        )
+        print(f"\nof this machine: {', '.join(of_machine)}. --all takes those of the recipe.")
 
 
 def _write(arguments: argparse.Namespace) -> Params:
@@ -93,27 +86,32 @@ def _write(arguments: argparse.Namespace) -> Params:
     source = f"recipe {arguments.name} with the values of this machine"
     notes = []
     try:
-        for changes, note in _fits(params.parse(text, source)):
-            text = recipes.edited(text, changes)
+        for fitting, note in _fits(params.parse(text, source), arguments.name):
+            text = recipes.edited(text, fitting)
             notes.append(note)
         p = params.parse(text, source)
     finally:
-        rows = recipes.changes(present, text)
-        table = tabulate(rows, headers=("parameter", "now", "recipe"), disable_numparse=True)
-        print(table if rows else "no change", *notes, sep="\n\n")
+        changes = recipes.changes(present, text, "recipe")
+        print(changes or "no change", *notes, sep="\n\n")
     if not arguments.dry_run:
         write_text(PARAMS, text)
         print(f"\n{PARAMS} is now the recipe {arguments.name}. `dvc repro` runs it.")
     return p
 
 
-def _fits(p: Params) -> Iterator[tuple[dict[str, Any], str]]:
+def _fits(p: Params, name: str) -> Iterator[tuple[dict[str, Any], str]]:
     """(What must differ from a recipe for the images in data_path, what a person should know of that).
 
     Their names are looked at, and the header of one.
     """
     root = Path(p.data_path)
     if root == SYNTHETIC:
+        if name != recipes.SHIPPED:
+            yield (
+                {},
+                f"data_path is still {root}, the embedded scenes: set it to the folder of Cityscapes (adl recipe "
+                f"{name} --data-path PATH).",
+            )
         return
     if problems := missing_folders(root, CITYSCAPES):
         yield {}, f"data_path: {problems[0]}"

@@ -8,8 +8,8 @@ writes: adopt lets a run resume with the current code; drop removes a state; pru
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
-from typing import Any
 
 from tabulate import tabulate
 
@@ -41,8 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
     if action == "list":
         _list(list(found.values()))
         return
-    names = list(found) if arguments.all or action == "prune" else arguments.names
-    if not names and action != "prune":
+    names = arguments.names
+    if arguments.all or action == "prune":
+        names = list(found)
+    elif not names:
         raise AdlError(f"name a state (`adl state list`), or --all: adl state {action} STATE")
     for name in names:
         if name not in found:
@@ -77,7 +79,11 @@ def _list(found: list[State]) -> None:
         print("no state")
         return
     parts = [runs.parts(state.about["key"]) for state in found]
-    shown = [*USUAL, *_differing(parts)]
+    shown = [
+        name
+        for name in dict.fromkeys(itertools.chain(USUAL, *parts))
+        if name in USUAL or len({str(values.get(name)) for values in parts}) > 1
+    ]
     rows = []
     models = []
     for state, values in zip(found, parts, strict=True):
@@ -102,9 +108,3 @@ def _list(found: list[State]) -> None:
         )
     for path in models:
         print(f"  {shlex.join(['--checkpoint', str(path), '--output', path.stem])}")
-
-
-def _differing(parts: list[dict[str, Any]]) -> list[str]:
-    """Names, besides the usual ones, of what differs between states."""
-    names = dict.fromkeys(name for values in parts for name in values if name not in USUAL)
-    return [name for name in names if len({str(values.get(name)) for values in parts}) > 1]

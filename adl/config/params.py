@@ -178,8 +178,7 @@ def _checked(values: Mapping[str, Any], name: str) -> Params:
     except ValidationError as error:
         faults = [_fault(found) for found in error.errors()]
     if faults:
-        plural = "s" if len(faults) > 1 else ""
-        raise AdlError("\n  ".join([f"{name}: {len(faults)} fault{plural}", *faults]))
+        raise AdlError("\n  ".join([f"{name}: is not valid:", *faults]))
     return params
 
 
@@ -222,20 +221,20 @@ def _takes(field: Mapping[str, Any]) -> str:
 def _fault(error: ErrorDetails) -> str:
     """One fault that pydantic found, in words."""
     name, value = str(error["loc"][0]), error["input"]
-    if name not in Params.model_fields:
-        meant = nearest(name, Params.model_fields)
+    fields = Params.model_json_schema()["properties"]
+    if name not in fields:
+        meant = nearest(name, fields)
         hint = f"; did you mean {meant}?" if meant else "."
         return f"{name}: unknown parameter{hint}"
-    entry = next(entry for entry in schema() if entry.name == name)
     if error["type"] == "missing":
-        return f"{name}: missing. Meaning: {entry.meaning}."
+        return f"{name}: missing. Meaning: {fields[name]['description']}."
     hint = ""
     if name == "device_target" and str(value).upper() in GPU:
         hint = f" {NO_GPU}"
     is_text = isinstance(value, str) and error["type"].endswith("_type")
     if is_text and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
         hint = " Remove the quotes."
-    return f"{name}: {value!r} is not accepted; expected: {entry.takes}.{hint}"
+    return f"{name}: {value!r} is not accepted; expected: {_takes(fields[name])}.{hint}"
 
 
 def _impossible(p: Params) -> Iterator[str]:

@@ -50,8 +50,7 @@ def names() -> list[str]:
 
 def about(name: str) -> str:
     """The sentence at the head of a recipe."""
-    head, _ = _read(name)
-    return " ".join(head.replace("# ", "").split())
+    return " ".join(_read(name)[0].replace("# ", "").split())
 
 
 def present() -> dict[str, Any]:
@@ -151,11 +150,13 @@ def load(name: str, present: Mapping[str, Any]) -> Params:
         return params.parse(text(name, {}), f"recipe {name}")
 
 
-def changes(before: Mapping[str, Any], after: str) -> list[tuple[str, str, str]]:
-    """(parameter, value before, value after) of all that differ. after: text of a parameter file."""
+def changes(before: Mapping[str, Any], after: str, heading: str) -> str:
+    """A table of all parameters that change; empty if none does. after: text of a parameter file, named by heading."""
     values = YAML(typ="safe").load(after)
     rows = [(key, shown(before, key), shown(values, key)) for key in {**values, **before}]
-    return [(key, old, new) for key, old, new in rows if old != new]
+    changed = [row for row in rows if row[1] != row[2]]
+    headers = ("parameter", "now", heading)
+    return tabulate(changed, headers=headers, disable_numparse=True) if changed else ""
 
 
 def shown(values: Mapping[str, Any], key: str) -> str:

@@ -198,10 +198,10 @@ def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
     recipe("cityscapes-1.5M", "--data-path", "/data/cs")
     assert (
         "of this machine: device_target CPU (the recipe: Ascend), device_num 1 (the recipe: 8). "
-        "`adl recipe cityscapes-1.5M --all --data-path PATH` replaces them."
+        "--all takes those of the recipe."
     ) in capsys.readouterr().out
     recipe("synthetic")
-    hint = "of this machine: data_path /data/cs (the recipe: data/synthetic). `adl recipe synthetic --all`"
+    hint = "of this machine: data_path /data/cs (the recipe: data/synthetic). --all takes"
     assert hint in capsys.readouterr().out
     recipe("synthetic", "--all")
     assert "of this machine" not in capsys.readouterr().out
@@ -259,7 +259,7 @@ def test_a_recipe_replaces_what_cannot_be_read_on_request(workspace, capsys, con
     (workspace / "params.yaml").write_bytes(UNREADABLE[content])
     with pytest.raises(SystemExit, match="2"):
         recipe("synthetic")
-    assert ": `adl recipe synthetic --all` replaces the whole file." in capsys.readouterr().err
+    assert "; --all replaces the whole file, and --data-path says" in capsys.readouterr().err
     assert recipe("synthetic", "--all") == params.load(ROOT / "params.yaml")
     cannot = "params.yaml cannot be read: the machine keys are taken from the recipe"
     assert cannot in capsys.readouterr().out
@@ -372,9 +372,9 @@ def test_folder_that_may_not_be_written_is_one_message(workspace):
         (
             "synthetic",
             "two",
-            "The machine keys are kept from params.yaml: `adl recipe synthetic --all` replaces the whole file.",
+            "The machine keys are kept from params.yaml; --all replaces the whole file",
         ),
-        ("cityscapes-cpu", 8, "`adl recipe cityscapes-cpu --all --data-path PATH` replaces the"),
+        ("cityscapes-cpu", 8, "and --data-path says where the data are."),
     ],
 )
 def test_what_cannot_be_written_is_refused(workspace, capsys, name, device_num, message):
