@@ -194,10 +194,8 @@ def start_weights(params: Params) -> str:
     path = PRETRAINED / params.ckpt_name
     if not path.is_file():
         if copied_from():
-            raise AdlError(
-                f"ckpt_name: there is no {path} here. {_copy()}: `dvc add {path}` there first."
-            )
+            raise AdlError(f"there is no {path}. {_copy()}: `dvc add {path}` there first.")
         present = sorted(other.name for other in PRETRAINED.glob("*.ckpt"))
-        raise unknown(f"file of {PRETRAINED}/ (ckpt_name)", params.ckpt_name, present)
+        raise unknown(f"checkpoint in {PRETRAINED}/ (ckpt_name)", params.ckpt_name, present)
     check_sidecar(path)
     return digest(path)

@@ -168,9 +168,7 @@ def project(tmp_path, monkeypatch) -> Path:
     dvc.chmod(0o755)
     monkeypatch.setenv("PATH", f"{dvc.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.chdir(ROOT)
-    (folder / "params.yaml").write_text(
-        recipes.text("cityscapes-0.5M", {}, machine=True, data_path="/cs")
-    )
+    (folder / "params.yaml").write_text(recipes.text("cityscapes-0.5M", {"data_path": "/cs"}))
     return folder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -50,7 +50,7 @@ def value(name: str, text: str) -> Any:
     if text in ("", "None", "null"):
         return None
     kind = Params.model_fields[name].annotation
-    if str in (kind, *get_args(kind)):
+    if get_origin(kind) is Literal or str in (kind, *get_args(kind)):
         return params.plain(name, text)
     try:
         return YAML(typ="safe").load(text)

@@ -85,7 +85,6 @@ def _list(found: list[State]) -> None:
         if name in USUAL or len({str(values.get(name)) for values in parts}) > 1
     ]
     rows = []
-    models = []
     for state, values in zip(found, parts, strict=True):
         parameters = [f"{name} {str(values.get(name))[:MOST_SHOWN]}" for name in shown]
         positions = state.positions()
@@ -100,8 +99,8 @@ def _list(found: list[State]) -> None:
         rows.append(
             (state.name, status, at, len(positions), f"{size / 1e6:.0f}", ", ".join(parameters))
         )
-        models += state.kept_models()
     print(tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters")))
+    models = [path for state in found for path in state.kept_models()]
     if models:
         print(
             "\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:"

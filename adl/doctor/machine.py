@@ -75,7 +75,7 @@ def total_and_free() -> tuple[float, float]:
                 # The first version also counts what is in the groups below, under a name of its own.
                 pattern = r"^(?:total_)?inactive_file (\d+)$"
                 files = re.findall(pattern, text_of(group / "memory.stat"), re.MULTILINE)
-                used = int(text_of(group / use)) - max(map(int, files), default=0)
+                used = int(text_of(group / use) or 0) - max(map(int, files), default=0)
                 total = min(total, int(most))
                 free = min(free, int(most) - used)
     return total, max(0, free)

@@ -64,7 +64,7 @@ def refused(folder: Path, *command: str) -> str:
         ({"modelArts": True}, "modelArts: true. DVC copies nothing from object storage"),
         (
             {"ckpt_name": "lost.ckpt"},
-            "lost.ckpt: unknown file of pretrained/ (ckpt_name); available: none",
+            "lost.ckpt: unknown checkpoint in pretrained/ (ckpt_name); available: none",
         ),
     ],
 )
