@@ -102,7 +102,7 @@ def records(case: Case) -> str:
         for frame in pairs(Path(case.params.data_path), split, dataset).frames:
             needed += frame.image.stat().st_size + frame.label.stat().st_size
     preflight.check_room(needed)
-    return f"not made yet; `dvc repro` does it. They take {byte_size(needed)}."
+    return f"not made yet; `dvc repro` makes them of the images, {byte_size(needed)} at present"
 
 
 def start_weights(case: Case) -> None:

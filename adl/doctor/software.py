@@ -82,18 +82,17 @@ def packages(case: Case) -> str:
             "the project is not installed, so it is not known which versions it needs", INSTALL
         )
     wanted.pop("mindspore", None)
-    found = []
     wrong = []
     for name, needed in wanted.items():
         version = version_of(name)
-        found.append(f"{name} {version}")
         if not version:
             wrong.append(f"{name} is missing")
         elif not needed.contains(version, prereleases=True):
             wrong.append(f"{name} {version} is not {needed}")
     if wrong:
         raise AdlError(listing(wrong, 4), INSTALL)
-    return f"{listing(found, 4)}, as required"
+    others = len(wanted) - 2
+    return f"numpy {version_of('numpy')}, dvc {version_of('dvc')} and {others} others, as required"
 
 
 def requirements() -> dict[str, SpecifierSet]:
