@@ -6,10 +6,11 @@ import base64
 import dataclasses
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
+import pandas as pd
 from markdown_it import MarkdownIt
 from tabulate import tabulate
 
@@ -32,12 +33,11 @@ MARKDOWN.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
 MARKDOWN.add_render_rule("table_close", lambda *_: "</table></div>\n")
 
 
-def table(rows: Iterable[Iterable[str]], headers: Iterable[str]) -> str:
-    """In Markdown. A column that has nothing in any row is left out."""
-    columns = zip(headers, *rows, strict=True)
-    shown = [column for column in columns if set(column[1:]) - {"", MISSING}]
-    names, *texts = zip(*shown, strict=True)
-    return tabulate(texts, headers=names, tablefmt="pipe", disable_numparse=True)
+def table(rows: Sequence[Mapping[str, str]] | pd.DataFrame) -> str:
+    """In Markdown. A row may lack a column; a column that has nothing in any row is left out."""
+    cells = pd.DataFrame(rows).fillna(MISSING)
+    shown = cells.loc[:, ~cells.isin(["", MISSING]).all()]
+    return tabulate(shown, headers="keys", showindex=False, tablefmt="pipe", disable_numparse=True)
 
 
 def markdown(content: Sequence[Block]) -> str:
