@@ -31,8 +31,8 @@ def main() -> None:
     results = Results.read(CITYSCAPES, asked)
     content = report.blocks(results)
     write_text(REPORTS / "miou.md", page.markdown(content))
-    pages = {"Performance": PERFORMANCE_PAGE.name}
-    write_text(REPORTS / "index.html", page.web_page(content, report.title(results), pages))
+    web_page = page.web_page(content, {"Performance": PERFORMANCE_PAGE.name})
+    write_text(REPORTS / "index.html", web_page)
     performance.write(results)
 
 

@@ -101,7 +101,7 @@ def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
                 "code": run.digest("adl/", "pipeline/"),
                 "images": f"{scored} of {run.val_images} (partial)" if is_partial else str(scored),
                 "mIOU": percentage(run.score["mIOU"]),
-                "95 % interval": interval(run.score.get("mIOU_low"), run.score.get("mIOU_high")),
+                "95 % interval": interval(run.score),
                 "over seeds": over_seeds(run, everything),
                 "mIOU in paper (quoted)": run.published.get("mIOU in paper", "").removesuffix(" (quoted)"),
             }

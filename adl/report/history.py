@@ -110,13 +110,16 @@ def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> 
 def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     files = DVCFileSystem(rev=revision)
 
+    stages = _locked(files, "dvc.lock")
+    train, evaluate = stages["train"], stages["evaluate"]
+
     def counted(stage: str, what: str) -> int:
         return json.loads(files.read_text(f"metrics/{stage}.json"))[what]
 
-    stages = _locked(files, "dvc.lock")
-    train, evaluate = stages["train"], stages["evaluate"]
-    deps = {dep["path"]: dep["md5"] for dep in train["deps"] + evaluate["deps"]}
-    outs = {out["path"]: out["md5"] for out in train["outs"] + evaluate["outs"]}
+    def digests(kind: str) -> dict[str, str]:
+        return {file["path"]: file["md5"] for file in train[kind] + evaluate[kind]}
+
+    deps, outs = digests("deps"), digests("outs")
     metrics = files.read_bytes(_METRICS)
     if outs[_METRICS] != hashlib.md5(metrics).hexdigest() or outs[_MODEL] != deps[_MODEL]:
         raise AdlError(f"{name}: its metrics do not match its dvc.lock; run `dvc repro`.")

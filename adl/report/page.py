@@ -44,17 +44,18 @@ def markdown(content: Sequence[Block]) -> str:
     return "\n\n".join(block for block in content if isinstance(block, str)) + "\n"
 
 
-def web_page(content: Sequence[Block], title: str, pages: Mapping[str, str]) -> str:
-    """One HTML file that needs nothing else: pictures are inside. pages: name → address of other pages."""
-    links = dict(pages)
-    rendered = []
+def web_page(content: Sequence[Block], other: Mapping[str, str]) -> str:
+    """One HTML file that needs nothing else: pictures are inside. other: name → address of another page."""
+    title, links, rendered = "", dict(other), []
     for block in content:
         if isinstance(block, Picture):
             rendered.append(_figure(block))
             continue
         tokens = MARKDOWN.parse(block)
+        heading = tokens[1].content
+        if tokens[0].tag == "h1":
+            title = heading
         if tokens[0].tag == "h2":
-            heading = tokens[1].content
             anchor = re.sub(r"\W+", "-", heading.lower())
             tokens[0].attrSet("id", anchor)
             links[heading] = f"#{anchor}"

@@ -31,7 +31,7 @@ def write(results: Results) -> None:
     """Write both files from what the current folder has."""
     content = blocks(results)
     write_text(PERFORMANCE, markdown(content))
-    write_text(PERFORMANCE_PAGE, web_page(content, "Performance", {"mIOU": "index.html"}))
+    write_text(PERFORMANCE_PAGE, web_page(content, {"mIOU": "index.html"}))
 
 
 def blocks(results: Results) -> list[Block]:

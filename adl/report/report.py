@@ -23,7 +23,7 @@ def blocks(results: Results) -> list[Block]:
     evaluate = REPORTS / "evaluate"
     overlays = evaluate / "overlays"
     return [
-        f"# {title(results)}",
+        f"# mIOU {percentage(results.score['mIOU'])} %" if results.score else "# mIOU",
         *_what_this_is(results),
         Picture(
             overlays / "median.png",
@@ -36,7 +36,7 @@ def blocks(results: Results) -> list[Block]:
         "IoU; it does not include the variation between seeds, which `adl table` shows.",
         _scores(results),
         "## Against predictors without a network",
-        _baselines(results.metrics["evaluate"]),
+        _baselines(results.score),
         "Each baseline predicts the majority class of the training split: over all pixels, per quantised colour "
         "(5 bits per channel), or per pixel position.",
         *_published(results),
@@ -69,14 +69,9 @@ def blocks(results: Results) -> list[Block]:
     ]
 
 
-def title(results: Results) -> str:
-    score = results.metrics["evaluate"]
-    return f"mIOU {percentage(score['mIOU'])} %" if score else "mIOU"
-
-
 def _what_this_is(results: Results) -> list[str]:
     """What the model has seen, and what its score is worth."""
-    trained, score = results.metrics["train"], results.metrics["evaluate"]
+    trained, score = results.metrics["train"], results.score
     dataset = results.dataset
     lines = []
     if results.is_embedded:
@@ -100,7 +95,7 @@ def _what_this_is(results: Results) -> list[str]:
 
 
 def _how_it_was_scored(results: Results) -> list[str]:
-    score, epochs = results.metrics["evaluate"], results.params.get("epochs")
+    score, epochs = results.score, results.params.get("epochs")
     if not score:
         return []
     checkpoint = "a checkpoint that does not say after which epoch it was saved"
@@ -116,11 +111,11 @@ def _how_it_was_scored(results: Results) -> list[str]:
 
 def _accuracy(results: Results) -> str:
     """This run, and the figures of the recipe that it followed. A telephone shows no more than the first columns."""
-    trained, score = results.metrics["train"], results.metrics["evaluate"]
+    trained, score = results.metrics["train"], results.score
     row = {
         "Itr": f"{trained['steps']:,} steps" if trained else NOT_MEASURED,
         "mIOU of this project": f"**{score['mIOU']:.2f}**" if score else NOT_MEASURED,
-        "95 % interval": interval(score.get("mIOU_low"), score.get("mIOU_high")),
+        "95 % interval": interval(score),
         **results.published,
         "epochs": str(results.params.get("epochs", MISSING)),
         "bn_momentum": str(results.params.get("bn_momentum", MISSING)),
@@ -160,7 +155,7 @@ def _scores(results: Results) -> str:
         "mean_accuracy": "mean accuracy of the classes",
         "frequency_weighted_IOU": "frequency-weighted IoU",
     }
-    score = results.metrics["evaluate"]
+    score = results.score
     rows = []
     for name, words in names.items():
         if name in score:
@@ -184,7 +179,7 @@ def _baselines(score: Mapping[str, Any]) -> str:
 
 def _classes(results: Results) -> list[str]:
     """The IoU of classes and categories, and how much of the training data each class is."""
-    score = results.metrics["evaluate"]
+    score = results.score
     if not score:
         return [NOT_MEASURED]
     pixels = pd.Series(results.metrics["mindrecord_train"].get("pixels"), dtype=float)

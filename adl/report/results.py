@@ -59,6 +59,11 @@ class Results:
         )
 
     @property
+    def score(self) -> dict[str, Any]:
+        """What `evaluate` found; empty if it has not run."""
+        return self.metrics["evaluate"]
+
+    @property
     def is_embedded(self) -> bool:
         return Path(self.params["data_path"]) == SYNTHETIC
 
