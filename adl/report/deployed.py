@@ -31,25 +31,20 @@ def rows(results: Results) -> list[dict[str, str]]:
 
 def _words(proof: Mapping[str, Any]) -> str:
     on_images = counted(proof["images"], "image")
-    if "mIOU_checkpoint" in proof:
-        return _drop(proof, on_images)
-    words = f"equal labels {percentage(proof['agreement'], 4)} % ({on_images})"
-    if "largest_difference" in proof:
-        words += f", largest difference of a probability {proof['largest_difference']:g}"
-    return words
-
-
-def _drop(proof: Mapping[str, Any], on_images: str) -> str:
+    if "mIOU_checkpoint" not in proof:
+        words = f"equal labels {percentage(proof['agreement'], 4)} % ({on_images})"
+        if "largest_difference" in proof:
+            words += f", largest difference of a probability {proof['largest_difference']:g}"
+        return words
     kept = "" if proof["kept"] else ", not kept"
     if proof["points_lost"] is None:
         return f"nothing is scored ({on_images}), not proved{kept}"
-    interval = ""
     if proof["points_lost_low"] is not None:
-        interval = (
+        on_images += (
             f", 95 % between {proof['points_lost_low']:.2f} and {proof['points_lost_high']:.2f}"
         )
     with_sets = ", ".join(proof["points_lost_with"])
     return (
-        f"{proof['points_lost']:.2f} points of mIOU lost ({on_images}{interval}), equal labels "
+        f"{proof['points_lost']:.2f} points of mIOU lost ({on_images}), equal labels "
         f"{percentage(proof['agreement'])} %; with {with_sets}, not proved on other processors{kept}"
     )

@@ -81,16 +81,16 @@ def overlay(
         axis.set_title(name, fontsize=11)
         axis.set_axis_off()
     figure.suptitle(title, fontsize=12)
-    figure.legend(
-        handles=_legend(dataset), loc="outside lower center", ncols=8, fontsize=9, frameon=False
-    )
-    return figure
-
-
-def _legend(dataset: DatasetDescriptor) -> list[Patch]:
     colours: dict[str, Any] = {label.name: label.colour for label in dataset.classes}
     colours |= {"void (other)": (0, 0, 0), "wrong": ERROR, "not scored": NOT_SCORED}
-    return [Patch(facecolor=np.divide(rgb, 255), label=name) for name, rgb in colours.items()]
+    figure.legend(
+        handles=[Patch(facecolor=np.divide(rgb, 255), label=name) for name, rgb in colours.items()],
+        loc="outside lower center",
+        ncols=8,
+        fontsize=9,
+        frameon=False,
+    )
+    return figure
 
 
 def _axes(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
@@ -175,7 +175,6 @@ def comparison(class_iou: dict[str, dict[str, float | None]]) -> Figure:
 def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """Share of each true class's pixels (rows) by predicted class. counts: (C, C + 1), last column void."""
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    columns = [*names, "void"]
     figure, axis = _axes(11, 9.5)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for (row, column), share in np.ndenumerate(shares):
@@ -184,10 +183,13 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
             axis.text(
                 column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour
             )
-    axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=9)
+    axis.set_xticks(range(len(names) + 1), [*names, "void"], rotation=60, ha="right", fontsize=9)
     axis.set_yticks(range(len(names)), names, fontsize=9)
-    title = "Where the pixels of each class went (%, rows sum to 100)"
-    axis.set(xlabel="predicted", ylabel="ground truth", title=title)
+    axis.set(
+        xlabel="predicted",
+        ylabel="ground truth",
+        title="Where the pixels of each class went (%, rows sum to 100)",
+    )
     return figure
 
 

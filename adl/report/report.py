@@ -117,8 +117,7 @@ def _accuracy(results: Results) -> str:
         "mIOU of this project": f"**{score['mIOU']:.2f}**" if score else NOT_MEASURED,
         "95 % interval": interval(score),
         **results.published,
-        "epochs": str(results.params.get("epochs", MISSING)),
-        "bn_momentum": str(results.params.get("bn_momentum", MISSING)),
+        **{name: str(results.params.get(name, MISSING)) for name in ("epochs", "bn_momentum")},
         "data": f"{results.data}, val, `{results.mode}`",
     }
     return table([row])
@@ -155,11 +154,7 @@ def _scores(results: Results) -> str:
         "mean_accuracy": "mean accuracy of the classes",
         "frequency_weighted_IOU": "frequency-weighted IoU",
     }
-    score = results.score
-    rows = []
-    for name, words in names.items():
-        if name in score:
-            rows.append({"measure": words, "%": percentage(score[name])})
+    rows = _rows(results.score, names, "measure", "%")
     return table(rows or [{"%": NOT_MEASURED}])
 
 
@@ -171,10 +166,19 @@ def _baselines(score: Mapping[str, Any]) -> str:
         "colour": "colour look-up",
         "position": "position prior",
     }
-    rows = [{"predictor": "**this network**", "mIOU %": f"**{score['mIOU']:.2f}**"}]
-    for name, value in score.get("baseline", {}).items():
-        rows.append({"predictor": names[name], "mIOU %": percentage(value)})
-    return table(rows)
+    this = {"predictor": "**this network**", "mIOU %": f"**{score['mIOU']:.2f}**"}
+    return table([this, *_rows(score.get("baseline", {}), names, "predictor", "mIOU %")])
+
+
+def _rows(
+    values: Mapping[str, float | None], names: Mapping[str, str], what: str, unit: str
+) -> list[dict[str, str]]:
+    """Those of some values that there are. names: key → words of the first column."""
+    return [
+        {what: words, unit: percentage(values[name])}
+        for name, words in names.items()
+        if name in values
+    ]
 
 
 def _classes(results: Results) -> list[str]:
@@ -224,5 +228,6 @@ def _parameters(results: Results) -> list[str]:
     }
     described = []
     for name, digest in digests.items():
-        described.append(f"{name} `{digest[:16]}`" if digest else f"{name} {NOT_MEASURED}")
+        shown = f"`{digest[:16]}`" if digest else NOT_MEASURED
+        described.append(f"{name} {shown}")
     return [table(rows), f"SHA-256: {', '.join(described)}."]
