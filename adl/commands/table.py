@@ -60,11 +60,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise AdlError(
             "no revision holds a finished run: `dvc repro` makes one, and a commit keeps it."
         )
-    everything = found
+    everything = list(found)
     if arguments.revisions:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
-            known = history.collect(CITYSCAPES, all_commits=arguments.all_commits)
-            everything = [*found, *known]
+            everything += history.collect(CITYSCAPES, all_commits=arguments.all_commits)
     table = table_of(found, everything)
     if arguments.format == "csv":
         text = table.to_csv(index=False, lineterminator="\n").rstrip()
@@ -103,7 +102,9 @@ def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
                 "mIOU": percentage(run.score["mIOU"]),
                 "95 % interval": interval(run.score),
                 "over seeds": over_seeds(run, everything),
-                "mIOU in paper (quoted)": run.published.get("mIOU in paper", "").removesuffix(" (quoted)"),
+                "mIOU in paper (quoted)": run.published.get("mIOU in paper", "").removesuffix(
+                    " (quoted)"
+                ),
             }
         )
     table = pd.DataFrame(rows)

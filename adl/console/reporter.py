@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class Reporter:
             self._first(position, seconds[0])
         else:
             # The first step compiled: it does not count.
-            per_step = np.mean(seconds[max(1, len(seconds) - RECENT) :])
+            per_step = statistics.fmean(seconds[max(1, len(seconds) - RECENT) :])
             remaining = self.steps - position
             left = duration(remaining * per_step)
             if len(seconds) == ESTIMATE_AFTER + 1 and remaining:

@@ -99,9 +99,7 @@ def _axes(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
     return figure, figure.subplots(**grid)
 
 
-def _iou_bars(
-    axis: Axes, places: Any, iou: pd.Series, *, fontsize: int = 9, **style: Any
-) -> None:
+def _iou_bars(axis: Axes, places: Any, iou: pd.Series, *, fontsize: int = 9, **style: Any) -> None:
     """Horizontal bars with their values in percent; what has no value has no length."""
     bars = axis.barh(places, iou.fillna(0), **style)
     # On white, because a line may pass behind.

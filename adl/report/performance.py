@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from adl.console.text import MISSING, counted, duration
 from adl.files import digest, write_text
 from adl.report import quoted
@@ -39,9 +41,9 @@ def blocks(results: Results) -> list[Block]:
     speeds, left_out = {}, []
     for stage, remedy in REMEDIES.items():
         speed = read_or_empty(SPEED / f"{stage}.json")
-        speeds[stage] = speed
-        if not model or speed.get("checkpoint_digest") != model:
-            speeds[stage] = {}
+        is_of_model = model and speed.get("checkpoint_digest") == model
+        speeds[stage] = speed if is_of_model else {}
+        if not is_of_model:
             why = "measured for another model" if speed else NOT_MEASURED
             left_out.append(f"**Left out: `{stage}`**, {why}; run {remedy}.")
     about = ["**There is no model here yet**: run `dvc repro`."]
@@ -116,7 +118,10 @@ def inference(
             of_file = f"{MISSING}, for there was one image"
     if scored:
         processes = counted(scored["processes"], "process", "processes")
-        of_evaluation = f"{scored['ms_per_image']} ms/image, {scored['network_ms_per_image']} in the network, {processes}"
+        of_evaluation = (
+            f"{scored['ms_per_image']} ms/image, {scored['network_ms_per_image']} in the network, "
+            f"{processes}"
+        )
         if scored["ms_per_image"] is None:
             of_evaluation = f"{MISSING}, {processes}: every image waited for a compilation"
     return {
@@ -131,27 +136,14 @@ def _exported(speed: Mapping[str, Any]) -> str:
     """The time of each file with each runtime."""
     if not speed:
         return NOT_MEASURED
-    rows = []
-    for kind, runtime, time in of_runtimes(speed, speed["ms_per_image"]):
-        rows.append(
-            {
-                "file": kind,
-                "run by": runtime,
-                "ms/image": MISSING if time is None else f"{time:g}",
-                "model": speed["checkpoint_digest"][:16],
-            }
-        )
-    return table(rows)
+    files = of_runtimes(speed, speed["ms_per_image"])
+    shown = pd.DataFrame(files, columns=["file", "run by", "ms/image"])
+    shown["ms/image"] = shown["ms/image"].map("{:g}".format, na_action="ignore")
+    shown["model"] = speed["checkpoint_digest"][:16]
+    return table(shown)
 
 
 def _side_by_side(published: dict[str, str], measured: dict[str, str]) -> str:
-    rows = []
-    for name in measured | published:
-        rows.append(
-            {
-                "": name,
-                "this run (measured)": measured.get(name, ""),
-                "2021 (quoted)": published.get(name, ""),
-            }
-        )
-    return table(rows) if rows else NOT_MEASURED
+    columns = {"this run (measured)": measured, "2021 (quoted)": published}
+    rows = pd.DataFrame(columns, dtype=object).fillna("")
+    return table(rows.reset_index(names="")) if len(rows) else NOT_MEASURED

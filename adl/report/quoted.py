@@ -1,4 +1,4 @@
-"""Published figures that this project quotes and has not measured, each with its source: rows of the report's tables."""
+"""Published figures that this project quotes and has not measured, each with its source: rows of tables."""
 
 from __future__ import annotations
 

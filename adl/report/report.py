@@ -16,8 +16,6 @@ from adl.report.page import Block, Picture, table
 from adl.report.results import NOT_MEASURED, Results
 from adl.workspace import DRAWN, REPORTS
 
-EVALUATION = ("ms_infer", "eval_flip", "eval_images")
-
 
 def blocks(results: Results) -> list[Block]:
     evaluate = REPORTS / "evaluate"
@@ -217,7 +215,7 @@ def _parameters(results: Results) -> list[str]:
     if not results.metrics["train"] and not sidecar:
         return [NOT_MEASURED]
     rows = []
-    for name in (*schema.of_stage("train"), *EVALUATION):
+    for name in (*schema.of_stage("train"), "ms_infer", "eval_flip", "eval_images"):
         if name in results.params:
             value = json.dumps(results.params[name])
             rows.append({"parameter": f"`{name}`", "value": f"`{value}`"})

@@ -37,7 +37,10 @@ class Results:
 
     @classmethod
     def read(cls, dataset: DatasetDescriptor, asked: dict[str, Any]) -> Results:
-        """Read what there is in the current folder. asked: parameters of params.yaml, for a run that DVC does not know."""
+        """Read what there is in the current folder.
+
+        asked: parameters of params.yaml, for a run that DVC does not know.
+        """
         try:
             run = history.load(history.WORKSPACE, dataset)
             # As the run was trained and evaluated, not as the next one may be asked for by now.

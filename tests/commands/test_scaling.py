@@ -68,7 +68,9 @@ def test_the_slowest_part_is_named():
     assert bound(dataclasses.replace(WORK, synchronised=0), node_latency_us=1e4) == "compute"
 
 
-@pytest.mark.parametrize("name", ["link_gbps", "node_link_gbps", "cores_per_node", "samples_per_core"])
+@pytest.mark.parametrize(
+    "name", ["link_gbps", "node_link_gbps", "cores_per_node", "samples_per_core"]
+)
 def test_better_machines_are_never_slower(name):
     better = dataclasses.replace(ROUND, **{name: 2 * getattr(ROUND, name)})
     images = dict.fromkeys((1, 4, 8, 64), 2)

@@ -273,7 +273,13 @@ def test_exported_files_are_compared_with_the_checkpoint(files):
         "on other processors, not kept"
     )
     assert table(text(), "The exported files") == [
-        ["file", "compared with the checkpoint", "run by", "mIOU on raw images", "labels as in `evaluate`"],
+        [
+            "file",
+            "compared with the checkpoint",
+            "run by",
+            "mIOU on raw images",
+            "labels as in `evaluate`",
+        ],
         ["mindir", equal.format("100.0000", "1e-07"), "mindspore", "47.86", "99.9999 %"],
         ["onnx", equal.format("99.9998", "2e-06"), "openvino", "47.85", "99.9900 %"],
         ["onnx-labels", "equal labels 100.0000 % (3 images)", "–", "–", "–"],
@@ -293,7 +299,9 @@ def test_8_bits_of_which_nothing_was_scored_are_not_said_to_lose_anything(files)
 
 def test_sidecar_of_another_checkpoint_is_not_reported(files):
     (files / "models/autodeeplab.ckpt").write_bytes(b"another")
-    with pytest.raises(AdlError, match=r"\.ckpt\.json: describes another file than autodeeplab\.ckpt"):
+    with pytest.raises(
+        AdlError, match=r"\.ckpt\.json: describes another file than autodeeplab\.ckpt"
+    ):
         results()
 
 
