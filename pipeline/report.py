@@ -28,11 +28,11 @@ def main() -> None:
         "eval_flip": p.eval_flip,
         "eval_images": p.eval_images,
     }
-    results = Results.of_workspace(CITYSCAPES, asked)
-    content = report.blocks(results, REPORTS)
+    results = Results.read(CITYSCAPES, asked)
+    content = report.blocks(results)
     write_text(REPORTS / "miou.md", page.markdown(content))
-    pages = {"Performance": PERFORMANCE_PAGE.name}
-    write_text(REPORTS / "index.html", page.web_page(content, report.title(results), pages))
+    web_page = page.web_page(content, {"Performance": PERFORMANCE_PAGE.name})
+    write_text(REPORTS / "index.html", web_page)
     performance.write(results)
 
 

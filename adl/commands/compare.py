@@ -7,6 +7,7 @@ writes: a table to the terminal, and a picture: reports/compare.png, or --output
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,40 +48,39 @@ def run(arguments: argparse.Namespace) -> None:
     from adl.report import figures, history
 
     check_output(arguments.output, suffix=".png")
-    names = list(arguments.revisions)
-    if len(names) == 1:
-        names.append(history.WORKSPACE)
-    found = [history.load(name, CITYSCAPES) for name in names]
-    print(table(found, "class"), end="\n\n")
-    print(table(found, "category"), end="\n\n")
-    for other in found[1:]:
-        print(interval_of_difference(found[0], other))
-    figures.save(
-        figures.comparison({one.name: one.score["class_IOU"] for one in found}), arguments.output
-    )
+    revisions = list(arguments.revisions)
+    if len(revisions) == 1:
+        revisions.append(history.WORKSPACE)
+    found = [history.load(revision, CITYSCAPES) for revision in revisions]
+    first, *others = found
+    names = [one.name for one in found]
+    classes = [one.score["class_IOU"] | {"mIOU": one.score["mIOU"]} for one in found]
+    print(table("class", names, classes), end="\n\n")
+    print(table("category", names, [one.score["category_IOU"] for one in found]), end="\n\n")
+    for other in others:
+        print(interval_of_difference(first, other))
+    figure = figures.comparison({one.name: one.score["class_IOU"] for one in found})
+    figures.save(figure, arguments.output)
     print(f"{arguments.output}: the classes side by side")
 
 
-def table(runs: list[Run], kind: str) -> str:
-    """A row per class or per category, and the mIOU. kind: "class" or "category"."""
+def table(kind: str, runs: Sequence[str], iou: Sequence[dict[str, float | None]]) -> str:
+    """A row per class or category: its IoU in each run and, but for the first run, how much it is above the first.
+
+    kind: "class" or "category". runs: their names. iou: of each run, name → percent.
+    """
     first, *others = runs
-    headers = [kind, first.name]
-    for other in others:
-        headers += [other.name, "difference"]
-    names = first.dataset.class_names if kind == "class" else first.dataset.categories
-    rows = [[name, *cells([run.score[f"{kind}_IOU"][name] for run in runs])] for name in names]
-    if kind == "class":
-        rows.append(["mIOU", *cells([run.score["mIOU"] for run in runs])])
+    headers = [kind, first]
+    for run in others:
+        headers += [run, "difference"]
+    rows = []
+    for name in iou[0]:
+        value, *other_values = [of_run[name] for of_run in iou]
+        row = [name, percentage(value)]
+        for other in other_values:
+            row += [percentage(other), difference(value, other)]
+        rows.append(row)
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
-
-
-def cells(values: list[float | None]) -> list[str]:
-    """The first value; of every other one, the value and how much it is above the first."""
-    first, *others = values
-    texts = [percentage(first)]
-    for value in others:
-        texts += [percentage(value), difference(first, value)]
-    return texts
 
 
 def interval_of_difference(one: Run, other: Run) -> str:

@@ -10,16 +10,18 @@ writes: a table to the terminal. All of it is estimated: nothing was measured on
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tabulate import tabulate
 
 from adl.architecture import Architecture, cost
 from adl.commands import scaling
-from adl.commands.scaling import Machines, Step, Workload
+from adl.commands.scaling import Machines, Workload
 from adl.config import params
 from adl.config.params import Params
 from adl.console.text import MISSING, counted
@@ -40,31 +42,26 @@ The log is headed "batch_size = 8", but its 1487 steps per epoch of 2975 images 
 QUOTED_START = 29.0
 """Minutes before the first step: the first epoch of eight devices, less a later one, in the 2021 README."""
 
-MACHINE_OPTIONS = (
-    ("--link-gbps", "link", 1e9 / 8, "between devices of a node; assumed"),
-    ("--node-link-gbps", "node_link", 1e9 / 8, "of each device, to other nodes; assumed"),
-    ("--latency-us", "latency", 1e-6, "of a hop between devices of a node; assumed"),
-    ("--node-latency-us", "node_latency", 1e-6, "of a hop between nodes; assumed"),
-    ("--devices-per-node", "devices_per_node", 1, "README of 2021"),
-    ("--cores-per-node", "cores_per_node", 1, "CPU cores; README of 2021"),
-    (
-        "--samples-per-core",
-        "samples_per_core",
-        1,
-        "samples per second that a core prepares; measured on 2 cores at crop 769",
-    ),
-)
-"""(option, the field of Machines that it sets, unit of the option in that of the field, meaning)."""
+MACHINE_OPTIONS = {
+    "link_gbps": "between devices of a node; assumed",
+    "node_link_gbps": "of each device, to other nodes; assumed",
+    "latency_us": "of a hop between devices of a node; assumed",
+    "node_latency_us": "of a hop between nodes; assumed",
+    "devices_per_node": "README of 2021",
+    "cores_per_node": "CPU cores; README of 2021",
+    "samples_per_core": "samples per second that a core prepares; measured on 2 cores at crop 769",
+}
+"""Field of Machines, which is an option, too → meaning."""
 
 
-def _positive(kind: type, unit: float = 1) -> Callable[[str], float]:
-    """What reads an option. kind: int or float. unit: what the number is multiplied by."""
+def _positive(kind: type) -> Callable[[str], float]:
+    """What reads an option. kind: int or float."""
 
     def number(text: str) -> float:
         value = kind(text)
         if not 0 < value < float("inf"):
             raise ValueError
-        return value * unit
+        return value
 
     number.__name__ = "positive number"
     return number
@@ -86,15 +83,14 @@ def add(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images of that step; default: batch_size / device_num",
     )
-    for option, field, unit, meaning in MACHINE_OPTIONS:
+    for field, meaning in MACHINE_OPTIONS.items():
         default = getattr(Machines, field)
         command.add_argument(
-            option,
-            dest=field,
-            type=_positive(type(default), unit),
+            f"--{field.replace('_', '-')}",
+            type=_positive(type(default)),
             default=default,
             metavar="N",
-            help=f"{meaning}; default: {default / unit:g}",
+            help=f"{meaning}; default: %(default)g",
         )
     command.add_argument(
         "--start-minutes",
@@ -111,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise AdlError("--step-images: says of how many images --step-ms is; give both.")
     p = params.load()
     work = workload(p, arguments)
-    machines = Machines(**{field: getattr(arguments, field) for _, field, *_ in MACHINE_OPTIONS})
+    machines = Machines(**{field: getattr(arguments, field) for field in MACHINE_OPTIONS})
     # Batch norm needs two images on each device where it is not over all of them.
     least = 1 if p.parallel else 2
     strong = {
@@ -121,21 +117,13 @@ def run(arguments: argparse.Namespace) -> None:
     }
     weak = dict.fromkeys(DEVICES, p.batch_size // p.device_num)
     found: dict[str, Any] = {"estimated": True, "machines": vars(machines)}
-    for title, shares in (("same batch_size", strong), ("same images per device", weak)):
-        steps = [
-            scaling.step(work, machines, devices=devices, images_per_device=images)
-            for devices, images in shares.items()
-        ]
-        rows = [_row(p, step, steps[0], arguments.start_minutes) for step in steps]
-        found[title] = {"steps": rows, "verdict": verdict(steps)}
-    if arguments.json:
-        print(json.dumps(found, indent=2))
-        return
-    print(_heading(p, work, machines, arguments))
-    for title in ("same batch_size", "same images per device"):
-        print(f"\nestimated, the {title} on all:\n")
-        print(_table(found[title]["steps"]))
-        print(f"\n{found[title]['verdict']}")
+    text = _heading(p, work, machines, arguments)
+    for title, images in (("same batch_size", strong), ("same images per device", weak)):
+        steps = scaling.steps(work, machines, images)
+        steps["hours"] = training_hours(p, steps, arguments.start_minutes)
+        found[title] = {"steps": steps.to_dict("records"), "verdict": verdict(steps)}
+        text += f"\n\nestimated, the {title} on all:\n\n{_table(steps)}\n\n{verdict(steps)}"
+    print(json.dumps(found, indent=2) if arguments.json else text)
 
 
 def workload(p: Params, arguments: argparse.Namespace) -> Workload:
@@ -154,37 +142,36 @@ def workload(p: Params, arguments: argparse.Namespace) -> Workload:
     )
 
 
-def training_hours(p: Params, step: Step, start_minutes: float) -> float:
+def training_hours(p: Params, steps: pd.DataFrame, start_minutes: float) -> pd.Series:
     """Hours of all epochs; validation during training is left out."""
     images = CITYSCAPES.split_sizes["train"]
     if p.expected_train_images:
         images = p.expected_train_images
     elif Path(p.data_path) == SYNTHETIC:
         images = p.synthetic_train_images
-    steps = p.epochs * steps_per_epoch(images, step.devices * step.images_per_device)
-    return (steps * step.seconds + 60 * start_minutes) / 3600
+    per_epoch = steps_per_epoch(images, steps.devices * steps.images_per_device)
+    return (p.epochs * per_epoch * steps.seconds + 60 * start_minutes) / 3600
 
 
-def verdict(steps: Sequence[Step]) -> str:
+def verdict(steps: pd.DataFrame) -> str:
     """One sentence: where it stops scaling, and why."""
-    last = steps[0]
-    for step in steps[1:]:
-        share = scaling.efficiency(step, steps[0])
-        if share < LEAST_EFFICIENCY:
+    rows = list(steps.itertuples())
+    for before, step in itertools.pairwise(rows):
+        if step.efficiency < LEAST_EFFICIENCY:
             return (
-                f"Stops scaling at {counted(last.devices, 'device')}: on {step.devices}, efficiency "
-                f"is {share:.0%}, because {_reason(step)}."
+                f"Stops scaling at {counted(before.devices, 'device')}: on {step.devices}, efficiency "
+                f"is {step.efficiency:.0%}, because {_reason(step)}."
             )
-        last = step
+    last = rows[-1]
     if last.devices < DEVICES[-1]:
         return (
             f"Stops scaling at {counted(last.devices, 'device')}: twice as many need another batch_size than "
             f"{last.devices * last.images_per_device}."
         )
-    return f"Does not stop scaling up to {last.devices} devices: efficiency is still {share:.0%}."
+    return f"Does not stop scaling up to {last.devices} devices: efficiency is still {last.efficiency:.0%}."
 
 
-def _reason(step: Step) -> str:
+def _reason(step: Any) -> str:
     if step.bound == "data":
         return f"the CPUs of a node need {step.data * 1000:.0f} ms to prepare the images of a step"
     if step.sums > step.gradients:
@@ -203,8 +190,8 @@ def _heading(p: Params, work: Workload, machines: Machines, arguments: argparse.
         f"Estimated, not measured: training for {counted(p.epochs, 'epoch')} at crop {p.crop_size} on Ascend 910.\n"
         f"one device: {work.seconds_per_image * 1000:.3g} ms per image ({source}); {work.parameters:,} parameters; "
         f"{work.synchronised} batch norms over devices\n"
-        f"assumed: {machines.link * 8 / 1e9:g} Gb/s and {machines.latency * 1e6:g} µs per hop within a node, "
-        f"{machines.node_link * 8 / 1e9:g} Gb/s and {machines.node_latency * 1e6:g} µs between nodes; "
+        f"assumed: {machines.link_gbps:g} Gb/s and {machines.latency_us:g} µs per hop within a node, "
+        f"{machines.node_link_gbps:g} Gb/s and {machines.node_latency_us:g} µs between nodes; "
         f"memory is not looked at\n"
         f"a node: {machines.devices_per_node} devices, {machines.cores_per_node} cores that prepare "
         f"{machines.samples_per_core:g} samples/s each (measured on 2 cores at crop 769)\n"
@@ -212,28 +199,18 @@ def _heading(p: Params, work: Workload, machines: Machines, arguments: argparse.
     )
 
 
-def _row(p: Params, step: Step, alone: Step, start_minutes: float) -> dict[str, Any]:
-    """A step as values: seconds, shares and hours. alone: the step on one device."""
-    return {
-        **vars(step),
-        "seconds": step.seconds,
-        "efficiency": scaling.efficiency(step, alone),
-        "hours": training_hours(p, step, start_minutes),
-        "bound": step.bound,
-    }
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    headers = ("devices", "images per device", "ms/step", "efficiency", "hours", "bound by")
+def _table(steps: pd.DataFrame) -> str:
+    """All numbers of devices, those that the batch size rules out, too."""
     cells = {devices: (devices, *[MISSING] * 4, "batch_size") for devices in DEVICES}
-    for row in rows:
-        cells[row["devices"]] = (
-            row["devices"],
-            row["images_per_device"],
-            f"{row['seconds'] * 1000:.1f}",
-            f"{row['efficiency']:.0%}",
-            f"{row['hours']:.1f}",
-            row["bound"],
+    for step in steps.itertuples():
+        cells[step.devices] = (
+            step.devices,
+            step.images_per_device,
+            f"{step.seconds * 1000:.1f}",
+            f"{step.efficiency:.0%}",
+            f"{step.hours:.1f}",
+            step.bound,
         )
+    headers = ("devices", "images per device", "ms/step", "efficiency", "hours", "bound by")
     aligned = (*["right"] * 5, "left")
     return tabulate(cells.values(), headers=headers, disable_numparse=True, colalign=aligned)

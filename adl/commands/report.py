@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.preview and not MEDIAN.exists():
         raise AdlError(f"{MEDIAN}: is missing; `dvc repro` draws it.")
-    performance.write(Results.of_workspace(CITYSCAPES, params.load().model_dump()))
+    performance.write(Results.read(CITYSCAPES, params.load().model_dump()))
     print(f"{PERFORMANCE}, {PERFORMANCE_PAGE}: times and speeds")
     if arguments.preview:
         figures.preview(MEDIAN, PREVIEW)

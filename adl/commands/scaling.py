@@ -11,6 +11,11 @@ Each all-reduce is a ring within the node, and a ring over the nodes in which ev
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 BATCH_NORM_SUMS = 4
 """All-reduces of a batch norm over devices in a step: mean and variance, forward and backward."""
@@ -19,17 +24,17 @@ BYTES_PER_VALUE = 4  # gradients are float32
 
 @dataclasses.dataclass(frozen=True)
 class Machines:
-    """What the nodes are. Bandwidths in bytes per second and direction, latencies in seconds of one hop of a ring.
+    """What the nodes are. Bandwidths in Gb/s and direction, latencies in microseconds of one hop of a ring.
 
-    The defaults are assumptions, but for those that name a source. What decides is `latency`: the 2021 README
+    The defaults are assumptions, but for those that name a source. What decides is `latency_us`: the 2021 README
     has two logs of eight devices, of 541 and 605 ms, which 7 and 12 µs would give.
     """
 
     devices_per_node: int = 8  # 2021 README: Ascend 910 × 8
-    link: float = 30e9  # assumed: 240 Gb/s, a link of HCCS
-    node_link: float = 12.5e9  # assumed: 100 Gb/s of RoCE for each device
-    latency: float = 10e-6  # assumed: one hop between devices of a node
-    node_latency: float = 30e-6  # assumed: one hop between nodes
+    link_gbps: float = 240.0  # assumed: a link of HCCS
+    node_link_gbps: float = 100.0  # assumed: RoCE for each device
+    latency_us: float = 10.0  # assumed: one hop between devices of a node
+    node_latency_us: float = 30.0  # assumed: one hop between nodes
     cores_per_node: int = 192  # 2021 README: "CPU 2.60GHz, 192cores"
     samples_per_core: float = 6.5  # measured for this project: 13 samples/s on 2 cores, at crop 769
 
@@ -48,61 +53,48 @@ class Workload:
     synchronised: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """A training step on some devices; all parts in seconds."""
+def steps(work: Workload, machines: Machines, images: Mapping[int, int]) -> pd.DataFrame:
+    """A row for the training step on each number of devices, one device first; all parts in seconds.
 
-    devices: int
-    images_per_device: int
-    compute: float
-    gradients: float
-    sums: float
-    data: float
-
-    @property
-    def communication(self) -> float:
-        return self.gradients + self.sums
-
-    @property
-    def seconds(self) -> float:
-        return max(self.compute + self.communication, self.data)
-
-    @property
-    def bound(self) -> str:
-        """What to improve first: data, link or compute."""
-        if self.data > self.compute + self.communication:
-            return "data"
-        return "link" if self.communication > self.compute else "compute"
-
-
-def all_reduce(size: float, devices: int, machines: Machines) -> float:
-    """Seconds until all devices have the sum of `size` bytes of each."""
-    here = min(devices, machines.devices_per_node)
-    nodes = -(-devices // machines.devices_per_node)
-    within = ring(size, here, bandwidth=machines.link, latency=machines.latency)
-    between = ring(size / here, nodes, bandwidth=machines.node_link, latency=machines.node_latency)
-    return within + between
-
-
-def ring(size: float, members: int, *, bandwidth: float, latency: float) -> float:
-    """Seconds of an all-reduce: 2(n-1) hops, each with an n-th of the bytes."""
-    hops = 2 * (members - 1)
-    return hops * (size / members / bandwidth + latency)
-
-
-def step(work: Workload, machines: Machines, *, devices: int, images_per_device: int) -> Step:
-    images_of_node = images_per_device * min(devices, machines.devices_per_node)
-    return Step(
-        devices=devices,
-        images_per_device=images_per_device,
-        compute=images_per_device * work.seconds_per_image,
-        gradients=all_reduce(BYTES_PER_VALUE * work.parameters, devices, machines),
-        # A few hundred bytes each: only their latency counts.
-        sums=BATCH_NORM_SUMS * work.synchronised * all_reduce(0, devices, machines),
-        data=images_of_node / (machines.cores_per_node * machines.samples_per_core),
+    images: number of devices → images on each. efficiency: images per second of each device, as a share of what one
+    device alone does. bound: what to improve first.
+    """
+    devices, share = np.array(list(images)), np.array(list(images.values()))
+    compute = share * work.seconds_per_image
+    gradients = all_reduce(BYTES_PER_VALUE * work.parameters, devices, machines)
+    # A few hundred bytes each: only their latency counts.
+    sums = BATCH_NORM_SUMS * work.synchronised * all_reduce(0, devices, machines)
+    images_of_node = share * np.minimum(devices, machines.devices_per_node)
+    data = images_of_node / (machines.cores_per_node * machines.samples_per_core)
+    communication = gradients + sums
+    busy = compute + communication
+    seconds = np.maximum(busy, data)
+    speed = share / seconds
+    bound = np.where(communication > compute, "link", "compute")
+    return pd.DataFrame(
+        {
+            "devices": devices,
+            "images_per_device": share,
+            "compute": compute,
+            "gradients": gradients,
+            "sums": sums,
+            "data": data,
+            "seconds": seconds,
+            "efficiency": speed / speed[0],
+            "bound": np.where(data > busy, "data", bound),
+        }
     )
 
 
-def efficiency(some: Step, alone: Step) -> float:
-    """Images per second of each device, as a share of what one device alone does."""
-    return (some.images_per_device / some.seconds) / (alone.images_per_device / alone.seconds)
+def all_reduce(size: float, devices: Any, machines: Machines) -> Any:
+    """Seconds until all devices have the sum of `size` bytes of each. devices: one number, or many."""
+    here = np.minimum(devices, machines.devices_per_node)
+    nodes = -(-devices // machines.devices_per_node)
+    within = ring(size, here, machines.link_gbps, machines.latency_us)
+    return within + ring(size / here, nodes, machines.node_link_gbps, machines.node_latency_us)
+
+
+def ring(size: Any, members: Any, gbps: float, latency_us: float) -> Any:
+    """Seconds of an all-reduce: 2(n-1) hops, each with an n-th of the bytes."""
+    bytes_per_second = gbps * 1e9 / 8
+    return 2 * (members - 1) * (size / members / bytes_per_second + latency_us / 1e6)

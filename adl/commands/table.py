@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tabulate import tabulate
@@ -60,13 +60,18 @@ def run(arguments: argparse.Namespace) -> None:
         raise AdlError(
             "no revision holds a finished run: `dvc repro` makes one, and a commit keeps it."
         )
-    everything = found
+    everything = list(found)
     if arguments.revisions:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
-            known = history.collect(CITYSCAPES, all_commits=arguments.all_commits)
-            everything = [*found, *known]
+            everything += history.collect(CITYSCAPES, all_commits=arguments.all_commits)
     table = table_of(found, everything)
-    text = _formatted(table, arguments.format)
+    if arguments.format == "csv":
+        text = table.to_csv(index=False, lineterminator="\n").rstrip()
+    else:
+        layout = FORMATS[arguments.format]
+        text = tabulate(
+            table, headers="keys", showindex=False, tablefmt=layout, disable_numparse=True
+        )
     if arguments.output:
         write_text(arguments.output, f"{text}\n")
         print(f"{arguments.output}: {len(table)} runs")
@@ -74,36 +79,32 @@ def run(arguments: argparse.Namespace) -> None:
         print(text)
 
 
-def _formatted(table: pd.DataFrame, name: str) -> str:
-    if name == "csv":
-        return table.to_csv(index=False, lineterminator="\n").rstrip()
-    return tabulate(
-        table, headers="keys", showindex=False, tablefmt=FORMATS[name], disable_numparse=True
-    )
-
-
 def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
     """A row per run, sorted by steps and then by mIOU. everything: all runs, among which those of other seeds are."""
-    from adl.report import history
+    from adl.report.history import over_seeds
 
-    ordered = sorted(found, key=lambda run: (run.steps, run.score["mIOU"]))
-    names = dict.fromkeys(("epochs", "bn_momentum", *history.differing(found)))
+    parameters = pd.DataFrame([_texts(run.params) for run in found])
+    differing = parameters.columns[parameters.nunique() > 1]
+    names = dict.fromkeys(("epochs", "bn_momentum", *differing))
     rows = []
-    for run in ordered:
-        published = run.published
+    for run in sorted(found, key=lambda run: (run.steps, run.score["mIOU"])):
+        texts, scored = _texts(run.params), run.score["images"]
+        is_partial = scored < run.val_images
         rows.append(
             {
                 "run": run.name,
                 "date": run.date,
                 "Itr": f"{run.steps:,}",
-                **{name: _parameter(run, name) for name in names},
-                "data": run.digest("data"),
-                "code": run.digest("code"),
-                "images": _images(run),
+                **{name: texts.get(name, MISSING) for name in names},
+                "data": run.digest("data/mindrecord/"),
+                "code": run.digest("adl/", "pipeline/"),
+                "images": f"{scored} of {run.val_images} (partial)" if is_partial else str(scored),
                 "mIOU": percentage(run.score["mIOU"]),
-                "95 % interval": interval(run.score.get("mIOU_low"), run.score.get("mIOU_high")),
-                "over seeds": history.over_seeds(run, everything),
-                "mIOU in paper (quoted)": f"{published.paper:.2f}" if published else "",
+                "95 % interval": interval(run.score),
+                "over seeds": over_seeds(run, everything),
+                "mIOU in paper (quoted)": run.published.get("mIOU in paper", "").removesuffix(
+                    " (quoted)"
+                ),
             }
         )
     table = pd.DataFrame(rows)
@@ -113,13 +114,9 @@ def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
     return table
 
 
-def _parameter(run: Run, name: str) -> str:
-    value = run.params.get(name, MISSING)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _images(run: Run) -> str:
-    scored = run.score["images"]
-    if scored < run.val_images:
-        return f"{scored} of {run.val_images} (partial)"
-    return str(run.val_images)
+def _texts(params: Mapping[str, Any]) -> dict[str, str]:
+    """How the table shows parameters."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in params.items()
+    }

@@ -26,26 +26,27 @@ class Progress:
         self.total, self.what, self.unit = total, what, unit
         self.done = 0
         self.began = self.reported = time.monotonic()
-        self.bar: tqdm | None = None
-        if on_terminal():
-            self.bar = tqdm(desc=what, total=total, unit=f" {unit}", dynamic_ncols=True)
+        self.bar = tqdm(
+            desc=what,
+            total=total,
+            unit=f" {unit}",
+            dynamic_ncols=True,
+            disable=not on_terminal(),
+        )
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
 
     def advance(self, n: int = 1) -> None:
         """Another n are done."""
         self.done += n
-        if self.bar is not None:
-            self.bar.update(n)
-            return
+        self.bar.update(n)
         now = time.monotonic()
         is_end = self.done >= self.total and now - self.began >= _WORTH_A_LINE
-        if now - self.reported >= LINE_EVERY or is_end:
+        if self.bar.disable and (is_end or now - self.reported >= LINE_EVERY):
             self.reported = now
             line = f"{self.what}: {self.done}/{self.total} {self.unit}"
             if self.done:

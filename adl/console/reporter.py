@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -25,11 +26,12 @@ class Reporter:
     never.
     """
 
+    reported: float
+    bar: tqdm
+
     def __init__(self, steps: int, *, lines_of_2021_every: int | None = None) -> None:
         self.steps = steps
         self.lines_of_2021_every = lines_of_2021_every
-        self.reported = time.monotonic()
-        self.bar: tqdm | None = None
 
     def step(
         self,
@@ -41,31 +43,28 @@ class Reporter:
         seconds: Sequence[float],
     ) -> None:
         """After a step. epoch: from 1. position: steps done. seconds: of each step of this attempt."""
-        is_last = position == self.steps
-        losses = f"loss {loss:.4f}, learning rate {learning_rate:.3g}"
-        # The first step, which compiles, counts only as long as it is the only one.
-        recent = seconds[max(1, len(seconds) - RECENT) :] or seconds
-        per_step = float(np.mean(recent))
-        left = duration((self.steps - position) * per_step)
-        if len(seconds) == ESTIMATE_AFTER + 1 and not is_last:
-            tqdm.write(
-                f"from {ESTIMATE_AFTER} steps: {left} for the remaining {self.steps - position:,}"
-            )
         if len(seconds) == 1:
             self._first(position, seconds[0])
-        elif self.bar is not None:
-            self.bar.set_postfix_str(f"epoch {epoch}, {losses}", refresh=False)
-            self.bar.update()
-            if is_last:
-                self.bar.close()
-        elif is_last or time.monotonic() - self.reported >= LINE_EVERY:
-            self.reported = time.monotonic()
-            place = f"epoch {epoch} step {position}/{self.steps}"
-            print(
-                f"{place}: {losses}, {per_step:.2f} s/step, {left} left",
-                file=sys.stderr,
-                flush=True,
-            )
+        else:
+            # The first step compiled: it does not count.
+            per_step = statistics.fmean(seconds[max(1, len(seconds) - RECENT) :])
+            remaining = self.steps - position
+            left = duration(remaining * per_step)
+            if len(seconds) == ESTIMATE_AFTER + 1 and remaining:
+                tqdm.write(f"from {ESTIMATE_AFTER} steps: {left} for the remaining {remaining:,}")
+            losses = f"loss {loss:.4f}, learning rate {learning_rate:.3g}"
+            if not self.bar.disable:
+                self.bar.set_postfix_str(f"epoch {epoch}, {losses}", refresh=False)
+                self.bar.update()
+                if not remaining:
+                    self.bar.close()
+            elif not remaining or time.monotonic() - self.reported >= LINE_EVERY:
+                self.reported = time.monotonic()
+                print(
+                    f"epoch {epoch} step {position}/{self.steps}: {losses}, {per_step:.2f} s/step, {left} left",
+                    file=sys.stderr,
+                    flush=True,
+                )
         per_epoch = self.lines_of_2021_every
         if per_epoch and position % per_epoch == 0:
             of_epoch = 1000 * np.array(seconds[-per_epoch:])  # fewer after a resume in its middle
@@ -77,12 +76,12 @@ class Reporter:
     def _first(self, position: int, seconds: float) -> None:
         print(f"first step, with compilation: {seconds:.1f} s", flush=True)
         self.reported = time.monotonic()
-        if on_terminal():
-            self.bar = tqdm(
-                desc="training",
-                total=self.steps,
-                initial=position,
-                unit="step",
-                dynamic_ncols=True,
-                mininterval=1,
-            )
+        self.bar = tqdm(
+            desc="training",
+            total=self.steps,
+            initial=position,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=1,
+            disable=not on_terminal(),
+        )

@@ -13,15 +13,6 @@ SMALLEST_GROUP = 16
 """Images per batch norm group below which the 2021 README did not reach the published mIOU."""
 
 
-def drawing(architecture: Architecture) -> list[str]:
-    """The network path: a row for each output stride, a column for each cell."""
-    rows = []
-    for level, stride in enumerate(OUTPUT_STRIDES):
-        cells = " ".join("■" if at == level else "·" for at in architecture.net)
-        rows.append(f"stride {stride:>2}  {cells}")
-    return rows
-
-
 def before_training(
     architecture: Architecture,
     params: Params,
@@ -32,13 +23,17 @@ def before_training(
     devices: int,
 ) -> list[str]:
     """Lines that say what will run. On a CPU all devices share this machine's memory."""
+    lines = []
+    # The path through the network: a row for each output stride, a column for each cell.
+    for level, stride in enumerate(OUTPUT_STRIDES):
+        cells = " ".join("■" if at == level else "·" for at in architecture.net)
+        lines.append(f"stride {stride:>2}  {cells}")
     per_device = params.batch_size // devices
     group = params.batch_size if params.parallel else per_device
     memory = cost.training_memory(architecture, params.crop_size, per_device)
     beginning = f", beginning at step {first_step:,}" if first_step else ""
     each = " on each device" if devices > 1 else ""
-    lines = [
-        *drawing(architecture),
+    lines += [
         f"cells        {len(architecture.net)} of {architecture.blocks} blocks, filter multiplier "
         f"{architecture.filter_multiplier}",
         f"parameters   {cost.parameters(architecture):,}",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 MISSING = "–"
 """What stands where there is no value."""
 
@@ -23,11 +26,11 @@ def difference(value: float | None, other: float | None) -> str:
     return f"{other - value:+.2f}"
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Between two values in percent."""
-    if low is None or high is None:
+def interval(score: Mapping[str, Any]) -> str:
+    """Of the mIOU, as metrics/evaluate.json has it; runs from before it was computed have none."""
+    if score.get("mIOU_low") is None:
         return MISSING
-    return f"{low:.2f} to {high:.2f}"
+    return f"{score['mIOU_low']:.2f} to {score['mIOU_high']:.2f}"
 
 
 def size(height: int, width: int) -> str:
@@ -45,12 +48,13 @@ def byte_size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds: 8 s, 3 min 20 s, 2 h 05 min."""
-    rounded = round(seconds)
-    if rounded < 60:
-        return f"{rounded} s"
-    if rounded < 3600:
-        return f"{rounded // 60} min {rounded % 60:02d} s"
-    return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes_of_hour = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min {rest:02d} s"
+    return f"{hours} h {minutes_of_hour:02d} min"
 
 
 def rough_duration(seconds: float) -> str:

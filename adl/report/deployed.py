@@ -5,59 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adl.console.text import MISSING, counted, percentage
-from adl.report.results import NOT_MEASURED, Results, of_other_runtimes
-
-HEADERS = (
-    "file",
-    "compared with the checkpoint",
-    "run by",
-    "mIOU on raw images",
-    "labels as in `evaluate`",
-)
+from adl.console.text import counted, percentage
+from adl.report.results import NOT_MEASURED, Results, of_runtimes
 
 
-def rows(results: Results) -> list[tuple[str, ...]]:
-    """A row for each file and each runtime that ran it; the MINDIR stands above the others."""
+def rows(results: Results) -> list[dict[str, str]]:
+    """A row for each file and each runtime that ran it."""
     proofs, inferred = results.metrics["export"], results.metrics["infer"]
-    measured: dict[str, list[tuple[str, str, str]]] = {}
+    measured: dict[str, list[dict[str, str]]] = {kind: [] for kind in proofs}
     if inferred:
-        measured["mindir"] = [_measurement("mindspore", inferred)]
-    for kind, runtime, figures in of_other_runtimes(inferred):
-        measured.setdefault(kind, []).append(_measurement(runtime, figures))
-    found: list[tuple[str, ...]] = []
-    for kind in dict.fromkeys([*proofs, *measured]):
+        for kind, runtime, figures in of_runtimes(inferred, inferred):
+            cells = {
+                "run by": runtime,
+                "mIOU on raw images": percentage(figures["mIOU"]),
+                "labels as in `evaluate`": f"{percentage(figures['agreement'], 4)} %",
+            }
+            measured.setdefault(kind, []).append(cells)
+    found = []
+    for kind, runs in measured.items():
         proved = _words(proofs[kind]) if kind in proofs else NOT_MEASURED
-        for cells in measured.get(kind, [(MISSING, MISSING, MISSING)]):
-            found.append((kind, proved, *cells))
-    return found or [(NOT_MEASURED, "", "", "", "")]
-
-
-def _measurement(runtime: str, figures: Mapping[str, Any]) -> tuple[str, str, str]:
-    return runtime, percentage(figures["mIOU"]), f"{percentage(figures['agreement'], 4)} %"
+        for cells in runs or [{}]:
+            found.append({"file": kind, "compared with the checkpoint": proved, **cells})
+    return found or [{"file": NOT_MEASURED}]
 
 
 def _words(proof: Mapping[str, Any]) -> str:
     on_images = counted(proof["images"], "image")
-    if "mIOU_checkpoint" in proof:
-        return _drop(proof, on_images)
-    words = [f"equal labels {percentage(proof['agreement'], 4)} % ({on_images})"]
-    if "largest_difference" in proof:
-        words.append(f"largest difference of a probability {proof['largest_difference']:g}")
-    return ", ".join(words)
-
-
-def _drop(proof: Mapping[str, Any], on_images: str) -> str:
+    if "mIOU_checkpoint" not in proof:
+        words = f"equal labels {percentage(proof['agreement'], 4)} % ({on_images})"
+        if "largest_difference" in proof:
+            words += f", largest difference of a probability {proof['largest_difference']:g}"
+        return words
     kept = "" if proof["kept"] else ", not kept"
     if proof["points_lost"] is None:
         return f"nothing is scored ({on_images}), not proved{kept}"
-    interval = ""
     if proof["points_lost_low"] is not None:
-        interval = (
+        on_images += (
             f", 95 % between {proof['points_lost_low']:.2f} and {proof['points_lost_high']:.2f}"
         )
     with_sets = ", ".join(proof["points_lost_with"])
     return (
-        f"{proof['points_lost']:.2f} points of mIOU lost ({on_images}{interval}), equal labels "
+        f"{proof['points_lost']:.2f} points of mIOU lost ({on_images}), equal labels "
         f"{percentage(proof['agreement'])} %; with {with_sets}, not proved on other processors{kept}"
     )

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from adl.console.text import percentage
+from adl.console.text import MISSING
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.files import replacing, write_bytes
 
@@ -25,11 +25,11 @@ NOT_SCORED = np.array((240, 228, 66), np.uint8)
 BAR, BASELINE, SCORE = "#0072B2", "#999999", "#D55E00"
 
 
-def save(figure: Figure, path: Path, *, dpi: int = 100) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with replacing(path) as temporary:
         # Without the version of matplotlib in the file, equal pictures are equal files.
-        figure.savefig(temporary, dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(temporary, bbox_inches="tight", metadata={"Software": None})
 
 
 def preview(picture: Path, target: Path, *, most_bytes: int = 500_000) -> None:
@@ -51,10 +51,9 @@ def errors(
     (H, W, 3) uint8 RGB.
     """
     grey = (120 + 0.5 * image.mean(axis=2)).clip(0, 255).astype(np.uint8)
-    picture = np.repeat(grey[..., None], 3, axis=2)
-    scored = truth < classes
-    picture[~scored] = NOT_SCORED
-    picture[scored & (truth != prediction)] = ERROR
+    picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+    picture[truth != prediction] = ERROR
+    picture[truth >= classes] = NOT_SCORED
     return picture
 
 
@@ -82,16 +81,16 @@ def overlay(
         axis.set_title(name, fontsize=11)
         axis.set_axis_off()
     figure.suptitle(title, fontsize=12)
-    figure.legend(
-        handles=_legend(dataset), loc="outside lower center", ncols=8, fontsize=9, frameon=False
-    )
-    return figure
-
-
-def _legend(dataset: DatasetDescriptor) -> list[Patch]:
     colours: dict[str, Any] = {label.name: label.colour for label in dataset.classes}
     colours |= {"void (other)": (0, 0, 0), "wrong": ERROR, "not scored": NOT_SCORED}
-    return [Patch(facecolor=np.divide(rgb, 255), label=name) for name, rgb in colours.items()]
+    figure.legend(
+        handles=[Patch(facecolor=np.divide(rgb, 255), label=name) for name, rgb in colours.items()],
+        loc="outside lower center",
+        ncols=8,
+        fontsize=9,
+        frameon=False,
+    )
+    return figure
 
 
 def _axes(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
@@ -100,14 +99,12 @@ def _axes(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
     return figure, figure.subplots(**grid)
 
 
-def _iou_bars(
-    axis: Axes, places: Any, iou: Sequence[float | None], *, fontsize: int = 9, **style: Any
-) -> None:
+def _iou_bars(axis: Axes, places: Any, iou: pd.Series, *, fontsize: int = 9, **style: Any) -> None:
     """Horizontal bars with their values in percent; what has no value has no length."""
-    bars = axis.barh(places, [value or 0 for value in iou], **style)
+    bars = axis.barh(places, iou.fillna(0), **style)
     # On white, because a line may pass behind.
     white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    labels = [percentage(value, 1) for value in iou]
+    labels = iou.map("{:.1f}".format, na_action="ignore").fillna(MISSING)
     axis.bar_label(bars, labels, padding=3, fontsize=fontsize, bbox=white)
     axis.set(xlabel="IoU (%)", xlim=(0, 108))
 
@@ -144,29 +141,30 @@ def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | N
     )
     left.xaxis.set_major_formatter("{x:g}")
     left.invert_xaxis()
-    _iou_bars(right, shares.index, [class_iou.get(name) for name in shares.index], color=BAR)
+    iou = pd.Series(class_iou, index=shares.index, dtype=float)
+    _iou_bars(right, shares.index, iou, color=BAR)
     right.set_title("How well it is found")
     return figure
 
 
 def comparison(class_iou: dict[str, dict[str, float | None]]) -> Figure:
     """IoU of each class in several runs. class_iou: run → class → percent, the same classes in each."""
-    names = list(next(iter(class_iou.values())))
-    figure, axis = _axes(9, 2 + 0.22 * len(names) * len(class_iou))
+    iou = pd.DataFrame(class_iou, dtype=float)
+    figure, axis = _axes(9, 2 + 0.22 * iou.size)
     height = 0.85 / len(class_iou)
-    places = np.arange(len(names))[::-1]
+    places = np.arange(len(iou))[::-1]
     colours = colormaps["cividis"](np.linspace(0.15, 0.9, len(class_iou)))
-    for i, (run, values) in enumerate(class_iou.items()):
+    for i, run in enumerate(iou):
         _iou_bars(
             axis,
             places + 0.425 - height * (i + 0.5),
-            [values[name] for name in names],
+            iou[run],
             fontsize=8,
             height=height,
             color=colours[i],
             label=run,
         )
-    axis.set_yticks(places, names)
+    axis.set_yticks(places, iou.index)
     axis.set_title("Intersection over union of each class")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
     return figure
@@ -175,17 +173,21 @@ def comparison(class_iou: dict[str, dict[str, float | None]]) -> Figure:
 def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """Share of each true class's pixels (rows) by predicted class. counts: (C, C + 1), last column void."""
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    columns = [*names, "void"]
     figure, axis = _axes(11, 9.5)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for row, column in np.argwhere(shares >= 0.5):
-        share = shares[row, column]
+    for (row, column), share in np.ndenumerate(shares):
         colour = "white" if share > 55 else "black"
-        axis.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=9)
+        if share >= 0.5:
+            axis.text(
+                column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour
+            )
+    axis.set_xticks(range(len(names) + 1), [*names, "void"], rotation=60, ha="right", fontsize=9)
     axis.set_yticks(range(len(names)), names, fontsize=9)
-    title = "Where the pixels of each class went (%, rows sum to 100)"
-    axis.set(xlabel="predicted", ylabel="ground truth", title=title)
+    axis.set(
+        xlabel="predicted",
+        ylabel="ground truth",
+        title="Where the pixels of each class went (%, rows sum to 100)",
+    )
     return figure
 
 
@@ -193,14 +195,14 @@ def learning_curves(history: list[dict[str, float]]) -> Figure:
     """Loss and learning rate after each epoch; a row may lack its loss."""
     figure, (top, bottom) = _axes(8, 5.5, nrows=2, sharex=True)
     rows = pd.DataFrame(history, columns=["epoch", "loss", "val_mIOU", "learning_rate"])
-    top.plot(rows["epoch"], rows["loss"], marker="o", markersize=3, color=BAR)
+    top.plot("epoch", "loss", "o-", data=rows, markersize=3, color=BAR)
     top.set(ylabel="mean loss", title="Learning curves")
     validated = rows.dropna(subset="val_mIOU")
     if len(validated):
         scores = top.twinx()
-        scores.plot(validated["epoch"], validated["val_mIOU"], "s--", markersize=4, color=SCORE)
+        scores.plot("epoch", "val_mIOU", "s--", data=validated, markersize=4, color=SCORE)
         scores.set_ylabel("val mIOU (%)", color=SCORE)
-    bottom.plot(rows["epoch"], rows["learning_rate"], marker="o", markersize=3, color="#009E73")
+    bottom.plot("epoch", "learning_rate", "o-", data=rows, markersize=3, color="#009E73")
     bottom.set(xlabel="epoch", ylabel="learning rate at its end")
     for axis in (top, bottom):
         axis.grid(alpha=0.3)

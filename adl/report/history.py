@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
+import itertools
 import json
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,10 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 from dvc.api import DVCFileSystem, all_branches, all_tags
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
-from dvc.scm import SCMError
 from dvc_data.index import DataIndexDirError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -29,13 +29,10 @@ from adl.errors import AdlError
 from adl.files import percent
 from adl.metrics import Confusion
 from adl.report import quoted
-from adl.report.quoted import Quoted
 
 WORKSPACE = "workspace"
 IRRELEVANT = ("seed", "eval_epochs", "data_path")
 """Parameters in which two runs of one group may differ: the seed, how often they were watched, where the data lay."""
-SCORED_MODE = ("ms_infer", "eval_flip")
-"""Parameters that select what is averaged for a score; the published ones are at scale 1, with mirror."""
 NO_WORKSPACE = "this folder is no DVC workspace: run this in the project's folder."
 _METRICS, _IMAGES = str(workspace.METRICS / "evaluate.json"), str(workspace.IMAGE_COUNTS)
 _MODEL = str(workspace.CHECKPOINT)
@@ -67,34 +64,26 @@ class Run:
         relevant = {name: value for name, value in self.params.items() if name not in IRRELEVANT}
         return json.dumps([relevant, self.inputs, self.score["images"]], sort_keys=True)
 
-    def digest(self, kind: str) -> str:
-        """Of what went into a run: "data", or "code". Short; equal where that was equal."""
-        folders = {"data": ("data/mindrecord/",), "code": ("adl/", "pipeline/")}[kind]
+    def digest(self, *folders: str) -> str:
+        """Of the inputs in some folders. Short; equal where they were equal."""
         inputs = sorted(item for item in self.inputs.items() if item[0].startswith(folders))
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:7]
 
     @property
-    def recipe(self) -> str | None:
-        """The published recipe that this run followed, if it was trained and scored on the complete data set."""
+    def published(self) -> dict[str, str]:
+        """The quoted figures of the recipe that this run followed, if it did so on the complete data set; else none."""
         sizes = self.dataset.split_sizes
         if (self.images, self.score["images"]) != (sizes["train"], sizes["val"]):
-            return None
-        for name in quoted.runs(self.dataset.name):
-            if self._follows(name):
-                return name
-        return None
-
-    @property
-    def published(self) -> Quoted | None:
-        """The figures of that recipe."""
-        return quoted.runs(self.dataset.name).get(self.recipe or "")
-
-    def _follows(self, recipe: str) -> bool:
-        """Was it trained as a recipe says, and scored in its mode? On which devices does not count."""
-        compared = {*schema.of_stage("train"), *SCORED_MODE} - {*IRRELEVANT, *recipes.MACHINE}
-        wanted = recipes.load(recipe, {}).model_dump(include=compared)
-        # A run from before a parameter existed had what the parameter is shipped with.
-        return all(self.params.get(name, value) == value for name, value in wanted.items())
+            return {}
+        # On which devices it was trained does not count. The published scores are at scale 1, with the mirror image.
+        compared = {*schema.of_stage("train"), "ms_infer", "eval_flip"}
+        compared -= {*IRRELEVANT, *recipes.MACHINE}
+        for recipe, figures in quoted.RUNS.get(self.dataset.name, {}).items():
+            wanted = recipes.load(recipe, {}).model_dump(include=compared)
+            # A run from before a parameter existed had what the parameter is shipped with.
+            if wanted.items() <= (wanted | self.params).items():
+                return figures
+        return {}
 
 
 def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> Run:
@@ -114,34 +103,46 @@ def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> 
         raise AdlError(
             f"{name}: holds no finished run ({type(error).__name__}: {error})."
         ) from None
-    except (SCMError, DvcException) as error:
+    except DvcException as error:
         raise AdlError(f"{name}: no such branch, tag, commit or experiment ({error}).") from None
 
 
 def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     files = DVCFileSystem(rev=revision)
 
+    stages = _locked(files, "dvc.lock")
+    train, evaluate = stages["train"], stages["evaluate"]
+
     def counted(stage: str, what: str) -> int:
         return json.loads(files.read_text(f"metrics/{stage}.json"))[what]
 
-    stages = _locked(files, "dvc.lock")
-    train, evaluate = stages["train"], stages["evaluate"]
-    deps = {dep["path"]: dep["md5"] for dep in train["deps"] + evaluate["deps"]}
-    outs = {out["path"]: out["md5"] for out in train["outs"] + evaluate["outs"]}
+    def digests(kind: str) -> dict[str, str]:
+        return {file["path"]: file["md5"] for file in train[kind] + evaluate[kind]}
+
+    deps, outs = digests("deps"), digests("outs")
     metrics = files.read_bytes(_METRICS)
     if outs[_METRICS] != hashlib.md5(metrics).hexdigest() or outs[_MODEL] != deps[_MODEL]:
         raise AdlError(f"{name}: its metrics do not match its dvc.lock; run `dvc repro`.")
     params = train["params"]["params.yaml"] | evaluate["params"]["params.yaml"]
-    params["data_path"] = _data_path(stages["mindrecord@val"], dataset)
+    # The folder that was converted is known from what the conversion of val read there.
+    images = f"/{dataset.images.folder}/val"
+    converted = [dep["path"] for dep in stages["mindrecord@val"]["deps"]]
+    params["data_path"] = next(
+        (path.removesuffix(images) for path in converted if path.endswith(images)), ""
+    )
     if Path(params["data_path"]) == workspace.SYNTHETIC:
         drawn = _locked(files, "pipeline/synthetic/dvc.lock")["synthesize"]
         params |= drawn["params"]["params.yaml"]
+    date = ""
+    if revision:
+        commit = files.repo.scm.resolve_commit(files.repo.get_rev())
+        date = commit.commit_datetime.date().isoformat()
     # Neither what one of the two stages made, nor the verdict on the data, is an input.
     made = {*outs, str(workspace.CHECKED)}
     return Run(
         name=name,
         revision=revision,
-        date=_date(files.repo) if revision else "",
+        date=date,
         dataset=dataset,
         params=params,
         inputs={path: md5 for path, md5 in deps.items() if path not in made},
@@ -157,28 +158,34 @@ def _locked(files: DVCFileSystem, path: str) -> dict[str, Any]:
     return YAML(typ="safe").load(files.read_text(path))["stages"]
 
 
-def _date(repo: Repo) -> str:
-    """Of the commit that DVC opened the repository at."""
-    return repo.scm.resolve_commit(repo.get_rev()).commit_datetime.date().isoformat()
+def collect(
+    dataset: DatasetDescriptor, names: Iterable[str] = (), *, all_commits: bool = False
+) -> list[Run]:
+    """The runs of some revisions, or of all that `_revisions` lists; one that is in several, under its first name.
+
+    Revisions without a finished run are left out, unless they were asked for.
+    """
+    asked = [(name, name) for name in names]
+    found: dict[str, Run] = {}
+    for name, revision in asked or _revisions(all_commits):
+        try:
+            run = load(name, dataset, revision)
+        except AdlError:
+            if asked:
+                raise
+            continue
+        found.setdefault(json.dumps([run.params, run.inputs, run.score], sort_keys=True), run)
+    return list(found.values())
 
 
-def _data_path(conversion: dict[str, Any], dataset: DatasetDescriptor) -> str:
-    """The folder that a stage `mindrecord` converted, from its entry in dvc.lock."""
-    end = f"/{dataset.images.folder}/val"
-    for dep in conversion["deps"]:
-        if dep["path"].endswith(end):
-            return dep["path"].removesuffix(end)
-    return ""
-
-
-def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
+def _revisions(all_commits: bool) -> list[tuple[str, str]]:
     """(name, revision) of every experiment, tag and branch, of commits that changed dvc.lock, and of the workspace.
 
     all_commits: those of the whole history; else those that this clone made or had checked out.
     """
     try:
         with Repo() as repo:
-            of_commits = repo.experiments.ls(all_commits=True)
+            experiments = repo.experiments.ls(all_commits=True)
         if all_commits:
             commits = _log("--all", "--full-history", "--", "dvc.lock")
         else:  # of each, the one that it has its dvc.lock from
@@ -186,13 +193,10 @@ def revisions(*, all_commits: bool) -> list[tuple[str, str]]:
             commits = [name for one in had for name in _log("-1", one, "--", "dvc.lock")]
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
-    except (DvcException, SCMError, OSError, subprocess.CalledProcessError) as error:
+    except (DvcException, OSError, subprocess.CalledProcessError) as error:
         raise AdlError(f"the history cannot be read: {error}") from None
-    found = []
-    for experiments in of_commits.values():
-        found += experiments
     names = dict.fromkeys((*all_tags(), *all_branches(), *commits, "HEAD", WORKSPACE))
-    return [*found, *zip(names, names, strict=True)]
+    return [*itertools.chain(*experiments.values()), *zip(names, names, strict=True)]
 
 
 def _log(*which: str) -> list[str]:
@@ -204,42 +208,14 @@ def _log(*which: str) -> list[str]:
     return printed.stdout.split()
 
 
-def collect(
-    dataset: DatasetDescriptor, names: Iterable[str] = (), *, all_commits: bool = False
-) -> list[Run]:
-    """The runs of some revisions, or of all (see `revisions`); one that is in several is listed under its first name.
-
-    Revisions without a finished run are left out, unless they were asked for.
-    """
-    asked = [(name, name) for name in names]
-    found: dict[str, Run] = {}
-    for name, revision in asked or revisions(all_commits=all_commits):
-        try:
-            run = load(name, dataset, revision)
-        except AdlError:
-            if asked:
-                raise
-            continue
-        found.setdefault(json.dumps([run.params, run.inputs, run.score], sort_keys=True), run)
-    return list(found.values())
-
-
 def over_seeds(run: Run, others: Sequence[Run]) -> str:
     """Mean mIOU, sample standard deviation and number of the runs that differ from one only in their seed."""
-    scores = {r.params["seed"]: r.score["mIOU"] for r in [*others, run] if r.group == run.group}
+    scores = pd.Series(
+        {r.params["seed"]: r.score["mIOU"] for r in [*others, run] if r.group == run.group}
+    )
     if len(scores) == 1:
         return "n = 1"
-    values = list(scores.values())
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f} (n = {len(values)})"
-
-
-def differing(runs: Sequence[Run]) -> list[str]:
-    """Parameters that are not the same in all runs that have them: older runs lack what came later."""
-    values: dict[str, set[str]] = collections.defaultdict(set)
-    for run in runs:
-        for name, value in run.params.items():
-            values[name].add(json.dumps(value))
-    return [name for name, different in values.items() if len(different) > 1]
+    return f"{scores.mean():.2f} ± {scores.std():.2f} (n = {len(scores)})"
 
 
 def counts(run: Run) -> tuple[list[str], np.ndarray]:

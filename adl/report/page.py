@@ -6,10 +6,11 @@ import base64
 import dataclasses
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
+import pandas as pd
 from markdown_it import MarkdownIt
 from tabulate import tabulate
 
@@ -32,29 +33,29 @@ MARKDOWN.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
 MARKDOWN.add_render_rule("table_close", lambda *_: "</table></div>\n")
 
 
-def table(rows: Iterable[Iterable[str]], headers: Iterable[str]) -> str:
-    """In Markdown. A column that has nothing in any row is left out."""
-    columns = zip(headers, *rows, strict=True)
-    shown = [column for column in columns if set(column[1:]) - {"", MISSING}]
-    names, *texts = zip(*shown, strict=True)
-    return tabulate(texts, headers=names, tablefmt="pipe", disable_numparse=True)
+def table(rows: Sequence[Mapping[str, str]] | pd.DataFrame) -> str:
+    """In Markdown. A row may lack a column; a column that has nothing in any row is left out."""
+    cells = pd.DataFrame(rows).fillna(MISSING)
+    shown = cells.loc[:, ~cells.isin(["", MISSING]).all()]
+    return tabulate(shown, headers="keys", showindex=False, tablefmt="pipe", disable_numparse=True)
 
 
 def markdown(content: Sequence[Block]) -> str:
     return "\n\n".join(block for block in content if isinstance(block, str)) + "\n"
 
 
-def web_page(content: Sequence[Block], title: str, pages: Mapping[str, str]) -> str:
-    """One HTML file that needs nothing else: pictures are inside. pages: name → address of other pages."""
-    links = dict(pages)
-    rendered = []
+def web_page(content: Sequence[Block], other: Mapping[str, str]) -> str:
+    """One HTML file that needs nothing else: pictures are inside. other: name → address of another page."""
+    title, links, rendered = "", dict(other), []
     for block in content:
         if isinstance(block, Picture):
             rendered.append(_figure(block))
             continue
         tokens = MARKDOWN.parse(block)
+        heading = tokens[1].content
+        if tokens[0].tag == "h1":
+            title = heading
         if tokens[0].tag == "h2":
-            heading = tokens[1].content
             anchor = re.sub(r"\W+", "-", heading.lower())
             tokens[0].attrSet("id", anchor)
             links[heading] = f"#{anchor}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from adl.console.text import MISSING, counted, duration
 from adl.files import digest, write_text
 from adl.report import quoted
 from adl.report.page import Block, markdown, table, web_page
-from adl.report.results import NOT_MEASURED, Results, of_other_runtimes, read_or_empty
+from adl.report.results import NOT_MEASURED, Results, of_runtimes, read_or_empty
 from adl.workspace import CHECKPOINT, DRAWN, PERFORMANCE, PERFORMANCE_PAGE, SPEED
 
 REMEDIES = {
@@ -29,71 +29,48 @@ WORDS = {
 """Value of criterion, schedule or optimizer → what it stands for."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """What the stages measured of one model.
-
-    model: its digest, None if there is none. bytes: its size. stages: stage → content of its file, empty if that is not
-    of this model. missing: stage → why it is empty.
-    """
-
-    model: str | None
-    bytes: int
-    stages: Mapping[str, dict[str, Any]]
-    missing: Mapping[str, str]
-
-    @classmethod
-    def read(cls, checkpoint: Path, folder: Path) -> Measured:
-        model = digest(checkpoint) if checkpoint.exists() else None
-        stages = {stage: read_or_empty(folder / f"{stage}.json") for stage in REMEDIES}
-        missing = {}
-        for stage, content in stages.items():
-            if model is None or content.get("checkpoint_digest") != model:
-                missing[stage] = "measured for another model" if content else NOT_MEASURED
-                stages[stage] = {}
-        size = checkpoint.stat().st_size if model else 0
-        return cls(model, size, stages, missing)
-
-
 def write(results: Results) -> None:
     """Write both files from what the current folder has."""
-    content = blocks(results, Measured.read(CHECKPOINT, SPEED))
+    content = blocks(results)
     write_text(PERFORMANCE, markdown(content))
-    write_text(PERFORMANCE_PAGE, web_page(content, "Performance", {"mIOU": "index.html"}))
+    write_text(PERFORMANCE_PAGE, web_page(content, {"mIOU": "index.html"}))
 
 
-def blocks(results: Results, measured: Measured) -> list[Block]:
-    name = results.dataset.name
-    source = [f"Quoted: {quoted.MODEL_ZOO}."] if quoted.training(name) else []
+def blocks(results: Results) -> list[Block]:
+    model = digest(CHECKPOINT) if CHECKPOINT.exists() else ""
+    speeds, left_out = {}, []
+    for stage, remedy in REMEDIES.items():
+        speed = read_or_empty(SPEED / f"{stage}.json")
+        is_of_model = model and speed.get("checkpoint_digest") == model
+        speeds[stage] = speed if is_of_model else {}
+        if not is_of_model:
+            why = "measured for another model" if speed else NOT_MEASURED
+            left_out.append(f"**Left out: `{stage}`**, {why}; run {remedy}.")
+    about = ["**There is no model here yet**: run `dvc repro`."]
+    if model:
+        about = [f"All that was measured here is of the model `{model[:16]}`.", *left_out]
+    dataset = results.dataset.name
+    published = quoted.TRAINING.get(dataset, {})
     return [
         "# Performance",
-        *_what_this_is(results, measured),
+        *([f"**{DRAWN.capitalize()}.**"] if model and results.is_embedded else []),
+        "Times depend on the machine and the moment: this page is kept neither in git nor in DVC.",
+        *about,
         "## Training performance",
-        _side_by_side(quoted.training(name), training(results, measured)),
+        _side_by_side(published, training(results, speeds["train"])),
         "## Inference performance",
-        _side_by_side(quoted.inference(name), inference(results, measured)),
+        _side_by_side(
+            quoted.INFERENCE.get(dataset, {}),
+            inference(results, speeds["infer"], speeds["evaluate"]),
+        ),
         "## The exported files",
-        _exported(measured.stages["infer"]),
-        *source,
+        _exported(speeds["infer"]),
+        *([f"Quoted: {quoted.MODEL_ZOO}."] if published else []),
     ]
 
 
-def _what_this_is(results: Results, measured: Measured) -> list[str]:
-    lines = [
-        "Times depend on the machine and the moment: this page is kept neither in git nor in DVC."
-    ]
-    if measured.model is None:
-        return [*lines, "**There is no model here yet**: run `dvc repro`."]
-    if results.is_embedded:
-        lines.insert(0, f"**{DRAWN.capitalize()}.**")
-    lines.append(f"All that was measured here is of the model `{measured.model[:16]}`.")
-    for stage, why in measured.missing.items():
-        lines.append(f"**Left out: `{stage}`**, {why}; run {REMEDIES[stage]}.")
-    return lines
-
-
-def training(results: Results, measured: Measured) -> dict[str, str]:
-    speed, trained, params = measured.stages["train"], results.metrics["train"], results.params
+def training(results: Results, speed: Mapping[str, Any]) -> dict[str, str]:
+    trained, params = results.metrics["train"], results.params
     if not ("ms_per_step" in speed and trained and results.sidecar):
         return {}
     shown = ("epochs", "batch_size", "base_lr", "bn_momentum")
@@ -114,7 +91,7 @@ def training(results: Results, measured: Measured) -> dict[str, str]:
         "Total time": duration(speed["total_seconds"]),
         "Compilation": compilation,
         "Peak memory": f"{speed['peak_memory_mb']:,} MB",
-        "Checkpoint": f"{measured.bytes / 1e6:.2f} MB",
+        "Checkpoint": f"{CHECKPOINT.stat().st_size / 1e6:.2f} MB",
     }
 
 
@@ -127,51 +104,46 @@ def _machine(speed: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def inference(results: Results, measured: Measured) -> dict[str, str]:
-    file, scored = measured.stages["infer"], measured.stages["evaluate"]
+def inference(
+    results: Results, file: Mapping[str, Any], scored: Mapping[str, Any]
+) -> dict[str, str]:
+    """file: of the exported file. scored: of the stage evaluate."""
     if not file and not scored:
         return {}
+    of_file = of_evaluation = NOT_MEASURED
+    if file:
+        mirror = " with its mirror image" if results.params["eval_flip"] else ""
+        of_file = f"{file['ms_per_image']} ms/image{mirror}, exported file"
+        if file["ms_per_image"] is None:
+            of_file = f"{MISSING}, for there was one image"
+    if scored:
+        processes = counted(scored["processes"], "process", "processes")
+        of_evaluation = (
+            f"{scored['ms_per_image']} ms/image, {scored['network_ms_per_image']} in the network, "
+            f"{processes}"
+        )
+        if scored["ms_per_image"] is None:
+            of_evaluation = f"{MISSING}, {processes}: every image waited for a compilation"
     return {
         **_machine(file or scored),
         "Dataset": f"{results.data}, val",
-        "Speed": _exported_speed(file, results.params),
-        "Speed of `evaluate`": _evaluation_speed(scored),
+        "Speed": of_file,
+        "Speed of `evaluate`": of_evaluation,
     }
 
 
-def _exported_speed(speed: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-    if not speed:
-        return NOT_MEASURED
-    if speed["ms_per_image"] is None:
-        return f"{MISSING}, for there was one image"
-    mirror = " with its mirror image" if params["eval_flip"] else ""
-    return f"{speed['ms_per_image']} ms/image{mirror}, exported file"
-
-
-def _evaluation_speed(speed: Mapping[str, Any]) -> str:
-    if not speed:
-        return NOT_MEASURED
-    processes = counted(speed["processes"], "process", "processes")
-    if speed["ms_per_image"] is None:
-        return f"{MISSING}, {processes}: every image waited for a compilation"
-    return f"{speed['ms_per_image']} ms/image, {speed['network_ms_per_image']} in the network, {processes}"
-
-
 def _exported(speed: Mapping[str, Any]) -> str:
-    """The time of each file with each runtime; the MINDIR stands above the others."""
+    """The time of each file with each runtime."""
     if not speed:
         return NOT_MEASURED
-    measured = [("mindir", "mindspore", speed["ms_per_image"]), *of_other_runtimes(speed)]
-    rows = []
-    for kind, runtime, time in measured:
-        shown = MISSING if time is None else f"{time:g}"
-        rows.append((kind, runtime, shown, speed["checkpoint_digest"][:16]))
-    return table(rows, ("file", "run by", "ms/image", "model"))
+    files = of_runtimes(speed, speed["ms_per_image"])
+    shown = pd.DataFrame(files, columns=["file", "run by", "ms/image"])
+    shown["ms/image"] = shown["ms/image"].map("{:g}".format, na_action="ignore")
+    shown["model"] = speed["checkpoint_digest"][:16]
+    return table(shown)
 
 
-def _side_by_side(published: Mapping[str, str], measured: Mapping[str, str]) -> str:
-    names = dict.fromkeys([*measured, *published])
-    if not names:
-        return NOT_MEASURED
-    rows = [(name, measured.get(name, ""), published.get(name, "")) for name in names]
-    return table(rows, ("", "this run (measured)", "2021 (quoted)"))
+def _side_by_side(published: dict[str, str], measured: dict[str, str]) -> str:
+    columns = {"this run (measured)": measured, "2021 (quoted)": published}
+    rows = pd.DataFrame(columns, dtype=object).fillna("")
+    return table(rows.reset_index(names="")) if len(rows) else NOT_MEASURED

@@ -24,8 +24,8 @@ class Results:
     """metrics: stage → content, empty for a stage that has not run.
 
     Nothing in here depends on the clock or the machine. sidecar: of the checkpoint that was scored, empty if there is
-    none. val_digest: of the data that it was scored on. params: as the run was trained and evaluated. recipe: the
-    published one that this run followed.
+    none. val_digest: of the data that it was scored on. params: as the run was trained and evaluated. published: the
+    quoted figures of the recipe that this run followed; empty if it followed none.
     """
 
     dataset: DatasetDescriptor
@@ -33,49 +33,38 @@ class Results:
     sidecar: Mapping[str, Any]
     val_digest: str | None
     params: Mapping[str, Any]
-    recipe: str | None
+    published: dict[str, str]
 
     @classmethod
-    def of_workspace(cls, dataset: DatasetDescriptor, asked: Mapping[str, Any]) -> Results:
-        """Read those of the current folder. asked: parameters of params.yaml, for a run that DVC does not know."""
+    def read(cls, dataset: DatasetDescriptor, asked: dict[str, Any]) -> Results:
+        """Read what there is in the current folder.
+
+        asked: parameters of params.yaml, for a run that DVC does not know.
+        """
         try:
             run = history.load(history.WORKSPACE, dataset)
-        except AdlError:
-            run = None
-        return cls.read(
-            dataset,
-            metrics=METRICS,
-            checkpoint=CHECKPOINT,
-            val_manifest=workspace.manifest(workspace.record(RECORDS, dataset.name, "val")),
             # As the run was trained and evaluated, not as the next one may be asked for by now.
-            params=run.params if run else asked,
-            recipe=run.recipe if run else None,
-        )
-
-    @classmethod
-    def read(
-        cls,
-        dataset: DatasetDescriptor,
-        *,
-        metrics: Path,
-        checkpoint: Path,
-        val_manifest: Path,
-        params: Mapping[str, Any],
-        recipe: str | None = None,
-    ) -> Results:
-        """Read what there is of the metrics, the checkpoint's sidecar and the val record's manifest."""
-        found_sidecar = read_or_empty(sidecar(checkpoint))
-        if checkpoint.exists():
-            check_sidecar(checkpoint)
+            params, published = run.params, run.published
+        except AdlError:
+            params, published = asked, {}
+        if CHECKPOINT.exists():
+            check_sidecar(CHECKPOINT)
+        description = read_or_empty(sidecar(CHECKPOINT))
+        val_manifest = workspace.manifest(workspace.record(RECORDS, dataset.name, "val"))
         return cls(
             dataset=dataset,
-            metrics={stage: read_or_empty(metrics / f"{stage}.json") for stage in STAGES},
-            sidecar=found_sidecar,
+            metrics={stage: read_or_empty(METRICS / f"{stage}.json") for stage in STAGES},
+            sidecar=description,
             val_digest=read_or_empty(val_manifest).get("digest"),
             # The checkpoint itself knows best how it was trained.
-            params={**params, **found_sidecar.get("params", {})},
-            recipe=recipe,
+            params=params | description.get("params", {}),
+            published=published,
         )
+
+    @property
+    def score(self) -> dict[str, Any]:
+        """What `evaluate` found; empty if it has not run."""
+        return self.metrics["evaluate"]
 
     @property
     def is_embedded(self) -> bool:
@@ -88,12 +77,13 @@ class Results:
     @property
     def mode(self) -> str:
         """Name of the mode that was scored."""
-        names = (("multiscale", self.params["ms_infer"]), ("flip", self.params["eval_flip"]))
-        return "_".join(name for name, on in names if on) or "single"
+        names = {"multiscale": "ms_infer", "flip": "eval_flip"}
+        return "_".join(name for name, on in names.items() if self.params[on]) or "single"
 
 
-def of_other_runtimes(inferred: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """(file's format, runtime, what was measured) of what `infer` says of other runtimes than MindSpore."""
+def of_runtimes(inferred: Mapping[str, Any], mindir: Any) -> Iterator[tuple[str, str, Any]]:
+    """(file's format, runtime, what was measured) of all that `infer` ran; the MINDIR stands above the others."""
+    yield "mindir", "mindspore", mindir
     for runtime, files in inferred.items():
         if isinstance(files, dict):
             for kind, measured in files.items():

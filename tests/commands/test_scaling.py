@@ -9,12 +9,13 @@ import pytest
 from adl.commands import scaling
 from adl.commands.scaling import Machines, Workload
 
+# 1 GB/s and 10 µs within a node, 100 MB/s and 100 µs between nodes.
 ROUND = Machines(
     devices_per_node=4,
-    link=1e9,
-    node_link=1e8,
-    latency=1e-5,
-    node_latency=1e-4,
+    link_gbps=8.0,
+    node_link_gbps=0.8,
+    latency_us=10.0,
+    node_latency_us=100.0,
     cores_per_node=10,
     samples_per_core=2.0,
 )
@@ -23,8 +24,8 @@ WORK = Workload(seconds_per_image=0.1, parameters=1_000_000, synchronised=50)
 
 def test_ring_sends_a_part_to_the_next_in_each_of_its_hops():
     # 2·(4-1) = 6 hops, each of a quarter of 4 MB at 1 GB/s, which is 1 ms, and 10 µs.
-    assert scaling.ring(4e6, 4, bandwidth=1e9, latency=1e-5) == pytest.approx(6 * 1.01e-3)
-    assert scaling.ring(4e6, 1, bandwidth=1e9, latency=1e-5) == 0
+    assert scaling.ring(4e6, 4, gbps=8.0, latency_us=10.0) == pytest.approx(6 * 1.01e-3)
+    assert scaling.ring(4e6, 1, gbps=8.0, latency_us=10.0) == 0
 
 
 def test_all_reduce_over_nodes_sends_each_device_its_share():
@@ -34,8 +35,14 @@ def test_all_reduce_over_nodes_sends_each_device_its_share():
     assert scaling.all_reduce(4e6, 1, ROUND) == 0
 
 
+def step_of(work: Workload, machines: Machines, devices: int):
+    """A step of two images on each device."""
+    [step] = scaling.steps(work, machines, {devices: 2}).itertuples()
+    return step
+
+
 def test_step_is_computation_and_what_is_waited_for():
-    step = scaling.step(WORK, ROUND, devices=4, images_per_device=2)
+    step = step_of(WORK, ROUND, devices=4)
     assert step.compute == pytest.approx(0.2)
     assert step.gradients == pytest.approx(6.06e-3)
     assert step.sums == pytest.approx(4 * 50 * 6 * 1e-5)
@@ -43,38 +50,36 @@ def test_step_is_computation_and_what_is_waited_for():
     assert step.data == pytest.approx(0.4)
     assert step.seconds == pytest.approx(0.4)
     enough = dataclasses.replace(ROUND, cores_per_node=100)
-    step = scaling.step(WORK, enough, devices=4, images_per_device=2)
+    alone, step = scaling.steps(WORK, enough, {1: 2, 4: 2}).itertuples()
     assert step.seconds == pytest.approx(0.2 + 6.06e-3 + 12e-3)
-    alone = scaling.step(WORK, enough, devices=1, images_per_device=2)
     assert alone.seconds == pytest.approx(0.2)
-    assert scaling.efficiency(step, alone) == pytest.approx(0.2 / 0.21806)
+    assert step.efficiency == pytest.approx(0.2 / 0.21806)
 
 
 def test_the_slowest_part_is_named():
     def bound(work: Workload = WORK, **machines: float) -> str:
         ample = dataclasses.replace(ROUND, cores_per_node=1000, **machines)
-        return scaling.step(work, ample, devices=8, images_per_device=2).bound
+        return step_of(work, ample, devices=8).bound
 
     assert bound() == "compute"
     assert bound(samples_per_core=0.01) == "data"
-    assert bound(node_link=1e6) == "link"
-    assert bound(node_latency=1e-2) == "link"
-    assert bound(dataclasses.replace(WORK, synchronised=0), node_latency=1e-2) == "compute"
+    assert bound(node_link_gbps=0.008) == "link"
+    assert bound(node_latency_us=1e4) == "link"
+    assert bound(dataclasses.replace(WORK, synchronised=0), node_latency_us=1e4) == "compute"
 
 
-@pytest.mark.parametrize("name", ["link", "node_link", "cores_per_node", "samples_per_core"])
+@pytest.mark.parametrize(
+    "name", ["link_gbps", "node_link_gbps", "cores_per_node", "samples_per_core"]
+)
 def test_better_machines_are_never_slower(name):
     better = dataclasses.replace(ROUND, **{name: 2 * getattr(ROUND, name)})
-    for devices in (1, 4, 8, 64):
-        now, then = (
-            scaling.step(WORK, machines, devices=devices, images_per_device=2).seconds
-            for machines in (ROUND, better)
-        )
-        assert then <= now
+    images = dict.fromkeys((1, 4, 8, 64), 2)
+    now, then = (scaling.steps(WORK, machines, images).seconds for machines in (ROUND, better))
+    assert (then <= now).all()
 
 
 def test_more_devices_are_never_more_efficient():
-    steps = [scaling.step(WORK, Machines(), devices=2**n, images_per_device=2) for n in range(9)]
-    shares = [scaling.efficiency(step, steps[0]) for step in steps]
+    images = {2**n: 2 for n in range(9)}
+    shares = scaling.steps(WORK, Machines(), images).efficiency.tolist()
     assert shares == sorted(shares, reverse=True)
     assert shares[0] == 1

@@ -27,9 +27,8 @@ def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkey
 def test_time_left_follows_from_the_last_50_steps(capsys, monkeypatch):
     monkeypatch.setattr(reporter, "LINE_EVERY", 0)
     progress = reporter.Reporter(1000)
-    progress.step(
-        epoch=1, position=900, loss=1.0, learning_rate=0.1, seconds=[30.0] + 10 * [9.0] + 50 * [2.0]
-    )
+    for position, seconds in ((840, [30.0]), (900, [30.0] + 10 * [9.0] + 50 * [2.0])):
+        progress.step(epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=seconds)
     assert "2.00 s/step, 3 min 20 s left" in capsys.readouterr().err
 
 

@@ -118,7 +118,7 @@ def place(village, tiny, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_second_data_set_goes_through_the_whole_pipeline(village, place, capsys):
+def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeypatch):
     record, val_record = (workspace.record(village, "village", split) for split in ("train", "val"))
     p = params.load(
         ROOT / "params.yaml", net_arch=str(place / "net.npy"), cell_arch=str(place / "cell.npy"), block_multiplier=1,
@@ -164,7 +164,8 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, capsys)
         assert metrics["agreement"] >= 99.99
         assert metrics["mIOU"] == pytest.approx(result.metrics()["mIOU"], abs=0.01)
 
-    text = reported(place, result, model, val_record, p)
+    monkeypatch.chdir(place)
+    text = reported(result, model, val_record, p)
     assert f"**{result.metrics()['mIOU']:.2f}**" in text
     assert "11 classes" in text
     assert "pedestrian" in text
@@ -191,22 +192,20 @@ def evaluated(
     return evaluate(job, predictions, VILLAGE, processes=1, launch=in_this_process)
 
 
-def reported(
-    place: Path, result: Evaluation, model: Path, val_record: Path, p: params.Params
-) -> str:
-    """The report, as Markdown."""
-    metrics = place / "metrics"
-    metrics.mkdir()
-    (metrics / "evaluate.json").write_text(json.dumps(result.metrics() | {"checkpoint_epoch": 1}))
-    (metrics / "train.json").write_bytes((model.parent / "metrics.json").read_bytes())
-    results = Results.read(
-        VILLAGE,
-        metrics=metrics,
-        checkpoint=model,
-        val_manifest=workspace.manifest(val_record),
-        params=p.model_dump(),
-    )
-    return page.markdown(report.blocks(results, place / "reports"))
+def reported(result: Evaluation, model: Path, val_record: Path, p: params.Params) -> str:
+    """The report, as Markdown, of what is put into the current folder."""
+    folder_record = workspace.record(workspace.RECORDS, "village", "val")
+    for source, target in (
+        (model, workspace.CHECKPOINT),
+        (workspace.sidecar(model), workspace.sidecar(workspace.CHECKPOINT)),
+        (workspace.manifest(val_record), workspace.manifest(folder_record)),
+        (model.parent / "metrics.json", workspace.METRICS / "train.json"),
+    ):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    scored = result.metrics() | {"checkpoint_epoch": 1}
+    (workspace.METRICS / "evaluate.json").write_text(json.dumps(scored))
+    return page.markdown(report.blocks(Results.read(VILLAGE, p.model_dump())))
 
 
 def test_record_says_of_which_data_set_it_is(village):

@@ -23,10 +23,14 @@ def content(folder) -> dict[str, object]:
     return curves | {"latest": json.loads((folder / "metrics.json").read_text())}
 
 
-def test_history_at_once_gives_the_files_of_rows_one_by_one(tmp_path, monkeypatch):
-    with Curves(tmp_path / "singly") as curves:
+def test_history_at_once_gives_the_files_that_dvclive_writes_one_by_one(tmp_path, monkeypatch):
+    with Live(str(tmp_path / "singly"), dvcyaml=None, save_dvc_exp=False, report=None) as live:
         for row in ROWS:
-            curves.log([row])
+            live.step = row["epoch"]
+            for name, value in row.items():
+                if name != "epoch" and value is not None and math.isfinite(value):
+                    live.log_metric(name, value)
+            live.next_step()
     steps, one_step = [], Live.next_step
     monkeypatch.setattr(Live, "next_step", lambda live: steps.append(live.step) or one_step(live))
     for at_once in range(len(ROWS) + 1):

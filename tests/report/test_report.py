@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,9 +16,8 @@ from adl.config.params import load
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.files import digest
-from adl.report import deployed, figures, page, performance, report
+from adl.report import figures, page, performance, quoted, report
 from adl.report.page import Picture
-from adl.report.performance import Measured
 from adl.report.results import NOT_MEASURED, STAGES, Results
 from tests.browsing import OVERLAPS, requested, resize
 from tests.conftest import ROOT
@@ -32,8 +32,9 @@ RUN = {"epochs": 15, "bn_momentum": 0.995}
 
 
 @pytest.fixture
-def files(tmp_path, rng):
-    """Metrics, speeds and a sidecar as the stages write them."""
+def files(tmp_path, rng, monkeypatch):
+    """The current folder: metrics, speeds and a sidecar as the stages write them, of which DVC knows nothing."""
+    monkeypatch.chdir(tmp_path)
     iou = {
         name: round(float(v), 4)
         for name, v in zip(CITYSCAPES.class_names, rng.uniform(5, 90, 19), strict=True)
@@ -63,49 +64,43 @@ def files(tmp_path, rng):
     }  # fmt: skip
     params = load(ROOT / "params.yaml", **RUN).model_dump()
     (tmp_path / "models").mkdir()
-    (tmp_path / "models/m.ckpt").write_bytes(b"0" * 12_340_000)
+    (tmp_path / "models/autodeeplab.ckpt").write_bytes(b"0" * 12_340_000)
     sidecar = {
         "architecture": Architecture().to_json(), "data": {"digest": "d" * 64},
-        "digest": digest(tmp_path / "models/m.ckpt"),
+        "digest": digest(tmp_path / "models/autodeeplab.ckpt"),
         "params": {name: params[name] for name in schema.of_stage("train")},
     }  # fmt: skip
-    for folder in ("metrics", "reports/speed", "data"):
+    for folder in ("metrics", "reports/speed", "data/mindrecord"):
         (tmp_path / folder).mkdir(parents=True)
     for stage, content in metrics.items():
         (tmp_path / f"metrics/{stage}.json").write_text(json.dumps(content))
     for stage in ("train", "evaluate", "infer"):
         write_speed(tmp_path, stage)
-    (tmp_path / "models/m.ckpt.json").write_text(json.dumps(sidecar))
-    (tmp_path / "data/val.json").write_text(json.dumps({"digest": "e" * 64}))
+    (tmp_path / "models/autodeeplab.ckpt.json").write_text(json.dumps(sidecar))
+    (tmp_path / "data/mindrecord/cityscapes_val.json").write_text(json.dumps({"digest": "e" * 64}))
     return tmp_path
 
 
 def write_speed(files, stage, **changes) -> None:
-    content = SPEED | {"checkpoint_digest": digest(files / "models/m.ckpt")} | changes
+    content = SPEED | {"checkpoint_digest": digest(files / "models/autodeeplab.ckpt")} | changes
     (files / f"reports/speed/{stage}.json").write_text(json.dumps(content))
 
 
-def results(files, **changes) -> Results:
-    params = load(ROOT / "params.yaml", **RUN).model_dump() | {
-        "data_path": changes.pop("data_path", "data/synthetic")
-    }
-    return Results.read(
-        CITYSCAPES,
-        metrics=files / "metrics",
-        checkpoint=files / "models/m.ckpt",
-        val_manifest=files / "data/val.json",
-        **{"params": params} | changes,
-    )
+def results(published: dict[str, str] | None = None, **changes) -> Results:
+    """As if DVC knew the run, and with it all its parameters."""
+    found = Results.read(CITYSCAPES, {})
+    params = load(ROOT / "params.yaml", **RUN).model_dump() | {"data_path": "data/synthetic"}
+    params |= found.sidecar.get("params", {}) | changes
+    return dataclasses.replace(found, params=params, published=published or {})
 
 
-def text(files, **changes) -> str:
-    return page.markdown(report.blocks(results(files, **changes), files / "reports"))
+def text(**changes) -> str:
+    return page.markdown(report.blocks(results(**changes)))
 
 
-def times(files) -> str:
+def times() -> str:
     """The page of performance."""
-    measured = Measured.read(files / "models/m.ckpt", files / "reports/speed")
-    return page.markdown(performance.blocks(results(files), measured))
+    return page.markdown(performance.blocks(results()))
 
 
 def section(whole: str, title: str) -> str:
@@ -123,11 +118,11 @@ def table(whole: str, title: str) -> list[list[str]]:
 
 
 def test_accuracy_has_this_run_measured_and_the_quoted_runs_apart(files):
-    assert table(text(files), "Accuracy")[:2] == [
+    assert table(text(), "Accuracy")[:2] == [
         ["Itr", "mIOU of this project", "95 % interval", "epochs", "bn_momentum", "data"],
         ["1,200 steps", "**47.86**", "45.10 to 50.20", "15", "0.995", "synthetic scenes, val, `flip`"],
     ]  # fmt: skip
-    assert table(text(files), "Published figures") == [
+    assert table(text(), "Published figures") == [
         ["Itr", "mIOU 2021", "mIOU in paper", "epochs", "bn_momentum", "data"],
         ["0.5M", "76.16 (quoted)", "75.20 (quoted)", "1300", "0.995", "Cityscapes val"],
         ["1.0M", "77.30 (quoted)", "77.09 (quoted)", "2700", "0.9", "Cityscapes val"],
@@ -137,11 +132,11 @@ def test_accuracy_has_this_run_measured_and_the_quoted_runs_apart(files):
 
 
 def test_result_is_the_first_word_and_drawn_scenes_the_second(files):
-    result, drawn, *_ = text(files).split("\n\n")
+    result, drawn, *_ = text().split("\n\n")
     assert result == "# mIOU 47.86 %"
     assert drawn.startswith("**Trained on drawn scenes: means nothing on photographs.**")
-    assert "means nothing on photographs" in times(files)
-    of_own_data = text(files, data_path="/data/cs")
+    assert "means nothing on photographs" in times()
+    of_own_data = text(data_path="/data/cs")
     assert "photographs" not in of_own_data
     assert "Trained on 480 images of /data/cs." in of_own_data
 
@@ -151,27 +146,27 @@ def test_result_is_the_first_word_and_drawn_scenes_the_second(files):
     [("ce", "cross entropy"), ("ohemce", "cross entropy with online hard example mining")],
 )
 def test_loss_is_said_in_words(files, criterion, words):
-    path = files / "models/m.ckpt.json"
+    path = files / "models/autodeeplab.ckpt.json"
     sidecar = json.loads(path.read_text())
     sidecar["params"] |= {"criterion": criterion}
     path.write_text(json.dumps(sidecar))
-    [row] = [row for row in table(times(files), "Training performance") if row[0] == "Loss"]
+    [row] = [row for row in table(times(), "Training performance") if row[0] == "Loss"]
     assert row[1] == words
 
 
 def test_other_scores_of_the_same_counts_are_listed(files):
-    accuracy = section(text(files), "Accuracy")
+    accuracy = section(text(), "Accuracy")
     assert re.search(r"\| mIOU, mode `single` +\| 46\.22 +\|", accuracy)
     assert re.search(r"\| frequency-weighted IoU +\| 61\.50 +\|", accuracy)
     assert "multiscale" not in accuracy, "not measured in this mode"
 
 
 def test_run_of_a_published_recipe_stands_beside_its_figures(files):
-    path = files / "models/m.ckpt.json"
+    path = files / "models/autodeeplab.ckpt.json"
     sidecar = json.loads(path.read_text())
     sidecar["params"] |= {"epochs": 2700, "bn_momentum": 0.9}
     path.write_text(json.dumps(sidecar))
-    whole = text(files, data_path="/data/cs", recipe="cityscapes-1.0M")
+    whole = text(data_path="/data/cs", published=quoted.RUNS["cityscapes"]["cityscapes-1.0M"])
     headers, row = table(whole, "Accuracy")[:2]
     assert dict(zip(headers, row, strict=True)) == {
         "Itr": "1.0M", "mIOU of this project": "**47.86**", "95 % interval": "45.10 to 50.20",
@@ -185,13 +180,13 @@ def test_run_of_a_published_recipe_stands_beside_its_figures(files):
     ]
 
 
-def rows(files, kind: str) -> dict[str, list[str]]:
+def rows(kind: str) -> dict[str, list[str]]:
     """Name → measured and quoted, of a table of performance."""
-    return {name: cells for name, *cells in table(times(files), f"{kind} performance")}
+    return {name: cells for name, *cells in table(times(), f"{kind} performance")}
 
 
 def test_performance_tables_have_quoted_and_measured_apart(files):
-    training, inference = rows(files, "Training"), rows(files, "Inference")
+    training, inference = rows("Training"), rows("Inference")
     assert training[""] == inference[""] == ["this run (measured)", "2021 (quoted)"]
     assert training["Speed"] == ["412.5 ms/step, 14.5 images/s", "589.757 ms/step (8 devices)"]
     assert training["Checkpoint"] == ["12.34 MB", "85.37 MB"]
@@ -204,20 +199,20 @@ def test_performance_tables_have_quoted_and_measured_apart(files):
         "1677.48 ms/image",
     ]
     assert inference["Speed of `evaluate`"][0] == "98.7 ms/image, 87.6 in the network, 1 process"
-    assert table(times(files), "The exported files")[1:] == [
-        ["mindir", "mindspore", "98.7", digest(files / "models/m.ckpt")[:16]],
-        ["onnx", "openvino", "5.5", digest(files / "models/m.ckpt")[:16]],
+    assert table(times(), "The exported files")[1:] == [
+        ["mindir", "mindspore", "98.7", digest(files / "models/autodeeplab.ckpt")[:16]],
+        ["onnx", "openvino", "5.5", digest(files / "models/autodeeplab.ckpt")[:16]],
     ]
 
 
 def test_machine_its_devices_and_the_model_are_stated(files):
     write_speed(files, "train", devices=2)
-    training, inference = rows(files, "Training"), rows(files, "Inference")
+    training, inference = rows("Training"), rows("Inference")
     assert training["Resource"][0] == "CPU × 2: A Processor, 2 cores"
     assert inference["Resource"][0] == "CPU: A Processor, 2 cores"
     for measured in (training, inference):
         assert measured["MindSpore"][0] == "2.10.0"
-        assert measured["Model"][0] == digest(files / "models/m.ckpt")[:16]
+        assert measured["Model"][0] == digest(files / "models/autodeeplab.ckpt")[:16]
 
 
 @pytest.mark.parametrize(
@@ -229,9 +224,9 @@ def test_machine_its_devices_and_the_model_are_stated(files):
     ],
 )
 def test_times_of_another_model_are_left_out_and_the_command_is_named(files, stage, words):
-    assert "Left out" not in times(files)
+    assert "Left out" not in times()
     write_speed(files, stage, checkpoint_digest="0" * 64)
-    whole = times(files)
+    whole = times()
     assert (
         f"**Left out: `{stage}`**, measured for another model; run `python -m pipeline.{stage}`"
         in whole
@@ -239,15 +234,13 @@ def test_times_of_another_model_are_left_out_and_the_command_is_named(files, sta
     assert [word for word in words if word in whole] == []
     assert whole.count("Left out") == 1
     (files / f"reports/speed/{stage}.json").unlink()
-    assert f"**Left out: `{stage}`**, not measured yet; run `python -m pipeline.{stage}`" in times(
-        files
-    )
+    assert f"**Left out: `{stage}`**, not measured yet; run `python -m pipeline.{stage}`" in times()
 
 
 def test_times_without_their_model_are_nobodys(files):
-    (files / "models/m.ckpt").unlink()
+    (files / "models/autodeeplab.ckpt").unlink()
     (files / "reports/speed/train.json").write_text(json.dumps(SPEED))
-    whole = times(files)
+    whole = times()
     assert "**There is no model here yet**: run `dvc repro`." in whole
     assert "measured)" not in whole
     assert "2021 (quoted)" in whole
@@ -255,9 +248,9 @@ def test_times_without_their_model_are_nobodys(files):
 
 def test_training_that_took_no_step_has_no_times(files):
     (files / "reports/speed/train.json").write_text(
-        json.dumps({"checkpoint_digest": digest(files / "models/m.ckpt")})
+        json.dumps({"checkpoint_digest": digest(files / "models/autodeeplab.ckpt")})
     )
-    assert rows(files, "Training")[""] == ["2021 (quoted)"]
+    assert rows("Training")[""] == ["2021 (quoted)"]
 
 
 CLOCK = re.compile(
@@ -266,11 +259,11 @@ CLOCK = re.compile(
 
 
 def test_report_has_no_time_and_is_the_same_whatever_was_measured(files):
-    before = text(files)
+    before = text()
     assert CLOCK.findall(before.replace("“–”", "")) == []
     for stage in ("train", "evaluate", "infer"):
         (files / f"reports/speed/{stage}.json").unlink()
-    assert text(files) == before
+    assert text() == before
 
 
 def test_exported_files_are_compared_with_the_checkpoint(files):
@@ -279,8 +272,14 @@ def test_exported_files_are_compared_with_the_checkpoint(files):
         "1.10 points of mIOU lost (60 images, 95 % between 0.60 and 1.62), equal labels 94.50 %; with AVX2, not proved "
         "on other processors, not kept"
     )
-    assert table(text(files), "The exported files") == [
-        list(deployed.HEADERS),
+    assert table(text(), "The exported files") == [
+        [
+            "file",
+            "compared with the checkpoint",
+            "run by",
+            "mIOU on raw images",
+            "labels as in `evaluate`",
+        ],
         ["mindir", equal.format("100.0000", "1e-07"), "mindspore", "47.86", "99.9999 %"],
         ["onnx", equal.format("99.9998", "2e-06"), "openvino", "47.85", "99.9900 %"],
         ["onnx-labels", "equal labels 100.0000 % (3 images)", "–", "–", "–"],
@@ -294,26 +293,28 @@ def test_8_bits_of_which_nothing_was_scored_are_not_said_to_lose_anything(files)
     nothing = dict.fromkeys(("mIOU", "mIOU_checkpoint", "points_lost", "points_lost_low"))
     proofs["onnx-int8"] |= nothing | {"points_lost_with": {"AVX2": None}}
     path.write_text(json.dumps(proofs))
-    [row] = [row for row in table(text(files), "The exported files") if row[0] == "onnx-int8"]
+    [row] = [row for row in table(text(), "The exported files") if row[0] == "onnx-int8"]
     assert row[1] == "nothing is scored (60 images), not proved, not kept"
 
 
 def test_sidecar_of_another_checkpoint_is_not_reported(files):
-    (files / "models/m.ckpt").write_bytes(b"another")
-    with pytest.raises(AdlError, match=r"m\.ckpt\.json: describes another file than m\.ckpt"):
-        results(files)
+    (files / "models/autodeeplab.ckpt").write_bytes(b"another")
+    with pytest.raises(
+        AdlError, match=r"\.ckpt\.json: describes another file than autodeeplab\.ckpt"
+    ):
+        results()
 
 
 def test_files_that_were_not_exported_are_not_measured_yet(files):
     for stage in ("export", "infer"):
         (files / f"metrics/{stage}.json").unlink()
-    assert table(text(files), "The exported files")[1][0] == "not measured yet"
+    assert table(text(), "The exported files")[1][0] == "not measured yet"
 
 
-@pytest.mark.parametrize("lost", ["metrics/train.json", "models/m.ckpt.json"])
+@pytest.mark.parametrize("lost", ["metrics/train.json", "models/autodeeplab.ckpt.json"])
 def test_parameters_stand_where_metrics_or_sidecar_are_lost(files, lost):
     (files / lost).unlink()
-    assert ["`bn_momentum`", "`0.995`"] in table(text(files), "Parameters")
+    assert ["`bn_momentum`", "`0.995`"] in table(text(), "Parameters")
 
 
 def test_time_that_nobody_could_measure_is_no_number(files):
@@ -321,62 +322,62 @@ def test_time_that_nobody_could_measure_is_no_number(files):
     write_speed(files, "evaluate", ms_per_image=None, network_ms_per_image=None)
     write_speed(files, "train", compile_seconds=None)
     write_speed(files, "infer", ms_per_image=None)
-    inference = rows(files, "Inference")
+    inference = rows("Inference")
     assert inference["Speed"][0] == "–, for there was one image"
     assert (
         inference["Speed of `evaluate`"][0] == "–, 1 process: every image waited for a compilation"
     )
-    assert rows(files, "Training")["Compilation"][0] == "–, for there was one step"
-    assert table(times(files), "The exported files")[1][:3] == ["mindir", "mindspore", "–"]
-    assert "None" not in times(files)
+    assert rows("Training")["Compilation"][0] == "–, for there was one step"
+    assert table(times(), "The exported files")[1][:3] == ["mindir", "mindspore", "–"]
+    assert "None" not in times()
 
 
 def test_classes_are_sorted_with_their_share_and_an_absent_one_is_last(files):
     metrics = json.loads((files / "metrics/evaluate.json").read_text())
     metrics["class_IOU"] |= {"wall": 0.0}
     (files / "metrics/evaluate.json").write_text(json.dumps(metrics))
-    headers, *found = table(text(files), "Classes")[:20]
+    headers, *found = table(text(), "Classes")[:20]
     assert headers == ["class", "IoU %", "% of the training pixels"]
     values = [float(row[1]) for row in found if row[1] != "–"]
     assert values == sorted(values, reverse=True)
     assert [row[:2] for row in found[-2:]] == [["wall", "0.00"], ["train", "–"]]
     assert {row[0] for row in found} == set(CITYSCAPES.class_names)
     assert {row[0]: row[2] for row in found if row[2] != "–"} == {"road": "75.00", "sky": "25.00"}
-    assert table(text(files), "Classes")[20] == ["category", "IoU %"]
+    assert table(text(), "Classes")[20] == ["category", "IoU %"]
 
 
 def test_column_with_nothing_in_it_is_left_out(files):
     (files / "metrics/mindrecord_train.json").unlink()
     (files / "metrics/infer.json").unlink()
-    assert table(text(files), "Classes")[0] == ["class", "IoU %"]
-    assert table(text(files), "The exported files")[0] == ["file", "compared with the checkpoint"]
+    assert table(text(), "Classes")[0] == ["class", "IoU %"]
+    assert table(text(), "The exported files")[0] == ["file", "compared with the checkpoint"]
 
 
 def test_parameters_architecture_and_digests_are_stated(files):
-    whole = text(files)
+    whole = text()
     assert "2,412,432 trainable parameters" in whole
     assert all(
         f"`{name}`" in section(whole, "Parameters")
         for name in (*schema.of_stage("train"), "ms_infer", "eval_flip")
     )
-    for shown in ("d" * 64, "e" * 64, digest(files / "models/m.ckpt")):
+    for shown in ("d" * 64, "e" * 64, digest(files / "models/autodeeplab.ckpt")):
         assert f"`{shown[:16]}`" in whole
     assert "the last checkpoint (epoch 15 of 15), not chosen by its score on val" in whole
 
 
 def test_partial_evaluations_say_so(files):
-    assert "Partial" not in text(files)
+    assert "Partial" not in text()
     score = json.loads((files / "metrics/evaluate.json").read_text())
     (files / "metrics/evaluate.json").write_text(
         json.dumps(score | {"images": 20, "checkpoint_epoch": 10})
     )
-    assert "**Partial: 20 of 60 val images were evaluated.**" in text(files)
-    assert "an intermediate checkpoint (epoch 10 of 15)" in text(files)
+    assert "**Partial: 20 of 60 val images were evaluated.**" in text()
+    assert "an intermediate checkpoint (epoch 10 of 15)" in text()
     (files / "metrics/evaluate.json").write_text(json.dumps(score))
     assert "**Partial: the val record holds 60 images, Cityscapes has 500.**" in text(
-        files, data_path="/data/cs"
+        data_path="/data/cs"
     )
-    assert "embedded synthetic" not in text(files, data_path="/data/cs")
+    assert "embedded synthetic" not in text(data_path="/data/cs")
 
 
 MEASURED = {
@@ -398,22 +399,21 @@ def test_missing_metric_is_named_and_the_rest_stands(files, stage):
     if stage == "nothing":
         for folder in ("metrics", "reports/speed", "models"):
             shutil.rmtree(files / folder)
-        whole = text(files)
+        whole = text()
         assert "**Nothing has been evaluated yet**: run `dvc repro`." in whole
     else:
         (files / f"metrics/{stage}.json").unlink()
-        whole = text(files)
+        whole = text()
     for other, words in MEASURED.items():
         stands = other != stage and stage != "nothing"
         assert [word for word in words if (word in whole) != stands] == [], other
     if stage in ("train", "evaluate", "nothing"):
         assert NOT_MEASURED in whole
-    assert "not drawn yet" in web(files)
+    assert "not drawn yet" in web()
 
 
-def web(files) -> str:
-    content = report.blocks(results(files), files / "reports")
-    return page.web_page(content, "mIOU", {"Performance": "performance.html"})
+def web() -> str:
+    return page.web_page(report.blocks(results()), {"Performance": "performance.html"})
 
 
 @pytest.fixture
@@ -421,7 +421,7 @@ def web_page(files, once):
     """A page with every kind of picture, as the stages draw them."""
     shutil.copytree(once("pictures-of-the-report", draw), files / "reports", dirs_exist_ok=True)
     path = files / "index.html"
-    path.write_text(web(files))
+    path.write_text(web())
     return path
 
 
@@ -460,7 +460,7 @@ def test_page_has_its_pictures_inside(web_page):
     assert "not drawn yet" not in text
     for anchor in re.findall(r'href="#([^"]+)"', text):
         assert f'id="{anchor}"' in text
-    empty = page.web_page([Picture(web_page.parent / "none.png", "a < b")], "x", {})
+    empty = page.web_page([Picture(web_page.parent / "none.png", "a < b")], {})
     assert empty.count("a &lt; b: not drawn yet") == 1
 
 

@@ -472,15 +472,15 @@ def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
         )
 
     one = run_of(p | {"seed": 3})
-    assert one.recipe == "cityscapes-1.0M"
-    assert run_of(p | {"epochs": 5}).recipe is None
-    assert run_of(p, images=480).recipe is None, "not the whole of Cityscapes"
-    assert run_of(p, scored=20).recipe is None, "partial"
+    assert one.published["Itr"] == "1.0M"
+    assert run_of(p | {"epochs": 5}).published == {}
+    assert run_of(p, images=480).published == {}, "not the whole of Cityscapes"
+    assert run_of(p, scored=20).published == {}, "partial"
     assert table_of([one], [one])["mIOU in paper (quoted)"].tolist() == ["77.09"]
     assert table_of([one], [one])["images"].tolist() == ["500"]
     for other in ({"ms_infer": True}, {"eval_flip": False}):
         scored = run_of(p | other)
-        assert scored.recipe is None, "the published figure is at scale 1, with mirror"
+        assert scored.published == {}, "the published figure is at scale 1, with mirror"
         assert table_of([scored], [scored])["mIOU in paper (quoted)"].tolist() == [""]
     partial = run_of(p, scored=20)
     assert table_of([partial], [partial])["images"].tolist() == ["20 of 500 (partial)"]
@@ -556,5 +556,10 @@ def test_verdict_follows_from_the_interval(monkeypatch, right, other_right, inte
 
 
 def test_differences_are_those_from_the_first():
-    assert compare.cells([10.0, None, 12.5]) == ["10.00", "–", "–", "12.50", "+2.50"]
-    assert compare.cells([None, 1.0]) == ["–", "1.00", "–"]
+    iou = [{"road": 10.0, "sky": None}, {"road": None, "sky": 1.0}, {"road": 12.5, "sky": 2.0}]
+    _, _, *rows = compare.table("class", ["a", "b", "c"], iou).splitlines()
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert cells == [
+        ["road", "10.00", "–", "–", "12.50", "+2.50"],
+        ["sky", "–", "1.00", "–", "2.00", "–"],
+    ]
