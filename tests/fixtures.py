@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -23,11 +24,13 @@ from adl.files import write_json
 from adl.launch.launcher import Launcher
 from adl.launch.topology import local
 from adl.network import checkpoint
+from adl.parallel.lifetime import tied
 from adl.workspace import sidecar
 from pipeline import export as stage
 from tests import s3 as loopback
-from tests.conftest import TINY
+from tests.conftest import TINY, reproduced
 from tests.data import write_record, write_scenes
+from tests.workspace import TWO_PROCESSES, set_params, succeeds
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +104,18 @@ def export_model(exporter: Exporter, kind: str, source: Path) -> Path:
     path = FORMATS[kind].beside(source)
     stage.export(exporter, kind, path, source)
     return path
+
+
+@pytest.fixture
+def two_processes(once):
+    """two_processes() -> the workspace of a training with TWO_PROCESSES that nothing interrupted."""
+
+    def make(empty: Path) -> None:
+        workspace = reproduced(once, empty, "mindrecord")
+        set_params(workspace, **TWO_PROCESSES)
+        succeeds(workspace, *tied([sys.executable, "-m", "pipeline.train"]))
+
+    return lambda: once("two-processes", make) / "workspace"
 
 
 @pytest.fixture

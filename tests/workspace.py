@@ -109,6 +109,21 @@ def rank_table(path: Path, devices: Sequence[Sequence[int]]) -> Path:
     return path
 
 
+TWO_PROCESSES = {
+    "device_num": 2, "epochs": 30, "eval_epochs": 0, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7,
+}  # fmt: skip
+"""Parameters of a training by two processes that is interrupted: it saves at every step, of which an epoch has two."""
+
+RESULTS = ("models/autodeeplab.ckpt", "metrics/train.json", *(
+    f"reports/train/plots/metrics/{name}.tsv" for name in ("loss", "val_mIOU", "learning_rate")
+))  # fmt: skip
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What a training left, without that which was not written: nothing is validated with eval_epochs 0."""
+    return {name: (folder / name).read_bytes() for name in RESULTS if (folder / name).exists()}
+
+
 def set_params(folder: Path, **values) -> None:
     yaml = YAML()
     content = yaml.load(folder / "params.yaml")

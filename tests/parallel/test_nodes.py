@@ -14,18 +14,9 @@ import psutil
 import pytest
 
 from adl.launch.launcher import LOST
-from adl.parallel.lifetime import tied
-from tests.conftest import reproduced
 from tests.machines import ADDRESSES, Machines, two_machines
-from tests.workspace import alive, set_params, succeeds, wait_for
+from tests.workspace import TWO_PROCESSES, alive, results, set_params, wait_for
 
-TRAINING = {
-    "device_num": 2,
-    "epochs": 30,
-    "eval_epochs": 0,
-    "save_minutes": 1e-9,
-    "drop_path_keep_prob": 0.7,
-}
 BOUND = 240
 """Seconds in which a node must end that has lost the other: several times the 20 to 40 that MindSpore needs."""
 
@@ -98,27 +89,8 @@ def start(machines):
 @pytest.fixture
 def folder(converted) -> Path:
     """The workspace that both nodes see."""
-    set_params(converted, **TRAINING)
+    set_params(converted, **TWO_PROCESSES)
     return converted
-
-
-@pytest.fixture
-def on_one_node(once):
-    """on_one_node() -> the results of the same training by two processes on one node."""
-
-    def make(empty: Path) -> None:
-        workspace = reproduced(once, empty, "mindrecord")
-        set_params(workspace, **TRAINING)
-        succeeds(workspace, *tied([sys.executable, "-m", "pipeline.train"]))
-
-    return lambda: results(once("on-one-node", make) / "workspace")
-
-
-RESULTS = ("models/autodeeplab.ckpt", "metrics/train.json", "reports/train/plots/metrics/loss.tsv")
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in RESULTS}
 
 
 def saved(folder: Path) -> list[Path]:
@@ -145,11 +117,11 @@ def finish(nodes: list[Node]) -> str:
 
 
 def test_nodes_that_lose_each_other_end_and_resume_and_their_result_is_that_of_one_node(
-    machines, start, folder, on_one_node
+    machines, start, folder, two_processes
 ):
     first, second = begin(start, folder)
     second.is_killed()
-    expected = on_one_node()  # meanwhile
+    expected = results(two_processes())  # meanwhile
     assert second.ends() == -signal.SIGKILL
     assert first.ends() != 0
     assert LOST in first.text()

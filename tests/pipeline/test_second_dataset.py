@@ -1,4 +1,7 @@
-"""Another data set needs a descriptor and nothing else: other classes, ids, files, sizes, statistics."""
+"""Every room is handed its data set: one with other classes, ids, files, sizes and statistics goes through them all.
+
+The stages' own command lines, which name Cityscapes, are not run here.
+"""
 
 from __future__ import annotations
 

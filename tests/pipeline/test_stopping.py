@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import mindspore as ms
-import numpy as np
-import pandas as pd
 import psutil
 import pytest
 from ruamel.yaml import YAML
@@ -29,7 +24,17 @@ from adl.training import runs
 from adl.training.run import nodes
 from adl.training.state import Saved, seal
 from pipeline import train
-from tests.workspace import alive, ran, rank_table, run, set_params, succeeds, wait_for
+from tests.workspace import (
+    TWO_PROCESSES,
+    alive,
+    ran,
+    rank_table,
+    results,
+    run,
+    set_params,
+    succeeds,
+    wait_for,
+)
 
 PLAIN = {"save_minutes": None}
 LONG = PLAIN | {"epochs": 500, "eval_epochs": 0}
@@ -98,11 +103,6 @@ def locked_stages(folder: Path) -> set[str]:
     return set(YAML(typ="safe").load(folder / "dvc.lock")["stages"])
 
 
-TO_STAGE = [("stage", number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-TO_GROUP = [("group", number) for number in (signal.SIGINT, signal.SIGHUP)]
-TO_DVC = [("dvc", number) for number in (signal.SIGTERM, signal.SIGKILL)]
-
-
 def kill(repro: Repro, target: str, number: signal.Signals) -> None:
     repro.processes()
     if target == "stage":
@@ -114,14 +114,23 @@ def kill(repro: Repro, target: str, number: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-# The shell stands between dvc and the stage: what is sent to the stage does not pass it. The processes stand behind the
-# stage, which hands every signal on to them in one way (tests/launch/test_launcher.py): one of each target tells.
+# The shell stands between dvc and the stage: what is sent to the stage does not pass it. A stage takes every signal in
+# one way (tests/launch) and hands it on to its processes in one way: each target is met by a signal or two, not by all.
 @pytest.mark.parametrize(
     ("processes", "shell", "ways"),
     [
-        (1, "/bin/bash", TO_STAGE + TO_GROUP + TO_DVC),
-        (1, None, [TO_GROUP[0], *TO_DVC]),
-        (2, "/bin/bash", [TO_STAGE[1], TO_GROUP[0], TO_DVC[1]]),
+        (
+            1,
+            "/bin/bash",
+            [
+                ("stage", signal.SIGINT),
+                ("group", signal.SIGHUP),
+                ("dvc", signal.SIGKILL),
+                ("dvc", signal.SIGTERM),
+            ],
+        ),
+        (1, None, [("group", signal.SIGINT), ("dvc", signal.SIGKILL)]),
+        (2, "/bin/bash", [("group", signal.SIGINT), ("dvc", signal.SIGKILL)]),
     ],
 )
 def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(
@@ -141,12 +150,21 @@ def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(
 
 
 @pytest.mark.slow
-def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(converted):
-    set_params(converted, **PLAIN | {"epochs": 20})
+def test_run_killed_in_mid_epoch_stopped_and_adopted_equals_the_uninterrupted_one(converted):
+    set_params(converted, **PLAIN | IN_MID_EPOCH)
     repro = Repro(converted)
     repro.wait_for("first step, with compilation")
+    wait_for(lambda: any(position(path) % 2 for path in positions(converted)))
+    repro.processes()
+    repro.stage().kill()
+    assert repro.ends() != 0
+
+    leave_those_in_mid_epoch(converted)
+    repro = Repro(converted)
+    repro.wait_for("resuming at step")
     kill(repro, "stage", signal.SIGTERM)
     assert repro.ends() != 0
+    assert int(re.search(r"resuming at step (\d+)", repro.text())[1]) % 2 == 1
     assert "the state is saved. `dvc repro` resumes from there." in repro.text()
     assert not (converted / "models/autodeeplab.ckpt").exists()
 
@@ -161,10 +179,8 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     assert name in succeeds(converted, "adl", "state", "list")
     succeeds(converted, "adl", "state", "adopt", name)
 
-    output = succeeds(converted, "dvc", "repro", "train")
-    assert "resuming at step" in output
-    resumed = digest(converted / "models/autodeeplab.ckpt")
-    curves = (converted / "reports/train/plots/metrics/loss.tsv").read_bytes()
+    assert "resuming at step" in succeeds(converted, "dvc", "repro", "train")
+    resumed = results(converted)
 
     # Finished under other code: from step 0. DVC's commit fails after the training.
     (converted / "adl/training/losses.py").write_text(
@@ -183,10 +199,7 @@ def test_stopped_stage_says_what_goes_on_and_equals_the_uninterrupted_run(conver
     output = succeeds(converted, "dvc", "repro", "train")
     assert "this run is already finished" in output
     assert "first step" not in output
-    assert digest(converted / "models/autodeeplab.ckpt") == resumed, (
-        "straight through: the same weights"
-    )
-    assert (converted / "reports/train/plots/metrics/loss.tsv").read_bytes() == curves
+    assert results(converted) == resumed, "which went straight through"
 
 
 @pytest.mark.slow
@@ -344,21 +357,6 @@ def test_second_node_does_what_the_first_decided_and_writes_nothing_before(
     assert followed == [True, True]
 
 
-@pytest.mark.slow
-def test_run_killed_in_mid_epoch_and_resumed_equals_the_uninterrupted_one(converted):
-    set_params(converted, **PLAIN | IN_MID_EPOCH)
-    repro = Repro(converted)
-    repro.wait_for("first step, with compilation")
-    # Two steps per epoch: an odd position is in the middle of one.
-    wait_for(lambda: any(position(p) % 2 for p in positions(converted)))
-    stage = repro.stage()
-    repro.processes()
-    stage.kill()
-    assert repro.ends() != 0
-    resumed, straight = resumed_and_straight(converted)
-    assert resumed == straight
-
-
 # What Python runs when it starts: rank 1's data goes bad in the middle of the training.
 BROKEN_RANK = """
 import os
@@ -376,10 +374,9 @@ if os.environ.get("ADL_RANK") == "1":
 
 @pytest.mark.slow
 def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_resumed_run_equals(
-    converted, tmp_path
+    converted, tmp_path, two_processes
 ):
-    calm = {"base_lr": 5e-6, "device_num": 2}  # as in test_distributed.py
-    set_params(converted, **PLAIN | IN_MID_EPOCH | calm)
+    set_params(converted, **TWO_PROCESSES)
     (tmp_path / "sitecustomize.py").write_text(BROKEN_RANK)
     repro = Repro(converted, PYTHONPATH=str(tmp_path))
     repro.wait_for("first step, with compilation")
@@ -390,17 +387,10 @@ def test_rank_that_raises_fails_the_stage_with_its_traceback_and_the_resumed_run
     assert "RuntimeError: rank 1 lost its data" in repro.text()
     assert not (converted / "models/autodeeplab.ckpt").exists()
 
-    resumed, straight = resumed_and_straight(converted)
-    for name, values in weights(resumed).items():
-        np.testing.assert_allclose(
-            values, weights(straight)[name], atol=1e-5 * np.abs(values).max(initial=1)
-        )
-    losses = [
-        pd.read_csv(io.BytesIO(r[CURVES[0]]), sep="\t")["loss"].to_numpy()
-        for r in (resumed, straight)
-    ]
-    assert len(losses[0]) == 15
-    np.testing.assert_allclose(*losses, rtol=1e-5)
+    leave_those_in_mid_epoch(converted)
+    output = succeeds(converted, "dvc", "repro", "train")
+    assert int(re.search(r"resuming at step (\d+)", output)[1]) % 2 == 1
+    assert results(converted) == results(two_processes())
 
 
 IN_MID_EPOCH = {"epochs": 15, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7}
@@ -414,37 +404,11 @@ def position(path: Path) -> int:
     return int(path.stem[-9:])
 
 
-def resumed_and_straight(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The results of the interrupted run, resumed in the middle of an epoch, and of one from step 0."""
+def leave_those_in_mid_epoch(folder: Path) -> None:
+    """Of two steps in an epoch, an odd position is in its middle."""
     for path in positions(folder):
         if position(path) % 2 == 0:
             path.unlink()
-    output = succeeds(folder, "dvc", "repro", "train")
-    assert int(re.search(r"resuming at step (\d+)", output)[1]) % 2 == 1
-    resumed = results(folder)
-    succeeds(folder, "adl", "state", "drop", "--all")
-    output = succeeds(folder, "dvc", "repro", "--force", "--single-item", "train")
-    assert "resuming" not in output
-    return resumed, results(folder)
-
-
-CURVES = [
-    f"reports/train/plots/metrics/{name}.tsv" for name in ("loss", "val_mIOU", "learning_rate")
-]
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    return {
-        name: (folder / name).read_bytes()
-        for name in ("models/autodeeplab.ckpt", "metrics/train.json", *CURVES)
-    }
-
-
-def weights(of_run: dict[str, bytes]) -> dict[str, np.ndarray]:
-    with tempfile.NamedTemporaryFile(suffix=".ckpt") as file:
-        file.write(of_run["models/autodeeplab.ckpt"])
-        file.flush()
-        return {name: p.asnumpy() for name, p in ms.load_checkpoint(file.name).items()}
 
 
 @pytest.mark.slow
