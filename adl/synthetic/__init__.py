@@ -16,6 +16,10 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.files import replacing_folder, write_png
 from adl.parallel.pool import process_pool
 from adl.synthetic import street
+from adl.synthetic.canvas import Canvas
+from adl.synthetic.facades import line_street
+from adl.synthetic.objects import populate
+from adl.synthetic.plan import Layout
 
 CITIES = {
     "train": ("aldorf", "brenhaven", "carlsund", "dunmere"),
@@ -34,8 +38,17 @@ class Scene(NamedTuple):
 def scene(dataset: DatasetDescriptor, split: str, number: int, *, height: int, seed: int) -> Scene:
     """Draw one scene; it follows from split, number and seed. dataset: whose label ids it gets."""
     rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
-    canvas = street.draw(dataset, height, rng)
-    return Scene(canvas.image, canvas.labels)
+    canvas = Canvas(dataset, height, rng)
+    layout = Layout(rng)
+    street.sky(canvas, rng)
+    street.skyline(canvas, rng)
+    street.ground(canvas, layout, rng)
+    line_street(canvas, layout, rng)
+    populate(canvas, layout, rng)
+    street.unlabeled_patch(canvas, rng)
+    street.light(canvas, rng)
+    street.frame(canvas, rng)
+    return Scene(street.expose(canvas, rng), canvas.labels)
 
 
 def write(
@@ -48,19 +61,16 @@ def write(
     workers: int,
 ) -> None:
     """Draw `images[split]` scenes per split, height × 2·height, with labels, in place of the folder `root`."""
-    numbered = []
-    for split, count in images.items():
-        numbered += [(split, number) for number in range(count)]
     with replacing_folder(root) as folder, process_pool(workers) as pool:
-        draw = functools.partial(_write_scene, folder, dataset, height, seed)
-        for _ in track(pool.map(draw, numbered), len(numbered), "drawing street scenes"):
-            pass
+        for split, count in images.items():
+            draw = functools.partial(_write_scene, folder, dataset, height, seed, split)
+            for _ in track(pool.map(draw, range(count)), count, f"drawing scenes of {split}"):
+                pass
 
 
 def _write_scene(
-    root: Path, dataset: DatasetDescriptor, height: int, seed: int, numbered: tuple[str, int]
+    root: Path, dataset: DatasetDescriptor, height: int, seed: int, split: str, number: int
 ) -> None:
-    split, number = numbered
     drawn = scene(dataset, split, number, height=height, seed=seed)
     cities = CITIES[split]
     city = cities[number % len(cities)]
