@@ -92,22 +92,23 @@ class Canvas:
 
     def paint(
         self,
-        pixels: tuple[np.ndarray, ...],
+        pixels: np.ndarray,
         label: str,
         colour: ArrayLike,
         shade: np.ndarray,
         z: float | np.ndarray,
     ) -> None:
-        """Colour pixels, which are rows and columns. shade: a brightness factor for each. z: their distance."""
-        self.image[pixels] = np.outer(shade, np.asarray(colour, np.float32))
-        self.labels[pixels] = self.label_ids[label]
-        self.depth[pixels] = z
+        """Colour pixels, which are counted row by row. shade: a brightness factor for each. z: their distance."""
+        self.image.reshape(-1, 3)[pixels] = np.outer(shade, np.asarray(colour, np.float32))
+        self.labels.flat[pixels] = self.label_ids[label]
+        self.depth.flat[pixels] = z
 
     def polygon(self, part: Part, label: str, z: float) -> None:
         """A flat shape that faces the camera at distance z; its points in pixels."""
         mask = np.zeros_like(self.labels)
         cv2.fillPoly(mask, [np.round(part.points).astype(np.int32)], (1,))
-        rows, columns = pixels = np.nonzero(mask)
+        pixels = np.flatnonzero(mask > 0)
+        rows, columns = divmod(pixels, self.width)
         metre = self.focal / z
         shade = 1 + part.contrast * sample(part.texture, columns / metre, rows / metre)
         self.paint(pixels, part.label or label, part.colour, shade, z)
@@ -127,7 +128,7 @@ class Canvas:
         u = t / z[1] / inverse * np.hypot(np.diff(x), np.diff(z))
         ground = self.horizon + self.focal * (self.eye - base) * inverse
         v = (ground - np.arange(self.height)[:, None]) / (self.focal * inverse)
-        rows, along = np.nonzero((v >= 0) & (v <= height))
+        rows, along = divmod(np.flatnonzero((v >= 0) & (v <= height)), columns.size)
         u, v = u[along], v[rows, along]
         shade = pattern(u, v) * (1 + contrast * sample(texture, u, v))
-        self.paint((rows, columns[along]), label, colour, shade, 1 / inverse[along])
+        self.paint(rows * self.width + columns[along], label, colour, shade, 1 / inverse[along])

@@ -52,13 +52,13 @@ def skyline(canvas: Canvas, rng: Generator) -> None:
 
 def ground(canvas: Canvas, layout: Layout, rng: Generator) -> None:
     """The strips with their lane lines, paving joints and rails."""
-    rows, columns = np.indices(canvas.labels.shape)
+    pixels = np.arange((int(canvas.horizon) + 1) * canvas.width, canvas.labels.size)
+    rows, columns = divmod(pixels, canvas.width)
     z = canvas.focal * canvas.eye / (rows - canvas.horizon)
     x = (columns - canvas.width / 2) * z / canvas.focal - layout.middle(z)
     labels = np.array(layout.labels)[np.digitize(x, layout.edges)]
     start, end = layout.crossing
     labels[(z > start) & (z < end)] = "road"
-    labels[z < 0] = "sky"
     grey = rng.uniform(0.22, 0.36)
     from_kerb = x - layout.road[0]
     lanes = np.abs(from_kerb % 3.3 - 0.1) < 0.07
@@ -84,9 +84,9 @@ def ground(canvas: Canvas, layout: Layout, rng: Generator) -> None:
     }  # fmt: skip
     fade = 1 / (1 + z / 60)
     for label, (colour, texture, contrast, marks) in surfaces.items():
-        pixels = np.nonzero(labels == label)
+        mask = labels == label
         shades = (1 + contrast * fade * sample(texture, x, z) + marks).astype(np.float32)
-        canvas.paint(pixels, label, colour, shades[pixels], z[pixels])
+        canvas.paint(pixels[mask], label, colour, shades[mask], z[mask])
 
 
 def unlabeled_patch(canvas: Canvas, rng: Generator) -> None:
