@@ -15,11 +15,10 @@ from adl.console.progress import track
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.files import replacing_folder, write_png
 from adl.parallel.pool import process_pool
-from adl.synthetic import street
 from adl.synthetic.canvas import Canvas
 from adl.synthetic.facades import line_street
 from adl.synthetic.objects import populate
-from adl.synthetic.plan import Layout
+from adl.synthetic.street import expose, frame, ground, light, patch, sky, skyline
 
 CITIES = {
     "train": ("aldorf", "brenhaven", "carlsund", "dunmere"),
@@ -39,16 +38,9 @@ def scene(dataset: DatasetDescriptor, split: str, number: int, *, height: int, s
     """Draw one scene; it follows from split, number and seed. dataset: whose label ids it gets."""
     rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
     canvas = Canvas(dataset, height, rng)
-    layout = Layout(rng)
-    street.sky(canvas, rng)
-    street.skyline(canvas, rng)
-    street.ground(canvas, layout, rng)
-    line_street(canvas, layout, rng)
-    populate(canvas, layout, rng)
-    street.unlabeled_patch(canvas, rng)
-    street.light(canvas, rng)
-    street.frame(canvas, rng)
-    return Scene(street.expose(canvas, rng), canvas.labels)
+    for paint in (sky, skyline, ground, line_street, populate, patch, light, frame, expose):
+        paint(canvas, rng)
+    return Scene(canvas.image, canvas.labels)
 
 
 def write(

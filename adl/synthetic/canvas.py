@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike
 
 from adl.dataset.descriptor import DatasetDescriptor
+from adl.synthetic.plan import Layout
 
 _TILE = 256
 _PIXELS_PER_METRE = 64
@@ -23,7 +24,7 @@ def tile(name: str) -> np.ndarray:
     if name == "slats":
         return tile("ribs").T
     if name == "ribs":
-        wave = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_TILE) / (_TILE / 8))
+        wave = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_TILE) / (_TILE // 8))
         return np.tile(wave, (_TILE, 1)).astype(np.float32)
     roughness, stretch = {
         "fine": (0.3, 1.0),
@@ -55,21 +56,29 @@ class Part(NamedTuple):
     """A flat shape. points: (n, 2). colour: RGB, 0-1. label: its name where it differs from the object's own."""
 
     colour: ArrayLike
-    points: ArrayLike
+    points: np.ndarray
     texture: str = "metal"
     contrast: float = 0.12
     label: str | None = None
 
 
-def plain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The pattern of a surface without one: a brightness factor for each (u, v), metres along and up."""
-    return np.ones_like(v)
+def outline(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve, closed along the line y = 0."""
+    return np.append(x, (x[-1], x[0])), np.append(y, (0, 0))
+
+
+Pattern = Callable[[np.ndarray, np.ndarray], "np.ndarray | float"]
+"""pattern(u, v) in metres along and up a surface → a brightness factor for each."""
+
+
+def plain(u: np.ndarray, v: np.ndarray) -> np.ndarray | float:
+    return 1.0
 
 
 class Canvas:
     """Image, label ids and depth of a scene in the making.
 
-    dataset: has a label of each name that is painted. rng: draws the camera.
+    dataset: has a label of each name that is painted. rng: draws the camera and the layout of the street.
     """
 
     def __init__(self, dataset: DatasetDescriptor, height: int, rng: Generator) -> None:
@@ -78,6 +87,7 @@ class Canvas:
         self.horizon = height * rng.uniform(0.38, 0.48)  # its row
         self.eye = rng.uniform(1.5, 2.1)  # metres above the ground
         self.focal = self.width * rng.uniform(0.72, 0.95)  # pixels
+        self.layout = Layout(rng)
         self.depth = np.zeros((height, self.width), np.float32)  # metres; 0 where the sky is
         self.labels = np.zeros_like(self.depth, np.uint8)
         self.image = np.zeros((*self.depth.shape, 3), np.float32)  # RGB, 0-1
@@ -85,10 +95,10 @@ class Canvas:
     def project(
         self, x: float | np.ndarray, y: float | np.ndarray, z: float | np.ndarray
     ) -> np.ndarray:
-        """(column, row) of the point x metres right, y metres above the ground, z metres ahead; or (n, 2) of several."""
+        """(column, row) of the point x metres right, y above the ground, z ahead; or (n, 2) of several."""
         column = self.width / 2 + self.focal * x / z
         row = self.horizon + self.focal * (self.eye - y) / z
-        return np.transpose((column, row))
+        return np.array((column, row)).T
 
     def paint(
         self,
@@ -114,10 +124,10 @@ class Canvas:
         self.paint(pixels, part.label or label, part.colour, shade, z)
 
     def upright(
-        self, x: np.ndarray, z: np.ndarray, height: float, *, label: str, colour: ArrayLike, texture: str,
-        contrast: float = 0.1, pattern: Callable[[np.ndarray, np.ndarray], np.ndarray] = plain, base: float = 0.0,
+        self, x: np.ndarray, z: np.ndarray | Sequence[float], height: float, *, label: str, colour: ArrayLike,
+        texture: str, contrast: float = 0.1, pattern: Pattern = plain, base: float = 0.0,
     ) -> None:  # fmt: skip
-        """A vertical wall with a pattern in perspective. x, z: of both ends, in metres. base: metres above the ground."""
+        """A vertical wall with a pattern in perspective. x, z: of its ends, in metres. base: of its foot."""
         start, end = self.project(x, 0, np.array(z))[:, 0]
         left, right = sorted((start, end))
         if right - left < 1:

@@ -8,12 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from adl.synthetic.canvas import Canvas, Part
-from adl.synthetic.plan import FAR, Layout
+from adl.synthetic.canvas import Canvas, Part, Pattern, outline
+from adl.synthetic.plan import FAR
 from adl.synthetic.shapes import tinted
 
-RAILINGS = ((0.42, 0.3, 0.18), (0.3, 0.33, 0.31), (0.52, 0.52, 0.54))
-STONES = ((0.55, 0.3, 0.24), (0.5, 0.5, 0.48), (0.68, 0.62, 0.5))
 PIECES = {
     "building": 0.26,
     "wall": 0.27,
@@ -32,10 +30,10 @@ FACADES = (
 )
 
 
-def windows(rng: Generator) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def windows(rng: Generator) -> Pattern:
     """A pattern of windows, alike in all of a house."""
-    wide, high = rng.uniform(1.3, 2.2), rng.uniform(2.2, 3.0)
-    share_u, share_v, dark = rng.uniform(0.4, 0.6), rng.uniform(0.45, 0.65), rng.uniform(0.2, 0.45)
+    least, most = (1.3, 2.2, 0.4, 0.45, 0.2), (2.2, 3.0, 0.6, 0.65, 0.45)
+    wide, high, share_u, share_v, dark = rng.uniform(least, most)
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         across = np.abs(u / wide % 1 - 0.5) < share_u / 2
@@ -60,22 +58,23 @@ def _rails(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.where((np.abs(v - 0.6) < 0.16) | (u % 2 < 0.15), 1.0, 0.5)
 
 
-def line_street(canvas: Canvas, layout: Layout, rng: Generator) -> None:
+def line_street(canvas: Canvas, rng: Generator) -> None:
     """Houses, walls, fences and hedges along both sides, with gaps; now and then a bridge or a tunnel at the end."""
     if rng.random() < 0.12:
-        _bridge(canvas, layout, rng)
+        _bridge(canvas, rng)
+    layout = canvas.layout
     pieces = []
     for wall in layout.walls:
         z = rng.uniform(2, 5)
         while z < FAR * 0.8:
             ends = np.array((z, z + rng.uniform(5, 22)))
-            setback = np.sign(wall) * rng.uniform(0, 2)
-            pieces.append((wall + setback + layout.middle(ends), ends))
+            x = wall + np.sign(wall) * rng.uniform(0, 2) + layout.middle(ends)
+            pieces.append((x, ends))
             z = ends[1]
             if rng.random() < 0.35:
                 z += rng.uniform(1, 9)
     start, end = layout.crossing
-    for x, (near, far) in sorted(pieces, key=lambda piece: -piece[1][1]):
+    for x, (near, far) in sorted(pieces, key=lambda piece: piece[1][1], reverse=True):
         if near >= end or far <= start:
             kind = rng.choice(list(PIECES), p=list(PIECES.values()))
             _piece(functools.partial(canvas.upright, x, (near, far), label=kind), kind, rng)
@@ -94,10 +93,12 @@ def _piece(stand: Callable[..., None], kind: str, rng: Generator) -> None:
                 contrast=0.06,
             )
         case "wall":
-            colour = tinted(rng, rng.choice(STONES), 0.3)
+            stones = ((0.55, 0.3, 0.24), (0.5, 0.5, 0.48), (0.68, 0.62, 0.5))
+            colour = tinted(rng, rng.choice(stones), 0.3)
             stand(colour=colour, height=rng.uniform(2.2, 4.5), pattern=_bricks, texture="fine")
         case "fence":
-            colour = tinted(rng, rng.choice(RAILINGS), 0.3)
+            railings = ((0.42, 0.3, 0.18), (0.3, 0.33, 0.31), (0.52, 0.52, 0.54))
+            colour = tinted(rng, rng.choice(railings), 0.3)
             stand(colour=colour, height=rng.uniform(1.4, 3.0), pattern=_pickets, texture="fine")
         case "vegetation":
             height = rng.uniform(1.2, 5)
@@ -107,12 +108,12 @@ def _piece(stand: Callable[..., None], kind: str, rng: Generator) -> None:
             stand(colour=(0.6, 0.6, 0.6), height=0.8, pattern=_rails, texture="metal")
 
 
-def _bridge(canvas: Canvas, layout: Layout, rng: Generator) -> None:
+def _bridge(canvas: Canvas, rng: Generator) -> None:
     z = rng.uniform(35, 70)
-    middle = layout.middle(z)
+    middle = canvas.layout.middle(z)
     span = functools.partial(
         canvas.upright,
-        np.add(layout.walls, (-5, 5)) + middle,
+        np.add(canvas.layout.walls, (-5, 5)) + middle,
         (z, z),
         colour=tinted(rng, (0.5, 0.49, 0.47), 0.25),
         texture="plaster",
@@ -122,7 +123,6 @@ def _bridge(canvas: Canvas, layout: Layout, rng: Generator) -> None:
         return
     span(height=9, label="building", pattern=_bricks)
     angles = np.linspace(0, np.pi, 15)
-    across = np.append(4.5 * np.cos(angles), (-4.5, 4.5))
-    up = np.append(1.5 + 3.8 * np.sin(angles), (0, 0))
+    across, up = outline(4.5 * np.cos(angles), 1.5 + 3.8 * np.sin(angles))
     arch = canvas.project(middle + across, up, z)
     canvas.polygon(Part((0.08, 0.08, 0.09), arch, "fine", 0.1), "tunnel", z)

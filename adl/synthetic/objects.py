@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
 from adl.synthetic.canvas import Canvas, Part
-from adl.synthetic.plan import Layout
 from adl.synthetic.shapes import (
     CLOTH,
     METAL,
@@ -20,6 +20,7 @@ from adl.synthetic.shapes import (
     disc,
     livery,
     paint,
+    polygon,
     shade,
     symmetric,
     wheels,
@@ -45,7 +46,7 @@ def person(rng: Generator) -> list[Part]:
     return [
         bar(trousers, (0.45, 0.5), (0.45 - stride, 1), 0.2, *CLOTH),
         bar(trousers, (0.55, 0.5), (0.55 + stride, 1), 0.2, *CLOTH),
-        symmetric(coat, [(0.2, 0.2), (0.26, 0.56)], *CLOTH),
+        symmetric(coat, [0.2, 0.2, 0.26, 0.56], *CLOTH),
         bar(coat, (0.2, 0.22), (0.1, 0.55), 0.16, *CLOTH),
         bar(coat, (0.8, 0.22), (0.9, 0.55), 0.16, *CLOTH),
         disc(skin, 0.5, 0.1, 0.19, 0.095),
@@ -84,10 +85,10 @@ WHITE = (0.92, 0.92, 0.9)
 RED = (0.78, 0.08, 0.08)
 SIGNS = (
     (disc(RED, 0.5, 0.16, 0.5, 0.16), disc(WHITE, 0.5, 0.16, 0.34, 0.11)),
-    (symmetric(RED, [(0.5, 0), (0, 0.31)]), symmetric(WHITE, [(0.5, 0.09), (0.22, 0.27)])),
-    (box((0.08, 0.22, 0.65), 0, 0, 1, 0.32), symmetric(WHITE, [(0.5, 0.04), (0.2, 0.2)])),
+    (symmetric(RED, [0.5, 0, 0, 0.31]), symmetric(WHITE, [0.5, 0.09, 0.22, 0.27])),
+    (box((0.08, 0.22, 0.65), 0, 0, 1, 0.32), symmetric(WHITE, [0.5, 0.04, 0.2, 0.2])),
     (
-        symmetric(WHITE, [(0.5, 0), (0, 0.16), (0.5, 0.32)]),
+        symmetric(WHITE, [0.5, 0, 0, 0.16, 0.5, 0.32]),
         disc((0.95, 0.8, 0.1), 0.5, 0.16, 0.3, 0.1),
     ),
 )
@@ -123,7 +124,7 @@ def bin_(rng: Generator) -> list[Part]:
 
 def cart(rng: Generator) -> list[Part]:
     return [
-        Part(paint(rng), [(0, 0.1), (1, 0.2), (0.85, 0.75), (0.15, 0.75)], *CLOTH),
+        polygon(paint(rng), [0, 0.1, 1, 0.2, 0.85, 0.75, 0.15, 0.75], *CLOTH),
         *wheels((0.25, 0.75), 0.87, 0.12, 0.13),
     ]
 
@@ -171,19 +172,20 @@ KINDS = (
 """Rare classes are made frequent enough to be learned from few images."""
 
 
-def populate(canvas: Canvas, layout: Layout, rng: Generator) -> None:
+def populate(canvas: Canvas, rng: Generator) -> None:
     """Draw which objects a street has and where they stand on the ground, and paint them."""
     standing = []
     for kind in KINDS:
         for _ in range(rng.poisson(kind.mean)):
             # Even in 1/z, so that objects of all sizes on the picture are about equally frequent.
             z = 1 / rng.uniform(1 / kind.farthest, 1 / kind.nearest)
-            standing.append((z, kind, layout.place(kind.zone, kind.width, rng) + layout.middle(z)))
-    for z, kind, x in sorted(standing, key=lambda entry: -entry[0]):
+            x = canvas.layout.place(kind.zone, kind.width, rng) + canvas.layout.middle(z)
+            standing.append((z, kind, x))
+    for z, kind, x in sorted(standing, key=itemgetter(0), reverse=True):
         foot = canvas.project(x, 0, z)
         size = np.array((kind.width, kind.height)) * rng.uniform(0.85, 1.15)
         if rng.random() < 0.5:
-            size[0] = -size[0]  # it faces the other way
+            size *= (-1, 1)  # it faces the other way
         for part in kind.draw(rng):
-            points = foot + np.subtract(part.points, (0.5, 1)) * size * (canvas.focal / z)
+            points = foot + (part.points - (0.5, 1)) * size * (canvas.focal / z)
             canvas.polygon(part._replace(points=points), kind.label, z)

@@ -22,13 +22,18 @@ CLOTH = ("cloth", 0.3)
 def box(
     colour: ArrayLike, left: float, top: float, right: float, bottom: float, *finish: Any
 ) -> Part:
-    return Part(colour, [(left, top), (right, top), (right, bottom), (left, bottom)], *finish)
+    return polygon(colour, [left, top, right, top, right, bottom, left, bottom], *finish)
 
 
-def symmetric(colour: ArrayLike, left: Sequence[tuple[float, float]], *finish: Any) -> Part:
-    """A symmetric shape from its left half, from top to bottom."""
-    right = [(1 - x, y) for x, y in reversed(left)]
-    return Part(colour, [*left, *right], *finish)
+def polygon(colour: ArrayLike, xy: Sequence[float], *finish: Any) -> Part:
+    """A shape from its corners x, y, x, y…"""
+    return Part(colour, np.reshape(xy, (-1, 2)), *finish)
+
+
+def symmetric(colour: ArrayLike, xy: Sequence[float], *finish: Any) -> Part:
+    """A symmetric shape from its left half x, y, x, y…, from top to bottom."""
+    left = np.reshape(xy, (-1, 2))
+    return Part(colour, np.concatenate((left, (1, 0) - left[::-1] * (1, -1))), *finish)
 
 
 def _circle(points: int) -> np.ndarray:
@@ -45,17 +50,24 @@ def ring(colour: ArrayLike, x: float, y: float, rx: float, ry: float) -> Part:
     """A closed band, a quarter of the radius wide, as one polygon with a seam."""
     circle = _circle(25)
     band = np.concatenate((circle * (rx, ry), circle[::-1] * (rx * 0.75, ry * 0.75)))
-    return Part(colour, band + (x, y))
+    return Part(colour, np.add(band, (x, y)))
 
 
 def wheels(xs: Sequence[float], y: float, rx: float, ry: float) -> list[Part]:
     return [disc(TYRE, x, y, rx, ry) for x in xs]
 
 
-def bar(colour: ArrayLike, start: tuple[float, float], end: tuple[float, float], width: float, *finish: Any) -> Part:
+def bar(
+    colour: ArrayLike,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    width: float,
+    *finish: Any,
+) -> Part:
     x, y = np.subtract(end, start)
     across = np.array((-y, x)) / np.hypot(x, y) * width / 2
-    return Part(colour, (start + across, end + across, end - across, start - across), *finish)
+    corners = np.array((start + across, end + across, end - across, start - across))
+    return Part(colour, corners, *finish)
 
 
 def paint(rng: Generator, *, grey: float = 0.4) -> ArrayLike:
@@ -65,7 +77,7 @@ def paint(rng: Generator, *, grey: float = 0.4) -> ArrayLike:
     return rng.uniform(0.04, 0.9, 3)
 
 
-def livery(rng: Generator, *colours: ArrayLike) -> ArrayLike:
+def livery(rng: Generator, *colours: tuple[float, float, float]) -> ArrayLike:
     """One of the colours that a kind of vehicle usually has, or any other."""
     if rng.random() < 0.6:
         return paint(rng)

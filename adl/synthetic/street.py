@@ -5,10 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import ArrayLike
 
-from adl.synthetic.canvas import Canvas, Part, sample
+from adl.synthetic.canvas import Canvas, Part, outline, sample
 from adl.synthetic.facades import windows
-from adl.synthetic.plan import FAR, Layout
+from adl.synthetic.plan import FAR
 from adl.synthetic.shapes import disc, paint, shade, tinted
 
 
@@ -43,15 +44,15 @@ def skyline(canvas: Canvas, rng: Generator) -> None:
                 label="building", pattern=windows(rng), texture="plaster",
             )  # fmt: skip
         elif kind == 2:
-            across = np.append(x + size * np.linspace(0, 1, 9), (x + size, x))
-            up = np.append(rng.uniform(6, 14, 9), (0, 0))
+            across, up = outline(x + size * np.linspace(0, 1, 9), rng.uniform(6, 14, 9))
             wood = Part((0.22, 0.34, 0.2), canvas.project(across, up, FAR), "leaves", 0.3)
             canvas.polygon(wood, "vegetation", FAR)
         x += size * rng.uniform(0.8, 1.3)
 
 
-def ground(canvas: Canvas, layout: Layout, rng: Generator) -> None:
+def ground(canvas: Canvas, rng: Generator) -> None:
     """The strips with their lane lines, paving joints and rails."""
+    layout = canvas.layout
     pixels = np.arange((int(canvas.horizon) + 1) * canvas.width, canvas.labels.size)
     rows, columns = divmod(pixels, canvas.width)
     z = canvas.focal * canvas.eye / (rows - canvas.horizon)
@@ -62,7 +63,7 @@ def ground(canvas: Canvas, layout: Layout, rng: Generator) -> None:
     grey = rng.uniform(0.22, 0.36)
     from_kerb = x - layout.road[0]
     lanes = np.abs(from_kerb % 3.3 - 0.1) < 0.07
-    surfaces = {
+    surfaces: dict[str, tuple[ArrayLike, str, float, np.ndarray | float]] = {
         "road": (
             (grey, grey, grey * rng.uniform(0.95, 1.1)), "asphalt", 0.22,
             0.9 * (lanes & ((z % 6 < 3) | (np.abs(from_kerb) < 0.4))),
@@ -89,13 +90,13 @@ def ground(canvas: Canvas, layout: Layout, rng: Generator) -> None:
         canvas.paint(pixels[mask], label, colour, shades[mask], z[mask])
 
 
-def unlabeled_patch(canvas: Canvas, rng: Generator) -> None:
+def patch(canvas: Canvas, rng: Generator) -> None:
     """Something that nobody could name."""
     if rng.random() < 0.3:
         x, z = rng.uniform(-8, 8), rng.uniform(15, 40)
-        patch = disc(paint(rng), 0.5, 0.5, 0.6, 0.5, "leaves", 0.4)
-        points = canvas.project(x, 0, z) + canvas.focal / z * np.subtract(patch.points, (0, 1))
-        canvas.polygon(patch._replace(points=points), "unlabeled", z)
+        shape = disc(paint(rng), 0.5, 0.5, 0.6, 0.5, "leaves", 0.4)
+        points = canvas.project(x, 0, z) + canvas.focal / z * (shape.points - (0, 1))
+        canvas.polygon(shape._replace(points=points), "unlabeled", z)
 
 
 def light(canvas: Canvas, rng: Generator) -> None:
@@ -111,23 +112,22 @@ def light(canvas: Canvas, rng: Generator) -> None:
 
 def frame(canvas: Canvas, rng: Generator) -> None:
     """What is not the street: the own bonnet, and the frame that rectifying the picture leaves."""
-    height, width = canvas.height, canvas.width
     if rng.random() < 0.7:
-        top = height * rng.uniform(0.9, 0.96)
+        rise = canvas.height - canvas.height * rng.uniform(0.9, 0.96)
         t = np.linspace(0.04, 0.96, 25)
-        columns = width * np.append(t, (0.96, 0.04))
-        rows = height - (height - top) * np.append(np.sin(np.pi * t) ** 0.4, (0, 0))
-        bonnet = Part(rng.uniform(0.02, 0.3, 3), np.transpose((columns, rows)), "metal", 0.1)
-        canvas.polygon(bonnet, "ego vehicle", 2)
-    border = max(1, width // 256)
+        across, up = outline(t, np.sin(np.pi * t) ** 0.4)
+        points = np.transpose((canvas.width * across, canvas.height - rise * up))
+        canvas.polygon(Part(rng.uniform(0.02, 0.3, 3), points, "metal", 0.1), "ego vehicle", 2)
+    border = max(1, canvas.width // 256)
     outermost = np.arange(-border, border)  # from both ends
     canvas.image[:, outermost] = 0
     canvas.labels[:, outermost] = canvas.label_ids["rectification border"]
     canvas.labels[outermost] = canvas.label_ids["out of roi"]
 
 
-def expose(canvas: Canvas, rng: Generator) -> np.ndarray:
-    """The picture that the camera takes: a little blur and noise, gamma, 8 bits."""
+def expose(canvas: Canvas, rng: Generator) -> None:
+    """What the camera makes of it: a little blur and noise, gamma, 8 bits."""
     image = cv2.GaussianBlur(canvas.image, (0, 0), canvas.width / 512 * rng.uniform(0.3, 0.7))
     noise = rng.normal(0, rng.uniform(0.004, 0.02), image.shape).astype(np.float32)
-    return (255 * (image + noise).clip(0, 1) ** rng.uniform(0.8, 1.15)).round().astype(np.uint8)
+    image = 255 * (image + noise).clip(0, 1) ** rng.uniform(0.8, 1.15)
+    canvas.image = image.round().astype(np.uint8)

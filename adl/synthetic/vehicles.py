@@ -18,6 +18,7 @@ from adl.synthetic.shapes import (
     disc,
     livery,
     paint,
+    polygon,
     ring,
     symmetric,
     wheels,
@@ -32,25 +33,16 @@ def car(rng: Generator) -> list[Part]:
         return [
             box(TYRE, 0.06, 0.78, 0.24, 1),
             box(TYRE, 0.76, 0.78, 0.94, 1),
-            symmetric(body, [(0.2, 0.02), (0.06, 0.42), (0, 0.5), (0, 0.9)]),
-            symmetric(GLASS, [(0.24, 0.08), (0.13, 0.4)]),
+            symmetric(body, [0.2, 0.02, 0.06, 0.42, 0, 0.5, 0, 0.9]),
+            symmetric(GLASS, [0.24, 0.08, 0.13, 0.4]),
             box((0.7, 0.08, 0.06), 0.03, 0.5, 0.17, 0.62),
             box((0.7, 0.08, 0.06), 0.83, 0.5, 0.97, 0.62),
         ]
-    outline = [
-        (0, 0.52),
-        (0.16, 0.45),
-        (0.3, 0.04),
-        (0.7, 0.04),
-        (0.86, 0.45),
-        (1, 0.55),
-        (1, 0.86),
-        (0, 0.86),
-    ]
+    outline = [0, 0.52, 0.16, 0.45, 0.3, 0.04, 0.7, 0.04, 0.86, 0.45, 1, 0.55, 1, 0.86, 0, 0.86]
     return [
-        Part(body, outline),
-        Part(GLASS, [(0.22, 0.42), (0.33, 0.12), (0.48, 0.12), (0.48, 0.42)]),
-        Part(GLASS, [(0.52, 0.42), (0.52, 0.12), (0.67, 0.12), (0.79, 0.42)]),
+        polygon(body, outline),
+        polygon(GLASS, [0.22, 0.42, 0.33, 0.12, 0.48, 0.12, 0.48, 0.42]),
+        polygon(GLASS, [0.52, 0.42, 0.52, 0.12, 0.67, 0.12, 0.79, 0.42]),
         *wheels((0.21, 0.79), 0.83, 0.085, 0.2),
     ]
 
@@ -59,8 +51,8 @@ def truck(rng: Generator) -> list[Part]:
     load = livery(rng, (0.85, 0.85, 0.83), (0.2, 0.35, 0.6), (0.6, 0.3, 0.15))
     return [
         box(load, 0, 0, 0.7, 0.84, "ribs", 0.28),
-        Part(paint(rng), [(0.73, 0.22), (0.93, 0.22), (1, 0.52), (1, 0.9), (0.73, 0.9)]),
-        Part(GLASS, [(0.8, 0.28), (0.91, 0.28), (0.97, 0.5), (0.8, 0.5)]),
+        polygon(paint(rng), [0.73, 0.22, 0.93, 0.22, 1, 0.52, 1, 0.9, 0.73, 0.9]),
+        polygon(GLASS, [0.8, 0.28, 0.91, 0.28, 0.97, 0.5, 0.8, 0.5]),
         box(TYRE, 0.0, 0.84, 0.75, 0.9),
         *wheels((0.1, 0.24, 0.38, 0.87), 0.91, 0.055, 0.09),
     ]
@@ -69,7 +61,7 @@ def truck(rng: Generator) -> list[Part]:
 def bus(rng: Generator) -> list[Part]:
     body = livery(rng, (0.85, 0.68, 0.1), (0.72, 0.14, 0.1))
     return [
-        symmetric(body, [(0.02, 0), (0, 0.08), (0, 0.92)]),
+        symmetric(body, [0.02, 0, 0, 0.08, 0, 0.92]),
         *(box(GLASS, x, 0.14, x + 0.1, 0.5) for x in np.arange(0.03, 0.9, 0.117)),
         box((0.9, 0.9, 0.88), 0, 0.58, 1, 0.66),
         *wheels((0.2, 0.78), 0.92, 0.05, 0.08),
@@ -81,7 +73,7 @@ def train(rng: Generator) -> list[Part]:
     return [
         box(METAL, 0.45, -0.12, 0.46, 0.05),
         box(METAL, 0.55, -0.12, 0.56, 0.05),
-        symmetric(body, [(0.04, 0.05), (0, 0.45), (0, 0.95)], "slats", 0.25),
+        symmetric(body, [0.04, 0.05, 0, 0.45, 0, 0.95], "slats", 0.25),
         box(GLASS, 0.03, 0.2, 0.97, 0.48),
         *(box((0.75, 0.75, 0.72), x, 0.2, x + 0.045, 0.9) for x in (0.2, 0.5, 0.78)),
         box((0.15, 0.15, 0.16), 0, 0.82, 1, 0.88),
@@ -90,9 +82,9 @@ def train(rng: Generator) -> list[Part]:
 
 
 def caravan(rng: Generator) -> list[Part]:
-    outline = [(0.08, 0), (0.9, 0), (1, 0.3), (1, 0.88), (0, 0.88), (0, 0.2)]
+    outline = [0.08, 0, 0.9, 0, 1, 0.3, 1, 0.88, 0, 0.88, 0, 0.2]
     return [
-        Part((0.85, 0.83, 0.78), outline),
+        polygon((0.85, 0.83, 0.78), outline),
         box(GLASS, 0.15, 0.2, 0.45, 0.48),
         box((0.7, 0.68, 0.62), 0.6, 0.18, 0.78, 0.85),
         disc(TYRE, 0.5, 0.9, 0.09, 0.12),
@@ -127,31 +119,28 @@ def bicycle(rng: Generator) -> list[Part]:
 
 def motorcycle(rng: Generator) -> list[Part]:
     body = livery(rng, (0.6, 0.1, 0.1), (0.14, 0.14, 0.16))
-    outline = [(0.1, 0.35), (0.45, 0.32), (0.66, 0.2), (0.82, 0.34), (0.72, 0.72), (0.34, 0.76)]
+    outline = [0.1, 0.35, 0.45, 0.32, 0.66, 0.2, 0.82, 0.34, 0.72, 0.72, 0.34, 0.76]
     return [
         *wheels((0.2, 0.8), 0.7, 0.19, 0.3),
         *(disc(METAL, x, 0.7, 0.07, 0.12) for x in (0.2, 0.8)),
-        Part(body, outline),
+        polygon(body, outline),
         box(TYRE, 0.12, 0.28, 0.48, 0.38),
         bar(METAL, (0.66, 0.06), (0.76, 0.4), 0.06),
     ]
 
 
-def rider(
-    vehicle: Callable[[Generator], list[Part]], label: str, rng: Generator
-) -> list[Part]:
+def rider(vehicle: Callable[[Generator], list[Part]], label: str, rng: Generator) -> list[Part]:
     """A rider (the object's own label) who sits on a vehicle (of another label)."""
     coat = livery(rng, (0.75, 0.85, 0.1), (0.95, 0.45, 0.1), (0.3, 0.3, 0.4))
     trousers = paint(rng)
-    parts = []
-    for part in vehicle(rng):
-        points = np.multiply(part.points, (1, 0.55)) + (0, 0.45)
-        parts.append(part._replace(points=points, label=label))
     return [
-        *parts,
+        *(
+            part._replace(points=part.points * (1, 0.55) + (0, 0.45), label=label)
+            for part in vehicle(rng)
+        ),
         bar(trousers, (0.4, 0.52), (0.6, 0.66), 0.13, *CLOTH),
         bar(trousers, (0.6, 0.64), (0.52, 0.86), 0.11, *CLOTH),
-        Part(coat, [(0.3, 0.54), (0.42, 0.16), (0.62, 0.18), (0.52, 0.56)], *CLOTH),
+        polygon(coat, [0.3, 0.54, 0.42, 0.16, 0.62, 0.18, 0.52, 0.56], *CLOTH),
         bar(coat, (0.56, 0.24), (0.76, 0.5), 0.09, *CLOTH),
         disc(paint(rng, grey=0.6), 0.58, 0.09, 0.11, 0.085),
     ]
