@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy import fft
 from numpy.random import Generator
 from numpy.typing import ArrayLike
 
@@ -37,11 +38,11 @@ def tile(name: str) -> np.ndarray:
         "plaster": (1.5, 1.0),
     }[name]
     noise = np.random.default_rng(len(name)).normal(size=(_TILE, _TILE))
-    frequency = np.fft.fftfreq(_TILE)
+    frequency = fft.fftfreq(_TILE)
     distance = np.hypot(frequency, frequency[:, None] / stretch)
     amplitude = 1 / np.maximum(distance, 1 / _TILE) ** roughness
     amplitude[0, 0] = 0
-    texture = np.fft.ifft2(np.fft.fft2(noise) * amplitude).real
+    texture = fft.ifft2(fft.fft2(noise) * amplitude).real
     return (texture / texture.std()).astype(np.float32)
 
 

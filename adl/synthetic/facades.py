@@ -81,7 +81,7 @@ def line_street(canvas: Canvas, rng: Generator) -> None:
 
 
 def _piece(stand: Callable[..., None], kind: str, rng: Generator) -> None:
-    """Paint what stands between two points on the ground; the arguments are drawn in the order in which they stand."""
+    """Paint what stands between two points on the ground. The order of the arguments is the order of the draws."""
     match kind:
         case "building":
             facade = rng.choice(FACADES) if rng.random() < 0.6 else rng.uniform(0.25, 0.85, 3)
@@ -94,16 +94,27 @@ def _piece(stand: Callable[..., None], kind: str, rng: Generator) -> None:
             )
         case "wall":
             stones = ((0.55, 0.3, 0.24), (0.5, 0.5, 0.48), (0.68, 0.62, 0.5))
-            colour = tinted(rng, rng.choice(stones), 0.3)
-            stand(colour=colour, height=rng.uniform(2.2, 4.5), pattern=_bricks, texture="fine")
+            stand(
+                colour=tinted(rng, rng.choice(stones), 0.3),
+                height=rng.uniform(2.2, 4.5),
+                pattern=_bricks,
+                texture="fine",
+            )
         case "fence":
             railings = ((0.42, 0.3, 0.18), (0.3, 0.33, 0.31), (0.52, 0.52, 0.54))
-            colour = tinted(rng, rng.choice(railings), 0.3)
-            stand(colour=colour, height=rng.uniform(1.4, 3.0), pattern=_pickets, texture="fine")
+            stand(
+                colour=tinted(rng, rng.choice(railings), 0.3),
+                height=rng.uniform(1.4, 3.0),
+                pattern=_pickets,
+                texture="fine",
+            )
         case "vegetation":
-            height = rng.uniform(1.2, 5)
-            colour = tinted(rng, (0.24, 0.36, 0.16), 0.3)
-            stand(height=height, colour=colour, texture="leaves", contrast=0.3)
+            stand(
+                height=rng.uniform(1.2, 5),
+                colour=tinted(rng, (0.24, 0.36, 0.16), 0.3),
+                texture="leaves",
+                contrast=0.3,
+            )
         case "guard rail":
             stand(colour=(0.6, 0.6, 0.6), height=0.8, pattern=_rails, texture="metal")
 
