@@ -14,7 +14,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode
-from adl.export import runtimes
+from adl.export import provenance, runtimes
 from adl.export.formats import Format
 from adl.files import check_sidecar, digest, read_json, write_json
 from adl.parallel.world import World
@@ -82,10 +82,11 @@ class Exported:
             raise AdlError(
                 f"{self.name}: takes (1, height, width, 3) uint8, not {images.shape} {images.dtype}."
             )
-        if self.size and images.shape[1:3] != self.size:
-            given = text.size(*images.shape[1:3])
+        given = images.shape[1:3]
+        if self.size and given != self.size:
             raise AdlError(
-                f"{self.name}: takes images of {text.size(*self.size)} pixels, not {given} (width × height)."
+                f"{self.name}: takes images of {text.size(*self.size)} pixels, not {text.size(*given)} "
+                "(width × height). Export it for images of this size with export_height and export_width."
             )
         return self.run(images)
 
@@ -150,24 +151,23 @@ def write_sidecar(
     size: of the images that a file takes whose format takes only one size. instruction_sets: of a file in 8 bits, those
     with which it was proved.
     """
-    takes = {
-        "layout": "NHWC",
-        "dtype": "uint8",
-        "channels": dataset.channels,
-        "values": "0 to 255, as in the image; the file normalises them",
-        "batch": 1,
-        "height": None if kind.any_size else size[0],
-        "width": None if kind.any_size else size[1],
-    }
-    described = read_json(sidecar(source)) if sidecar(source).exists() else {}
+    height, width = (None, None) if kind.any_size else size
     content = {
         "format": 1,
         "architecture": architecture.to_json(),
         "checkpoint_digest": digest(source),
-        "data": described.get("data", {}),
+        "data": provenance.described(source).get("data", {}),
         "digest": digest(path),
         "verified": kind.verified,
-        "input": takes,
+        "input": {
+            "layout": "NHWC",
+            "dtype": "uint8",
+            "channels": dataset.channels,
+            "values": "0 to 255, as in the image; the file normalises them",
+            "batch": 1,
+            "height": height,
+            "width": width,
+        },
         "output": LABELS if kind.labels else PROBABILITIES,
         "classes": list(dataset.class_names),
         "palette": [one.colour for one in dataset.classes],

@@ -110,22 +110,19 @@ class Exporter:
         if proof.holds:
             return proof
         normalise = Normalise(mean=self.dataset.mean, std=self.dataset.std)
-        largest = []
-        for image in images:
-            x = normalise(image[None]).transpose(0, 3, 1, 2).astype(np.float32)
-            largest.append(np.abs(self.network(Tensor(x)).asnumpy()).max())
-        return dataclasses.replace(proof, largest_logit=float(np.max(largest)))
+        inputs = (normalise(image[None]).transpose(0, 3, 1, 2) for image in images)
+        logits = [self.network(Tensor(x)).asnumpy() for x in inputs]
+        return dataclasses.replace(proof, largest_logit=float(np.abs(logits).max()))
 
     def score(self, path: Path, kind: Format) -> EightBits:
         """What the file loses in the mode in which it is used."""
         mode = Mode(mirror=True) if kind.labels else self.mode
 
         def expected(row: Row) -> np.ndarray:
-            known = None
             if self.evaluated and self.evaluated.mode == mode.name:
                 known = self.evaluated.read(row.name)
-            if known is not None:
-                return known
+                if known is not None:
+                    return known
             return label_maps({1.0: self.model}, row.image[None], mode)[mode.name][0]
 
         return accuracy.score(
@@ -134,8 +131,8 @@ class Exporter:
 
     @functools.cached_property
     def onnx_model(self) -> onnx.ModelProto:
-        parameters = checkpoint.native(self.network)
-        weights = {name: parameter.asnumpy() for name, parameter in parameters.items()}
+        parameters = checkpoint.native(self.network).items()
+        weights = {name: parameter.asnumpy() for name, parameter in parameters}
         return onnx_graph.build(self.network.architecture, weights, self.dataset)
 
     @functools.cached_property
