@@ -111,13 +111,9 @@ class Graph:
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
 
-    def part_of_shape(self, x: str, start: int, end: int) -> str:
-        """Some of the lengths of a tensor, as a vector."""
-        return self.node("Shape", x, start=start, end=end)
-
     def resize(self, x: str, size: str) -> str:
         """Bilinear resize with aligned corners. size: vector (H, W)."""
-        lengths = self.node("Concat", self.part_of_shape(x, 0, 2), size, axis=0)
+        lengths = self.node("Concat", self.node("Shape", x, start=0, end=2), size, axis=0)
         return self.node(
             "Resize",
             x,
@@ -161,7 +157,7 @@ class _Network(Graph):
         x = self.node("Transpose", x, perm=[0, 3, 1, 2])
         low_level, features = self._encoder(x)
         x = self._decoder(low_level, self._aspp(features))
-        x = self.resize(x, self.part_of_shape(INPUT, 1, 3))
+        x = self.resize(x, self.node("Shape", INPUT, start=1, end=3))
         self.node("Softmax", x, axis=1, name=PROBABILITIES)
 
     def _encoder(self, x: str) -> tuple[str, str]:
@@ -169,7 +165,7 @@ class _Network(Graph):
         older = self._leaky(self._conv_norm(x, "encoder.stem.0", stride=2))
         older = self._leaky(self._conv_norm(older, "encoder.stem.1"))
         previous = self._leaky(self._conv_norm(older, "encoder.stem.2", stride=2))
-        size = self.part_of_shape(previous, 2, 4)
+        size = self.node("Shape", previous, start=2, end=4)
         low_level = previous
         last_move = 1
         for i, place in enumerate(self.architecture.cells):
@@ -193,7 +189,7 @@ class _Network(Graph):
         if any(moves) and not is_resized_last:
             x = self.resize(x, size)
         if not use_abn:
-            x = self._relu(x)
+            x = self.node("Relu", x)
         x = self._conv_norm(x, at)
         if any(moves) and is_resized_last:
             x = self.resize(x, size)
@@ -220,24 +216,20 @@ class _Network(Graph):
             case "skip_connect":
                 return x
             case "sep_conv_3x3" | "sep_conv_5x5":
-                return self._separable(x, at)
+                for stage in (f"{at}.first", f"{at}.second"):
+                    depthwise = self.weights[f"{stage}.depthwise.weight"]
+                    x = self._conv(self.node("Relu", x), depthwise, groups=len(depthwise))
+                    x = self._conv_norm(x, stage, conv="pointwise")
+                return x
             case "dil_conv_3x3" | "dil_conv_5x5":
-                return self._dilated(x, chosen.convolutions[0].dilation, at)
+                use_abn = self.architecture.use_abn
+                if not use_abn:
+                    x = self.node("Relu", x)
+                dilation = chosen.convolutions[0].dilation
+                x = self._conv(x, self.weights[f"{at}.conv.weight"], dilation=dilation)
+                x = self._conv_norm(x, at, conv="pointwise")
+                return self._leaky(x) if use_abn else x
         raise KeyError(chosen.name)
-
-    def _separable(self, x: str, at: str) -> str:
-        for stage in (f"{at}.first", f"{at}.second"):
-            depthwise = self.weights[f"{stage}.depthwise.weight"]
-            x = self._conv(self._relu(x), depthwise, groups=len(depthwise))
-            x = self._conv_norm(x, stage, conv="pointwise")
-        return x
-
-    def _dilated(self, x: str, dilation: int, at: str) -> str:
-        if not self.architecture.use_abn:
-            x = self._relu(x)
-        x = self._conv(x, self.weights[f"{at}.conv.weight"], dilation=dilation)
-        x = self._conv_norm(x, at, conv="pointwise")
-        return self._leaky(x) if self.architecture.use_abn else x
 
     def _aspp(self, x: str) -> str:
         branches = []
@@ -246,18 +238,20 @@ class _Network(Graph):
             branches.append(self._leaky(branch))
         mean = self.node("ReduceMean", x, self.integers(2, 3))
         pooled = self._leaky(self._conv_norm(mean, "aspp.pooled"))
-        shape = self.node("Concat", self.integers(1, 1), self.part_of_shape(x, 2, 4), axis=0)
+        shape = self.node(
+            "Concat", self.integers(1, 1), self.node("Shape", x, start=2, end=4), axis=0
+        )
         branches.append(self.node("Expand", pooled, shape))
         joined = self.node("Concat", *branches, axis=1)
         return self._leaky(self._conv_norm(joined, "aspp.projection"))
 
     def _decoder(self, low_level: str, context: str) -> str:
         """Returns logits of the size of low_level."""
-        low_level = self._relu(self._conv_norm(low_level, "decoder.low_level"))
-        context = self.resize(context, self.part_of_shape(low_level, 2, 4))
+        low_level = self.node("Relu", self._conv_norm(low_level, "decoder.low_level"))
+        context = self.resize(context, self.node("Shape", low_level, start=2, end=4))
         x = self.node("Concat", context, low_level, axis=1)
         for i in range(2):
-            x = self._relu(self._conv_norm(x, f"decoder.refine.{i}"))
+            x = self.node("Relu", self._conv_norm(x, f"decoder.refine.{i}"))
         return self._conv(x, self.weights["decoder.classifier.weight"])
 
     def _conv_norm(
@@ -296,9 +290,6 @@ class _Network(Graph):
             # It follows from the weights, but OpenCV, ncnn and onnx2tf look for it here.
             kernel_shape=kernel.shape[2:],
         )
-
-    def _relu(self, x: str) -> str:
-        return self.node("Relu", x)
 
     def _leaky(self, x: str) -> str:
         return self.node("LeakyRelu", x, alpha=LEAKY_SLOPE)

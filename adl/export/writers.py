@@ -84,7 +84,13 @@ class Exporter:
         with scratch_folder(path) as folder, full_disk_reported(path):
             temporary = folder / path.name
             WRITERS[path.suffix](self, temporary, kind)
-            proof = self._proof(temporary, kind) if kind.verified else None
+            proof: Proof | None = None
+            if kind.quantised:
+                proof = self.score(temporary, kind)
+            elif kind.verified:
+                run = runtimes.load(temporary)
+                size = None if kind.any_size else self.size
+                proof = self.compare(Exported(run, size, labels=kind.labels, name=str(temporary)))
             if proof is None or proof.holds:
                 temporary.replace(path)
                 return proof
@@ -93,12 +99,6 @@ class Exporter:
             raise AdlError(f"{path.name}: {proof.fault}. No file was kept.")
         print(f"{path.name}: not kept: {proof.fault}", flush=True)
         return proof
-
-    def _proof(self, path: Path, kind: Format) -> Proof:
-        if kind.quantised:
-            return self.score(path, kind)
-        size = None if kind.any_size else self.size
-        return self.compare(Exported(runtimes.load(path), size, labels=kind.labels, name=str(path)))
 
     def compare(self, file: Exported) -> Equality:
         """Run the file and the network on the same images."""

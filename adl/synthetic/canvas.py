@@ -54,7 +54,10 @@ def sample(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 class Part(NamedTuple):
-    """A flat shape. points: (n, 2). colour: RGB, 0-1. label: its name where it differs from the object's own."""
+    """A flat shape.
+
+    colour: RGB, 0-1, or one value of grey. points: (n, 2). label: its name where it differs from the object's own.
+    """
 
     colour: ArrayLike
     points: np.ndarray

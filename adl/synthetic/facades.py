@@ -116,7 +116,7 @@ def _piece(stand: Callable[..., None], kind: str, rng: Generator) -> None:
                 contrast=0.3,
             )
         case "guard rail":
-            stand(colour=(0.6, 0.6, 0.6), height=0.8, pattern=_rails, texture="metal")
+            stand(colour=0.6, height=0.8, pattern=_rails, texture="metal")
 
 
 def _bridge(canvas: Canvas, rng: Generator) -> None:

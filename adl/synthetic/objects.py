@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import ArrayLike
 
 from adl.synthetic.canvas import Canvas, Part
 from adl.synthetic.shapes import (
@@ -71,7 +72,7 @@ def polegroup(rng: Generator) -> list[Part]:
 
 def traffic_light(rng: Generator) -> list[Part]:
     case = shade(rng, (0.1, 0.1, 0.08), 0.5, 2.5)
-    lamps = [(0.05, 0.05, 0.05)] * 3
+    lamps: list[ArrayLike] = [0.05] * 3
     lit = rng.integers(3)
     lamps[lit] = ((0.95, 0.12, 0.08), (0.98, 0.75, 0.1), (0.15, 0.9, 0.35))[lit]
     return [

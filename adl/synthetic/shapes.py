@@ -73,7 +73,7 @@ def bar(
 def paint(rng: Generator, *, grey: float = 0.4) -> ArrayLike:
     """A car paint or a piece of cloth: any colour, often a grey one."""
     if rng.random() < grey:
-        return (rng.uniform(0.08, 0.8),) * 3
+        return rng.uniform(0.08, 0.8)
     return rng.uniform(0.04, 0.9, 3)
 
 

@@ -104,7 +104,7 @@ def bicycle(rng: Generator) -> list[Part]:
     rear, seat, front, pedals = (0.22, 0.68), (0.4, 0.3), (0.72, 0.3), (0.5, 0.7)
     return [
         # Wheels are filled: annotators label through the spokes.
-        *(disc((0.5, 0.5, 0.5), x, 0.68, 0.22, 0.32, "ribs", 0.3) for x in (0.22, 0.78)),
+        *(disc(0.5, x, 0.68, 0.22, 0.32, "ribs", 0.3) for x in (0.22, 0.78)),
         *(ring(TYRE, x, 0.68, 0.22, 0.32) for x in (0.22, 0.78)),
         *(
             bar(frame, start, end, 0.08)
