@@ -14,7 +14,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode
-from adl.export import provenance, runtimes
+from adl.export import runtimes
 from adl.export.formats import Format
 from adl.files import check_sidecar, digest, read_json, write_json
 from adl.parallel.world import World
@@ -152,11 +152,12 @@ def write_sidecar(
     with which it was proved.
     """
     height, width = (None, None) if kind.any_size else size
+    described = read_json(sidecar(source)) if sidecar(source).exists() else {}
     content = {
         "format": 1,
         "architecture": architecture.to_json(),
         "checkpoint_digest": digest(source),
-        "data": provenance.described(source).get("data", {}),
+        "data": described.get("data", {}),
         "digest": digest(path),
         "verified": kind.verified,
         "input": {

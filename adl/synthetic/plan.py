@@ -27,7 +27,7 @@ class Layout:
         labels = ["road"]
         self.road = tuple(edges)
         for side in (-1, 1):
-            # The end of the lists becomes the edge of this side.
+            # So that what is appended lies outwards on this side.
             edges.reverse()
             labels.reverse()
             for chance, kinds, narrowest, widest in STRIPS:

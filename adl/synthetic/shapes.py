@@ -37,7 +37,7 @@ def symmetric(colour: ArrayLike, xy: Sequence[float], *finish: Any) -> Part:
 
 
 def _circle(points: int) -> np.ndarray:
-    """Points around a circle of radius 1, of which the last is the first."""
+    """Points around a circle of radius 1; the last one is the first one again."""
     angles = np.linspace(0, 2 * np.pi, points)
     return np.transpose((np.cos(angles), np.sin(angles)))
 
