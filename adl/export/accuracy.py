@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +26,6 @@ FIRST_IMAGES = 60
 """Images that are scored first; twice as many each time, while it is not certain whether too much is lost."""
 
 
-class Sample(NamedTuple):
-    """One image. counts, checkpoint: (C, C + 1) pixels, of the file and of the checkpoint."""
-
-    counts: np.ndarray
-    checkpoint: np.ndarray
-    equal: int
-    pixels: int
-
-
 def score(
     path: Path,
     record: Path,
@@ -48,34 +39,31 @@ def score(
 
     labels: it returns labels. expected: the checkpoint's label map of a row, in the same mode.
     """
-    images = records.read_manifest(record, dataset)["images"]
-    order = records.evenly(images)
-    start = 0
+    order = records.evenly(records.read_manifest(record, dataset)["images"])
+    scored = 0
     with contextlib.ExitStack() as stack:
-        files: dict[str, Exported] = {}
-        samples: dict[str, list[Sample]] = {}
+        files: dict[str, tuple[Exported, list]] = {}
         for name in device.instruction_sets():
             run = stack.enter_context(runtimes.limited(path, name))
-            files[name] = Exported(run, None, labels=labels, name=str(path))
-            samples[name] = []
+            files[name] = Exported(run, None, labels=labels, name=str(path)), []
         while True:
-            numbers = order[start : max(FIRST_IMAGES, 2 * start)]
+            numbers = order[scored : max(FIRST_IMAGES, 2 * scored)]
             rows = records.read(record, numbers=numbers)
             for row in track(rows, len(numbers), "scoring 8 bits and the checkpoint"):
                 theirs = expected(row)
                 checkpoint = count_image(dataset, row.label, theirs)
-                for name, file in files.items():
+                for file, samples in files.values():
                     ours = file.label_maps(row.image[None], mode)[mode.name][0]
                     counts = count_image(dataset, row.label, ours)
-                    equal = int((ours == theirs).sum())
-                    samples[name].append(Sample(counts, checkpoint, equal, ours.size))
-            start += len(numbers)
-            drops = {name: _drop(dataset, some) for name, some in samples.items()}
-            if start == images or all(drop.is_certain for drop in drops.values()):
+                    samples.append((counts, checkpoint, (ours == theirs).sum(), ours.size))
+            scored += len(numbers)
+            drops = {name: _drop(dataset, samples) for name, (_, samples) in files.items()}
+            if scored == len(order) or all(drop.is_certain for drop in drops.values()):
                 return EightBits(drops)
 
 
-def _drop(dataset: DatasetDescriptor, samples: list[Sample]) -> AccuracyDrop:
+def _drop(dataset: DatasetDescriptor, samples: list[tuple[Any, ...]]) -> AccuracyDrop:
+    """samples: of each image (C, C + 1) pixels of the file and of the checkpoint, equal labels, and all labels."""
     counts, checkpoint, equal, pixels = map(np.array, zip(*samples, strict=True))
     ours, theirs = (Confusion(dataset, c.sum(axis=0)).mean_iou() for c in (counts, checkpoint))
     lost = None

@@ -82,10 +82,11 @@ class Exported:
             raise AdlError(
                 f"{self.name}: takes (1, height, width, 3) uint8, not {images.shape} {images.dtype}."
             )
-        if self.size and images.shape[1:3] != self.size:
-            given = text.size(*images.shape[1:3])
+        given = images.shape[1:3]
+        if self.size and given != self.size:
             raise AdlError(
-                f"{self.name}: takes images of {text.size(*self.size)} pixels, not {given} (width × height)."
+                f"{self.name}: takes images of {text.size(*self.size)} pixels, not {text.size(*given)} "
+                "(width × height). Export it for images of this size with export_height and export_width."
             )
         return self.run(images)
 
@@ -150,15 +151,7 @@ def write_sidecar(
     size: of the images that a file takes whose format takes only one size. instruction_sets: of a file in 8 bits, those
     with which it was proved.
     """
-    takes = {
-        "layout": "NHWC",
-        "dtype": "uint8",
-        "channels": dataset.channels,
-        "values": "0 to 255, as in the image; the file normalises them",
-        "batch": 1,
-        "height": None if kind.any_size else size[0],
-        "width": None if kind.any_size else size[1],
-    }
+    height, width = (None, None) if kind.any_size else size
     described = read_json(sidecar(source)) if sidecar(source).exists() else {}
     content = {
         "format": 1,
@@ -167,7 +160,15 @@ def write_sidecar(
         "data": described.get("data", {}),
         "digest": digest(path),
         "verified": kind.verified,
-        "input": takes,
+        "input": {
+            "layout": "NHWC",
+            "dtype": "uint8",
+            "channels": dataset.channels,
+            "values": "0 to 255, as in the image; the file normalises them",
+            "batch": 1,
+            "height": height,
+            "width": width,
+        },
         "output": LABELS if kind.labels else PROBABILITIES,
         "classes": list(dataset.class_names),
         "palette": [one.colour for one in dataset.classes],

@@ -70,9 +70,11 @@ def infer(
     with receiving as folder:
         samples = map_ahead(lambda frame: read(frame, dataset), frames, threads=1, ahead=AHEAD)
         for frame, image, truth in track(samples, len(frames), f"inferring with {file.name}"):
-            _check_size(frame, image, file)
             start = time.perf_counter()
-            prediction = file.label_maps(image[None], mode)[mode.name][0]
+            try:
+                prediction = file.label_maps(image[None], mode)[mode.name][0]
+            except AdlError as error:
+                raise AdlError(str(error), where=frame.image) from None
             seconds.append(time.perf_counter() - start)
             confusion.add(truth, prediction)
             label_ids = dataset.label_ids[prediction]
@@ -94,15 +96,6 @@ def read(frame: Frame, dataset: DatasetDescriptor) -> tuple[Frame, np.ndarray, n
     content, label_ids = png.read_frame(frame, dataset)
     image = png.decode(content, frame.image, dataset.images)
     return frame, image, dataset.train_ids[label_ids]
-
-
-def _check_size(frame: Frame, image: np.ndarray, file: Exported) -> None:
-    height, width = image.shape[:2]
-    if file.size and (height, width) != file.size:
-        raise AdlError(
-            f"{frame.image}: is {text.size(height, width)} pixels, but {file.name} takes "
-            f"{text.size(*file.size)} (width × height). Set export_height and export_width to the size of the images."
-        )
 
 
 def _reference(path: Path) -> np.ndarray:

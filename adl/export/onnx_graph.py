@@ -7,6 +7,7 @@ order of the layers is that of `adl.network`, whose parameter names find the wei
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from adl.network.operations import LEAKY_SLOPE
 OPSET = 18
 IR_VERSION = 9
 """Older than the newest, so that the runtimes of the last years read the file."""
+POOLING: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1]}
 INPUT, PROBABILITIES, LABELS = "images", "probabilities", "labels"
 
 
@@ -39,8 +41,9 @@ def build(
     """
     graph = _Network(architecture, weights, dataset)
     image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "H", "W", 3])
-    shape: list[Any] = [1, architecture.num_classes, "H", "W"]
-    output = helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, shape)
+    output = helper.make_tensor_value_info(
+        PROBABILITIES, TensorProto.FLOAT, [1, architecture.num_classes, "H", "W"]
+    )
     model = helper.make_model(
         helper.make_graph(graph.nodes, "auto_deeplab", [image], [output], graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -62,28 +65,26 @@ def with_labels(model: onnx.ModelProto) -> onnx.ModelProto:
 
     They are the classes that the average of an image and its mirror image favours; both go through it as one batch.
     """
-    labelling = onnx.ModelProto()
-    labelling.CopyFrom(model)
-    graph = Graph("labels_")
-    pair = graph.node("Concat", INPUT, graph.mirror(INPUT, 2), axis=0)
-    for node in labelling.graph.node:
+    labelling = copy.deepcopy(model)
+    graph, added = labelling.graph, Graph("labels_")
+    pair = added.node("Concat", INPUT, added.mirror(INPUT, 2), axis=0)
+    for node in graph.node:
         node.input[:] = [pair if name == INPUT else name for name in node.input]
-    before, graph.nodes = graph.nodes, []
-    graph.nodes.append(
+    before, added.nodes = added.nodes, []
+    added.nodes.append(
         helper.make_node("Split", [PROBABILITIES], ["upright", "mirrored"], axis=0, num_outputs=2)
     )
-    total = graph.node("Add", "upright", graph.mirror("mirrored", 3))
-    best = graph.node("ArgMax", total, axis=1, keepdims=0)
-    graph.node("Cast", best, to=TensorProto.UINT8, name=LABELS)
-    nodes = [*before, *labelling.graph.node, *graph.nodes]
-    labelling.graph.ClearField("node")
-    labelling.graph.node.extend(nodes)
-    labelling.graph.initializer.extend(graph.constants)
+    total = added.node("Add", "upright", added.mirror("mirrored", 3))
+    best = added.node("ArgMax", total, axis=1, keepdims=0)
+    added.node("Cast", best, to=TensorProto.UINT8, name=LABELS)
+    nodes = [*before, *graph.node, *added.nodes]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    graph.initializer.extend(added.constants)
     # The lengths that were inferred are those of a single image.
-    labelling.graph.ClearField("value_info")
-    shape: list[Any] = [1, "H", "W"]
-    labelling.graph.output[0].CopyFrom(
-        helper.make_tensor_value_info(LABELS, TensorProto.UINT8, shape)
+    graph.ClearField("value_info")
+    graph.output[0].CopyFrom(
+        helper.make_tensor_value_info(LABELS, TensorProto.UINT8, [1, "H", "W"])
     )
     onnx.checker.check_model(labelling, full_check=True)
     return labelling
@@ -104,19 +105,15 @@ class Graph:
 
     def constant(self, value: np.ndarray) -> str:
         name = f"{self.prefix}constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        self.constants.append(numpy_helper.from_array(value, name))
         return name
 
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
 
-    def part_of_shape(self, x: str, start: int, end: int) -> str:
-        """Some of the lengths of a tensor, as a vector."""
-        return self.node("Shape", x, start=start, end=end)
-
     def resize(self, x: str, size: str) -> str:
         """Bilinear resize with aligned corners. size: vector (H, W)."""
-        lengths = self.node("Concat", self.part_of_shape(x, 0, 2), size, axis=0)
+        lengths = self.node("Concat", self.node("Shape", x, start=0, end=2), size, axis=0)
         return self.node(
             "Resize",
             x,
@@ -137,8 +134,9 @@ class Graph:
         return self.node("Sub", self.node("Mul", size, two), self.node("Mod", size, two))
 
     def mirror(self, x: str, axis: int) -> str:
-        start, end, axes, step = (self.integers(i) for i in (-1, np.iinfo(np.int64).min, axis, -1))
-        return self.node("Slice", x, start, end, axes, step)
+        # Start, end, axis and step.
+        limits = [self.integers(i) for i in (-1, np.iinfo(np.int64).min, axis, -1)]
+        return self.node("Slice", x, *limits)
 
 
 class _Network(Graph):
@@ -153,21 +151,21 @@ class _Network(Graph):
         super().__init__()
         self.architecture, self.weights = architecture, weights
         normalise = Normalise(mean=dataset.mean, std=dataset.std)
-        pixels = self.node("Cast", INPUT, to=TensorProto.FLOAT)
-        centred = self.node("Sub", pixels, self.constant(normalise.mean))
-        scaled = self.node("Mul", centred, self.constant(normalise.factor))
-        x = self.node("Transpose", scaled, perm=[0, 3, 1, 2])
+        x = self.node("Cast", INPUT, to=TensorProto.FLOAT)
+        x = self.node("Sub", x, self.constant(normalise.mean))
+        x = self.node("Mul", x, self.constant(normalise.factor))
+        x = self.node("Transpose", x, perm=[0, 3, 1, 2])
         low_level, features = self._encoder(x)
-        logits = self._decoder(low_level, self._aspp(features))
-        logits = self.resize(logits, self.part_of_shape(INPUT, 1, 3))
-        self.node("Softmax", logits, axis=1, name=PROBABILITIES)
+        x = self._decoder(low_level, self._aspp(features))
+        x = self.resize(x, self.node("Shape", INPUT, start=1, end=3))
+        self.node("Softmax", x, axis=1, name=PROBABILITIES)
 
     def _encoder(self, x: str) -> tuple[str, str]:
         """Returns (low level features, last output)."""
         older = self._leaky(self._conv_norm(x, "encoder.stem.0", stride=2))
         older = self._leaky(self._conv_norm(older, "encoder.stem.1"))
         previous = self._leaky(self._conv_norm(older, "encoder.stem.2", stride=2))
-        size = self.part_of_shape(previous, 2, 4)
+        size = self.node("Shape", previous, start=2, end=4)
         low_level = previous
         last_move = 1
         for i, place in enumerate(self.architecture.cells):
@@ -185,18 +183,17 @@ class _Network(Graph):
 
     def _preprocess(self, x: str, size: str, moves: Sequence[int], at: str) -> str:
         """moves: by how many levels each cell between x and this one moved; without any, x has the size already."""
-        grows = sum(moves) <= 0
-        if not self.architecture.use_abn:
-            if any(moves):
-                x = self.resize(x, size)
-            return self._conv_norm(self._relu(x), at)
-        if any(moves) and not grows:
+        use_abn = self.architecture.use_abn
+        # Convolution and resize are linear, so they commute; the convolution comes where the image is smaller.
+        is_resized_last = use_abn and sum(moves) <= 0
+        if any(moves) and not is_resized_last:
             x = self.resize(x, size)
+        if not use_abn:
+            x = self.node("Relu", x)
         x = self._conv_norm(x, at)
-        if any(moves) and grows:
-            # Convolution and resize are linear, so they commute; the convolution comes where the image is smaller.
+        if any(moves) and is_resized_last:
             x = self.resize(x, size)
-        return self._leaky(x)
+        return self._leaky(x) if use_abn else x
 
     def _cell(self, states: list[str], at: str) -> str:
         """states: the two earlier outputs, at the size and width of this cell."""
@@ -211,35 +208,28 @@ class _Network(Graph):
         chosen = PRIMITIVES[op]
         match chosen.name:
             case "none":
-                return self.node("Mul", x, self.constant(np.array(0, np.float32)))
+                return self.node("Mul", x, self.constant(np.zeros((), np.float32)))
             case "avg_pool_3x3":
-                return self._pool("AveragePool", x)
+                return self.node("AveragePool", x, **POOLING)
             case "max_pool_3x3":
-                return self._pool("MaxPool", x)
+                return self.node("MaxPool", x, **POOLING)
             case "skip_connect":
                 return x
             case "sep_conv_3x3" | "sep_conv_5x5":
-                return self._separable(x, at)
+                for stage in (f"{at}.first", f"{at}.second"):
+                    depthwise = self.weights[f"{stage}.depthwise.weight"]
+                    x = self._conv(self.node("Relu", x), depthwise, groups=len(depthwise))
+                    x = self._conv_norm(x, stage, conv="pointwise")
+                return x
             case "dil_conv_3x3" | "dil_conv_5x5":
-                return self._dilated(x, chosen.convolutions[0].dilation, at)
+                use_abn = self.architecture.use_abn
+                if not use_abn:
+                    x = self.node("Relu", x)
+                dilation = chosen.convolutions[0].dilation
+                x = self._conv(x, self.weights[f"{at}.conv.weight"], dilation=dilation)
+                x = self._conv_norm(x, at, conv="pointwise")
+                return self._leaky(x) if use_abn else x
         raise KeyError(chosen.name)
-
-    def _pool(self, operator: str, x: str) -> str:
-        return self.node(operator, x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
-
-    def _separable(self, x: str, at: str) -> str:
-        for stage in (f"{at}.first", f"{at}.second"):
-            depthwise = self.weights[f"{stage}.depthwise.weight"]
-            x = self._conv(self._relu(x), depthwise, groups=len(depthwise))
-            x = self._conv_norm(x, stage, conv="pointwise")
-        return x
-
-    def _dilated(self, x: str, dilation: int, at: str) -> str:
-        if not self.architecture.use_abn:
-            x = self._relu(x)
-        x = self._conv(x, self.weights[f"{at}.conv.weight"], dilation=dilation)
-        x = self._conv_norm(x, at, conv="pointwise")
-        return self._leaky(x) if self.architecture.use_abn else x
 
     def _aspp(self, x: str) -> str:
         branches = []
@@ -248,18 +238,20 @@ class _Network(Graph):
             branches.append(self._leaky(branch))
         mean = self.node("ReduceMean", x, self.integers(2, 3))
         pooled = self._leaky(self._conv_norm(mean, "aspp.pooled"))
-        shape = self.node("Concat", self.integers(1, 1), self.part_of_shape(x, 2, 4), axis=0)
+        shape = self.node(
+            "Concat", self.integers(1, 1), self.node("Shape", x, start=2, end=4), axis=0
+        )
         branches.append(self.node("Expand", pooled, shape))
         joined = self.node("Concat", *branches, axis=1)
         return self._leaky(self._conv_norm(joined, "aspp.projection"))
 
     def _decoder(self, low_level: str, context: str) -> str:
         """Returns logits of the size of low_level."""
-        low_level = self._relu(self._conv_norm(low_level, "decoder.low_level"))
-        context = self.resize(context, self.part_of_shape(low_level, 2, 4))
+        low_level = self.node("Relu", self._conv_norm(low_level, "decoder.low_level"))
+        context = self.resize(context, self.node("Shape", low_level, start=2, end=4))
         x = self.node("Concat", context, low_level, axis=1)
         for i in range(2):
-            x = self._relu(self._conv_norm(x, f"decoder.refine.{i}"))
+            x = self.node("Relu", self._conv_norm(x, f"decoder.refine.{i}"))
         return self._conv(x, self.weights["decoder.classifier.weight"])
 
     def _conv_norm(
@@ -279,15 +271,13 @@ class _Network(Graph):
         self,
         x: str,
         kernel: np.ndarray,
-        bias: np.ndarray | None = None,
-        *,
+        *bias: np.ndarray,
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
     ) -> str:
         """kernel: (out, in / groups, k, k). Padded so that stride 1 keeps the size."""
-        parameters = [kernel] if bias is None else [kernel, bias]
-        constants = [self.constant(value.astype(np.float32)) for value in parameters]
+        constants = [self.constant(value.astype(np.float32)) for value in (kernel, *bias)]
         padding = dilation * (kernel.shape[-1] - 1) // 2
         return self.node(
             "Conv",
@@ -300,9 +290,6 @@ class _Network(Graph):
             # It follows from the weights, but OpenCV, ncnn and onnx2tf look for it here.
             kernel_shape=kernel.shape[2:],
         )
-
-    def _relu(self, x: str) -> str:
-        return self.node("Relu", x)
 
     def _leaky(self, x: str) -> str:
         return self.node("LeakyRelu", x, alpha=LEAKY_SLOPE)

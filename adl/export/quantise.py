@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,11 @@ from adl.export.onnx_graph import INPUT
 
 
 class _Images(CalibrationDataReader):
-    def __init__(self, images: Iterator[np.ndarray]) -> None:
-        self.images = images
+    def __init__(self, images: Iterable[np.ndarray]) -> None:
+        self.inputs = ({INPUT: image[None]} for image in images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        image = next(self.images, None)
-        return None if image is None else {INPUT: image[None]}
+        return next(self.inputs, None)
 
 
 def quantise(model: onnx.ModelProto, images: Iterable[np.ndarray]) -> onnx.ModelProto:
@@ -31,7 +30,7 @@ def quantise(model: onnx.ModelProto, images: Iterable[np.ndarray]) -> onnx.Model
         quantize_static(
             prepared,
             path,
-            _Images(iter(images)),
+            _Images(images),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,

@@ -8,7 +8,7 @@ import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from adl import device
 from adl.errors import AdlError
 from adl.parallel.pool import process_pool
 
-T = TypeVar("T")
-R = TypeVar("R")
 Run = Callable[[np.ndarray], np.ndarray]
 """(1, H, W, 3) uint8 → what the file gives: (1, classes, H, W) float32, or (1, H, W) uint8."""
 
@@ -112,7 +110,7 @@ def _compiled(path: Path) -> Run:
 def limited(path: Path, instruction_set: str) -> Iterator[Run]:
     """A file loaded by OpenVINO, in a process of its own that uses no more than an instruction set."""
 
-    def ask(function: Callable[[T], R], argument: T) -> R:
+    def ask(function: Callable[[Any], Any], argument: Any) -> Any:
         try:
             return pool.submit(function, argument).result()
         except RuntimeError as error:  # as the end of the process is

@@ -84,7 +84,13 @@ class Exporter:
         with scratch_folder(path) as folder, full_disk_reported(path):
             temporary = folder / path.name
             WRITERS[path.suffix](self, temporary, kind)
-            proof = self._proof(temporary, kind) if kind.verified else None
+            proof: Proof | None = None
+            if kind.quantised:
+                proof = self.score(temporary, kind)
+            elif kind.verified:
+                run = runtimes.load(temporary)
+                size = None if kind.any_size else self.size
+                proof = self.compare(Exported(run, size, labels=kind.labels, name=str(temporary)))
             if proof is None or proof.holds:
                 temporary.replace(path)
                 return proof
@@ -93,12 +99,6 @@ class Exporter:
             raise AdlError(f"{path.name}: {proof.fault}. No file was kept.")
         print(f"{path.name}: not kept: {proof.fault}", flush=True)
         return proof
-
-    def _proof(self, path: Path, kind: Format) -> Proof:
-        if kind.quantised:
-            return self.score(path, kind)
-        size = None if kind.any_size else self.size
-        return self.compare(Exported(runtimes.load(path), size, labels=kind.labels, name=str(path)))
 
     def compare(self, file: Exported) -> Equality:
         """Run the file and the network on the same images."""
@@ -110,22 +110,19 @@ class Exporter:
         if proof.holds:
             return proof
         normalise = Normalise(mean=self.dataset.mean, std=self.dataset.std)
-        largest = []
-        for image in images:
-            x = normalise(image[None]).transpose(0, 3, 1, 2).astype(np.float32)
-            largest.append(np.abs(self.network(Tensor(x)).asnumpy()).max())
-        return dataclasses.replace(proof, largest_logit=float(np.max(largest)))
+        inputs = (normalise(image[None]).transpose(0, 3, 1, 2) for image in images)
+        logits = [self.network(Tensor(x)).asnumpy() for x in inputs]
+        return dataclasses.replace(proof, largest_logit=float(np.abs(logits).max()))
 
     def score(self, path: Path, kind: Format) -> EightBits:
         """What the file loses in the mode in which it is used."""
         mode = Mode(mirror=True) if kind.labels else self.mode
 
         def expected(row: Row) -> np.ndarray:
-            known = None
             if self.evaluated and self.evaluated.mode == mode.name:
                 known = self.evaluated.read(row.name)
-            if known is not None:
-                return known
+                if known is not None:
+                    return known
             return label_maps({1.0: self.model}, row.image[None], mode)[mode.name][0]
 
         return accuracy.score(
@@ -134,8 +131,8 @@ class Exporter:
 
     @functools.cached_property
     def onnx_model(self) -> onnx.ModelProto:
-        parameters = checkpoint.native(self.network)
-        weights = {name: parameter.asnumpy() for name, parameter in parameters.items()}
+        parameters = checkpoint.native(self.network).items()
+        weights = {name: parameter.asnumpy() for name, parameter in parameters}
         return onnx_graph.build(self.network.architecture, weights, self.dataset)
 
     @functools.cached_property

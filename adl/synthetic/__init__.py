@@ -15,7 +15,10 @@ from adl.console.progress import track
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.files import replacing_folder, write_png
 from adl.parallel.pool import process_pool
-from adl.synthetic import street
+from adl.synthetic.canvas import Canvas
+from adl.synthetic.facades import line_street
+from adl.synthetic.objects import populate
+from adl.synthetic.street import expose, frame, ground, light, patch, sky, skyline
 
 CITIES = {
     "train": ("aldorf", "brenhaven", "carlsund", "dunmere"),
@@ -34,7 +37,9 @@ class Scene(NamedTuple):
 def scene(dataset: DatasetDescriptor, split: str, number: int, *, height: int, seed: int) -> Scene:
     """Draw one scene; it follows from split, number and seed. dataset: whose label ids it gets."""
     rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
-    canvas = street.draw(dataset, height, rng)
+    canvas = Canvas(dataset, height, rng)
+    for paint in (sky, skyline, ground, line_street, populate, patch, light, frame, expose):
+        paint(canvas, rng)
     return Scene(canvas.image, canvas.labels)
 
 
@@ -48,19 +53,16 @@ def write(
     workers: int,
 ) -> None:
     """Draw `images[split]` scenes per split, height × 2·height, with labels, in place of the folder `root`."""
-    numbered = []
-    for split, count in images.items():
-        numbered += [(split, number) for number in range(count)]
     with replacing_folder(root) as folder, process_pool(workers) as pool:
-        draw = functools.partial(_write_scene, folder, dataset, height, seed)
-        for _ in track(pool.map(draw, numbered), len(numbered), "drawing street scenes"):
-            pass
+        for split, count in images.items():
+            draw = functools.partial(_write_scene, folder, dataset, height, seed, split)
+            for _ in track(pool.map(draw, range(count)), count, f"drawing scenes of {split}"):
+                pass
 
 
 def _write_scene(
-    root: Path, dataset: DatasetDescriptor, height: int, seed: int, numbered: tuple[str, int]
+    root: Path, dataset: DatasetDescriptor, height: int, seed: int, split: str, number: int
 ) -> None:
-    split, number = numbered
     drawn = scene(dataset, split, number, height=height, seed=seed)
     cities = CITIES[split]
     city = cities[number % len(cities)]

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy import fft
+from numpy.random import Generator
+from numpy.typing import ArrayLike
 
 from adl.dataset.descriptor import DatasetDescriptor
-
-Colour = Sequence[float] | np.ndarray
-"""RGB, 0-1."""
-Point = tuple[float, float]
-Metres = TypeVar("Metres", float, np.ndarray)
-Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""pattern(u, v) in metres along and up a surface → a brightness factor of the same shape."""
+from adl.synthetic.plan import Layout
 
 _TILE = 256
-_TILE_METRES = 4.0
+_PIXELS_PER_METRE = 64
 
 
 @functools.cache
@@ -28,7 +25,7 @@ def tile(name: str) -> np.ndarray:
     if name == "slats":
         return tile("ribs").T
     if name == "ribs":
-        wave = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_TILE) / (_TILE / 8))
+        wave = np.sqrt(2) * np.sin(2 * np.pi * np.arange(_TILE) / (_TILE // 8))
         return np.tile(wave, (_TILE, 1)).astype(np.float32)
     roughness, stretch = {
         "fine": (0.3, 1.0),
@@ -41,104 +38,111 @@ def tile(name: str) -> np.ndarray:
         "plaster": (1.5, 1.0),
     }[name]
     noise = np.random.default_rng(len(name)).normal(size=(_TILE, _TILE))
-    frequency = np.fft.fftfreq(_TILE)
+    frequency = fft.fftfreq(_TILE)
     distance = np.hypot(frequency, frequency[:, None] / stretch)
     amplitude = 1 / np.maximum(distance, 1 / _TILE) ** roughness
     amplitude[0, 0] = 0
-    texture = np.fft.ifft2(np.fft.fft2(noise) * amplitude).real
+    texture = fft.ifft2(fft.fft2(noise) * amplitude).real
     return (texture / texture.std()).astype(np.float32)
 
 
 def sample(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The texture at (u, v) metres, which may be a row and a column."""
-    scale = _TILE / _TILE_METRES
-    return tile(name)[(v * scale).astype(np.int64) % _TILE, (u * scale).astype(np.int64) % _TILE]
+    row = (v * _PIXELS_PER_METRE).astype(np.int64) % _TILE
+    column = (u * _PIXELS_PER_METRE).astype(np.int64) % _TILE
+    return tile(name)[row, column]
+
+
+class Part(NamedTuple):
+    """A flat shape.
+
+    colour: RGB, 0-1, or one value of grey. points: (n, 2). label: its name where it differs from the object's own.
+    """
+
+    colour: ArrayLike
+    points: np.ndarray
+    texture: str = "metal"
+    contrast: float = 0.12
+    label: str | None = None
+
+
+def outline(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve, closed along the line y = 0."""
+    return np.append(x, (x[-1], x[0])), np.append(y, (0, 0))
+
+
+Pattern = Callable[[np.ndarray, np.ndarray], "np.ndarray | float"]
+"""pattern(u, v) in metres along and up a surface → a brightness factor for each."""
+
+
+def plain(u: np.ndarray, v: np.ndarray) -> np.ndarray | float:
+    return 1.0
 
 
 class Canvas:
     """Image, label ids and depth of a scene in the making.
 
-    dataset: has a label of each name that is painted. rng: draws the camera.
+    dataset: has a label of each name that is painted. rng: draws the camera and the layout of the street.
     """
 
-    def __init__(self, dataset: DatasetDescriptor, height: int, rng: np.random.Generator) -> None:
+    def __init__(self, dataset: DatasetDescriptor, height: int, rng: Generator) -> None:
         self.label_ids = {name: number for number, name in dataset.label_names.items()}
         self.height, self.width = height, 2 * height
         self.horizon = height * rng.uniform(0.38, 0.48)  # its row
         self.eye = rng.uniform(1.5, 2.1)  # metres above the ground
         self.focal = self.width * rng.uniform(0.72, 0.95)  # pixels
+        self.layout = Layout(rng)
         self.depth = np.zeros((height, self.width), np.float32)  # metres; 0 where the sky is
         self.labels = np.zeros_like(self.depth, np.uint8)
         self.image = np.zeros((*self.depth.shape, 3), np.float32)  # RGB, 0-1
 
-    def project(self, x: Metres, y: Metres, z: float) -> tuple[Metres, Metres]:
-        """Pixel of the point x metres right, y metres above the ground, z metres ahead; or of several."""
-        return self.width / 2 + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z
+    def project(
+        self, x: float | np.ndarray, y: float | np.ndarray, z: float | np.ndarray
+    ) -> np.ndarray:
+        """(column, row) of the point x metres right, y above the ground, z ahead; or (n, 2) of several."""
+        column = self.width / 2 + self.focal * x / z
+        row = self.horizon + self.focal * (self.eye - y) / z
+        return np.array((column, row)).T
 
     def paint(
         self,
-        top: int,
-        left: int,
-        mask: np.ndarray,
-        *,
+        pixels: np.ndarray,
         label: str,
-        colour: Colour,
+        colour: ArrayLike,
         shade: np.ndarray,
-        z: np.ndarray | float,
+        z: float | np.ndarray,
     ) -> None:
-        """Colour the pixels of a mask (h, w) whose corner is at (top, left). shade: (h, w) brightness factors."""
-        area = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
-        self.image[area][mask] = (np.asarray(colour, np.float32) * shade[..., None])[mask]
-        self.labels[area][mask] = self.label_ids[label]
-        self.depth[area][mask] = np.broadcast_to(z, mask.shape)[mask]
+        """Colour pixels, which are counted row by row. shade: a brightness factor for each. z: their distance."""
+        self.image.reshape(-1, 3)[pixels] = np.outer(shade, np.asarray(colour, np.float32))
+        self.labels.flat[pixels] = self.label_ids[label]
+        self.depth.flat[pixels] = z
 
-    def polygon(
-        self,
-        points: Sequence[Point] | np.ndarray,
-        *,
-        label: str,
-        colour: Colour,
-        z: float,
-        texture: str = "fine",
-        contrast: float = 0.1,
-    ) -> None:
-        """A flat shape that faces the camera at distance z; points in pixels."""
-        shape = np.round(points).astype(np.int32)
-        left, top = np.maximum(shape.min(axis=0), 0)
-        right, bottom = np.minimum(shape.max(axis=0) + 1, (self.width, self.height))
-        if left >= right or top >= bottom:
-            return
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        cv2.fillPoly(mask, [shape], (1,), offset=(-left, -top))
+    def polygon(self, part: Part, label: str, z: float) -> None:
+        """A flat shape that faces the camera at distance z; its points in pixels."""
+        mask = np.zeros_like(self.labels)
+        cv2.fillPoly(mask, [np.round(part.points).astype(np.int32)], (1,))
+        pixels = np.flatnonzero(mask > 0)
+        rows, columns = divmod(pixels, self.width)
         metre = self.focal / z
-        u = np.arange(left, right) / metre
-        v = np.arange(top, bottom)[:, None] / metre
-        shade = 1 + contrast * sample(texture, u, v)
-        self.paint(top, left, mask > 0, label=label, colour=colour, shade=shade, z=z)
+        shade = 1 + part.contrast * sample(part.texture, columns / metre, rows / metre)
+        self.paint(pixels, part.label or label, part.colour, shade, z)
 
     def upright(
-        self, near: Point, far: Point, height: float, *, label: str, colour: Colour, pattern: Pattern, texture: str,
-        contrast: float = 0.1, base: float = 0.0,
+        self, x: np.ndarray, z: np.ndarray | Sequence[float], height: float, *, label: str, colour: ArrayLike,
+        texture: str, contrast: float = 0.1, pattern: Pattern = plain, base: float = 0.0,
     ) -> None:  # fmt: skip
-        """A vertical wall between the ground points near and far, (x, z) in metres, with a pattern in perspective."""
-        (x0, z0), (x1, z1) = near, far
-        column0, _ = self.project(x0, 0, z0)
-        column1, _ = self.project(x1, 0, z1)
-        left, right = sorted((column0, column1))
-        first = int(max(left, 0))
-        last = int(min(right, self.width - 1)) + 1
-        if last <= first or right - left < 1:
+        """A vertical wall with a pattern in perspective. x, z: of its ends, in metres. base: of its foot."""
+        start, end = self.project(x, 0, np.array(z))[:, 0]
+        left, right = sorted((start, end))
+        if right - left < 1:
             return
-        t = ((np.arange(first, last) - column0) / (column1 - column0)).clip(0, 1)
-        inverse = (1 - t) / z0 + t / z1  # 1 / z is linear along the screen
-        u = t / z1 / inverse * np.hypot(x1 - x0, z1 - z0)
+        columns = np.arange(int(max(left, 0)), int(min(right, self.width - 1)) + 1)
+        t = ((columns - start) / (end - start)).clip(0, 1)
+        inverse = (1 - t) / z[0] + t / z[1]  # 1 / z is linear along the screen
+        u = t / z[1] / inverse * np.hypot(np.diff(x), np.diff(z))
         ground = self.horizon + self.focal * (self.eye - base) * inverse
-        metre = self.focal * inverse
-        top = int(max((ground - height * metre).min(), 0))
-        bottom = int(min(ground.max(), self.height - 1)) + 1
-        if bottom <= top:
-            return
-        v = (ground - np.arange(top, bottom)[:, None]) / metre
-        mask = (v >= 0) & (v <= height)
+        v = (ground - np.arange(self.height)[:, None]) / (self.focal * inverse)
+        rows, along = divmod(np.flatnonzero((v >= 0) & (v <= height)), columns.size)
+        u, v = u[along], v[rows, along]
         shade = pattern(u, v) * (1 + contrast * sample(texture, u, v))
-        self.paint(top, first, mask, label=label, colour=colour, shade=shade, z=1 / inverse)
+        self.paint(rows * self.width + columns[along], label, colour, shade, 1 / inverse[along])

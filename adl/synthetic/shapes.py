@@ -1,89 +1,95 @@
-"""Flat shapes in a box of one by one, y down, of which objects are made."""
+"""Flat shapes in a box of one by one, y down, of which objects are made, and their colours.
+
+finish: texture and contrast of a part, if it is no painted metal.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike
 
-from adl.synthetic.canvas import Colour, Point
+from adl.synthetic.canvas import Part
 
-Rng = np.random.Generator
-TYRE: Colour = (0.07, 0.07, 0.08)
-METAL: Colour = (0.45, 0.46, 0.48)
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """A polygon. label: its name where it differs from the object's own."""
-
-    points: Sequence[Point] | np.ndarray
-    colour: Colour
-    texture: str = "metal"
-    contrast: float = 0.12
-    label: str | None = None
+TYRE = (0.07, 0.07, 0.08)
+METAL = (0.45, 0.46, 0.48)
+CLOTH = ("cloth", 0.3)
 
 
-def box(left: float, top: float, right: float, bottom: float) -> list[Point]:
-    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+def box(
+    colour: ArrayLike, left: float, top: float, right: float, bottom: float, *finish: Any
+) -> Part:
+    return polygon(colour, [left, top, right, top, right, bottom, left, bottom], *finish)
 
 
-def mirrored(*left: Point) -> list[Point]:
-    """A symmetric shape from its left half, from top to bottom."""
-    right = [(1 - x, y) for x, y in reversed(left)]
-    return [*left, *right]
+def polygon(colour: ArrayLike, xy: Sequence[float], *finish: Any) -> Part:
+    """A shape from its corners x, y, x, y…"""
+    return Part(colour, np.reshape(xy, (-1, 2)), *finish)
 
 
-ROUND = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+def symmetric(colour: ArrayLike, xy: Sequence[float], *finish: Any) -> Part:
+    """A symmetric shape from its left half x, y, x, y…, from top to bottom."""
+    left = np.reshape(xy, (-1, 2))
+    return Part(colour, np.concatenate((left, (1, 0) - left[::-1] * (1, -1))), *finish)
 
 
-def disc(x: float, y: float, rx: float, ry: float, angles: np.ndarray = ROUND) -> np.ndarray:
-    return np.stack((x + rx * np.cos(angles), y + ry * np.sin(angles)), axis=1)
+def _circle(points: int) -> np.ndarray:
+    """Points around a circle of radius 1; the last one is the first one again."""
+    angles = np.linspace(0, 2 * np.pi, points)
+    return np.transpose((np.cos(angles), np.sin(angles)))
 
 
-def ring(x: float, y: float, rx: float, ry: float) -> np.ndarray:
+def disc(colour: ArrayLike, x: float, y: float, rx: float, ry: float, *finish: Any) -> Part:
+    return Part(colour, _circle(21)[:-1] * (rx, ry) + (x, y), *finish)
+
+
+def ring(colour: ArrayLike, x: float, y: float, rx: float, ry: float) -> Part:
     """A closed band, a quarter of the radius wide, as one polygon with a seam."""
-    angles = np.linspace(0, 2 * np.pi, 25)
-    outer = disc(x, y, rx, ry, angles)
-    inner = disc(x, y, rx * 0.75, ry * 0.75, angles[::-1])
-    return np.concatenate((outer, inner))
+    circle = _circle(25)
+    band = np.concatenate((circle * (rx, ry), circle[::-1] * (rx * 0.75, ry * 0.75)))
+    return Part(colour, np.add(band, (x, y)))
 
 
 def wheels(xs: Sequence[float], y: float, rx: float, ry: float) -> list[Part]:
-    return [Part(disc(x, y, rx, ry), TYRE) for x in xs]
+    return [disc(TYRE, x, y, rx, ry) for x in xs]
 
 
-def bar(start: Point, end: Point, width: float) -> np.ndarray:
+def bar(
+    colour: ArrayLike,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    width: float,
+    *finish: Any,
+) -> Part:
     x, y = np.subtract(end, start)
     across = np.array((-y, x)) / np.hypot(x, y) * width / 2
-    return np.stack((start + across, end + across, end - across, start - across))
+    corners = np.array((start + across, end + across, end - across, start - across))
+    return Part(colour, corners, *finish)
 
 
-def cloth(points: np.ndarray | Sequence[Point], colour: Colour) -> Part:
-    return Part(points, colour, "cloth", 0.3)
-
-
-def paint(rng: Rng, *, grey: float = 0.4) -> Colour:
+def paint(rng: Generator, *, grey: float = 0.4) -> ArrayLike:
     """A car paint or a piece of cloth: any colour, often a grey one."""
     if rng.random() < grey:
-        return (rng.uniform(0.08, 0.8),) * 3
+        return rng.uniform(0.08, 0.8)
     return rng.uniform(0.04, 0.9, 3)
 
 
-def livery(rng: Rng, *colours: Colour) -> Colour:
+def livery(rng: Generator, *colours: tuple[float, float, float]) -> ArrayLike:
     """One of the colours that a kind of vehicle usually has, or any other."""
     if rng.random() < 0.6:
         return paint(rng)
-    return shade(rng, rng.choice(np.array(colours)), 0.75, 1.2)
+    return shade(rng, rng.choice(colours), 0.75, 1.2)
 
 
-def shade(rng: Rng, colour: Colour, darkest: float, brightest: float) -> Colour:
+def shade(rng: Generator, colour: ArrayLike, darkest: float, brightest: float) -> np.ndarray:
     """A colour darker or brighter by a factor between these two."""
-    return (np.array(colour) * rng.uniform(darkest, brightest)).clip(0, 1)
+    return np.multiply(colour, rng.uniform(darkest, brightest)).clip(0, 1)
 
 
-def tinted(rng: Rng, colour: Colour, spread: float) -> Colour:
+def tinted(rng: Generator, colour: ArrayLike, spread: float) -> np.ndarray:
     """A colour a little brighter or darker, and of another tone."""
-    scaled = np.array(colour) * rng.uniform(1 - spread, 1 + spread) * rng.uniform(0.92, 1.08, 3)
-    return scaled.clip(0.02, 1)
+    brightness = rng.uniform(1 - spread, 1 + spread)
+    return (np.multiply(colour, brightness) * rng.uniform(0.92, 1.08, 3)).clip(0.02, 1)

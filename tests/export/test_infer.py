@@ -91,7 +91,7 @@ def test_exported_file_is_scored_as_its_checkpoint_is(deployed, evaluation_data,
 
 def test_image_of_another_size_is_refused_by_name(models, tmp_path):
     other = write_scenes(tmp_path / "other", height=70, train=1, val=1)
-    message = r"elmstad_000000_000019_leftImg8bit\.png: is 140×70 pixels.*takes 128×64"
+    message = r"elmstad_000000_000019_leftImg8bit\.png: .*m\.mindir: takes images of 128×64 pixels, not 140×70"
     file = Exported.load(models / "m.mindir", CITYSCAPES)
     frames = layout.frames(other, "val", CITYSCAPES)
     with pytest.raises(AdlError, match=message):
