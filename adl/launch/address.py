@@ -10,7 +10,6 @@ import socket
 from adl.errors import AdlError
 
 _FORM = re.compile(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)")
-_HIGHEST = 65535
 
 
 class NoAddressError(AdlError):
@@ -20,8 +19,8 @@ class NoAddressError(AdlError):
 def port(text: str) -> int:
     """The type of an option that takes a port to which others connect."""
     number = int(text)
-    if not 1 <= number <= _HIGHEST:
-        raise argparse.ArgumentTypeError(f"{text} is no port; they go from 1 to {_HIGHEST}")
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; they go from 1 to 65535")
     return number
 
 
@@ -69,7 +68,6 @@ def resolved(host: str, where: str) -> ipaddress.IPv4Address | ipaddress.IPv6Add
         ) from None
     addresses = [ipaddress.ip_address(place[0]) for *_, place in found]
     first = min(addresses, key=lambda address: address.version)
-    is_whole = str(first) == host or not host.replace(".", "").isdecimal()
-    if not is_whole:
+    if str(first) != host and host.replace(".", "").isdecimal():
         raise AdlError(f"{where}: {host} is no whole address; write it as in 10.0.0.1.")
     return first

@@ -7,12 +7,10 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 
-from adl.device import TERMINAL, on_terminal
+from adl.device import ISA, TERMINAL, on_terminal
 from adl.launch.topology import Topology, scheduler_command
 
 _CLUSTER_VARIABLES = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_", "DEVICE_ID")
-_SETTING = "ONEDNN_MAX_CPU_ISA"
-"""What `import adl` sets in our own environment, for this process and those that it starts."""
 
 
 def inherited() -> dict[str, str]:
@@ -33,7 +31,7 @@ def assigned(variables: Mapping[str, str], *, shown: bool) -> dict[str, str]:
 
     shown: the process's output goes to our terminal.
     """
-    settings = {_SETTING: os.environ[_SETTING]}
+    settings = {ISA: os.environ[ISA]}
     if shown and on_terminal():
         settings |= {TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
     return settings | dict(variables)

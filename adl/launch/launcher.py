@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
+
+import psutil
 
 from adl.errors import STOPPED
 from adl.launch import topology
@@ -41,8 +43,8 @@ class Launcher:
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
-        self.processes: list[subprocess.Popen] = []
-        self.tees: list[threading.Thread] = []
+        self.processes: list[psutil.Popen] = []
+        self.tee: threading.Thread | None = None
         self.signal = 0
 
     def run(self, command: Sequence[str], chosen: Topology) -> int:
@@ -67,25 +69,32 @@ class Launcher:
             if scheduler.poll() is not None:
                 self._show_log("scheduler", "the scheduler exited")
                 return 1
-        workers: dict[int, subprocess.Popen] = {}
+        workers: dict[int, psutil.Popen] = {}
         for rank, variables in chosen.workers.items():
             shown = not workers
             workers[rank] = self._start(command, variables, f"rank_{rank}", shown=shown)
         while not self.signal:
             codes = {rank: worker.poll() for rank, worker in workers.items()}
-            failed = [rank for rank, code in codes.items() if code not in (None, 0, STOPPED)]
-            if failed:
-                # Those that fail for the same reason, or stop together, have a moment to say so.
-                _wait(workers.values(), seconds=2)
-                return self._report(failed[0], workers, chosen)
+            for rank, code in codes.items():
+                if code not in (None, 0, STOPPED):
+                    # Those that fail for the same reason, or stop together, have a moment to say so.
+                    psutil.wait_procs(workers.values(), timeout=2)
+                    self._report(rank, code, chosen)
+                    return code if code > 0 else 128 - code
             if None not in codes.values():
-                return max(worker.returncode for worker in workers.values())
+                return max(codes.values())
             if scheduler is not None and scheduler.poll():
                 self._show_log("scheduler", "the scheduler failed")
                 print(f"error: {LOST}", file=sys.stderr)
                 return 1
             time.sleep(_POLL)
-        self._stop(workers.values())
+        print(f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr)
+        for worker in workers.values():
+            if worker.poll() is None:
+                os.killpg(worker.pid, STOP)
+        _, working = psutil.wait_procs(workers.values(), timeout=GRACE)
+        if working:
+            print("killed before it could save; earlier saves are kept", file=sys.stderr)
         return 128 + self.signal
 
     def _start(
@@ -95,10 +104,10 @@ class Launcher:
         name: str,
         *,
         shown: bool = False,
-    ) -> subprocess.Popen:
+    ) -> psutil.Popen:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = (self.logs / f"{name}.log").open("wb")
-        process = subprocess.Popen(
+        process = psutil.Popen(
             tied(command),
             env=child_environment(variables, shown=shown),
             stdin=subprocess.DEVNULL,
@@ -108,11 +117,11 @@ class Launcher:
         )
         self.processes.append(process)
         if shown:
-            self.tees.append(threading.Thread(target=_tee, args=(process.stdout, log), daemon=True))
-            self.tees[-1].start()
+            self.tee = threading.Thread(target=_tee, args=(process.stdout, log), daemon=True)
+            self.tee.start()
         return process
 
-    def _wait_for_scheduler(self, scheduler: subprocess.Popen) -> None:
+    def _wait_for_scheduler(self, scheduler: psutil.Popen) -> None:
         """Workers that start before the scheduler is ready need up to a minute longer to find it."""
         log = self.logs / "scheduler.log"
         deadline = time.monotonic() + 60
@@ -122,28 +131,15 @@ class Launcher:
                 return
             time.sleep(_POLL)
 
-    def _stop(self, workers: Collection[subprocess.Popen]) -> None:
-        """Ask the workers to save and end."""
-        print(f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr)
-        for worker in workers:
-            if worker.poll() is None:
-                os.killpg(worker.pid, STOP)
-        if not _wait(workers, seconds=GRACE):
-            print("killed before it could save; earlier saves are kept", file=sys.stderr)
-
-    def _report(
-        self, failed: int, workers: Mapping[int, subprocess.Popen], chosen: Topology
-    ) -> int:
-        code = workers[failed].returncode
-        if failed != min(workers):
-            self._show_log(f"rank_{failed}", f"rank {failed} failed")
+    def _report(self, rank: int, code: int, chosen: Topology) -> None:
+        """Say how a rank failed; what the first one said was shown as it came."""
+        if rank != min(chosen.workers):
+            self._show_log(f"rank_{rank}", f"rank {rank} failed")
         if code > 0:
-            return code
-        number = -code
-        print(f"error: rank {failed} was killed by {signal.Signals(number).name}", file=sys.stderr)
-        if number == signal.SIGTERM and "MS_ROLE" in chosen.workers[failed]:
+            return
+        print(f"error: rank {rank} was killed by {signal.Signals(-code).name}", file=sys.stderr)
+        if code == -signal.SIGTERM and "MS_ROLE" in chosen.workers[rank]:
             print(f"MindSpore does that when {LOST}", file=sys.stderr)
-        return 128 + number
 
     def _show_log(self, name: str, what: str) -> None:
         text = (self.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
@@ -157,18 +153,8 @@ class Launcher:
                 os.killpg(process.pid, signal.SIGKILL)
         for process in self.processes:
             process.wait()
-        for tee in self.tees:
-            tee.join(timeout=2)
-
-
-def _wait(workers: Collection[subprocess.Popen], *, seconds: float) -> bool:
-    """Wait for all of them to end, but not longer than this. Returns whether they have."""
-    deadline = time.monotonic() + seconds
-    while any(worker.poll() is None for worker in workers):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
-    return True
+        if self.tee is not None:
+            self.tee.join(timeout=2)
 
 
 def _tee(source: IO[bytes], log: IO[bytes]) -> None:
