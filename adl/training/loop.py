@@ -11,92 +11,84 @@ from adl.console.reporter import Reporter
 from adl.dataset.batches import Batches
 from adl.errors import AdlError
 from adl.parallel.collective import of_all_ranks
-from adl.parallel.world import ALONE, World
 from adl.training.checkpoints import Saver
-from adl.training.plan import Counters, Plan, Stop
+from adl.training.plan import Stop
 from adl.training.step import HostStep
+from adl.training.validation import Interrupted, Validation
 
 
 class Stopped(Exception):  # noqa: N818 (no error)
     """The run was asked to stop; its state is saved."""
-
-    @classmethod
-    def at(cls, counters: Counters, plan: Plan, while_doing: str = "") -> Stopped:
-        return cls(
-            f"stopped at step {counters.position:,} of {plan.steps:,}{while_doing}; the state is saved"
-        )
 
 
 @dataclasses.dataclass(kw_only=True)
 class Loop:
     """Takes steps on batches, counts them, and hands over to the saver after each.
 
-    stop: looked at before every step. reporter: None on all ranks but 0.
+    validation: None if there is none. stop: looked at before every step. reporter: None on all ranks but 0.
     """
 
-    plan: Plan
-    counters: Counters
     batches: Batches
     step: HostStep
     saver: Saver
+    validation: Validation | None
     stop: Stop
-    reporter: Reporter | None = None
-    world: World = ALONE
-
-    @property
-    def is_finished(self) -> bool:
-        return self.counters.position >= self.plan.steps
+    reporter: Reporter | None
 
     def run_epoch(self) -> None:
         """Train from the present position to the end of its epoch, and add a row to the history.
 
         Raises Stopped, on all ranks together, when one was asked to stop; AdlError if training diverges.
         """
-        epoch, first_batch = divmod(self.counters.position, self.plan.steps_per_epoch)
-        if not self.saver.stopwatch.seconds and self.reporter:
+        epoch, first_batch = self.saver.counters.epochs
+        if self.reporter and not self.saver.stopwatch.seconds:
             print("compiling the training graph (this takes a while and happens once)", flush=True)
-        batches = self.batches.epoch(epoch, first_batch=first_batch)
         self.saver.stopwatch.start()
-        for images, labels in batches:
+        for images, labels in self.batches.epoch(epoch, first_batch=first_batch):
             self._take(images, labels, epoch)
+
+    def validate(self) -> None:
+        """Add the val mIOU to the row of the epoch that is complete, if it is due. Raises Stopped as `run_epoch`."""
+        counters = self.saver.counters
+        if self.validation is None:
+            return
+        try:
+            self.validation.add_to_history(self.saver.weights.parameters, counters)
+        except Interrupted:
+            self.saver.save()
+            raise Stopped(f"stopped at {counters}, while validating; the state is saved") from None
 
     def _take(self, images: np.ndarray, labels: np.ndarray, epoch: int) -> None:
         """One step, and all that follows it."""
-        counters, stopwatch = self.counters, self.saver.stopwatch
-        is_last = self.plan.ends_epoch(counters.position + 1)
-        asked = self.stop.requested or (is_last and self.saver.state.stop_request.exists())
-        result = self.step(images, labels, counters, stop=asked)
-        counters.count(loss=result.loss, applied=result.applied)
-        self._check_loss()
-        stopwatch.step_done()
+        saver, counters = self.saver, self.saver.counters
+        is_last = (counters.position + 1) % counters.plan.steps_per_epoch == 0
+        asked = self.stop.requested or (is_last and saver.state.stop_request.exists())
+        loss, applied, stop = self.step(images, labels, counters, stop=asked)
+        counters.count(loss=loss, applied=applied)
+        if not math.isfinite(loss):
+            saver.check_finite()
+        saver.stopwatch.step_done()
         self.stop.arm()
         if self.reporter:
             self.reporter.step(
                 epoch=epoch + 1,
                 position=counters.position,
-                loss=result.loss,
+                loss=loss,
                 learning_rate=counters.learning_rate,
-                seconds=stopwatch.seconds,
+                seconds=saver.stopwatch.seconds,
             )
         if is_last:
             self._check_ranks()
-            counters.finish_epoch(epoch + 1)
-        self.saver.after_step(counters, stop=result.stop)
-        if result.stop and not self.is_finished:
-            raise Stopped.at(counters, self.plan)
-
-    def _check_loss(self) -> None:
-        """Raises AdlError if the run does not recover."""
-        if not math.isfinite(self.counters.losses[-1]):
-            name = self.saver.weights.not_finite()
-            if name is not None:
-                raise self.counters.diverged(f"{name} is no longer finite")
-        self.counters.check()
+            counters.finish_epoch()
+        saver.after_step(stop=stop)
+        if stop and not counters.is_finished:
+            raise Stopped(f"stopped at {counters}; the state is saved")
 
     def _check_ranks(self) -> None:
         """Raises AdlError if the ranks have parted: then what they sum is no network's gradient any more."""
-        of_ranks = of_all_ranks([self.counters.step, self.saver.weights.checksum()], self.world)
-        if any(other != of_ranks[0] for other in of_ranks):
+        of_this = [self.saver.counters.step, self.saver.weights.checksum()]
+        of_ranks = of_all_ranks(of_this, self.saver.world)
+        if min(of_ranks) != max(of_ranks):
             found = "; ".join(
                 f"rank {rank}: step {step}, {crc:08x}" for rank, (step, crc) in enumerate(of_ranks)
             )
