@@ -67,8 +67,7 @@ def devices(device_target: str) -> int | None:
     """How many devices of this machine may be used; None: as many processes as are wanted share the CPU."""
     if device_target == "CPU":
         return None
-    numbers = [path.name.removeprefix("davinci") for path in Path("/dev").glob("davinci*")]
-    installed = sum(number.isdecimal() for number in numbers)
+    installed = len(list(Path("/dev").glob("davinci[0-9]*")))
     visible = os.environ.get("ASCEND_RT_VISIBLE_DEVICES")
     if visible is None:
         return installed

@@ -123,15 +123,15 @@ def job_file(p: Params) -> Path:
 
 def write_outputs(finished: State) -> None:
     """Write the declared outputs from the result of a run."""
-    model = finished.result / CHECKPOINT.name
-    for source, target in ((model, CHECKPOINT), (sidecar(model), sidecar(CHECKPOINT))):
+    result = finished.result
+    for target in (CHECKPOINT, sidecar(CHECKPOINT)):
         with replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
+            shutil.copyfile(result / target.name, temporary)
     with Curves(REPORTS / "train") as curves:
-        curves.log(read_json(finished.result / "history.json"))
+        curves.log(read_json(result / "history.json"))
         curves.draw()
-    write_json(METRICS / "train.json", read_json(finished.result / "metrics.json"))
-    speed = read_json(finished.result / "speed.json")
+    write_json(METRICS / "train.json", read_json(result / "metrics.json"))
+    speed = read_json(result / "speed.json")
     write_json(SPEED / "train.json", speed | {"checkpoint_digest": digest(CHECKPOINT)})
 
 

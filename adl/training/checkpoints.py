@@ -99,7 +99,7 @@ class Saver:
                 f"the state in {self.state.folder} does not fit this network: it was written by different code. "
                 f"To start over: `adl state drop {self.state.name}`."
             )
-        self.stopwatch.resume(saved.meta)
+        self.stopwatch.resume(saved.meta["speed"])
         self.counters = Counters(plan=self.counters.plan, **saved.meta)
         if self.world.rank == 0:
             print(f"resuming at {self.counters}", flush=True)
@@ -122,11 +122,8 @@ class Saver:
     def save(self) -> None:
         if self.world.rank == 0:
             self.check_finite()
-            meta = {
-                **self.counters.model_dump(),
-                "seconds": self.stopwatch.total_seconds(),
-                "speed": self.stopwatch.speed(self.params),
-            }
+            speed = self.stopwatch.speed(self.params)
+            meta = self.counters.model_dump() | {"speed": speed}
             self.state.save(Saved(self.weights.arrays(), meta))
         self.saved_at, self.is_due = time.monotonic(), False
 

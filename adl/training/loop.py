@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
-
 from adl.console.reporter import Reporter
 from adl.dataset.batches import Batches
 from adl.errors import AdlError
@@ -35,18 +33,6 @@ class Loop:
     stop: Stop
     reporter: Reporter | None
 
-    def run_epoch(self) -> None:
-        """Train from the present position to the end of its epoch, and add a row to the history.
-
-        Raises Stopped, on all ranks together, when one was asked to stop; AdlError if training diverges.
-        """
-        epoch, first_batch = self.saver.counters.epochs
-        if self.reporter and not self.saver.stopwatch.seconds:
-            print("compiling the training graph (this takes a while and happens once)", flush=True)
-        self.saver.stopwatch.start()
-        for images, labels in self.batches.epoch(epoch, first_batch=first_batch):
-            self._take(images, labels, epoch)
-
     def validate(self) -> None:
         """Add the val mIOU to the row of the epoch that is complete, if it is due. Raises Stopped as `run_epoch`."""
         counters = self.saver.counters
@@ -58,31 +44,39 @@ class Loop:
             self.saver.save()
             raise Stopped(f"stopped at {counters}, while validating; the state is saved") from None
 
-    def _take(self, images: np.ndarray, labels: np.ndarray, epoch: int) -> None:
-        """One step, and all that follows it."""
-        saver, counters = self.saver, self.saver.counters
-        is_last = (counters.position + 1) % counters.plan.steps_per_epoch == 0
-        asked = self.stop.requested or (is_last and saver.state.stop_request.exists())
-        loss, applied, stop = self.step(images, labels, counters, stop=asked)
-        counters.count(loss=loss, applied=applied)
-        if not math.isfinite(loss):
-            saver.check_finite()
-        saver.stopwatch.step_done()
-        self.stop.arm()
-        if self.reporter:
-            self.reporter.step(
-                epoch=epoch + 1,
-                position=counters.position,
-                loss=loss,
-                learning_rate=counters.learning_rate,
-                seconds=saver.stopwatch.seconds,
-            )
-        if is_last:
-            self._check_ranks()
-            counters.finish_epoch()
-        saver.after_step(stop=stop)
-        if stop and not counters.is_finished:
-            raise Stopped(f"stopped at {counters}; the state is saved")
+    def run_epoch(self) -> None:
+        """Train from the present position to the end of its epoch, and add a row to the history.
+
+        Raises Stopped, on all ranks together, when one was asked to stop; AdlError if training diverges.
+        """
+        saver, counters, stopwatch = self.saver, self.saver.counters, self.saver.stopwatch
+        epoch, first_batch = counters.epochs
+        if self.reporter and not stopwatch.seconds:
+            print("compiling the training graph (this takes a while and happens once)", flush=True)
+        stopwatch.start()
+        for images, labels in self.batches.epoch(epoch, first_batch=first_batch):
+            is_last = (counters.position + 1) % counters.plan.steps_per_epoch == 0
+            asked = self.stop.requested or (is_last and saver.state.stop_request.exists())
+            loss, applied, stop = self.step(images, labels, counters, stop=asked)
+            counters.count(loss=loss, applied=applied)
+            if not math.isfinite(loss):
+                saver.check_finite()
+            stopwatch.step_done()
+            self.stop.arm()
+            if self.reporter:
+                self.reporter.step(
+                    epoch=epoch + 1,
+                    position=counters.position,
+                    loss=loss,
+                    learning_rate=counters.learning_rate,
+                    seconds=stopwatch.seconds,
+                )
+            if is_last:
+                self._check_ranks()
+                counters.finish_epoch()
+            saver.after_step(stop=stop)
+            if stop and not counters.is_finished:
+                raise Stopped(f"stopped at {counters}; the state is saved")
 
     def _check_ranks(self) -> None:
         """Raises AdlError if the ranks have parted: then what they sum is no network's gradient any more."""

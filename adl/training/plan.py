@@ -131,7 +131,7 @@ class Stop:
     requested = False
 
     def arm(self) -> None:
-        """Called when the first step is done: from here on there is something to save."""
+        """Called after every step: from the first one on there is something to save."""
 
 
 class Stopwatch:
@@ -142,10 +142,10 @@ class Stopwatch:
         self._began = self._lap = time.monotonic()
         self._speed_before: dict[str, Any] = {}
 
-    def resume(self, meta: dict[str, Any]) -> None:
-        """Resume from what an earlier attempt saved."""
-        self._began -= meta["seconds"]
-        self._speed_before = meta["speed"]
+    def resume(self, speed: dict[str, Any]) -> None:
+        """Go on from what an earlier attempt saved; what was lost between two saves is left out of the total."""
+        self._began -= speed["total_seconds"]
+        self._speed_before = speed
 
     def start(self) -> None:
         self._lap = time.monotonic()
@@ -155,13 +155,12 @@ class Stopwatch:
         self.seconds.append(now - self._lap)
         self._lap = now
 
-    def total_seconds(self) -> float:
-        """How long the run has taken over all attempts; what was lost between two saves is left out."""
-        return time.monotonic() - self._began
-
     def speed(self, params: Params) -> dict[str, Any]:
-        """The usual step's time, memory, and the machine; of an earlier attempt if this one took no step."""
-        total = {"total_seconds": round(self.total_seconds(), 1)}
+        """The usual step's time, memory, and the machine; of an earlier attempt if this one took no step.
+
+        total_seconds: of all attempts.
+        """
+        total = {"total_seconds": round(time.monotonic() - self._began, 1)}
         if not self.seconds:
             return self._speed_before and self._speed_before | total
         usual = float(np.median(self.seconds[1:] or self.seconds))

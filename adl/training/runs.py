@@ -21,7 +21,7 @@ from adl.errors import AdlError
 from adl.files import remove, write_json
 from adl.training.state import State
 
-OPTIONS = ("save_epochs", "keep_checkpoints", "eval_epochs")
+OPTIONS = {"save_epochs", "keep_checkpoints", "eval_epochs"}
 """Parameters that change what a run keeps and shows, but not its weights; they are not in the key."""
 CONTENT = "content of "
 FORMAT = 3

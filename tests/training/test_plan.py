@@ -83,7 +83,7 @@ def test_usual_step_is_the_median_without_the_first_which_compiles():
     assert (speed["ms_per_step"], speed["samples_per_second"]) == (123.5, 32.4)
     assert speed["compile_seconds"] == 8.9
     again = Stopwatch()
-    again.resume({"seconds": 3600.0, "speed": {"ms_per_step": 7.0}})
+    again.resume({"total_seconds": 3600.0, "ms_per_step": 7.0})
     told = again.speed(p)
     assert told["ms_per_step"] == 7.0
     assert 3600 <= told["total_seconds"] < 3700

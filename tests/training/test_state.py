@@ -324,7 +324,7 @@ def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, ca
 
     assert "without effect" not in restored()
     told = restored(keep_checkpoints=3, eval_epochs=0)
-    assert "keep_checkpoints 3 (trained with 1), eval_epochs 0 (trained with 8)" in told
+    assert "eval_epochs 0 (trained with 8), keep_checkpoints 3 (trained with 1)" in told
 
 
 @pytest.mark.parametrize(

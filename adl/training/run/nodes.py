@@ -31,7 +31,7 @@ def lead(job: TrainingJob, nodes: Topology) -> State:
     Ends the program with an exit code other than 0 if the run did not finish. Call it with the lock held.
     """
     state = State(job.state)
-    options = {name: getattr(job.params, name) for name in runs.OPTIONS}
+    options = job.params.model_dump(include=runs.OPTIONS)
     runs.prepare(state, job.key, runs.code_digest(), options)
     if state.finished:
         print(
@@ -42,8 +42,15 @@ def lead(job: TrainingJob, nodes: Topology) -> State:
         if idle:
             print(f"without effect on a finished run: {', '.join(idle)}")
         return state
-    if not state.positions():
-        _mention_nearest(state, job)
+    nearest = runs.nearest_unfinished(state, job.key)
+    if nearest is not None and len(nearest[1]) <= FEW and not state.positions():
+        # A person may take that one for this one, which begins at its first step.
+        other, differing = nearest
+        print(
+            f"this run begins at step 0. The unfinished one in {other.folder} differs from it in "
+            f"{'; '.join(differing)}. Change that back to resume it, or remove it: `adl state drop {other.name}`.",
+            flush=True,
+        )
     with job.published():
         exit_code = _launch(job, nodes)
     if exit_code or not state.finished:
@@ -74,16 +81,3 @@ def _launch(job: TrainingJob, nodes: Topology) -> int:
     device.check_device_target(job.params.device_target, nodes.devices)
     state = State(job.state)
     return Launcher(state.logs).run(worker_command(state.job), nodes)
-
-
-def _mention_nearest(state: State, job: TrainingJob) -> None:
-    """Say where a run is that a person may take for this one, which begins at its first step."""
-    nearest = runs.nearest_unfinished(state, job.key)
-    if nearest is None or len(nearest[1]) > FEW:
-        return
-    other, differing = nearest
-    print(
-        f"this run begins at step 0. The unfinished one in {other.folder} differs from it in "
-        f"{'; '.join(differing)}. Change that back to resume it, or remove it: `adl state drop {other.name}`.",
-        flush=True,
-    )

@@ -27,12 +27,8 @@ class SignalledStop(Stop):
 
     def __init__(self, *, alone: bool) -> None:
         self.alone = alone
-        self.armed = False
 
     def arm(self) -> None:
-        if self.armed:
-            return
-        self.armed = True
         signal.signal(launcher.STOP, self._request)
         if self.alone:
             take([signal.SIGTERM], self._request)
