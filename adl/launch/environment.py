@@ -44,17 +44,19 @@ def plan(command: Sequence[str], chosen: Topology) -> str:
     """
     lines = []
     if chosen.scheduler is not None:
-        line = _for_shell(assigned(chosen.scheduler, shown=False), scheduler_command())
-        lines.append(f"scheduler: {line}")
-    first = min(chosen.workers)
-    for rank, variables in chosen.workers.items():
-        line = _for_shell(assigned(variables, shown=rank == first), command)
-        lines.append(f"rank {rank}: {line}")
+        variables = assigned(chosen.scheduler, shown=False)
+        lines.append(_line("scheduler", variables, scheduler_command()))
+    for rank, own in chosen.workers.items():
+        variables = assigned(own, shown=rank == min(chosen.workers))
+        lines.append(_line(f"rank {rank}", variables, command))
     return "\n".join(lines)
 
 
-def _for_shell(variables: Mapping[str, str], command: Sequence[str]) -> str:
+def _line(name: str, variables: Mapping[str, str], command: Sequence[str]) -> str:
+    words = [f"{name}:"]
     removed = sorted(inherited().keys() - variables.keys())
-    words = ["env", *(f"-u {name}" for name in removed)] if removed else []
-    words += [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    if removed:
+        words.append("env")
+    words += [f"-u {variable}" for variable in removed]
+    words += [f"{variable}={shlex.quote(value)}" for variable, value in variables.items()]
     return " ".join([*words, shlex.join(command)])

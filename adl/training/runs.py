@@ -42,9 +42,7 @@ def key_of(
         "params": params.model_dump(include=set(schema.of_stage("train"))),
         "contents": {
             "net_arch": " ".join(map(str, architecture.net)),
-            "cell_arch": " ".join(
-                f"({before}, {operation})" for before, operation in architecture.cell
-            ),
+            "cell_arch": " ".join(map(str, architecture.cell)),
             "ckpt_name": workspace.START_WEIGHTS.read_text(encoding="utf-8").strip(),
             # The val data changes no weights, but the curves that belong to the result.
             **{path.stem: read_manifest(path, dataset)["digest"] for path in (record, val_record)},
