@@ -76,7 +76,7 @@ def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monk
     network = types.SimpleNamespace(architecture=TINY, parameters_and_names=dict)
     watch = Stopwatch()
     monkeypatch.setattr(watch, "speed", lambda _: {"ms_per_step": float("nan")})
-    saver = checkpoints.Saver(
+    run = checkpoints.Run(
         state=state,
         weights=checkpoints.Weights(network, nothing_trained),
         counters=Counters(plan=PLAN, position=6, step=5, skipped=1, history=history),
@@ -85,7 +85,7 @@ def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monk
         world=ALONE,
         stopwatch=watch,
     )
-    saver.write_result()
+    run.write_result()
     write_outputs(state)
     files = [path for path in tmp_path.rglob("*.json") if path.stat().st_size]
     assert {str(path.relative_to(tmp_path)) for path in files} >= {

@@ -62,12 +62,12 @@ def resolved(host: str, where: str) -> ipaddress.IPv4Address | ipaddress.IPv6Add
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise NoAddressError(
-            f"{where}: {host} has no address ({reason}); use that of node 0, as a number."
+            f"{where}: {host} has no address ({error}); use that of node 0, as a number."
         ) from None
-    addresses = [ipaddress.ip_address(place[0]) for *_, place in found]
-    first = min(addresses, key=lambda address: address.version)
+    # IPv4 before IPv6.
+    *_, place = min(found, key=lambda address: address[0])
+    first = ipaddress.ip_address(place[0])
     if str(first) != host and host.replace(".", "").isdecimal():
         raise AdlError(f"{where}: {host} is no whole address; write it as in 10.0.0.1.")
     return first

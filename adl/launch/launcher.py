@@ -71,8 +71,8 @@ class Launcher:
                 return 1
         workers: dict[int, psutil.Popen] = {}
         for rank, variables in chosen.workers.items():
-            shown = not workers
-            workers[rank] = self._start(command, variables, f"rank_{rank}", shown=shown)
+            name = f"rank_{rank}"
+            workers[rank] = self._start(command, variables, name, shown=not workers)
         while not self.signal:
             codes = {rank: worker.poll() for rank, worker in workers.items()}
             for rank, code in codes.items():
@@ -126,10 +126,9 @@ class Launcher:
         log = self.logs / "scheduler.log"
         deadline = time.monotonic() + 60
         while SCHEDULER_IS_READY not in log.read_bytes():
-            is_over = self.signal or scheduler.poll() is not None
-            if is_over or time.monotonic() > deadline:
-                return
             time.sleep(_POLL)
+            if self.signal or scheduler.poll() is not None or time.monotonic() > deadline:
+                return
 
     def _report(self, rank: int, code: int, chosen: Topology) -> None:
         """Say how a rank failed; what the first one said was shown as it came."""

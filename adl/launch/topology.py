@@ -50,8 +50,8 @@ def _cluster(size: int, host: str, port: int, ranks: range, first_device: int) -
     }
     workers = {}
     for device, rank in enumerate(ranks, start=first_device):
-        role = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank)}
-        workers[rank] = _place(rank, size, device) | meeting | role | _timeouts()
+        own = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank)}
+        workers[rank] = _place(rank, size, device) | meeting | own | _timeouts()
     scheduler = None
     if 0 in ranks:
         # At another level of logging it does not say that it is ready.

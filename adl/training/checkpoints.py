@@ -65,7 +65,7 @@ class Weights:
 
 
 @dataclasses.dataclass(kw_only=True)
-class Saver:
+class Run:
     """A run so far, and when it is written. Rank 0 writes: the weights of all ranks are equal.
 
     manifest: of the training record.
@@ -106,24 +106,23 @@ class Saver:
 
     def after_step(self, *, stop: bool) -> None:
         """Save if it is due, or if the run is asked to stop."""
-        epoch, batch = self.counters.epochs
-        is_end = self.counters.is_finished
-        is_kept = batch == 0 and epoch % self.params.save_epochs == 0
-        minutes = self.params.save_minutes or math.inf
-        is_late = time.monotonic() - self.saved_at >= 60 * minutes
-        self.is_due |= is_kept or is_end or is_late
+        params, counters = self.params, self.counters
+        epoch, batch = counters.epochs
+        is_end = counters.is_finished
+        is_kept = batch == 0 and epoch % params.save_epochs == 0
+        minutes = (time.monotonic() - self.saved_at) / 60
+        self.is_due |= is_kept or is_end or minutes >= (params.save_minutes or math.inf)
         # The model first: an attempt that resumes from the state does not come by here again.
-        if is_kept and not is_end and self.params.keep_checkpoints > 1 and self.world.rank == 0:
+        if is_kept and not is_end and params.keep_checkpoints > 1 and self.world.rank == 0:
             self._keep_model(epoch)
         # If the last update was skipped, the next ones show whether the run recovers.
-        if stop or (self.is_due and not self.counters.skipped_in_a_row):
+        if stop or (self.is_due and not counters.skipped_in_a_row):
             self.save()
 
     def save(self) -> None:
         if self.world.rank == 0:
             self.check_finite()
-            speed = self.stopwatch.speed(self.params)
-            meta = self.counters.model_dump() | {"speed": speed}
+            meta = self.counters.model_dump() | {"speed": self.stopwatch.speed(self.params)}
             self.state.save(Saved(self.weights.arrays(), meta))
         self.saved_at, self.is_due = time.monotonic(), False
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import Timeout, UnixFileLock
+from filelock import AcquireReturnProxy, Timeout, UnixFileLock
 
 from adl.errors import AdlError
 
@@ -23,10 +23,10 @@ def holder(folder: Path) -> int | None:
     if not path.exists():
         return None
     try:
-        _acquired(path, timeout=0).release()
+        with _acquired(path, timeout=0):
+            return None
     except Timeout:
         return int(path.read_text(encoding="utf-8") or 0)
-    return None
 
 
 @contextlib.contextmanager
@@ -40,22 +40,19 @@ def held(folder: Path) -> Iterator[None]:
             f"this run is already in progress: process {path.read_text(encoding='utf-8')} holds {folder}. Wait for it, "
             "or stop it (`adl stop`)."
         ) from None
-    try:
+    with lock:
         path.write_text(str(os.getpid()), encoding="utf-8")
         yield
-    finally:
-        lock.release()
 
 
-def _acquired(path: Path, *, timeout: float) -> UnixFileLock:
+def _acquired(path: Path, *, timeout: float) -> AcquireReturnProxy:
     """Raises Timeout if another process has the lock, AdlError if the file system has no locks."""
     lock = UnixFileLock(path, timeout=timeout, fallback_to_soft=False)
     while True:
         try:
-            lock.acquire()
+            return lock.acquire()
         except FileNotFoundError:
-            # A folder that another process removes in between takes its lock along.
-            continue
+            pass  # a folder that another process removes in between takes its lock along
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -64,4 +61,3 @@ def _acquired(path: Path, *, timeout: float) -> UnixFileLock:
                 "each other. Point ADL_STATE_DIR to a folder on one that does: a local disk, or Lustre mounted with "
                 "the option flock."
             ) from None
-        return lock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -43,22 +43,19 @@ class Plan:
 
 @dataclasses.dataclass
 class LossScale:
-    """Dynamic loss scaling: halved by every skipped update, doubled after WINDOW applied ones in a row."""
+    """Dynamic loss scaling: halved by every skipped update, doubled after 1000 applied ones in a row."""
 
     value: float = 2.0**16
     good: int = 0
     """Updates since the last change."""
 
-    WINDOW: ClassVar[int] = 1000
-    LARGEST: ClassVar[float] = 2.0**24
-    """What is divided by too large a scale is zero."""
-
     def adjust(self, applied: bool) -> None:
-        self.good = (self.good + 1) % self.WINDOW if applied else 0
+        self.good = (self.good + 1) % 1000 if applied else 0
         if not applied:
             self.value = max(self.value / 2, 1.0)
         elif not self.good:
-            self.value = min(self.value * 2, self.LARGEST)
+            # What is divided by too large a scale is zero.
+            self.value = min(self.value * 2, 2.0**24)
 
 
 class Counters(BaseModel):
@@ -164,12 +161,11 @@ class Stopwatch:
         if not self.seconds:
             return self._speed_before and self._speed_before | total
         usual = float(np.median(self.seconds[1:] or self.seconds))
-        compilation = round(self.seconds[0] - usual, 1)
         return {
             **total,
             "ms_per_step": round(1000 * usual, 1),
             "samples_per_second": round(params.batch_size / usual, 2),
-            "compile_seconds": compilation if len(self.seconds) > 1 else None,
+            "compile_seconds": round(self.seconds[0] - usual, 1) if self.seconds[1:] else None,
             "peak_memory_mb": device.peak_memory() // 2**20,
             "devices": params.device_num,
             **device.machine(params.device_target),

@@ -52,8 +52,8 @@ def key_of(
 
 def state_of(root: Path, key: Mapping[str, Any]) -> State:
     """The state that belongs to a key."""
-    text = json.dumps(key, sort_keys=True)
-    return State(root / hashlib.sha256(text.encode()).hexdigest()[:16])
+    text = json.dumps(key, sort_keys=True).encode()
+    return State(root / hashlib.sha256(text).hexdigest()[:16])
 
 
 def parts(key: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,8 +118,7 @@ def prepare(state: State, key: Mapping[str, Any], code: str, options: Mapping[st
         if is_same_code and state.finished:
             return
         if not is_same_code:
-            has_work = state.positions() or state.damaged_positions()
-            if has_work and not state.finished:
+            if not state.finished and (state.positions() or state.damaged_positions()):
                 raise AdlError(
                     f"an unfinished training run is in {state.folder}, but the code that it depends on has changed "
                     f"since. Resume it with the new code: `adl state adopt {state.name}`. Start over: "
@@ -128,7 +127,7 @@ def prepare(state: State, key: Mapping[str, Any], code: str, options: Mapping[st
             state.drop_positions()
             remove(state.result)
             remove(state.intermediate)
-    about = {"key": dict(key), "code": code, "options": dict(options)}
+    about = {"key": key, "code": code, "options": options}
     write_json(state.folder / "about.json", about)
 
 
@@ -151,8 +150,6 @@ def drop_other_finished(kept: State) -> None:
     """A finished state is kept until a run with another key finishes; with models of its own, until it is pruned."""
     for state in found(kept.root):
         if state.folder != kept.folder and state.finished and not state.kept_models():
-            with (
-                contextlib.suppress(AdlError),
-                state.held(),
-            ):  # one that another process holds is in use
+            # One that another process holds is in use.
+            with contextlib.suppress(AdlError), state.held():
                 remove(state.folder)

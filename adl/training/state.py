@@ -182,8 +182,12 @@ class State:
 
 def seal(result: Path) -> None:
     """Write the digest of every file into a result that is complete."""
-    files = sorted(path for path in result.rglob("*") if path.is_file())
-    write_json(result / SEAL, {str(path.relative_to(result)): digest(path) for path in files})
+    digests = {
+        str(path.relative_to(result)): digest(path)
+        for path in sorted(result.rglob("*"))
+        if path.is_file()
+    }
+    write_json(result / SEAL, digests)
 
 
 class TrainingJob(BaseModel):

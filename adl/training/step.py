@@ -1,21 +1,14 @@
-"""One training step: what the host hands over, and the graph: forward, backward, sums over the ranks, update."""
+"""One training step, as a graph: forward, backward, sums over the ranks, update."""
 
 from __future__ import annotations
 
-import dataclasses
-
 import mindspore as ms
-import numpy as np
 from mindspore import Tensor, amp, nn, ops
 from mindspore import dtype as mstype
 
-from adl.architecture import Architecture
-from adl.config.params import Params
-from adl.network import drop_path
 from adl.parallel.collective import AllSum, AllSumEach
 from adl.parallel.world import ALONE, World
 from adl.training.optimizers import Momentum
-from adl.training.plan import Counters
 
 _product = ops.MultitypeFuncGraph("product")
 
@@ -77,51 +70,3 @@ class TrainStep(nn.Cell):
         if applied:
             self.optimizer(gradients, learning_rate)
         return loss, applied, stop
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HostStep:
-    """The graph with what it takes from the host: learning rate, loss scale, masks of dropout and drop path.
-
-    learning_rates: (steps,), by applied update. architecture: of the network.
-    """
-
-    graph: TrainStep
-    learning_rates: np.ndarray
-    params: Params
-    architecture: Architecture
-    world: World
-
-    def __call__(
-        self, images: np.ndarray, labels: np.ndarray, counters: Counters, *, stop: bool
-    ) -> tuple[float, bool, bool]:
-        """images: (N, 3, H, W) float32. labels: (N, H, W) int32. counters: before the step; notes the learning rate.
-
-        stop: this rank was asked to stop. Returns the loss, whether the update was applied, and whether any rank was
-        asked to stop: the same on all ranks.
-        """
-        params = self.params
-        counters.learning_rate = float(self.learning_rates[counters.step])
-        keys, draws = drop_path.draw(
-            seed=params.seed,
-            position=counters.position,
-            places=self.world.share(params.batch_size),
-            cells=len(self.architecture.net),
-            operations=len(self.architecture.cell),
-        )
-        survivors = None
-        if params.drop_path_keep_prob < 1:
-            survivors = Tensor(
-                drop_path.survivors(
-                    draws,
-                    step=counters.step,
-                    steps=counters.plan.steps,
-                    final=params.drop_path_keep_prob,
-                )
-            )
-        scalars = np.array([counters.learning_rate, counters.loss_scale.value, stop], np.float32)
-        results = self.graph(
-            Tensor(images), Tensor(labels), Tensor(keys), survivors, *map(Tensor, scalars)
-        )
-        loss, applied, stopped = map(float, results)
-        return loss, applied > 0, stopped > 0

@@ -5,9 +5,9 @@ Every rank runs `train` on its slice of each global batch; rank 0 saves and repo
     pipeline/train.py           reads params.yaml, holds the run's lock, and has run/nodes.py start the processes,
                                 each of which is a rank (run/worker.py) and calls
       train()                   this file: data, network, loss, schedule, optimizer, resume, loop, result
-        Loop.run_epoch()        loop.py: batches and counters, when to save and when to stop
-          HostStep.__call__()   step.py: learning rate, loss scale and masks of one step, and its graph, TrainStep:
-                                forward, backward, sums over the ranks, update
+        Loop.run_epoch()        loop.py: batches and counters, when to save and when to stop; learning rate, loss scale
+                                and masks of each step
+          TrainStep             step.py: the graph of a step: forward, backward, sums over the ranks, update
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import read_manifest
 from adl.network import AutoDeepLab, checkpoint, drop_path
 from adl.parallel.world import ALONE, World
-from adl.training.checkpoints import Saver, Weights
+from adl.training.checkpoints import Weights
 from adl.training.loop import Loop
 from adl.training.losses import LOSSES
 from adl.training.optimizers import OPTIMIZERS
 from adl.training.plan import Counters, Plan, Stop
 from adl.training.schedules import SCHEDULES
 from adl.training.state import State, TrainingJob
-from adl.training.step import HostStep, TrainStep
+from adl.training.step import TrainStep
 from adl.training.validation import Validation
 
 CLASSIFIER = "decoder.classifier."
@@ -74,15 +74,15 @@ def train(
             print(f"weights from {params.ckpt_name}: {loaded}{without}")
 
     loop = assemble(job, dataset, net, manifest, plan, world=world, stop=stop)
-    loop.saver.resume()
+    loop.resume()
     loop.validate()
-    log_epochs(loop.saver.counters.history)
-    while not loop.saver.counters.is_finished:
+    log_epochs(loop.counters.history)
+    while not loop.counters.is_finished:
         loop.run_epoch()
         loop.validate()
-        log_epochs(loop.saver.counters.history[-1:])
+        log_epochs(loop.counters.history[-1:])
     if world.rank == 0:
-        loop.saver.write_result()
+        loop.write_result()
 
 
 def assemble(
@@ -110,34 +110,35 @@ def assemble(
         world=world,
     )
     optimizer = OPTIMIZERS[params.optimizer](params, net)
-    saver = Saver(
-        state=State(job.state),
-        weights=Weights(net, optimizer),  # before mixed precision moves them
-        counters=Counters(plan=plan, position=plan.first_step, step=plan.first_step),
-        params=params,
-        manifest=manifest,
-        world=world,
-    )
+    weights = Weights(net, optimizer)  # before mixed precision moves them
     # O2 leaves batch norm in float32, that over all ranks included: it is a nn.BatchNorm2d.
     precise = amp.auto_mixed_precision(net, params.amp_level)
     criterion = LOSSES[params.criterion](params, world)
-    step = HostStep(
-        graph=TrainStep(precise, criterion, optimizer, world).set_train(),
-        learning_rates=SCHEDULES[params.schedule](params, plan.steps),
-        params=params,
-        architecture=net.architecture,
-        world=world,
-    )
     validation = reporter = None
-    if every := params.eval_epochs:
+    if params.eval_epochs:
         validation = Validation(
-            net.architecture, job.val_record, dataset, every=every, world=world, stop=stop
+            net.architecture,
+            job.val_record,
+            dataset,
+            world=world,
+            stop=stop,
         )
     if world.rank == 0:
         lines_of_2021 = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
         reporter = Reporter(plan.steps, lines_of_2021_every=lines_of_2021)
     return Loop(
-        batches=batches, step=step, saver=saver, validation=validation, stop=stop, reporter=reporter
+        state=State(job.state),
+        weights=weights,
+        counters=Counters(plan=plan, position=plan.first_step, step=plan.first_step),
+        params=params,
+        manifest=manifest,
+        world=world,
+        batches=batches,
+        graph=TrainStep(precise, criterion, optimizer, world).set_train(),
+        learning_rates=SCHEDULES[params.schedule](params, plan.steps),
+        validation=validation,
+        stop=stop,
+        reporter=reporter,
     )
 
 

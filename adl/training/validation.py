@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from mindspore import Parameter, Tensor
-from tqdm import tqdm
 
 from adl import network
 from adl.architecture import Architecture
@@ -19,7 +18,7 @@ from adl.files import percent
 from adl.metrics import Confusion
 from adl.parallel.collective import AllSum, sum_counts
 from adl.parallel.world import ALONE, World
-from adl.training.plan import Counters, Stop
+from adl.training.plan import Stop
 
 
 class Interrupted(Exception):  # noqa: N818 (no error)
@@ -29,7 +28,7 @@ class Interrupted(Exception):  # noqa: N818 (no error)
 class Validation:
     """A second network for evaluation, which takes the weights of the one that is trained: its graph stays as it is.
 
-    every: epochs between two validations. stop: looked at before every image.
+    stop: looked at before every image.
     """
 
     def __init__(
@@ -38,29 +37,15 @@ class Validation:
         record: Path,
         dataset: DatasetDescriptor,
         *,
-        every: int = 1,
         world: World = ALONE,
         stop: Stop,
     ) -> None:
-        self.record, self.dataset, self.every = record, dataset, every
-        self.world, self.stop = world, stop
+        self.record, self.dataset, self.world, self.stop = record, dataset, world, stop
         self.images = records.read_manifest(record, dataset)["images"]
         self.network = network.build(architecture)
         self.mode = Mode()
         self.passes = inference.passes(self.network, dataset, self.mode)
         self.over_ranks = AllSum(world)
-
-    def add_to_history(self, trained: Mapping[str, Parameter], counters: Counters) -> None:
-        """Add the val mIOU to the history's last row, if it is due and not there yet. Raises as `miou`."""
-        epoch, batch = counters.epochs
-        is_due = batch == 0 and epoch % self.every == 0
-        if not is_due or not counters.history or "val_mIOU" in counters.history[-1]:
-            return
-        miou = self.miou(trained)
-        if miou is not None:
-            counters.history[-1]["val_mIOU"] = miou
-        if self.world.rank == 0:
-            tqdm.write(f"epoch {epoch}: val mIOU {miou} % ({self.mode.name}, {self.images} images)")
 
     def miou(self, trained: Mapping[str, Parameter]) -> float | None:
         """In percent, over all images of the record, each counted once; the same on all ranks.
@@ -81,11 +66,11 @@ class Validation:
             maps = inference.label_maps(self.passes, row.image[None], self.mode)
             confusion.add(row.label, maps[self.mode.name][0])
             images += 1
-        seen = np.append(confusion.counts, [images, self.stop.requested])
-        *counts, images, stops = sum_counts(seen, self.world)
+        own = np.append(confusion.counts, [images, self.stop.requested])
+        *counts, images, stops = sum_counts(own, self.world)
         if stops:
             raise Interrupted
         if images != self.images:
             raise RuntimeError(f"{images} images were validated, {self.images} expected")
-        confusion = Confusion(self.dataset, np.reshape(counts, confusion.counts.shape))
+        confusion.counts = np.reshape(counts, confusion.counts.shape)
         return percent(confusion.mean_iou())

@@ -37,13 +37,13 @@ from adl.training import checkpoints, loop, losses
 from adl.training import plan as plan_module
 from adl.training import train as training
 from adl.training import validation as validation_module
-from adl.training.checkpoints import Saver
+from adl.training.checkpoints import Run
 from adl.training.loop import Loop, Stopped
 from adl.training.losses import CrossEntropy, OhemCrossEntropy
 from adl.training.optimizers import Momentum
 from adl.training.plan import Counters, Plan, Stop
 from adl.training.state import State, TrainingJob
-from adl.training.step import HostStep, TrainStep
+from adl.training.step import TrainStep
 from adl.training.validation import Interrupted, Validation
 from tests import checkpoints_2021
 from tests.conftest import ROOT
@@ -105,14 +105,14 @@ def run(settings, record, folder, *, stop=None, log_epochs=lambda rows: None, **
 @contextlib.contextmanager
 def stop_before(number: int):
     """A request to stop that arrives before this step, counted from 1."""
-    request, take = Stop(), HostStep.__call__
+    request, take = Stop(), Loop.take_step
 
-    def taken(self, images, labels, counters, *, stop):
-        request.requested |= counters.position + 1 == number
-        return take(self, images, labels, counters, stop=request.requested)
+    def taken(self, images, labels, *, stop):
+        request.requested |= self.counters.position + 1 == number
+        return take(self, images, labels, stop=request.requested)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HostStep, "__call__", taken)
+        patch.setattr(Loop, "take_step", taken)
         yield request
 
 
@@ -134,8 +134,8 @@ def history_of(folder):
     return json.loads((folder / "result/history.json").read_text())
 
 
-def assembled(net, p, plan, folder) -> Loop:
-    job = job_of(p.model_copy(update={"eval_epochs": 0}), folder, folder)
+def assembled(net, p, plan, record, folder) -> Loop:
+    job = job_of(p, record, folder)
     return training.assemble(job, CITYSCAPES, net, {}, plan, world=ALONE, stop=Stop())
 
 
@@ -273,16 +273,17 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(
 
 
 def test_validation_takes_place_after_every_so_many_epochs_and_not_between(
-    tiny, record, monkeypatch
+    settings, tiny, record, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(Validation, "miou", lambda self, trained: 5.0)
-    validation = Validation(tiny, record, CITYSCAPES, every=2, stop=Stop())
     plan = Plan(images=4, steps_per_epoch=2, steps=10, first_step=0)
+    p = params.load(ROOT / "params.yaml", **settings | {"eval_epochs": 2})
+    own = assembled(network.build(tiny), p, plan, record, tmp_path)
     found = {}
     for position in range(1, 11):
-        reached = Counters(plan=plan, position=position, step=position, history=[{}])
-        validation.add_to_history({}, reached)
-        found[position] = reached.history[-1].get("val_mIOU")
+        own.counters = Counters(plan=plan, position=position, step=position, history=[{}])
+        own.validate()
+        found[position] = own.counters.history[-1].get("val_mIOU")
     assert [position for position, miou in found.items() if miou == 5.0] == [4, 8]
 
 
@@ -376,7 +377,7 @@ def test_attempt_with_nothing_left_to_train_reports_the_speed_of_the_one_before(
     settings, record, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(Saver, "write_result", lambda *_: None)
+        patch.setattr(Run, "write_result", lambda *_: None)
         with pytest.raises(FileNotFoundError):
             run(settings, record, tmp_path / "a")
     run(settings, record, tmp_path / "a")
@@ -433,10 +434,10 @@ def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32
     p = params.load(ROOT / "params.yaml", **settings).model_copy(update={"amp_level": "O2"})
     net = network.build(tiny)
     names = set(checkpoint.native(net))
-    own = assembled(net, p, Plan(4, 2, 4, 0), tmp_path)
-    assert set(own.saver.weights.parameters) == names
+    own = assembled(net, p, Plan(4, 2, 4, 0), tmp_path, tmp_path)
+    assert set(own.weights.parameters) == names
     assert {name for name, _ in net.parameters_and_names()} != names, "the cells were wrapped"
-    checkpoint.save(own.saver.weights.parameters, tmp_path / "m.ckpt")
+    checkpoint.save(own.weights.parameters, tmp_path / "m.ckpt")
     assert checkpoint.load(network.build(tiny), tmp_path / "m.ckpt").parameters == len(names)
 
 
@@ -546,7 +547,7 @@ def test_learning_rate_is_that_of_the_parameters(settings, record, tmp_path, tin
         } | changes
         p = params.load(ROOT / "params.yaml", **(settings | values))
         plan = Plan.of(p, 4)
-        return assembled(network.build(tiny), p, plan, tmp_path).step.learning_rates
+        return assembled(network.build(tiny), p, plan, tmp_path, tmp_path).learning_rates
 
     found = rates(min_lr=0.05)
     assert len(found) == 20

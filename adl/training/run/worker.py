@@ -44,8 +44,7 @@ def main() -> None:
     job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_bytes())
     this = world.from_environment()
     # Only rank 0 draws.
-    curves_folder = job.curves if this.rank == 0 else None
-    with reported(), Curves(curves_folder) as curves:
+    with reported(), Curves(job.curves if this.rank == 0 else None) as curves:
         try:
             train.train(
                 job,
