@@ -11,6 +11,7 @@ from adl.errors import AdlError
 from adl.launch.launcher import Launcher
 from adl.launch.topology import Topology
 from adl.training import runs
+from adl.training.run import worker
 from adl.training.state import State, TrainingJob
 
 FEW = 3
@@ -22,7 +23,7 @@ _POLL = 0.5
 
 def worker_command(job: Path) -> list[str]:
     """Of each worker of a run. job: the file that it reads."""
-    return [sys.executable, "-m", "adl.training.run.worker", str(job)]
+    return [sys.executable, "-m", worker.__name__, str(job)]
 
 
 def lead(job: TrainingJob, nodes: Topology) -> State:
