@@ -131,8 +131,8 @@ def write_outputs(finished: State) -> None:
         curves.log(read_json(result / "history.json"))
         curves.draw()
     write_json(METRICS / "train.json", read_json(result / "metrics.json"))
-    speed = read_json(result / "speed.json")
-    write_json(SPEED / "train.json", speed | {"checkpoint_digest": digest(CHECKPOINT)})
+    of_model = {"checkpoint_digest": digest(CHECKPOINT)}
+    write_json(SPEED / "train.json", read_json(result / "speed.json") | of_model)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ import socket
 
 from adl.errors import AdlError
 
-_FORM = re.compile(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)")
-
 
 class NoAddressError(AdlError):
     """Of a machine whose name has no address now."""
@@ -29,7 +27,7 @@ def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
 
     on_loopback: all nodes are this machine, which must be so if the address cannot be reached from another one.
     """
-    form = _FORM.fullmatch(master)
+    form = re.fullmatch(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)", master)
     if form is None:
         raise AdlError(
             f"--master: {master} is not HOST:PORT, such as 10.0.0.1:8118 or [fd00::1]:8118."

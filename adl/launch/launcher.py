@@ -25,16 +25,12 @@ from adl.parallel.lifetime import tied
 
 GRACE = 7.0
 """Seconds that a worker has to save its state; one that compiles or computes a long step is ended then."""
-TAIL = 40
-"""Lines of a failed worker's log that are shown."""
 STOP = signal.SIGUSR1
 """Asks a worker to save and end. SIGTERM is MindSpore's: with it, a rank that lost the others ends itself."""
 LOST = (
     "the ranks no longer hear each other: a rank, a node or the link between nodes failed. Start again, on all nodes, "
     "and training resumes from the last save; scheduler.log names the rank that is missing."
 )
-SCHEDULER_IS_READY = b"Finish to Initialize MetaServerNode"
-"""What MindSpore's scheduler writes to its log."""
 _POLL = 0.05
 
 
@@ -79,8 +75,7 @@ class Launcher:
                 if code not in (None, 0, STOPPED):
                     # Those that fail for the same reason, or stop together, have a moment to say so.
                     psutil.wait_procs(workers.values(), timeout=2)
-                    self._report(rank, code, chosen)
-                    return code if code > 0 else 128 - code
+                    return self._report(rank, code, chosen)
             if None not in codes.values():
                 return max(codes.values())
             if scheduler is not None and scheduler.poll():
@@ -122,28 +117,29 @@ class Launcher:
         return process
 
     def _wait_for_scheduler(self, scheduler: psutil.Popen) -> None:
-        """Workers that start before the scheduler is ready need up to a minute longer to find it."""
+        """Workers that start before the scheduler's log says that it is ready need up to a minute longer to find it."""
         log = self.logs / "scheduler.log"
         deadline = time.monotonic() + 60
-        while SCHEDULER_IS_READY not in log.read_bytes():
+        while b"Finish to Initialize MetaServerNode" not in log.read_bytes():
             time.sleep(_POLL)
             if self.signal or scheduler.poll() is not None or time.monotonic() > deadline:
                 return
 
-    def _report(self, rank: int, code: int, chosen: Topology) -> None:
-        """Say how a rank failed; what the first one said was shown as it came."""
+    def _report(self, rank: int, code: int, chosen: Topology) -> int:
+        """Say how a rank failed, and return the stage's exit code; what the first rank said was shown as it came."""
         if rank != min(chosen.workers):
             self._show_log(f"rank_{rank}", f"rank {rank} failed")
         if code > 0:
-            return
+            return code
         print(f"error: rank {rank} was killed by {signal.Signals(-code).name}", file=sys.stderr)
         if code == -signal.SIGTERM and "MS_ROLE" in chosen.workers[rank]:
             print(f"MindSpore does that when {LOST}", file=sys.stderr)
+        return 128 - code
 
     def _show_log(self, name: str, what: str) -> None:
         text = (self.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-        lines = [f"{what}; the end of its log:", *text.splitlines()[-TAIL:]]
-        print("\n".join(lines), file=sys.stderr)
+        end = text.splitlines()[-40:]
+        print(f"{what}; the end of its log:", *end, sep="\n", file=sys.stderr)
 
     def _end_all(self) -> None:
         # Even if the worker itself is gone: what it started may not be.

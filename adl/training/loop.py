@@ -121,11 +121,10 @@ class Loop(Run):
             )
             survivors = Tensor(factors)
         scalars = np.array([counters.learning_rate, counters.loss_scale.value, stop], np.float32)
-        results = self.graph(
+        loss, applied, stopped = self.graph(
             Tensor(images), Tensor(labels), Tensor(keys), survivors, *map(Tensor, scalars)
         )
-        loss, applied, stopped = map(float, results)
-        return loss, applied > 0, stopped > 0
+        return float(loss), bool(applied), float(stopped) > 0
 
     def _check_ranks(self) -> None:
         """Raises AdlError if the ranks have parted: then what they sum is no network's gradient any more."""

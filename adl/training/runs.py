@@ -76,8 +76,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def code_digest() -> str:
     """Digest of the code that the stage `train` depends on, as dvc.yaml lists it."""
-    stages = YAML(typ="safe").load(workspace.STAGES)["stages"]
-    listed = [Path(dep) for dep in stages["train"]["deps"] if dep.startswith(("adl/", "pipeline/"))]
+    deps = YAML(typ="safe").load(workspace.STAGES)["stages"]["train"]["deps"]
+    listed = [Path(dep) for dep in deps if dep.startswith(("adl/", "pipeline/"))]
     return files.code_digest(listed, root=Path())
 
 

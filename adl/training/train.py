@@ -157,4 +157,4 @@ def _describe(architecture: Architecture, params: Params, plan: Plan) -> None:
         lines.append("parallel: no effect on one device")
     if params.workers > device.cores():
         lines.append(f"workers: {device.cores()} instead of {params.workers}, the number of cores")
-    print("\n".join(lines), flush=True)
+    print(*lines, sep="\n", flush=True)
