@@ -36,7 +36,6 @@ from adl.workspace import BASELINES, CHECKPOINT, PRETRAINED, as_path
 from pipeline import parser, run
 
 STAGES = ("synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
-ALWAYS_READ = ("stage", "modelArts_mode", "work", "data_url", "train_url")
 ALSO_READ = {
     "mindrecord": {"split", "data_path"},
     "train": {"master_port", "state_seconds"},
@@ -147,7 +146,8 @@ def check_read(arguments: argparse.Namespace) -> None:
     """Raises AdlError if an option was given that the stage does not read: it would change nothing."""
     stage = arguments.stage
     name = f"mindrecord@{arguments.split}" if stage == "mindrecord" else stage
-    read = {*ALWAYS_READ, *params.of_stage(name), *ALSO_READ.get(stage, ())}
+    read = {"stage", "modelArts_mode", "work", "data_url", "train_url"}
+    read |= {*params.of_stage(name), *ALSO_READ.get(stage, ())}
     if stage == "train":
         # What changes no result is read by training alone.
         read |= {entry.name for entry in params.schema() if not entry.stages}

@@ -34,7 +34,7 @@ def assigned(variables: Mapping[str, str], *, shown: bool) -> dict[str, str]:
     settings = {ISA: os.environ[ISA]}
     if shown and on_terminal():
         settings |= {TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
-    return settings | dict(variables)
+    return {**settings, **variables}
 
 
 def plan(command: Sequence[str], chosen: Topology) -> str:

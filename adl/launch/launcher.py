@@ -119,11 +119,11 @@ class Launcher:
     def _wait_for_scheduler(self, scheduler: psutil.Popen) -> None:
         """Workers that start before the scheduler's log says that it is ready need up to a minute longer to find it."""
         log = self.logs / "scheduler.log"
-        deadline = time.monotonic() + 60
-        while b"Finish to Initialize MetaServerNode" not in log.read_bytes():
-            time.sleep(_POLL)
-            if self.signal or scheduler.poll() is not None or time.monotonic() > deadline:
+        for _ in range(round(60 / _POLL)):
+            is_ready = b"Finish to Initialize MetaServerNode" in log.read_bytes()
+            if is_ready or self.signal or scheduler.poll() is not None:
                 return
+            time.sleep(_POLL)
 
     def _report(self, rank: int, code: int, chosen: Topology) -> int:
         """Say how a rank failed, and return the stage's exit code; what the first rank said was shown as it came."""

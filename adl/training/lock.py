@@ -13,8 +13,6 @@ from filelock import AcquireReturnProxy, Timeout, UnixFileLock
 from adl.errors import AdlError
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
-_TIMEOUT = 1.0
-"""Seconds: whoever only asks for the holder has the lock for a moment."""
 
 
 def holder(folder: Path) -> int | None:
@@ -34,7 +32,8 @@ def held(folder: Path) -> Iterator[None]:
     """Hold the lock; the folder is created if it is missing. Raises AdlError if another process holds it."""
     path = folder / "lock"
     try:
-        lock = _acquired(path, timeout=_TIMEOUT)
+        # Whoever only asks for the holder has the lock for a moment.
+        lock = _acquired(path, timeout=1)
     except Timeout:
         raise AdlError(
             f"this run is already in progress: process {path.read_text(encoding='utf-8')} holds {folder}. Wait for it, "

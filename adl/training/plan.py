@@ -108,7 +108,7 @@ class Counters(BaseModel):
         self.history.append(
             {
                 "epoch": self.epochs[0],
-                "loss": float(np.mean(np.array(self.losses, float))),
+                "loss": float(np.array(self.losses, float).mean()),
                 "learning_rate": self.learning_rate,
             }
         )

@@ -8,8 +8,6 @@ import numpy as np
 
 from adl.config.params import Params
 
-POWER = 0.9
-
 
 def warmup_poly(
     *, start: float, base: float, minimum: float, warmup: int, steps: int
@@ -21,7 +19,7 @@ def warmup_poly(
     """
     i = np.arange(steps, dtype=np.float64)
     rising = start * (base / start) ** (np.minimum(i, warmup) / max(warmup, 1))
-    falling = base * (1 - (np.maximum(i, warmup) - warmup) / (steps - warmup)) ** POWER
+    falling = base * (1 - (np.maximum(i, warmup) - warmup) / (steps - warmup)) ** 0.9
     return np.maximum(np.where(i < warmup, rising, falling), minimum)
 
 

@@ -30,9 +30,6 @@ from adl.errors import DISK_FULL, AdlError
 from adl.files import digest, finite, read_json, remove, replacing, write_json
 from adl.training import lock
 
-KEPT = 2
-"""Positions that a state keeps."""
-_META = "meta"
 SEAL = "digests.json"
 """File of a result, written last, with the digests of all others."""
 
@@ -57,7 +54,7 @@ class Saved:
                 # As a whole, because only that compares its checksum.
                 content = io.BytesIO(archive.read(name))
                 arrays[name.removesuffix(".npy")] = np.lib.format.read_array(content)
-        return cls(arrays, json.loads(arrays.pop(_META).tobytes()))
+        return cls(arrays, json.loads(arrays.pop("meta").tobytes()))
 
 
 class State:
@@ -110,7 +107,7 @@ class State:
         meta = json.dumps(finite(saved.meta), allow_nan=False).encode()
         # In memory first: on a full disk np.savez leaves its archive open, and a second error behind.
         content = io.BytesIO()
-        np.savez(content, **{_META: np.frombuffer(meta, np.uint8)}, **saved.arrays)
+        np.savez(content, meta=np.frombuffer(meta, np.uint8), **saved.arrays)
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 file.write(content.getbuffer())
@@ -126,7 +123,7 @@ class State:
                 f"{path}: the state cannot be saved ({error.strerror}); {kept}. Make room (`adl state prune` removes "
                 "what is not needed), and `dvc repro` resumes from there."
             ) from None
-        for old in [*self.positions()[:-KEPT], *self.damaged_positions()]:
+        for old in [*self.positions()[:-2], *self.damaged_positions()]:
             old.unlink()
 
     def latest(self) -> Saved | None:

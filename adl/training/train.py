@@ -38,8 +38,6 @@ from adl.training.state import State, TrainingJob
 from adl.training.step import TrainStep
 from adl.training.validation import Validation
 
-CLASSIFIER = "decoder.classifier."
-
 
 def train(
     job: TrainingJob,
@@ -67,7 +65,7 @@ def train(
     if world.rank == 0:
         _describe(architecture, params, plan)
     if params.ckpt_name is not None:
-        leave_out = None if params.ckpt_classifier else CLASSIFIER
+        leave_out = None if params.ckpt_classifier else "decoder.classifier."
         loaded = checkpoint.load(net, job.pretrained / params.ckpt_name, leave_out=leave_out)
         if world.rank == 0:
             without = f", without {leave_out}" if leave_out else ""

@@ -14,8 +14,6 @@ from adl.training import runs
 from adl.training.run import worker
 from adl.training.state import State, TrainingJob
 
-FEW = 3
-"""Differing parameters up to which two runs are alike."""
 PATIENCE = 1800.0
 """Seconds that a node waits for node 0: as long as Ascend's ranks wait for each other."""
 _POLL = 0.5
@@ -44,8 +42,8 @@ def lead(job: TrainingJob, nodes: Topology) -> State:
             print(f"without effect on a finished run: {', '.join(idle)}")
         return state
     nearest = runs.nearest_unfinished(state, job.key)
-    if nearest is not None and len(nearest[1]) <= FEW and not state.positions():
-        # A person may take that one for this one, which begins at its first step.
+    if nearest is not None and len(nearest[1]) <= 3 and not state.positions():
+        # A person may take that one, which is so much alike, for this one, which begins at its first step.
         other, differing = nearest
         print(
             f"this run begins at step 0. The unfinished one in {other.folder} differs from it in "
