@@ -16,8 +16,8 @@ from adl.parallel.world import ALONE, World
 
 # Before mindspore is imported, because its oneDNN reads the variable once. On a CPU with AVX-512, oneDNN picks a
 # reference kernel for plain NCHW convolutions, 45-70 times slower than its AVX2 one. Other devices do not use oneDNN.
-_ISA, _FOR_MINDSPORE = "ONEDNN_MAX_CPU_ISA", "AVX2"
-os.environ.setdefault(_ISA, _FOR_MINDSPORE)
+ISA, _FOR_MINDSPORE = "ONEDNN_MAX_CPU_ISA", "AVX2"
+os.environ.setdefault(ISA, _FOR_MINDSPORE)
 
 TERMINAL = "ADL_TERMINAL"
 """Environment variable by which a worker knows that its output goes to a terminal."""
@@ -46,19 +46,19 @@ def instructions(limit: str) -> Iterator[None]:
 
     limit: a name of INSTRUCTION_SETS; for any other, everything that the processor has.
     """
-    before = os.environ[_ISA]
+    before = os.environ[ISA]
     # Replaced, never removed: MindSpore's threads may read the environment meanwhile.
-    os.environ[_ISA] = limit if limit in INSTRUCTION_SETS else "DEFAULT"
+    os.environ[ISA] = limit if limit in INSTRUCTION_SETS else "DEFAULT"
     try:
         yield
     finally:
-        os.environ[_ISA] = before
+        os.environ[ISA] = before
 
 
 @contextlib.contextmanager
 def all_instructions() -> Iterator[None]:
     """Load another run time with a oneDNN of its own, which reads the variable once too: with AVX-512 it is faster."""
-    chosen_by_a_person = os.environ[_ISA] != _FOR_MINDSPORE
+    chosen_by_a_person = os.environ[ISA] != _FOR_MINDSPORE
     with contextlib.nullcontext() if chosen_by_a_person else instructions("DEFAULT"):
         yield
 
@@ -67,8 +67,7 @@ def devices(device_target: str) -> int | None:
     """How many devices of this machine may be used; None: as many processes as are wanted share the CPU."""
     if device_target == "CPU":
         return None
-    numbers = [path.name.removeprefix("davinci") for path in Path("/dev").glob("davinci*")]
-    installed = sum(number.isdecimal() for number in numbers)
+    installed = len(list(Path("/dev").glob("davinci[0-9]*")))
     visible = os.environ.get("ASCEND_RT_VISIBLE_DEVICES")
     if visible is None:
         return installed

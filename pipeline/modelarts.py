@@ -36,7 +36,6 @@ from adl.workspace import BASELINES, CHECKPOINT, PRETRAINED, as_path
 from pipeline import parser, run
 
 STAGES = ("synthesize", "mindrecord", "baselines", "train", "evaluate", "export", "infer", "report")
-ALWAYS_READ = ("stage", "modelArts_mode", "work", "data_url", "train_url")
 ALSO_READ = {
     "mindrecord": {"split", "data_path"},
     "train": {"master_port", "state_seconds"},
@@ -77,7 +76,6 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
     checkpoint = changes.pop("ckpt_name", None) or CHECKPOINT.name
     if Path(checkpoint).name != checkpoint:
         raise AdlError(f"ckpt_name: {checkpoint} must be the name of a file, without a folder.")
-    is_other = checkpoint != CHECKPOINT.name
     results = f"{name}_{Path(checkpoint).stem}"
     if name == "evaluate":
         images = changes.pop("batch_size", 1)
@@ -88,11 +86,11 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
     if split == "train":
         stage.inputs.remove(str(BASELINES))
         stage.inputs = [path.replace("_val.", "_train.") for path in stage.inputs]
-    if is_other:
+    if checkpoint != CHECKPOINT.name:
         stage.checkpoint = checkpoint
         stage.inputs = [path for path in stage.inputs if not path.startswith(str(CHECKPOINT))]
         stage.command += ["--checkpoint", str(PRETRAINED / checkpoint)]
-    if is_other or split == "train":
+    if stage.checkpoint or split == "train":
         stage.results = results
         stage.outputs = [results]
         stage.command += ["--output", results]
@@ -123,7 +121,7 @@ def parse() -> argparse.Namespace:
     )
     command.add_argument(
         "--state_seconds",
-        type=seconds,
+        type=float,
         metavar="S",
         help=f"of train: between two copies of its state; default: {EVERY:g}",
     )
@@ -137,6 +135,8 @@ def parse() -> argparse.Namespace:
         )
     if arguments.stage == "mindrecord" and "split" not in arguments:
         command.error("mindrecord needs --split")
+    if "state_seconds" in arguments and not arguments.state_seconds > 0:
+        command.error("argument --state_seconds: more than 0")
     check_read(arguments)
     check_output(arguments.work, folder=True, option="--work")
     return arguments
@@ -146,25 +146,18 @@ def check_read(arguments: argparse.Namespace) -> None:
     """Raises AdlError if an option was given that the stage does not read: it would change nothing."""
     stage = arguments.stage
     name = f"mindrecord@{arguments.split}" if stage == "mindrecord" else stage
-    read = {*ALWAYS_READ, *params.of_stage(name), *ALSO_READ.get(stage, ())}
-    entries = list(params.schema())
+    read = {"stage", "modelArts_mode", "work", "data_url", "train_url"}
+    read |= {*params.of_stage(name), *ALSO_READ.get(stage, ())}
     if stage == "train":
         # What changes no result is read by training alone.
-        read |= {entry.name for entry in entries if not entry.stages}
+        read |= {entry.name for entry in params.schema() if not entry.stages}
     elif getattr(arguments, "ckpt_name", None):
         # A file of 2021 has its architecture from the parameters.
-        names = [entry.name for entry in entries]
-        read |= {"num_classes", *names[names.index("net_arch") : names.index("epochs")]}
+        of_train = params.of_stage("train")
+        read |= {*of_train[: of_train.index("epochs")]} - {"ignore_label"}
     unread = [f"--{name}" for name in vars(arguments) if name not in read]
     if unread:
         raise AdlError(f"{', '.join(unread)}: the stage {stage} reads no such option.")
-
-
-def seconds(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError("more than 0")
-    return number
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ from adl.launch.environment import plan
 from adl.launch.topology import topology
 from adl.report.curves import Curves
 from adl.training import runs
-from adl.training.run.nodes import TrainingRun, worker_command
-from adl.training.run.worker import TrainingJob
-from adl.training.state import State
+from adl.training.run.nodes import follow, lead, worker_command
+from adl.training.state import State, TrainingJob
 from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, as_path, sidecar
 from pipeline import parser, run
 
@@ -40,12 +39,12 @@ def main() -> None:
     if arguments.dry:
         print(plan(worker_command(job_file(p)), nodes))
         return
-    training = training_run(p)
+    job = job_of(p)
     if arguments.node_rank > 0:
-        training.follow(nodes)
+        follow(job, nodes)
     else:
-        with training.state.held():
-            finished = training.lead(nodes)
+        with State(job.state).held():
+            finished = lead(job, nodes)
             write_outputs(finished)
             runs.drop_other_finished(finished)
 
@@ -97,43 +96,43 @@ def command_line() -> argparse.ArgumentParser:
     return command
 
 
-def training_run(p: Params) -> TrainingRun:
+def job_of(p: Params) -> TrainingJob:
     record, val_record = (
         workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val")
     )
-    content = runs.key_of(p, CITYSCAPES, record, val_record)
-    state = runs.state_of(workspace.state_folder(), content)
-    job = TrainingJob(
+    key = runs.key_of(p, CITYSCAPES, record, val_record)
+    return TrainingJob(
         params=p,
         record=record,
         val_record=val_record,
-        state=state.folder,
+        key=key,
+        state=runs.state_of(workspace.state_folder(), key).folder,
         pretrained=PRETRAINED,
         curves=REPORTS / "train",
     )
-    return TrainingRun(job, content)
 
 
 def job_file(p: Params) -> Path:
     """What the workers are told to read; KEY stands for the run's name as long as it has no data."""
     try:
-        return training_run(p).state.job
+        folder = job_of(p).state
     except AdlError:
-        return State(workspace.state_folder() / "KEY").job
+        folder = workspace.state_folder() / "KEY"
+    return State(folder).job
 
 
 def write_outputs(finished: State) -> None:
     """Write the declared outputs from the result of a run."""
-    model = finished.result / CHECKPOINT.name
-    for source, target in ((model, CHECKPOINT), (sidecar(model), sidecar(CHECKPOINT))):
+    result = finished.result
+    for target in (CHECKPOINT, sidecar(CHECKPOINT)):
         with replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
+            shutil.copyfile(result / target.name, temporary)
     with Curves(REPORTS / "train") as curves:
-        curves.log(read_json(finished.result / "history.json"))
+        curves.log(read_json(result / "history.json"))
         curves.draw()
-    write_json(METRICS / "train.json", read_json(finished.result / "metrics.json"))
-    speed = read_json(finished.result / "speed.json")
-    write_json(SPEED / "train.json", speed | {"checkpoint_digest": digest(CHECKPOINT)})
+    write_json(METRICS / "train.json", read_json(result / "metrics.json"))
+    of_model = {"checkpoint_digest": digest(CHECKPOINT)}
+    write_json(SPEED / "train.json", read_json(result / "speed.json") | of_model)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ import numpy as np
 
 from adl.config import params
 from adl.files import write_json
+from adl.parallel.world import ALONE
 from adl.training import checkpoints
 from adl.training.plan import Counters, LossScale, Plan, Stopwatch
 from adl.training.state import Saved, State
 from pipeline.train import write_outputs
 from tests.conftest import ROOT, TINY
+
+PLAN = Plan(images=4, steps_per_epoch=2, steps=6, first_step=0)
 
 
 def strict(path: Path) -> Any:
@@ -56,9 +59,10 @@ def test_state_with_an_infinite_loss_is_strict_and_its_epoch_stays_without_a_mea
         "skipped_in_a_row": 0,
         "loss_scale": dataclasses.asdict(LossScale()),
     }
-    counters = Counters.from_json(State(tmp_path).latest().meta | rest)
-    assert not np.isfinite(np.mean(counters.losses)), "as in the run that goes straight through"
+    counters = Counters(plan=PLAN, **State(tmp_path).latest().meta | rest)
     assert counters.history == [{"epoch": 1, "loss": None}]
+    counters.finish_epoch()
+    assert not np.isfinite(counters.history[1]["loss"]), "as in the run that goes straight through"
 
 
 def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monkeypatch):
@@ -69,18 +73,19 @@ def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monk
         checkpoints.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights")
     )
     nothing_trained = types.SimpleNamespace(parameters=(), slots={})
+    network = types.SimpleNamespace(architecture=TINY, parameters_and_names=dict)
     watch = Stopwatch()
-    monkeypatch.setattr(watch, "speed", lambda **_: {"ms_per_step": float("nan")})
-    saver = checkpoints.Saver(
+    monkeypatch.setattr(watch, "speed", lambda _: {"ms_per_step": float("nan")})
+    run = checkpoints.Run(
         state=state,
-        weights=checkpoints.Weights({}, nothing_trained),
-        plan=Plan(images=4, steps_per_epoch=2, steps=6, first_step=0),
-        origin=checkpoints.Origin(
-            TINY, {"digest": "d", "images": 4}, params.load(ROOT / "params.yaml")
-        ),
+        weights=checkpoints.Weights(network, nothing_trained),
+        counters=Counters(plan=PLAN, position=6, step=5, skipped=1, history=history),
+        params=params.load(ROOT / "params.yaml"),
+        manifest={"digest": "d", "images": 4},
+        world=ALONE,
         stopwatch=watch,
     )
-    saver.write_result(Counters(position=6, step=5, skipped=1, history=history))
+    run.write_result()
     write_outputs(state)
     files = [path for path in tmp_path.rglob("*.json") if path.stat().st_size]
     assert {str(path.relative_to(tmp_path)) for path in files} >= {

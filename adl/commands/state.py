@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _act(action: str, chosen: State) -> None:
     if action == "adopt":
-        runs.adopt(chosen, runs.code_digest())
+        runs.adopt(chosen)
         print(f"{chosen.name}: `dvc repro` resumes it with the current code")
     elif action == "drop" or chosen.finished:
         remove(chosen.folder)

@@ -9,9 +9,6 @@ import socket
 
 from adl.errors import AdlError
 
-_FORM = re.compile(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)")
-_HIGHEST = 65535
-
 
 class NoAddressError(AdlError):
     """Of a machine whose name has no address now."""
@@ -20,8 +17,8 @@ class NoAddressError(AdlError):
 def port(text: str) -> int:
     """The type of an option that takes a port to which others connect."""
     number = int(text)
-    if not 1 <= number <= _HIGHEST:
-        raise argparse.ArgumentTypeError(f"{text} is no port; they go from 1 to {_HIGHEST}")
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; they go from 1 to 65535")
     return number
 
 
@@ -30,7 +27,7 @@ def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
 
     on_loopback: all nodes are this machine, which must be so if the address cannot be reached from another one.
     """
-    form = _FORM.fullmatch(master)
+    form = re.fullmatch(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)", master)
     if form is None:
         raise AdlError(
             f"--master: {master} is not HOST:PORT, such as 10.0.0.1:8118 or [fd00::1]:8118."
@@ -63,13 +60,12 @@ def resolved(host: str, where: str) -> ipaddress.IPv4Address | ipaddress.IPv6Add
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise NoAddressError(
-            f"{where}: {host} has no address ({reason}); use that of node 0, as a number."
+            f"{where}: {host} has no address ({error}); use that of node 0, as a number."
         ) from None
-    addresses = [ipaddress.ip_address(place[0]) for *_, place in found]
-    first = min(addresses, key=lambda address: address.version)
-    is_whole = str(first) == host or not host.replace(".", "").isdecimal()
-    if not is_whole:
+    # IPv4 before IPv6.
+    *_, place = min(found, key=lambda address: address[0])
+    first = ipaddress.ip_address(place[0])
+    if str(first) != host and host.replace(".", "").isdecimal():
         raise AdlError(f"{where}: {host} is no whole address; write it as in 10.0.0.1.")
     return first

@@ -7,12 +7,10 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 
-from adl.device import TERMINAL, on_terminal
+from adl.device import ISA, TERMINAL, on_terminal
 from adl.launch.topology import Topology, scheduler_command
 
 _CLUSTER_VARIABLES = ("MS_ROLE", "MS_SCHED_", "MS_WORKER_NUM", "MS_NODE_ID", "RANK_", "DEVICE_ID")
-_SETTING = "ONEDNN_MAX_CPU_ISA"
-"""What `import adl` sets in our own environment, for this process and those that it starts."""
 
 
 def inherited() -> dict[str, str]:
@@ -33,10 +31,10 @@ def assigned(variables: Mapping[str, str], *, shown: bool) -> dict[str, str]:
 
     shown: the process's output goes to our terminal.
     """
-    settings = {_SETTING: os.environ[_SETTING]}
+    settings = {ISA: os.environ[ISA]}
     if shown and on_terminal():
         settings |= {TERMINAL: "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
-    return settings | dict(variables)
+    return {**settings, **variables}
 
 
 def plan(command: Sequence[str], chosen: Topology) -> str:
@@ -46,17 +44,19 @@ def plan(command: Sequence[str], chosen: Topology) -> str:
     """
     lines = []
     if chosen.scheduler is not None:
-        line = _for_shell(assigned(chosen.scheduler, shown=False), scheduler_command())
-        lines.append(f"scheduler: {line}")
-    first = min(chosen.workers)
-    for rank, variables in chosen.workers.items():
-        line = _for_shell(assigned(variables, shown=rank == first), command)
-        lines.append(f"rank {rank}: {line}")
+        variables = assigned(chosen.scheduler, shown=False)
+        lines.append(_line("scheduler", variables, scheduler_command()))
+    for rank, own in chosen.workers.items():
+        variables = assigned(own, shown=rank == min(chosen.workers))
+        lines.append(_line(f"rank {rank}", variables, command))
     return "\n".join(lines)
 
 
-def _for_shell(variables: Mapping[str, str], command: Sequence[str]) -> str:
+def _line(name: str, variables: Mapping[str, str], command: Sequence[str]) -> str:
+    words = [f"{name}:"]
     removed = sorted(inherited().keys() - variables.keys())
-    words = ["env", *(f"-u {name}" for name in removed)] if removed else []
-    words += [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    if removed:
+        words.append("env")
+    words += [f"-u {variable}" for variable in removed]
+    words += [f"{variable}={shlex.quote(value)}" for variable, value in variables.items()]
     return " ".join([*words, shlex.join(command)])

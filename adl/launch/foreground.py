@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -23,8 +22,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         if not started:
             early.append(number)
         for process in started:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
+            process.send_signal(number)
 
     with taken(pass_on):
         # In a session of its own, so that a terminal's Ctrl-C does not reach it twice.

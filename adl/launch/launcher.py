@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
+
+import psutil
 
 from adl.errors import STOPPED
 from adl.launch import topology
@@ -23,16 +25,12 @@ from adl.parallel.lifetime import tied
 
 GRACE = 7.0
 """Seconds that a worker has to save its state; one that compiles or computes a long step is ended then."""
-TAIL = 40
-"""Lines of a failed worker's log that are shown."""
 STOP = signal.SIGUSR1
 """Asks a worker to save and end. SIGTERM is MindSpore's: with it, a rank that lost the others ends itself."""
 LOST = (
     "the ranks no longer hear each other: a rank, a node or the link between nodes failed. Start again, on all nodes, "
     "and training resumes from the last save; scheduler.log names the rank that is missing."
 )
-SCHEDULER_IS_READY = b"Finish to Initialize MetaServerNode"
-"""What MindSpore's scheduler writes to its log."""
 _POLL = 0.05
 
 
@@ -41,8 +39,8 @@ class Launcher:
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
-        self.processes: list[subprocess.Popen] = []
-        self.tees: list[threading.Thread] = []
+        self.processes: list[psutil.Popen] = []
+        self.tee: threading.Thread | None = None
         self.signal = 0
 
     def run(self, command: Sequence[str], chosen: Topology) -> int:
@@ -67,25 +65,31 @@ class Launcher:
             if scheduler.poll() is not None:
                 self._show_log("scheduler", "the scheduler exited")
                 return 1
-        workers: dict[int, subprocess.Popen] = {}
+        workers: dict[int, psutil.Popen] = {}
         for rank, variables in chosen.workers.items():
-            shown = not workers
-            workers[rank] = self._start(command, variables, f"rank_{rank}", shown=shown)
+            name = f"rank_{rank}"
+            workers[rank] = self._start(command, variables, name, shown=not workers)
         while not self.signal:
             codes = {rank: worker.poll() for rank, worker in workers.items()}
-            failed = [rank for rank, code in codes.items() if code not in (None, 0, STOPPED)]
-            if failed:
-                # Those that fail for the same reason, or stop together, have a moment to say so.
-                _wait(workers.values(), seconds=2)
-                return self._report(failed[0], workers, chosen)
+            for rank, code in codes.items():
+                if code not in (None, 0, STOPPED):
+                    # Those that fail for the same reason, or stop together, have a moment to say so.
+                    psutil.wait_procs(workers.values(), timeout=2)
+                    return self._report(rank, code, chosen)
             if None not in codes.values():
-                return max(worker.returncode for worker in workers.values())
+                return max(codes.values())
             if scheduler is not None and scheduler.poll():
                 self._show_log("scheduler", "the scheduler failed")
                 print(f"error: {LOST}", file=sys.stderr)
                 return 1
             time.sleep(_POLL)
-        self._stop(workers.values())
+        print(f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr)
+        for worker in workers.values():
+            if worker.poll() is None:
+                os.killpg(worker.pid, STOP)
+        _, working = psutil.wait_procs(workers.values(), timeout=GRACE)
+        if working:
+            print("killed before it could save; earlier saves are kept", file=sys.stderr)
         return 128 + self.signal
 
     def _start(
@@ -95,10 +99,10 @@ class Launcher:
         name: str,
         *,
         shown: bool = False,
-    ) -> subprocess.Popen:
+    ) -> psutil.Popen:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = (self.logs / f"{name}.log").open("wb")
-        process = subprocess.Popen(
+        process = psutil.Popen(
             tied(command),
             env=child_environment(variables, shown=shown),
             stdin=subprocess.DEVNULL,
@@ -108,47 +112,34 @@ class Launcher:
         )
         self.processes.append(process)
         if shown:
-            self.tees.append(threading.Thread(target=_tee, args=(process.stdout, log), daemon=True))
-            self.tees[-1].start()
+            self.tee = threading.Thread(target=_tee, args=(process.stdout, log), daemon=True)
+            self.tee.start()
         return process
 
-    def _wait_for_scheduler(self, scheduler: subprocess.Popen) -> None:
-        """Workers that start before the scheduler is ready need up to a minute longer to find it."""
+    def _wait_for_scheduler(self, scheduler: psutil.Popen) -> None:
+        """Workers that start before the scheduler's log says that it is ready need up to a minute longer to find it."""
         log = self.logs / "scheduler.log"
-        deadline = time.monotonic() + 60
-        while SCHEDULER_IS_READY not in log.read_bytes():
-            is_over = self.signal or scheduler.poll() is not None
-            if is_over or time.monotonic() > deadline:
+        for _ in range(round(60 / _POLL)):
+            is_ready = b"Finish to Initialize MetaServerNode" in log.read_bytes()
+            if is_ready or self.signal or scheduler.poll() is not None:
                 return
             time.sleep(_POLL)
 
-    def _stop(self, workers: Collection[subprocess.Popen]) -> None:
-        """Ask the workers to save and end."""
-        print(f"{signal.Signals(self.signal).name}: stopping", file=sys.stderr)
-        for worker in workers:
-            if worker.poll() is None:
-                os.killpg(worker.pid, STOP)
-        if not _wait(workers, seconds=GRACE):
-            print("killed before it could save; earlier saves are kept", file=sys.stderr)
-
-    def _report(
-        self, failed: int, workers: Mapping[int, subprocess.Popen], chosen: Topology
-    ) -> int:
-        code = workers[failed].returncode
-        if failed != min(workers):
-            self._show_log(f"rank_{failed}", f"rank {failed} failed")
+    def _report(self, rank: int, code: int, chosen: Topology) -> int:
+        """Say how a rank failed, and return the stage's exit code; what the first rank said was shown as it came."""
+        if rank != min(chosen.workers):
+            self._show_log(f"rank_{rank}", f"rank {rank} failed")
         if code > 0:
             return code
-        number = -code
-        print(f"error: rank {failed} was killed by {signal.Signals(number).name}", file=sys.stderr)
-        if number == signal.SIGTERM and "MS_ROLE" in chosen.workers[failed]:
+        print(f"error: rank {rank} was killed by {signal.Signals(-code).name}", file=sys.stderr)
+        if code == -signal.SIGTERM and "MS_ROLE" in chosen.workers[rank]:
             print(f"MindSpore does that when {LOST}", file=sys.stderr)
-        return 128 + number
+        return 128 - code
 
     def _show_log(self, name: str, what: str) -> None:
         text = (self.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-        lines = [f"{what}; the end of its log:", *text.splitlines()[-TAIL:]]
-        print("\n".join(lines), file=sys.stderr)
+        end = text.splitlines()[-40:]
+        print(f"{what}; the end of its log:", *end, sep="\n", file=sys.stderr)
 
     def _end_all(self) -> None:
         # Even if the worker itself is gone: what it started may not be.
@@ -157,18 +148,8 @@ class Launcher:
                 os.killpg(process.pid, signal.SIGKILL)
         for process in self.processes:
             process.wait()
-        for tee in self.tees:
-            tee.join(timeout=2)
-
-
-def _wait(workers: Collection[subprocess.Popen], *, seconds: float) -> bool:
-    """Wait for all of them to end, but not longer than this. Returns whether they have."""
-    deadline = time.monotonic() + seconds
-    while any(worker.poll() is None for worker in workers):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
-    return True
+        if self.tee is not None:
+            self.tee.join(timeout=2)
 
 
 def _tee(source: IO[bytes], log: IO[bytes]) -> None:

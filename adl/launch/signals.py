@@ -8,11 +8,10 @@ from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 from typing import Any
 
-Handler = Callable[[int, FrameType | None], object]
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-
-def take(numbers: Collection[int], handler: Handler) -> dict[int, Any]:
+def take(
+    numbers: Collection[int], handler: Callable[[int, FrameType | None], object]
+) -> dict[int, Any]:
     """Call `handler` at these signals. What was ignored at the start, as SIGHUP under nohup, stays ignored.
 
     Returns what handled those that are taken.
@@ -25,9 +24,9 @@ def take(numbers: Collection[int], handler: Handler) -> dict[int, Any]:
 
 
 @contextlib.contextmanager
-def taken(handler: Handler) -> Iterator[None]:
+def taken(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """`take` all that end a program, and give them back."""
-    previous = take(ENDING, handler)
+    previous = take((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), handler)
     try:
         yield
     finally:

@@ -38,12 +38,10 @@ def local(size: int = 1, first_device: int = 0) -> Topology:
     return Topology(workers, devices=first_device + size)
 
 
-def _cluster(
-    size: int, host: str, port: int, *, first_device: int, nodes: int, node_rank: int
-) -> Topology:
+def _cluster(size: int, host: str, port: int, ranks: range, first_device: int) -> Topology:
     """MindSpore's dynamic cluster: its scheduler, on the first node, and this node's share of the workers.
 
-    size: processes on all nodes. host, port: the scheduler's address.
+    size: processes on all nodes. host, port: the scheduler's address. ranks: of this node.
     """
     meeting = {
         "MS_SCHED_HOST": host,
@@ -51,11 +49,11 @@ def _cluster(
         "MS_WORKER_NUM": str(size),
     }
     workers = {}
-    for device, rank in enumerate(share(size, node_rank, nodes), start=first_device):
-        role = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank)}
-        workers[rank] = _place(rank, size, device) | meeting | role | _timeouts()
+    for device, rank in enumerate(ranks, start=first_device):
+        own = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank)}
+        workers[rank] = _place(rank, size, device) | meeting | own | _timeouts()
     scheduler = None
-    if node_rank == 0:
+    if 0 in ranks:
         # At another level of logging it does not say that it is ready.
         scheduler = {"MS_ROLE": "MS_SCHED", **meeting, "GLOG_v": "2"}
     return Topology(workers, first_device + len(workers), scheduler)
@@ -82,7 +80,7 @@ def _read_rank_table(path: Path, size: int, node_rank: int) -> dict[int, str]:
     """Rank → device, of a node. Raises AdlError if the file is no rank table, or names other than `size` devices."""
     ranks: list[int] = []
     try:
-        servers = json.loads(path.read_text(encoding="utf-8"))["server_list"]
+        servers = json.loads(path.read_bytes())["server_list"]
         for server in servers:
             ranks += [int(device["rank_id"]) for device in server["device"]]
         here = servers[node_rank]["device"]
@@ -118,43 +116,45 @@ def topology(
     all nodes are this machine. dry: nothing will be started, so that the rank table need not exist.
     Raises AdlError if the values do not fit together.
     """
-    if nodes < 1:
-        raise AdlError(f"--nodes: {nodes}; at least 1.")
-    if device_num % nodes:
-        raise AdlError(
-            f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}."
-        )
-    if not 0 <= node_rank < nodes:
-        raise AdlError(f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}.")
-    if nodes > 1 and not (master or rank_table):
-        raise AdlError(f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.")
-    if master is not None and rank_table is not None:
-        raise AdlError("--master and --rank-table-file: use only one of the two.")
-    if master is not None and device_num == 1:
-        raise AdlError("--master: device_num is 1; a process without others meets nobody.")
-    if loopback and not master:
-        raise AdlError("--loopback: says what --master is; give both.")
-    if rank_table and device_target != "Ascend":
-        raise AdlError("--rank-table-file needs device_target Ascend.")
-    if rank_table and first_device != 0:
-        raise AdlError("--device-id: the rank table names the devices.")
+    for is_wrong, message in (
+        (nodes < 1, f"--nodes: {nodes}; at least 1."),
+        (
+            nodes > 0 and device_num % nodes,
+            f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}.",
+        ),
+        (
+            not 0 <= node_rank < nodes,
+            f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}.",
+        ),
+        (
+            nodes > 1 and not (master or rank_table),
+            f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.",
+        ),
+        (master and rank_table, "--master and --rank-table-file: use only one of the two."),
+        (
+            master and device_num == 1,
+            "--master: device_num is 1; a process without others meets nobody.",
+        ),
+        (loopback and not master, "--loopback: says what --master is; give both."),
+        (rank_table and device_target != "Ascend", "--rank-table-file needs device_target Ascend."),
+        (rank_table and first_device, "--device-id: the rank table names the devices."),
+    ):
+        if is_wrong:
+            raise AdlError(message)
     check_first_device(first_device, device_target)
-    if rank_table is not None:
-        if dry and not rank_table.exists():
-            # As many devices on each node, ranks in order; ID stands for each device.
-            device_of = dict.fromkeys(share(device_num, node_rank, nodes), "ID")
-        else:
+    ranks = share(device_num, node_rank, nodes)
+    if rank_table:
+        # As many devices on each node, ranks in order; ID stands for each device.
+        device_of = dict.fromkeys(ranks, "ID")
+        if rank_table.exists() or not dry:
             device_of = _read_rank_table(rank_table, device_num, node_rank)
         return _from_rank_table(rank_table, device_num, device_of)
     if device_num == 1:
         return local(first_device=first_device)
-    if master is None:
-        host, port = "127.0.0.1", free_port()
-    else:
+    host, port = "127.0.0.1", free_port()
+    if master:
         host, port = address.scheduler(master, nodes=nodes, on_loopback=loopback)
-    return _cluster(
-        device_num, host, port, first_device=first_device, nodes=nodes, node_rank=node_rank
-    )
+    return _cluster(device_num, host, port, ranks, first_device)
 
 
 def check_first_device(first_device: int, device_target: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
-import itertools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -40,13 +40,14 @@ def map_ahead(
 
     ahead: at most so many results wait, so that a long input never lies in memory as a whole.
     """
-    remaining = iter(items)
+    waiting: collections.deque[concurrent.futures.Future[R]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        waiting = [pool.submit(function, item) for item in itertools.islice(remaining, ahead)]
         try:
-            while waiting:
-                result = waiting.pop(0).result()
-                waiting += [pool.submit(function, item) for item in itertools.islice(remaining, 1)]
-                yield result
+            for item in items:
+                if len(waiting) == ahead:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(function, item))
+            for future in waiting:
+                yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)

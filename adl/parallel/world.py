@@ -36,9 +36,6 @@ ALONE = World()
 
 def from_environment() -> World:
     """What the launcher says this process is; one alone where no launcher started it."""
-    rank, size, device = (
-        os.environ.get(RANK, 0),
-        os.environ.get(WORLD_SIZE, 1),
-        os.environ.get(DEVICE, 0),
-    )
-    return World(rank=int(rank), size=int(size), device=int(device))
+    if RANK not in os.environ:
+        return ALONE
+    return World(*(int(os.environ[name]) for name in (RANK, WORLD_SIZE, DEVICE)))

@@ -8,13 +8,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import Timeout, UnixFileLock
+from filelock import AcquireReturnProxy, Timeout, UnixFileLock
 
 from adl.errors import AdlError
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
-_TIMEOUT = 1.0
-"""Seconds: whoever only asks for the holder has the lock for a moment."""
 
 
 def holder(folder: Path) -> int | None:
@@ -23,10 +21,10 @@ def holder(folder: Path) -> int | None:
     if not path.exists():
         return None
     try:
-        _acquired(path, timeout=0).release()
+        with _acquired(path, timeout=0):
+            return None
     except Timeout:
         return int(path.read_text(encoding="utf-8") or 0)
-    return None
 
 
 @contextlib.contextmanager
@@ -34,28 +32,26 @@ def held(folder: Path) -> Iterator[None]:
     """Hold the lock; the folder is created if it is missing. Raises AdlError if another process holds it."""
     path = folder / "lock"
     try:
-        lock = _acquired(path, timeout=_TIMEOUT)
+        # Whoever only asks for the holder has the lock for a moment.
+        lock = _acquired(path, timeout=1)
     except Timeout:
         raise AdlError(
             f"this run is already in progress: process {path.read_text(encoding='utf-8')} holds {folder}. Wait for it, "
             "or stop it (`adl stop`)."
         ) from None
-    try:
+    with lock:
         path.write_text(str(os.getpid()), encoding="utf-8")
         yield
-    finally:
-        lock.release()
 
 
-def _acquired(path: Path, *, timeout: float) -> UnixFileLock:
+def _acquired(path: Path, *, timeout: float) -> AcquireReturnProxy:
     """Raises Timeout if another process has the lock, AdlError if the file system has no locks."""
     lock = UnixFileLock(path, timeout=timeout, fallback_to_soft=False)
     while True:
         try:
-            lock.acquire()
+            return lock.acquire()
         except FileNotFoundError:
-            # A folder that another process removes in between takes its lock along.
-            continue
+            pass  # a folder that another process removes in between takes its lock along
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -64,4 +60,3 @@ def _acquired(path: Path, *, timeout: float) -> UnixFileLock:
                 "each other. Point ADL_STATE_DIR to a folder on one that does: a local disk, or Lustre mounted with "
                 "the option flock."
             ) from None
-        return lock

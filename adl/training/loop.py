@@ -6,97 +6,130 @@ import dataclasses
 import math
 
 import numpy as np
+from mindspore import Tensor
+from tqdm import tqdm
 
 from adl.console.reporter import Reporter
 from adl.dataset.batches import Batches
 from adl.errors import AdlError
+from adl.network import drop_path
 from adl.parallel.collective import of_all_ranks
-from adl.parallel.world import ALONE, World
-from adl.training.checkpoints import Saver
-from adl.training.plan import Counters, Plan, Stop
-from adl.training.step import HostStep
+from adl.training.checkpoints import Run
+from adl.training.plan import Stop
+from adl.training.step import TrainStep
+from adl.training.validation import Interrupted, Validation
 
 
 class Stopped(Exception):  # noqa: N818 (no error)
     """The run was asked to stop; its state is saved."""
 
-    @classmethod
-    def at(cls, counters: Counters, plan: Plan, while_doing: str = "") -> Stopped:
-        return cls(
-            f"stopped at step {counters.position:,} of {plan.steps:,}{while_doing}; the state is saved"
-        )
-
 
 @dataclasses.dataclass(kw_only=True)
-class Loop:
-    """Takes steps on batches, counts them, and hands over to the saver after each.
+class Loop(Run):
+    """A run that takes steps on batches, counts them, and saves what is due after each.
 
-    stop: looked at before every step. reporter: None on all ranks but 0.
+    learning_rates: (steps,), by applied update. validation: None if there is none. stop: looked at before every step.
+    reporter: None on all ranks but 0.
     """
 
-    plan: Plan
-    counters: Counters
     batches: Batches
-    step: HostStep
-    saver: Saver
+    graph: TrainStep
+    learning_rates: np.ndarray
+    validation: Validation | None
     stop: Stop
-    reporter: Reporter | None = None
-    world: World = ALONE
+    reporter: Reporter | None
 
-    @property
-    def is_finished(self) -> bool:
-        return self.counters.position >= self.plan.steps
+    def validate(self) -> None:
+        """Add the val mIOU to the history's last row, if it is due and not there yet. Raises Stopped as `run_epoch`."""
+        validation, history = self.validation, self.counters.history
+        epoch, batch = self.counters.epochs
+        if validation is None or batch or epoch % self.params.eval_epochs:
+            return
+        if not history or "val_mIOU" in history[-1]:
+            return
+        try:
+            miou = validation.miou(self.weights.parameters)
+        except Interrupted:
+            self.save()
+            raise Stopped(
+                f"stopped at {self.counters}, while validating; the state is saved"
+            ) from None
+        if miou is not None:
+            history[-1]["val_mIOU"] = miou
+        if self.world.rank == 0:
+            of_what = f"{validation.mode.name}, {validation.images} images"
+            tqdm.write(f"epoch {epoch}: val mIOU {miou} % ({of_what})")
 
     def run_epoch(self) -> None:
         """Train from the present position to the end of its epoch, and add a row to the history.
 
         Raises Stopped, on all ranks together, when one was asked to stop; AdlError if training diverges.
         """
-        epoch, first_batch = divmod(self.counters.position, self.plan.steps_per_epoch)
-        if not self.saver.stopwatch.seconds and self.reporter:
+        counters, stopwatch = self.counters, self.stopwatch
+        epoch, first_batch = counters.epochs
+        if self.reporter and not stopwatch.seconds:
             print("compiling the training graph (this takes a while and happens once)", flush=True)
-        batches = self.batches.epoch(epoch, first_batch=first_batch)
-        self.saver.stopwatch.start()
-        for images, labels in batches:
-            self._take(images, labels, epoch)
+        stopwatch.start()
+        for images, labels in self.batches.epoch(epoch, first_batch=first_batch):
+            is_last = (counters.position + 1) % counters.plan.steps_per_epoch == 0
+            asked = self.stop.requested or (is_last and self.state.stop_request.exists())
+            loss, applied, stop = self.take_step(images, labels, stop=asked)
+            counters.count(loss=loss, applied=applied)
+            if not math.isfinite(loss):
+                self.check_finite()
+            stopwatch.step_done()
+            self.stop.arm()
+            if self.reporter:
+                self.reporter.step(
+                    epoch=epoch + 1,
+                    position=counters.position,
+                    loss=loss,
+                    learning_rate=counters.learning_rate,
+                    seconds=stopwatch.seconds,
+                )
+            if is_last:
+                self._check_ranks()
+                counters.finish_epoch()
+            self.after_step(stop=stop)
+            if stop and not counters.is_finished:
+                raise Stopped(f"stopped at {counters}; the state is saved")
 
-    def _take(self, images: np.ndarray, labels: np.ndarray, epoch: int) -> None:
-        """One step, and all that follows it."""
-        counters, stopwatch = self.counters, self.saver.stopwatch
-        is_last = self.plan.ends_epoch(counters.position + 1)
-        asked = self.stop.requested or (is_last and self.saver.state.stop_request.exists())
-        result = self.step(images, labels, counters, stop=asked)
-        counters.count(loss=result.loss, applied=result.applied)
-        self._check_loss()
-        stopwatch.step_done()
-        self.stop.arm()
-        if self.reporter:
-            self.reporter.step(
-                epoch=epoch + 1,
-                position=counters.position,
-                loss=result.loss,
-                learning_rate=counters.learning_rate,
-                seconds=stopwatch.seconds,
+    def take_step(
+        self, images: np.ndarray, labels: np.ndarray, *, stop: bool
+    ) -> tuple[float, bool, bool]:
+        """Call the graph with what it takes from the host: learning rate, loss scale, masks of dropout and drop path.
+
+        images: (N, 3, H, W) float32. labels: (N, H, W) int32. stop: this rank was asked to stop. Returns the loss,
+        whether the update was applied, and whether any rank was asked to stop: the same on all ranks.
+        """
+        params, counters, architecture = self.params, self.counters, self.weights.architecture
+        counters.learning_rate = float(self.learning_rates[counters.step])
+        keys, draws = drop_path.draw(
+            seed=params.seed,
+            position=counters.position,
+            places=self.world.share(params.batch_size),
+            cells=len(architecture.net),
+            operations=len(architecture.cell),
+        )
+        survivors = None
+        if params.drop_path_keep_prob < 1:
+            factors = drop_path.survivors(
+                draws,
+                step=counters.step,
+                steps=counters.plan.steps,
+                final=params.drop_path_keep_prob,
             )
-        if is_last:
-            self._check_ranks()
-            counters.finish_epoch(epoch + 1)
-        self.saver.after_step(counters, stop=result.stop)
-        if result.stop and not self.is_finished:
-            raise Stopped.at(counters, self.plan)
-
-    def _check_loss(self) -> None:
-        """Raises AdlError if the run does not recover."""
-        if not math.isfinite(self.counters.losses[-1]):
-            name = self.saver.weights.not_finite()
-            if name is not None:
-                raise self.counters.diverged(f"{name} is no longer finite")
-        self.counters.check()
+            survivors = Tensor(factors)
+        scalars = np.array([counters.learning_rate, counters.loss_scale.value, stop], np.float32)
+        loss, applied, stopped = self.graph(
+            Tensor(images), Tensor(labels), Tensor(keys), survivors, *map(Tensor, scalars)
+        )
+        return float(loss), bool(applied), float(stopped) > 0
 
     def _check_ranks(self) -> None:
         """Raises AdlError if the ranks have parted: then what they sum is no network's gradient any more."""
-        of_ranks = of_all_ranks([self.counters.step, self.saver.weights.checksum()], self.world)
-        if any(other != of_ranks[0] for other in of_ranks):
+        of_ranks = of_all_ranks([self.counters.step, self.weights.checksum()], self.world)
+        if min(of_ranks) != max(of_ranks):
             found = "; ".join(
                 f"rank {rank}: step {step}, {crc:08x}" for rank, (step, crc) in enumerate(of_ranks)
             )

@@ -92,11 +92,7 @@ LOSSES: dict[str, Callable[[Params, World], nn.Cell]] = {
     "ce": _cross_entropy,
     "ohemce": _ohem,
 }
+"""Name → (parameters, world) → cell of (logits (N, C, H, W), labels (N, H, W)).
 
-
-def build(params: Params, world: World = ALONE) -> nn.Cell:
-    """The cell of (logits (N, C, H, W), labels (N, H, W)) that the parameter `criterion` names.
-
-    On several ranks it gives this rank's share: the shares add up to the loss.
-    """
-    return LOSSES[params.criterion](params, world)
+On several ranks it gives this rank's share: the shares add up to the loss.
+"""

@@ -6,26 +6,12 @@ Weight decay is applied to everything but batch norm's gamma and beta.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from adl.config.params import Params
 
 MOMENTUM = 0.9
-
-
-class Optimizer(Protocol):
-    """A cell that changes parameters in place, called with (gradients, learning_rate)."""
-
-    parameters: ParameterTuple
-    """Those that are trained, in the order of the gradients."""
-
-    def __call__(self, gradients: tuple[Tensor, ...], learning_rate: Tensor) -> object: ...
-
-    @property
-    def slots(self) -> dict[str, ParameterTuple]:
-        """Name → what the optimizer keeps between two updates, one per parameter: saved and restored with the run."""
 
 
 _update = ops.MultitypeFuncGraph("update")
@@ -48,6 +34,8 @@ def _update_one(
 class Momentum(nn.Cell):
     """moment = 0.9 · moment + gradient; weight = weight - learning_rate · moment.
 
+    parameters: those that are trained, in the order of the gradients.
+
     nn.Momentum finds the rate by its own count of the updates, a second one beside the loop's to save and to restore;
     and where operations run one by one it still compiles a graph for each instance.
     """
@@ -63,6 +51,7 @@ class Momentum(nn.Cell):
 
     @property
     def slots(self) -> dict[str, ParameterTuple]:
+        """Name → what is kept between two updates, one per parameter: saved and restored with the run."""
         return {"moments": self.moments}
 
     def construct(self, gradients: tuple[Tensor, ...], learning_rate: Tensor) -> tuple[Tensor, ...]:
@@ -76,11 +65,7 @@ class Momentum(nn.Cell):
         )
 
 
-OPTIMIZERS: dict[str, Callable[[Params, nn.Cell], Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[Params, nn.Cell], Momentum]] = {
     "momentum": lambda params, network: Momentum(network, params.weight_decay),
 }
-
-
-def build(params: Params, network: nn.Cell) -> Optimizer:
-    """The optimizer of a network that the parameter `optimizer` names."""
-    return OPTIMIZERS[params.optimizer](params, network)
+"""Name → (parameters, network) → the optimizer of the network, called with (gradients, learning_rate)."""

@@ -21,7 +21,7 @@ from adl.errors import AdlError
 from adl.files import remove, write_json
 from adl.training.state import State
 
-OPTIONS = ("save_epochs", "keep_checkpoints", "eval_epochs")
+OPTIONS = {"save_epochs", "keep_checkpoints", "eval_epochs"}
 """Parameters that change what a run keeps and shows, but not its weights; they are not in the key."""
 CONTENT = "content of "
 FORMAT = 3
@@ -42,9 +42,7 @@ def key_of(
         "params": params.model_dump(include=set(schema.of_stage("train"))),
         "contents": {
             "net_arch": " ".join(map(str, architecture.net)),
-            "cell_arch": " ".join(
-                f"({before}, {operation})" for before, operation in architecture.cell
-            ),
+            "cell_arch": " ".join(map(str, architecture.cell)),
             "ckpt_name": workspace.START_WEIGHTS.read_text(encoding="utf-8").strip(),
             # The val data changes no weights, but the curves that belong to the result.
             **{path.stem: read_manifest(path, dataset)["digest"] for path in (record, val_record)},
@@ -54,8 +52,8 @@ def key_of(
 
 def state_of(root: Path, key: Mapping[str, Any]) -> State:
     """The state that belongs to a key."""
-    text = json.dumps(key, sort_keys=True)
-    return State(root / hashlib.sha256(text.encode()).hexdigest()[:16])
+    text = json.dumps(key, sort_keys=True).encode()
+    return State(root / hashlib.sha256(text).hexdigest()[:16])
 
 
 def parts(key: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,29 +76,29 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def code_digest() -> str:
     """Digest of the code that the stage `train` depends on, as dvc.yaml lists it."""
-    stages = YAML(typ="safe").load(workspace.STAGES)["stages"]
-    listed = [Path(dep) for dep in stages["train"]["deps"] if dep.startswith(("adl/", "pipeline/"))]
+    deps = YAML(typ="safe").load(workspace.STAGES)["stages"]["train"]["deps"]
+    listed = [Path(dep) for dep in deps if dep.startswith(("adl/", "pipeline/"))]
     return files.code_digest(listed, root=Path())
 
 
 def found(root: Path) -> list[State]:
-    """Every state, by name; a folder of another kind is not one, whatever it holds."""
-    candidates = [State(path.parent) for path in sorted(root.glob("*/about.json"))]
-    return [state for state in candidates if _is_named_by_its_key(state)]
-
-
-def _is_named_by_its_key(state: State) -> bool:
-    try:
-        return state_of(state.root, state.about["key"]).name == state.name
-    except (KeyError, TypeError, ValueError):
-        return False
+    """Every state, by name; a folder whose name is not that of its key is none, whatever it holds."""
+    states = []
+    for path in sorted(root.glob("*/about.json")):
+        state = State(path.parent)
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            if state_of(root, state.about["key"]).name == state.name:
+                states.append(state)
+    return states
 
 
 def nearest_unfinished(state: State, key: Mapping[str, Any]) -> tuple[State, list[str]] | None:
     """The unfinished run that differs least from the one that begins, and what it differs in."""
-    others = [other for other in found(state.root) if other.name != state.name]
-    unfinished = [other for other in others if not other.finished and other.positions()]
-    differing = [(other, differences(other.about["key"], key)) for other in unfinished]
+    differing = [
+        (other, differences(other.about["key"], key))
+        for other in found(state.root)
+        if other.name != state.name and not other.finished and other.positions()
+    ]
     return min(differing, key=lambda pair: len(pair[1]), default=None)
 
 
@@ -108,33 +106,29 @@ def prepare(state: State, key: Mapping[str, Any], code: str, options: Mapping[st
     """Make the state fit for a run with this code; call it with the lock held.
 
     options: what the run reads besides its key. A run that was finished with other code is dropped: this one starts at
-    step 0. Raises AdlError if one is unfinished under other code.
+    step 0. Raises AdlError if one is unfinished under other code: to give up its work is for a person to decide.
     """
     state.drop_leftovers()
     if (state.folder / "about.json").exists():
-        damaged = state.damaged_result() if state.finished else None
-        if damaged is not None:
+        damaged = state.damaged_result()
+        if state.finished and damaged is not None:
             print(f"warning: {damaged} is damaged; training starts over", flush=True)
             remove(state.result)
-        if state.about["code"] != code:
-            _drop_result_of_other_code(state)
-        elif state.finished:
+        is_same_code = state.about["code"] == code
+        if is_same_code and state.finished:
             return
-    about = {"key": dict(key), "code": code, "options": dict(options)}
+        if not is_same_code:
+            if not state.finished and (state.positions() or state.damaged_positions()):
+                raise AdlError(
+                    f"an unfinished training run is in {state.folder}, but the code that it depends on has changed "
+                    f"since. Resume it with the new code: `adl state adopt {state.name}`. Start over: "
+                    f"`adl state drop {state.name}`."
+                )
+            state.drop_positions()
+            remove(state.result)
+            remove(state.intermediate)
+    about = {"key": key, "code": code, "options": options}
     write_json(state.folder / "about.json", about)
-
-
-def _drop_result_of_other_code(state: State) -> None:
-    """Raises AdlError if the run is unfinished: to give up its work is for a person to decide."""
-    if not state.finished and (state.positions() or state.damaged_positions()):
-        raise AdlError(
-            f"an unfinished training run is in {state.folder}, but the code that it depends on has changed since. "
-            f"Resume it with the new code: `adl state adopt {state.name}`. Start over: "
-            f"`adl state drop {state.name}`."
-        )
-    state.drop_positions()
-    for path in (state.result, state.intermediate):
-        remove(path)
 
 
 def without_effect(state: State, options: Mapping[str, Any]) -> list[str]:
@@ -147,15 +141,15 @@ def without_effect(state: State, options: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def adopt(state: State, code: str) -> None:
+def adopt(state: State) -> None:
     """Let a run resume with the current code."""
-    write_json(state.folder / "about.json", {**state.about, "code": code})
+    write_json(state.folder / "about.json", {**state.about, "code": code_digest()})
 
 
 def drop_other_finished(kept: State) -> None:
     """A finished state is kept until a run with another key finishes; with models of its own, until it is pruned."""
     for state in found(kept.root):
-        is_spent = state.finished and not state.kept_models()
-        if state.folder != kept.folder and is_spent and state.holder() is None:
-            with contextlib.suppress(AdlError), state.held():  # one that was just taken is in use
+        if state.folder != kept.folder and state.finished and not state.kept_models():
+            # One that another process holds is in use.
+            with contextlib.suppress(AdlError), state.held():
                 remove(state.folder)

@@ -7,19 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from adl.config.params import Params
-from adl.errors import AdlError
-
-POWER = 0.9
-
-
-def check_warmup(warmup: int, epochs: int, steps_per_epoch: int) -> None:
-    """Raises AdlError if the warm-up does not end before the run."""
-    steps = epochs * steps_per_epoch
-    if warmup >= steps:
-        raise AdlError(
-            f"warmup_iters is {warmup}, but the whole run has {steps} steps ({epochs} epochs of {steps_per_epoch}): "
-            "the learning rate would never reach base_lr. Lower warmup_iters or raise epochs."
-        )
 
 
 def warmup_poly(
@@ -27,14 +14,12 @@ def warmup_poly(
 ) -> np.ndarray:
     """Exponential warm-up from `start` to `base`, then polynomial decay to 0 with power 0.9.
 
+    warmup: how many steps it takes, fewer than `steps`.
     Returns (steps,) float64: the rate of the update after i applied updates; never below `minimum`.
-    Raises ValueError if the warm-up does not end before the run.
     """
-    if not 0 <= warmup < steps:
-        raise ValueError(f"a warm-up of {warmup} steps does not fit a run of {steps}")
     i = np.arange(steps, dtype=np.float64)
     rising = start * (base / start) ** (np.minimum(i, warmup) / max(warmup, 1))
-    falling = base * (1 - (np.maximum(i, warmup) - warmup) / (steps - warmup)) ** POWER
+    falling = base * (1 - (np.maximum(i, warmup) - warmup) / (steps - warmup)) ** 0.9
     return np.maximum(np.where(i < warmup, rising, falling), minimum)
 
 
@@ -49,8 +34,4 @@ def _poly(params: Params, steps: int) -> np.ndarray:
 
 
 SCHEDULES: dict[str, Callable[[Params, int], np.ndarray]] = {"poly": _poly}
-
-
-def build(params: Params, steps: int) -> np.ndarray:
-    """(steps,) float64: the rate of the update after i applied updates, as the parameter `schedule` names it."""
-    return SCHEDULES[params.schedule](params, steps)
+"""Name → (parameters, steps) → (steps,) float64: the rate of the update after i applied updates."""

@@ -14,22 +14,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import io
 import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
+from adl.config.params import Params
 from adl.errors import DISK_FULL, AdlError
 from adl.files import digest, finite, read_json, remove, replacing, write_json
 from adl.training import lock
 
-KEPT = 2
-"""Positions that a state keeps."""
-_META = "meta"
 SEAL = "digests.json"
 """File of a result, written last, with the digests of all others."""
 
@@ -44,6 +44,17 @@ class Saved:
     @property
     def position(self) -> int:
         return self.meta["position"]
+
+    @classmethod
+    def read(cls, path: Path) -> Saved:
+        """Raises OSError if the file cannot be read, and whatever a parser meets if it is damaged."""
+        arrays = {}
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                # As a whole, because only that compares its checksum.
+                content = io.BytesIO(archive.read(name))
+                arrays[name.removesuffix(".npy")] = np.lib.format.read_array(content)
+        return cls(arrays, json.loads(arrays.pop("meta").tobytes()))
 
 
 class State:
@@ -68,7 +79,7 @@ class State:
         return sorted((self.result / self.intermediate.name).glob("*.ckpt"))
 
     def damaged_result(self) -> Path | None:
-        """A file of the result that is not what it was when the run was complete, if there is one."""
+        """A file of the result that is not what it was when the run was complete; None if there is none."""
         try:
             sealed = read_json(self.result / SEAL)
         except (FileNotFoundError, ValueError):
@@ -87,13 +98,19 @@ class State:
         """Saved states, the newest last."""
         return sorted(self.folder.glob("position_*.npz"))
 
+    def damaged_positions(self) -> list[Path]:
+        return sorted(self.folder.glob("damaged_position_*.npz"))
+
     def save(self, saved: Saved) -> None:
         """Write a state whole or not at all, then drop all but the last two. Raises AdlError if the disk is full."""
         path = self.folder / f"position_{saved.position:09d}.npz"
-        meta = np.frombuffer(json.dumps(finite(saved.meta), allow_nan=False).encode(), np.uint8)
+        meta = json.dumps(finite(saved.meta), allow_nan=False).encode()
+        # In memory first: on a full disk np.savez leaves its archive open, and a second error behind.
+        content = io.BytesIO()
+        np.savez(content, meta=np.frombuffer(meta, np.uint8), **saved.arrays)
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
-                write_arrays(file, {_META: meta, **saved.arrays})
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -106,7 +123,7 @@ class State:
                 f"{path}: the state cannot be saved ({error.strerror}); {kept}. Make room (`adl state prune` removes "
                 "what is not needed), and `dvc repro` resumes from there."
             ) from None
-        for old in [*self.positions()[:-KEPT], *self.damaged_positions()]:
+        for old in [*self.positions()[:-2], *self.damaged_positions()]:
             old.unlink()
 
     def latest(self) -> Saved | None:
@@ -116,23 +133,21 @@ class State:
         """
         for path in reversed(self.positions()):
             try:
-                fault = damage_of(path)
-                if fault:
-                    print(
-                        f"warning: {path} is damaged ({fault}); falling back to the one before",
-                        flush=True,
-                    )
-                    path.rename(path.with_name(f"damaged_{path.name}"))
-                    continue
-                with np.load(path, allow_pickle=False) as file:
-                    arrays = {name: file[name] for name in file.files}
-                return Saved(arrays, json.loads(arrays.pop(_META).tobytes()))
-            except FileNotFoundError:  # another rank was faster to set it aside
-                continue
-            except OSError as error:
-                raise AdlError(
-                    f"{path}: cannot be read ({error.strerror}); it is left as it is. Try again."
-                ) from None
+                return Saved.read(path)
+            except FileNotFoundError:
+                continue  # another rank was faster to set it aside
+            except Exception as error:
+                # An offset that cannot be is the file's fault; any other error of the system may pass.
+                if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                    raise AdlError(
+                        f"{path}: cannot be read ({error.strerror}); it is left as it is. Try again."
+                    ) from None
+                print(
+                    f"warning: {path} is damaged ({error}); falling back to the one before",
+                    flush=True,
+                )
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(path.with_name(f"damaged_{path.name}"))
         damaged = ", ".join(path.name for path in self.damaged_positions())
         if damaged:
             raise AdlError(
@@ -141,11 +156,8 @@ class State:
             )
         return None
 
-    def damaged_positions(self) -> list[Path]:
-        return sorted(self.folder.glob("damaged_position_*.npz"))
-
     def drop_positions(self) -> None:
-        for path in [*self.positions(), *self.damaged_positions()]:
+        for path in self.folder.glob("*position_*.npz"):
             path.unlink()
 
     def drop_leftovers(self) -> None:
@@ -167,27 +179,40 @@ class State:
 
 def seal(result: Path) -> None:
     """Write the digest of every file into a result that is complete."""
-    files = sorted(path for path in result.rglob("*") if path.is_file())
-    write_json(result / SEAL, {str(path.relative_to(result)): digest(path) for path in files})
+    digests = {
+        str(path.relative_to(result)): digest(path)
+        for path in sorted(result.rglob("*"))
+        if path.is_file()
+    }
+    write_json(result / SEAL, digests)
 
 
-def write_arrays(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
-    """What np.savez writes, which on a full disk leaves its archive open, and a second error behind."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, values in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, values, allow_pickle=False)
+class TrainingJob(BaseModel):
+    """What every worker of a training run needs to know. All paths are relative to the workspace.
 
+    key: what the name of the state's folder is made of.
+    """
 
-def damage_of(path: Path) -> str | None:
-    """What is wrong with an archive whose every member has a checksum; None: nothing. Raises OSError."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            member = archive.testzip()
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # an offset that cannot be
-            raise
-        return str(error)
-    except Exception as error:  # a damaged archive raises whatever its parser meets
-        return str(error)
-    return f"wrong checksum of {member}" if member else None
+    params: Params
+    record: Path
+    val_record: Path
+    key: dict[str, Any]
+    state: Path
+    pretrained: Path
+    curves: Path
+
+    @contextlib.contextmanager
+    def published(self) -> Iterator[None]:
+        """The file that the workers of all nodes read, as long as they run."""
+        file = State(self.state).job
+        write_json(file, self.model_dump(mode="json"))
+        try:
+            yield
+        finally:
+            remove(file)
+
+    def is_published(self) -> bool:
+        try:
+            return bool(read_json(State(self.state).job) == self.model_dump(mode="json"))
+        except FileNotFoundError:
+            return False

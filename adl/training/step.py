@@ -1,20 +1,14 @@
-"""One training step: what the host hands over, and the graph: forward, backward, sums over the ranks, update."""
+"""One training step, as a graph: forward, backward, sums over the ranks, update."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import NamedTuple
-
 import mindspore as ms
-import numpy as np
 from mindspore import Tensor, amp, nn, ops
 from mindspore import dtype as mstype
 
-from adl.network import drop_path
 from adl.parallel.collective import AllSum, AllSumEach
 from adl.parallel.world import ALONE, World
-from adl.training.optimizers import Optimizer
-from adl.training.plan import Counters
+from adl.training.optimizers import Momentum
 
 _product = ops.MultitypeFuncGraph("product")
 
@@ -31,7 +25,7 @@ class TrainStep(nn.Cell):
     """
 
     def __init__(
-        self, network: nn.Cell, criterion: nn.Cell, optimizer: Optimizer, world: World = ALONE
+        self, network: nn.Cell, criterion: nn.Cell, optimizer: Momentum, world: World = ALONE
     ) -> None:
         super().__init__()
         self.network = network
@@ -76,61 +70,3 @@ class TrainStep(nn.Cell):
         if applied:
             self.optimizer(gradients, learning_rate)
         return loss, applied, stop
-
-
-class StepResult(NamedTuple):
-    """The same on all ranks. applied: the update was not skipped. stop: a rank was asked to stop."""
-
-    loss: float
-    applied: bool
-    stop: bool
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HostStep:
-    """The graph with what it takes from the host: learning rate, loss scale, masks of dropout and drop path.
-
-    learning_rates: (steps,), by applied update. cells, operations: of the network. batch_size: over all ranks.
-    drop_path_keep_prob: the final one; 1 is off.
-    """
-
-    graph: TrainStep
-    learning_rates: np.ndarray
-    seed: int
-    batch_size: int
-    cells: int
-    operations: int
-    drop_path_keep_prob: float
-    world: World = ALONE
-
-    def __call__(
-        self, images: np.ndarray, labels: np.ndarray, counters: Counters, *, stop: bool
-    ) -> StepResult:
-        """images: (N, 3, H, W) float32. labels: (N, H, W) int32. counters: before the step; notes the learning rate."""
-        counters.learning_rate = float(self.learning_rates[counters.step])
-        keys, survivors = self._masks(counters)
-        scalars = [
-            Tensor(np.float32(x)) for x in (counters.learning_rate, counters.loss_scale.value, stop)
-        ]
-        loss, applied, stopped = self.graph(
-            Tensor(images), Tensor(labels), keys, survivors, *scalars
-        )
-        return StepResult(loss=float(loss), applied=bool(applied), stop=float(stopped) > 0)
-
-    def _masks(self, counters: Counters) -> tuple[Tensor, Tensor | None]:
-        keys, draws = drop_path.draw(
-            seed=self.seed,
-            position=counters.position,
-            places=self.world.share(self.batch_size),
-            cells=self.cells,
-            operations=self.operations,
-        )
-        if self.drop_path_keep_prob == 1:
-            return Tensor(keys), None
-        survivors = drop_path.survivors(
-            draws,
-            step=counters.step,
-            steps=len(self.learning_rates),
-            final=self.drop_path_keep_prob,
-        )
-        return Tensor(keys), Tensor(survivors)

@@ -5,15 +5,15 @@ Every rank runs `train` on its slice of each global batch; rank 0 saves and repo
     pipeline/train.py           reads params.yaml, holds the run's lock, and has run/nodes.py start the processes,
                                 each of which is a rank (run/worker.py) and calls
       train()                   this file: data, network, loss, schedule, optimizer, resume, loop, result
-        Loop.run_epoch()        loop.py: batches and counters, when to save and when to stop
-          HostStep.__call__()   step.py: learning rate, loss scale and masks of one step, and its graph, TrainStep:
-                                forward, backward, sums over the ranks, update
+        Loop.run_epoch()        loop.py: batches and counters, when to save and when to stop; learning rate, loss scale
+                                and masks of each step
+          TrainStep             step.py: the graph of a step: forward, backward, sums over the ranks, update
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mindspore import amp
 
@@ -28,87 +28,75 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import read_manifest
 from adl.network import AutoDeepLab, checkpoint, drop_path
 from adl.parallel.world import ALONE, World
-from adl.training import losses, optimizers, schedules
-from adl.training.checkpoints import Origin, Saver, Weights
-from adl.training.loop import Loop, Stopped
-from adl.training.plan import Counters, Plan, Stop, Stopwatch
-from adl.training.state import State
-from adl.training.step import HostStep, TrainStep
-from adl.training.validation import Interrupted, Validation
-
-CLASSIFIER = "decoder.classifier."
+from adl.training.checkpoints import Weights
+from adl.training.loop import Loop
+from adl.training.losses import LOSSES
+from adl.training.optimizers import OPTIMIZERS
+from adl.training.plan import Counters, Plan, Stop
+from adl.training.schedules import SCHEDULES
+from adl.training.state import State, TrainingJob
+from adl.training.step import TrainStep
+from adl.training.validation import Validation
 
 
 def train(
-    params: Params,
-    record: Path,
-    state: State,
+    job: TrainingJob,
     dataset: DatasetDescriptor,
     *,
-    val_record: Path | None = None,
     world: World = ALONE,
-    pretrained: Path = Path("pretrained"),
-    log_epochs: Callable[[Sequence[dict[str, float]]], None] = lambda rows: None,
-    stop: Stop | None = None,
+    log_epochs: Callable[[Sequence[dict[str, float]]], None],
+    stop: Stop,
 ) -> None:
-    """Train on a record, from the newest whole state on, and leave the result in the state's folder.
+    """Train on the job's record, from the newest whole state on, and leave the result in the state's folder.
 
     log_epochs(rows): called with those epochs that an earlier attempt trained, then after every epoch. stop: looked
     at before every step. Raises AdlError before anything is compiled if the parameters do not fit the data, and later
     if training diverges; Stopped when the state is saved because the run was asked to stop.
     """
+    params = job.params
     dataset.check_classes(params.num_classes, "num_classes")
-    manifest = read_manifest(record, dataset)
+    manifest = read_manifest(job.record, dataset)
     plan = Plan.of(params, manifest["images"])
-    stop = stop or Stop()
 
     device.start(params.device_target, seed=params.seed, world=world)
     drop_path.check_hash()
     architecture = Architecture.from_params(params)
     net = network.build(architecture, world=world if params.parallel else ALONE)
     if world.rank == 0:
-        _describe(architecture, params, plan, world)
-    _load_start_weights(net, params, pretrained, world)
-
-    validation = None
-    if val_record and params.eval_epochs:
-        every = params.eval_epochs
-        validation = Validation(
-            architecture, val_record, dataset, every=every, world=world, stop=stop
-        )
-    origin = Origin(architecture, manifest, params)
-    loop = assemble(net, origin, plan, dataset, record=record, state=state, world=world, stop=stop)
-    resumed = loop.saver.resume()
-    if resumed is not None:
-        loop.counters = resumed
+        _describe(architecture, params, plan)
+    if params.ckpt_name is not None:
+        leave_out = None if params.ckpt_classifier else "decoder.classifier."
+        loaded = checkpoint.load(net, job.pretrained / params.ckpt_name, leave_out=leave_out)
         if world.rank == 0:
-            print(f"resuming at step {resumed.position:,} of {plan.steps:,}", flush=True)
+            without = f", without {leave_out}" if leave_out else ""
+            print(f"weights from {params.ckpt_name}: {loaded}{without}")
 
-    _validate(validation, loop)
+    loop = assemble(job, dataset, net, manifest, plan, world=world, stop=stop)
+    loop.resume()
+    loop.validate()
     log_epochs(loop.counters.history)
-    while not loop.is_finished:
+    while not loop.counters.is_finished:
         loop.run_epoch()
-        _validate(validation, loop)
+        loop.validate()
         log_epochs(loop.counters.history[-1:])
     if world.rank == 0:
-        loop.saver.write_result(loop.counters)
+        loop.write_result()
 
 
 def assemble(
-    net: AutoDeepLab,
-    origin: Origin,
-    plan: Plan,
+    job: TrainingJob,
     dataset: DatasetDescriptor,
+    net: AutoDeepLab,
+    manifest: Mapping[str, Any],
+    plan: Plan,
     *,
-    record: Path,
-    state: State,
-    world: World = ALONE,
-    stop: Stop | None = None,
+    world: World,
+    stop: Stop,
 ) -> Loop:
-    """The loop that trains a network with the parameters of its origin, at its first step."""
-    params = origin.params
+    """The loop that trains a network, at its first step. manifest: of the job's record."""
+    params = job.params
     batches = Batches(
-        record=record,
+        record=job.record,
         images=plan.images,
         seed=params.seed,
         batch_size=params.batch_size,
@@ -119,62 +107,40 @@ def assemble(
         scales=(params.min_scale, params.max_scale),
         world=world,
     )
-    criterion = losses.build(params, world)
-    learning_rates = schedules.build(params, plan.steps)
-    optimizer = optimizers.build(params, net)
-    weights = Weights(checkpoint.native(net), optimizer)  # before mixed precision moves them
+    optimizer = OPTIMIZERS[params.optimizer](params, net)
+    weights = Weights(net, optimizer)  # before mixed precision moves them
     # O2 leaves batch norm in float32, that over all ranks included: it is a nn.BatchNorm2d.
     precise = amp.auto_mixed_precision(net, params.amp_level)
-    step = HostStep(
-        graph=TrainStep(precise, criterion, optimizer, world).set_train(),
-        learning_rates=learning_rates,
-        seed=params.seed,
-        batch_size=params.batch_size,
-        cells=len(net.architecture.net),
-        operations=len(net.architecture.cell),
-        drop_path_keep_prob=params.drop_path_keep_prob,
-        world=world,
-    )
-    saver = Saver(
-        state=state, weights=weights, plan=plan, origin=origin, stopwatch=Stopwatch(), world=world
-    )
-    reporter = None
+    criterion = LOSSES[params.criterion](params, world)
+    validation = reporter = None
+    if params.eval_epochs:
+        validation = Validation(
+            net.architecture,
+            job.val_record,
+            dataset,
+            world=world,
+            stop=stop,
+        )
     if world.rank == 0:
         lines_of_2021 = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
         reporter = Reporter(plan.steps, lines_of_2021_every=lines_of_2021)
     return Loop(
-        plan=plan,
-        counters=Counters(position=plan.first_step, step=plan.first_step),
-        batches=batches,
-        step=step,
-        saver=saver,
-        stop=stop or Stop(),
-        reporter=reporter,
+        state=State(job.state),
+        weights=weights,
+        counters=Counters(plan=plan, position=plan.first_step, step=plan.first_step),
+        params=params,
+        manifest=manifest,
         world=world,
+        batches=batches,
+        graph=TrainStep(precise, criterion, optimizer, world).set_train(),
+        learning_rates=SCHEDULES[params.schedule](params, plan.steps),
+        validation=validation,
+        stop=stop,
+        reporter=reporter,
     )
 
 
-def _validate(validation: Validation | None, loop: Loop) -> None:
-    if validation is None:
-        return
-    try:
-        validation.add_to_history(loop.saver.weights.parameters, loop.counters, loop.plan)
-    except Interrupted:
-        loop.saver.save(loop.counters)
-        raise Stopped.at(loop.counters, loop.plan, ", while validating") from None
-
-
-def _load_start_weights(net: AutoDeepLab, params: Params, pretrained: Path, world: World) -> None:
-    if params.ckpt_name is None:
-        return
-    leave_out = None if params.ckpt_classifier else CLASSIFIER
-    loaded = checkpoint.load(net, pretrained / params.ckpt_name, leave_out=leave_out)
-    if world.rank == 0:
-        without = f", without {leave_out}" if leave_out else ""
-        print(f"weights from {params.ckpt_name}: {loaded}{without}")
-
-
-def _describe(architecture: Architecture, params: Params, plan: Plan, world: World) -> None:
+def _describe(architecture: Architecture, params: Params, plan: Plan) -> None:
     """Print what will run."""
     lines = architecture.describe()
     lines += summary.before_training(
@@ -183,10 +149,10 @@ def _describe(architecture: Architecture, params: Params, plan: Plan, world: Wor
         images=plan.images,
         steps=plan.steps,
         first_step=plan.first_step,
-        devices=world.size,
+        devices=params.device_num,
     )
-    if params.parallel and world.size == 1:
+    if params.parallel and params.device_num == 1:
         lines.append("parallel: no effect on one device")
     if params.workers > device.cores():
         lines.append(f"workers: {device.cores()} instead of {params.workers}, the number of cores")
-    print("\n".join(lines), flush=True)
+    print(*lines, sep="\n", flush=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from mindspore import Parameter, Tensor
-from tqdm import tqdm
 
 from adl import network
 from adl.architecture import Architecture
@@ -19,7 +18,7 @@ from adl.files import percent
 from adl.metrics import Confusion
 from adl.parallel.collective import AllSum, sum_counts
 from adl.parallel.world import ALONE, World
-from adl.training.plan import Counters, Plan, Stop
+from adl.training.plan import Stop
 
 
 class Interrupted(Exception):  # noqa: N818 (no error)
@@ -29,7 +28,7 @@ class Interrupted(Exception):  # noqa: N818 (no error)
 class Validation:
     """A second network for evaluation, which takes the weights of the one that is trained: its graph stays as it is.
 
-    every: epochs between two validations. stop: looked at before every image.
+    stop: looked at before every image.
     """
 
     def __init__(
@@ -38,61 +37,40 @@ class Validation:
         record: Path,
         dataset: DatasetDescriptor,
         *,
-        every: int = 1,
         world: World = ALONE,
-        stop: Stop | None = None,
+        stop: Stop,
     ) -> None:
-        self.record, self.dataset, self.every = record, dataset, every
-        self.world, self.stop = world, stop or Stop()
+        self.record, self.dataset, self.world, self.stop = record, dataset, world, stop
         self.images = records.read_manifest(record, dataset)["images"]
         self.network = network.build(architecture)
         self.mode = Mode()
         self.passes = inference.passes(self.network, dataset, self.mode)
         self.over_ranks = AllSum(world)
 
-    def add_to_history(
-        self, trained: Mapping[str, Parameter], counters: Counters, plan: Plan
-    ) -> None:
-        """Add the val mIOU to the history's last row, if it is due and not there yet. Raises as `miou`."""
-        epoch = counters.position // plan.steps_per_epoch
-        is_due = plan.ends_epoch(counters.position) and epoch % self.every == 0
-        if not is_due or not counters.history or "val_mIOU" in counters.history[-1]:
-            return
-        miou = self.miou(trained)
-        if miou is not None:
-            counters.history[-1]["val_mIOU"] = miou
-        if self.world.rank == 0:
-            tqdm.write(f"epoch {epoch}: val mIOU {miou} % ({self.mode.name}, {self.images} images)")
-
     def miou(self, trained: Mapping[str, Parameter]) -> float | None:
         """In percent, over all images of the record, each counted once; the same on all ranks.
 
         Raises Interrupted, on all ranks together, when one was asked to stop.
         """
-        self._take_weights(trained)
-        confusion = Confusion(self.dataset)
-        images = 0
-        interrupted = False
-        for row in records.read(self.record, world=self.world):
-            if self.stop.requested:
-                interrupted = True
-                break
-            maps = inference.label_maps(self.passes, row.image[None], self.mode)
-            confusion.add(row.label, maps[self.mode.name][0])
-            images += 1
-        summed = sum_counts(np.append(confusion.counts.ravel(), [images, interrupted]), self.world)
-        *counts, images, stops = summed
-        if stops:
-            raise Interrupted
-        if images != self.images:
-            raise RuntimeError(f"{images} images were validated, {self.images} expected")
-        confusion = Confusion(self.dataset, np.reshape(counts, confusion.counts.shape))
-        return percent(confusion.mean_iou())
-
-    def _take_weights(self, trained: Mapping[str, Parameter]) -> None:
         for name, parameter in self.network.parameters_and_names():
             values = Tensor(trained[name].asnumpy())
             if self.world.size > 1 and ".moving_" in name:
                 # If each device has statistics of its own, the model is rank 0's.
                 values = self.over_ranks(values * float(self.world.rank == 0))
             parameter.set_data(values)
+        confusion = Confusion(self.dataset)
+        images = 0
+        for row in records.read(self.record, world=self.world):
+            if self.stop.requested:
+                break
+            maps = inference.label_maps(self.passes, row.image[None], self.mode)
+            confusion.add(row.label, maps[self.mode.name][0])
+            images += 1
+        own = np.append(confusion.counts, [images, self.stop.requested])
+        *counts, images, stops = sum_counts(own, self.world)
+        if stops:
+            raise Interrupted
+        if images != self.images:
+            raise RuntimeError(f"{images} images were validated, {self.images} expected")
+        confusion.counts = np.reshape(counts, confusion.counts.shape)
+        return percent(confusion.mean_iou())

@@ -21,8 +21,8 @@ from adl.network import checkpoint
 from adl.parallel import collective
 from adl.parallel.world import World
 from adl.training import validation
-from adl.training.run.worker import TrainingJob
-from adl.training.state import State
+from adl.training.plan import Stop
+from adl.training.state import State, TrainingJob
 from tests.conftest import ROOT, TINY
 from tests.data import write_record, write_scenes
 
@@ -53,11 +53,12 @@ def train(tiny, tmp_path, record):
             params=p,
             record=record,
             val_record=record,
+            key={},
             state=state.folder,
             pretrained=tmp_path,
             curves=tmp_path / f"{name}-curves",
         )
-        with job.published(state.job):
+        with job.published():
             code = Launcher(state.logs).run(command, topology(processes, "CPU"))
         assert code == changes.get("code", 0), (state.logs / "rank_0.log").read_text()[-3000:]
         return state
@@ -106,6 +107,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.parallel.world import from_environment
 from adl.training.losses import CrossEntropy
 from adl.training.optimizers import Momentum
+from adl.training.plan import Stop
 from adl.training.step import TrainStep
 world = from_environment()
 device.start("CPU", seed=0, graph=False, world=world)
@@ -127,7 +129,7 @@ for infinite_on in (1, None):
     print("applied", bool(applied), "moved", moved, flush=True)
 
 ms.set_seed(0)
-own = validation.Validation(architecture, Path(sys.argv[1]), CITYSCAPES, world=world)
+own = validation.Validation(architecture, Path(sys.argv[1]), CITYSCAPES, world=world, stop=Stop())
 trained = checkpoint.native(own.network)
 for name, parameter in trained.items():
     if "moving_mean" in name:
@@ -181,7 +183,7 @@ def test_update_is_skipped_on_all_ranks_where_one_finds_it_infinite(told):
 def test_ranks_validate_with_the_statistics_of_rank_0_and_stop_together(told):
     logs, record = told
     device.start("CPU", seed=0, graph=False)
-    own = validation.Validation(TINY, record, CITYSCAPES)
+    own = validation.Validation(TINY, record, CITYSCAPES, stop=Stop())
     expected = own.miou(checkpoint.native(own.network))
     assert expected > 0
     for log in logs:

@@ -36,7 +36,8 @@ from adl.prepare.check import check_dataset
 from adl.report import page, report
 from adl.report.results import Results
 from adl.training import train
-from adl.training.state import State
+from adl.training.plan import Stop
+from adl.training.state import State, TrainingJob
 from tests.conftest import ROOT
 from tests.data import write_record
 from tests.fixtures import export_model
@@ -129,7 +130,11 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeyp
         warmup_iters=0, eval_epochs=1, data_path=str(village / "raw"),
     )  # fmt: skip
     state = State(place / "state")
-    train.train(p, record, state, VILLAGE, val_record=val_record)
+    job = TrainingJob(
+        params=p, record=record, val_record=val_record, key={}, state=state.folder, pretrained=place,
+        curves=place / "curves",
+    )  # fmt: skip
+    train.train(job, VILLAGE, log_epochs=lambda rows: None, stop=Stop())
     history = json.loads((state.result / "history.json").read_text())
     assert json.loads((state.result / "metrics.json").read_text())["steps"] == 2
     model = state.result / "autodeeplab.ckpt"

@@ -24,6 +24,7 @@ from adl.parallel.world import World
 from adl.training import train as training
 from adl.training.loop import Stopped
 from adl.training.run import worker
+from adl.training.state import TrainingJob
 from adl.workspace import sidecar
 from pipeline import evaluate, export, infer
 from tests.conftest import ROOT, TINY
@@ -240,10 +241,11 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     p = load(ROOT / "params.yaml")
-    job = worker.TrainingJob(
+    job = TrainingJob(
         params=p,
         record=Path("r"),
         val_record=Path("v"),
+        key={},
         state=tmp_path / "state",
         pretrained=Path("w"),
         curves=tmp_path / "curves",
@@ -257,18 +259,13 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(worker.world, "from_environment", lambda: World(rank, 2))
-    monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
-    with job.published(tmp_path / "job.json"), pytest.raises(SystemExit) as ended:
+    monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "state/job.json")])
+    with job.published(), pytest.raises(SystemExit) as ended:
         worker.main()
     assert ended.value.code == worker.STOPPED != 0
-    [((params, record, state, dataset), named)] = given
-    assert dataset is CITYSCAPES
-    assert (params, record, state.folder) == (p, Path("r"), tmp_path / "state")
-    assert (named["val_record"], named["world"], named["pretrained"]) == (
-        Path("v"),
-        World(rank, 2),
-        Path("w"),
-    )
+    assert given[0][0] == (job, CITYSCAPES)
+    [(_, named)] = given
+    assert named["world"] == World(rank, 2)
     assert not named["stop"].requested
     assert bool(list(tmp_path.rglob("loss.tsv"))) == (rank == 0)
 

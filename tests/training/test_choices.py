@@ -42,8 +42,8 @@ def test_names_build_what_they_stand_for(tiny):
     }
     p = params.load(ROOT / "params.yaml", **values)
     expected = warmup_poly(start=0.01, base=0.1, minimum=0.0, warmup=2, steps=10)
-    np.testing.assert_array_equal(schedules.build(p, 10), expected)
-    optimizer = optimizers.build(p, network.build(tiny))
+    np.testing.assert_array_equal(schedules.SCHEDULES[p.schedule](p, 10), expected)
+    optimizer = optimizers.OPTIMIZERS[p.optimizer](p, network.build(tiny))
     assert type(optimizer) is Momentum
     assert set(optimizer.decays) == {0.0, 0.25}
     assert optimizer.slots.keys() == {"moments"}, "as saved states name them"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adl.config import params
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.training.schedules import check_warmup, warmup_poly
+from adl.training.plan import Plan
+from adl.training.schedules import warmup_poly
+from tests.conftest import ROOT
 
 PUBLISHED = {
     0: 5e-06,
@@ -43,9 +46,13 @@ def test_published_epoch_has_186_steps():
 
 
 def test_warmup_longer_than_the_run_is_refused_with_both_numbers():
+    def planned(warmup: int) -> params.Params:
+        values = {"epochs": 10, "batch_size": 2, "warmup_iters": warmup}
+        return params.load(ROOT / "params.yaml", **values)
+
     with pytest.raises(AdlError, match="warmup_iters is 1000, but the whole run has 1000 steps"):
-        check_warmup(1000, 10, 100)
-    check_warmup(999, 10, 100)
+        Plan.of(planned(1000), images=200)
+    assert Plan.of(planned(999), images=200).steps == 1000
 
 
 def test_rates_are_monotone_on_both_sides_of_the_peak():

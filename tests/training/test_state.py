@@ -21,9 +21,8 @@ from adl.files import remove
 from adl.launch.topology import local
 from adl.training import runs
 from adl.training import state as state_module
-from adl.training.run.nodes import TrainingRun
-from adl.training.run.worker import TrainingJob
-from adl.training.state import Saved, State, seal
+from adl.training.run import nodes
+from adl.training.state import Saved, State, TrainingJob, seal
 from tests.conftest import ROOT
 from tests.data import largest_file
 
@@ -239,11 +238,12 @@ def test_damaged_file_of_a_result_makes_the_training_begin_anew(own, name, damag
     assert "is damaged; training starts over" in capsys.readouterr().out
 
 
-def test_unfinished_state_is_refused_under_other_code_until_adopted(own):
+def test_unfinished_state_is_refused_under_other_code_until_adopted(own, monkeypatch):
     own.save(saved(1))
     with pytest.raises(AdlError, match=f"adl state adopt {own.name}.*adl state drop {own.name}"):
         runs.prepare(own, KEY, "other code", OPTIONS)
-    runs.adopt(own, "other code")
+    monkeypatch.setattr(runs, "code_digest", lambda: "other code")
+    runs.adopt(own)
     runs.prepare(own, KEY, "other code", OPTIONS)
     assert own.latest().position == 1
 
@@ -317,14 +317,14 @@ def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, ca
     def restored(**changes) -> str:
         job = TrainingJob(
             params=load(**{"keep_checkpoints": 1, "eval_epochs": 8, **changes}),
-            record=tmp_path, val_record=tmp_path, state=own.folder, pretrained=tmp_path, curves=tmp_path,
+            record=tmp_path, val_record=tmp_path, key=content, state=own.folder, pretrained=tmp_path, curves=tmp_path,
         )  # fmt: skip
-        TrainingRun(job, content).lead(local())
+        nodes.lead(job, local())
         return capsys.readouterr().out
 
     assert "without effect" not in restored()
     told = restored(keep_checkpoints=3, eval_epochs=0)
-    assert "keep_checkpoints 3 (trained with 1), eval_epochs 0 (trained with 8)" in told
+    assert "eval_epochs 0 (trained with 8), keep_checkpoints 3 (trained with 1)" in told
 
 
 @pytest.mark.parametrize(

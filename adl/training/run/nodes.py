@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from adl import device
 from adl.errors import AdlError
 from adl.launch.launcher import Launcher
 from adl.launch.topology import Topology
 from adl.training import runs
-from adl.training.run.worker import TrainingJob
-from adl.training.state import State
+from adl.training.run import worker
+from adl.training.state import State, TrainingJob
 
-FEW = 3
-"""Differing parameters up to which two runs are alike."""
 PATIENCE = 1800.0
 """Seconds that a node waits for node 0: as long as Ascend's ranks wait for each other."""
 _POLL = 0.5
@@ -26,75 +21,62 @@ _POLL = 0.5
 
 def worker_command(job: Path) -> list[str]:
     """Of each worker of a run. job: the file that it reads."""
-    return [sys.executable, "-m", "adl.training.run.worker", str(job)]
+    return [sys.executable, "-m", worker.__name__, str(job)]
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingRun:
-    """A training run with its state. content: what the state's key is made of."""
+def lead(job: TrainingJob, nodes: Topology) -> State:
+    """Node 0: train, unless the run is finished, and return its state.
 
-    job: TrainingJob
-    content: Mapping[str, Any]
-
-    @property
-    def state(self) -> State:
-        return State(self.job.state)
-
-    def lead(self, nodes: Topology) -> State:
-        """Node 0: train, unless the run is finished, and return its state.
-
-        Ends the program with an exit code other than 0 if the run did not finish. Call it with the lock held.
-        """
-        state = self.state
-        options = {name: getattr(self.job.params, name) for name in runs.OPTIONS}
-        runs.prepare(state, self.content, runs.code_digest(), options)
-        if state.finished:
-            print(
-                f"this run is already finished: its results are restored from {state.folder}. To train again: "
-                f"`adl state drop {state.name}`, then `dvc repro -f -s train`."
-            )
-            idle = runs.without_effect(state, options)
-            if idle:
-                print(f"without effect on a finished run: {', '.join(idle)}")
-            return state
-        if not state.positions():
-            self._mention_nearest()
-        with self.job.published(state.job):
-            exit_code = self._launch(nodes)
-        if exit_code or not state.finished:
-            sys.exit(exit_code or 1)
+    Ends the program with an exit code other than 0 if the run did not finish. Call it with the lock held.
+    """
+    state = State(job.state)
+    options = job.params.model_dump(include=runs.OPTIONS)
+    runs.prepare(state, job.key, runs.code_digest(), options)
+    if state.finished:
+        print(
+            f"this run is already finished: its results are restored from {state.folder}. To train again: "
+            f"`adl state drop {state.name}`, then `dvc repro -f -s train`."
+        )
+        idle = runs.without_effect(state, options)
+        if idle:
+            print(f"without effect on a finished run: {', '.join(idle)}")
         return state
-
-    def follow(self, nodes: Topology) -> None:
-        """Another node: wait until node 0 has begun this very run, or has finished it. Writes nothing before."""
-        state = self.state
-        deadline = time.monotonic() + PATIENCE
-        print("waiting for node 0", flush=True)
-        while not self.job.is_published(state.job):
-            if state.finished and state.damaged_result() is None:
-                print(
-                    f"this run is already finished: {state.folder}. `dvc repro` on node 0 restores its results."
-                )
-                return
-            if time.monotonic() > deadline:
-                raise AdlError(
-                    f"node 0 did not start this run, or has other parameters: {state.job} does not describe it."
-                )
-            time.sleep(_POLL)
-        sys.exit(self._launch(nodes))
-
-    def _launch(self, nodes: Topology) -> int:
-        device.check_device_target(self.job.params.device_target, nodes.devices)
-        return Launcher(self.state.logs).run(worker_command(self.state.job), nodes)
-
-    def _mention_nearest(self) -> None:
-        """Say where a run is that a person may take for this one, which begins at its first step."""
-        nearest = runs.nearest_unfinished(self.state, self.content)
-        if nearest is None or len(nearest[1]) > FEW:
-            return
+    nearest = runs.nearest_unfinished(state, job.key)
+    if nearest is not None and len(nearest[1]) <= 3 and not state.positions():
+        # A person may take that one, which is so much alike, for this one, which begins at its first step.
         other, differing = nearest
         print(
             f"this run begins at step 0. The unfinished one in {other.folder} differs from it in "
             f"{'; '.join(differing)}. Change that back to resume it, or remove it: `adl state drop {other.name}`.",
             flush=True,
         )
+    with job.published():
+        exit_code = _launch(job, nodes)
+    if exit_code or not state.finished:
+        sys.exit(exit_code or 1)
+    return state
+
+
+def follow(job: TrainingJob, nodes: Topology) -> None:
+    """Another node: wait until node 0 has begun this very run, or has finished it. Writes nothing before."""
+    state = State(job.state)
+    deadline = time.monotonic() + PATIENCE
+    print("waiting for node 0", flush=True)
+    while not job.is_published():
+        if state.damaged_result() is None:
+            print(
+                f"this run is already finished: {state.folder}. `dvc repro` on node 0 restores its results."
+            )
+            return
+        if time.monotonic() > deadline:
+            raise AdlError(
+                f"node 0 did not start this run, or has other parameters: {state.job} does not describe it."
+            )
+        time.sleep(_POLL)
+    sys.exit(_launch(job, nodes))
+
+
+def _launch(job: TrainingJob, nodes: Topology) -> int:
+    device.check_device_target(job.params.device_target, nodes.devices)
+    state = State(job.state)
+    return Launcher(state.logs).run(worker_command(state.job), nodes)

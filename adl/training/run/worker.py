@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from pydantic import BaseModel
-
-from adl.config.params import Params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import STOPPED, reported
-from adl.files import read_json, remove, write_json
 from adl.launch import launcher
 from adl.launch.signals import take
 from adl.parallel import world
 from adl.report.curves import Curves
 from adl.training.plan import Stop
-from adl.training.state import State
-
-
-class TrainingJob(BaseModel):
-    """What every worker of a training run needs to know. All paths are relative to the workspace."""
-
-    params: Params
-    record: Path
-    val_record: Path
-    state: Path
-    pretrained: Path
-    curves: Path
-
-    @contextmanager
-    def published(self, path: Path) -> Iterator[None]:
-        """The file that the workers of all nodes read, as long as they run."""
-        write_json(path, self.model_dump(mode="json"))
-        try:
-            yield
-        finally:
-            remove(path)
-
-    def is_published(self, path: Path) -> bool:
-        try:
-            return bool(read_json(path) == self.model_dump(mode="json"))
-        except FileNotFoundError:
-            return False
+from adl.training.state import TrainingJob
 
 
 class SignalledStop(Stop):
@@ -59,12 +27,8 @@ class SignalledStop(Stop):
 
     def __init__(self, *, alone: bool) -> None:
         self.alone = alone
-        self.armed = False
 
     def arm(self) -> None:
-        if self.armed:
-            return
-        self.armed = True
         signal.signal(launcher.STOP, self._request)
         if self.alone:
             take([signal.SIGTERM], self._request)
@@ -80,17 +44,12 @@ def main() -> None:
     job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_bytes())
     this = world.from_environment()
     # Only rank 0 draws.
-    curves_folder = job.curves if this.rank == 0 else None
-    with reported(), Curves(curves_folder) as curves:
+    with reported(), Curves(job.curves if this.rank == 0 else None) as curves:
         try:
             train.train(
-                job.params,
-                job.record,
-                State(job.state),
+                job,
                 CITYSCAPES,
-                val_record=job.val_record,
                 world=this,
-                pretrained=job.pretrained,
                 log_epochs=curves.log,
                 stop=SignalledStop(alone=this.size == 1),
             )
