@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         deep=arguments.deep,
     )
     if arguments.json:
-        print(json.dumps(found.to_json(), indent=2))
+        print(json.dumps(found.to_json(), indent=2, default=str))
     else:
         _print(found, deep=arguments.deep)
     if found.problems:
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _print(found: DatasetCheck, *, deep: bool) -> None:
-    if any(split.images or split.files.labels for split in found.splits.values()):
+    if any(split.images or split.labels for split in found.splits.values()):
         print(found.table())
     if found.problems:
         print(f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}")

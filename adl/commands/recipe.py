@@ -26,7 +26,7 @@ from adl.errors import AdlError
 from adl.files import write_text
 from adl.preflight import expected_images
 from adl.prepare import DataError, png
-from adl.prepare.layout import missing_folders, pairs
+from adl.prepare.layout import pairs
 from adl.workspace import PARAMS, SYNTHETIC
 
 EXAMPLE = "adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run"
@@ -120,14 +120,15 @@ def _fit(p: Params) -> tuple[dict[str, Any], list[str]]:
     root = Path(p.data_path)
     if root == SYNTHETIC:
         return {}, []
-    if problems := missing_folders(root, CITYSCAPES):
-        return {}, [f"data_path: {problems[0]}"]
     notes = []
     frames = {}
     for split, expected in expected_images(p).items():
-        frames[split] = pairs(root, split, CITYSCAPES).frames
-        count = len(frames[split])
-        if expected not in (None, count):
+        found = pairs(root, split, CITYSCAPES)
+        frames[split] = found.frames
+        count = len(found.frames)
+        if not count:
+            notes.append(f"data_path: {found.problems[0]}")
+        elif expected not in (None, count):
             notes.append(
                 f"{root} has {counted(count, f'{split} image')}, but this recipe is for {expected}: `dvc repro` "
                 f"will refuse it. `adl check-data {root} --official` says what is missing."
@@ -149,7 +150,8 @@ def _fit(p: Params) -> tuple[dict[str, Any], list[str]]:
             notes.append(
                 f"export_width and export_height are those of the val images: {width} × {height}."
             )
-    return fitting, notes
+    # A missing folder is missing for both splits.
+    return fitting, list(dict.fromkeys(notes))
 
 
 def _with_machine_keys(name: str) -> str:

@@ -14,7 +14,7 @@ from adl.doctor import Case
 from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError, Caution
 from adl.prepare import Problem
-from adl.prepare.layout import Found, pairs
+from adl.prepare.layout import Split, pairs
 from adl.training.plan import Plan
 from adl.workspace import PARAMS, RECORDS, SYNTHETIC, record
 
@@ -101,8 +101,7 @@ def data(case: Case) -> str:
         problems |= dict.fromkeys(found.problems)
     if problems:
         first, *others = problems
-        problem = first.problem
-        remedy = first.remedy if first.remedy.endswith("?") else f"{first.remedy}."
+        problem, remedy = first.problem, first.remedy
         if others:
             problem += f" (and {counted(len(others), 'more fault')})"
             remedy += f" `adl check-data {root}` lists the others."
@@ -120,7 +119,7 @@ def data(case: Case) -> str:
     return f"{root}: {' and '.join(counts)} with labels"
 
 
-def _splits(case: Case) -> dict[str, Found]:
+def _splits(case: Case) -> dict[str, Split]:
     root = Path(case.params.data_path)
     return {split: pairs(root, split, case.dataset) for split in case.dataset.labelled_splits}
 

@@ -35,5 +35,5 @@ def test_file_that_cannot_be_read_has_the_cause_of_its_error():
     broken = prepare.unreadable(Path("a"), OSError(errno.EIO, "Input/output error"))
     assert broken.problem == "cannot be read (Input/output error)"
     assert broken.cause == "the disk or the network share failed"
-    assert broken.remedy == "Copy it again"
+    assert broken.remedy == "Copy it again."
     assert broken.kind == of_others.kind == "unreadable"
