@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,16 +45,15 @@ class DataError(AdlError):
 
 
 def listing(problems: Sequence[Problem]) -> str:
-    """One problem a line, the first few of each kind; then how many more of a kind there are."""
-    lines = []
-    seen = Counter[str]()
+    """One problem a line, kind by kind: the first few of each, and how many more there are."""
+    of_kind = defaultdict(list)
     for problem in problems:
-        seen[problem.kind] += 1
-        if seen[problem.kind] <= MOST_LISTED:
-            lines.append(str(problem))
-    for kind, count in seen.items():
-        if count > MOST_LISTED:
-            lines.append(f"… and {count - MOST_LISTED} more of this kind ({kind})")
+        of_kind[problem.kind].append(str(problem))
+    lines = []
+    for kind, found in of_kind.items():
+        lines += found[:MOST_LISTED]
+        if len(found) > MOST_LISTED:
+            lines.append(f"… and {len(found) - MOST_LISTED} more of this kind ({kind})")
     return "\n".join(lines)
 
 

@@ -129,21 +129,23 @@ def _check_split(
     stride = 1 if deep else max(1, len(split.frames) // SAMPLED_LABELS)
     sample = set(() if split.is_withheld else split.frames[::stride])
 
-    def look(frame: Frame) -> tuple[list[Png], np.ndarray | int] | DataError:
-        """What a frame's files say of themselves, and how many pixels of its label have each id, if it is sampled."""
+    def look(frame: Frame) -> tuple[Png, int, np.ndarray | int] | DataError:
+        """Its image, the bytes of its files, and how many pixels of its label have each id, if it is sampled."""
         pixels: np.ndarray | int = 0
         try:
-            headers = [png.header(frame.image, dataset.images)]
+            image = png.header(frame.image, dataset.images)
+            size = image.bytes
             if not split.is_withheld:
-                headers.append(png.header(frame.label, dataset.labels))
-                png.check_pair(*headers)
+                label = png.header(frame.label, dataset.labels)
+                png.check_pair(image, label)
+                size += label.bytes
             if frame in sample:
                 pixels = png.read_frame(frame, dataset).pixels
             if deep:
                 png.header(frame.image, dataset.images, whole=True).decode()
         except DataError as error:
             return error
-        return headers, pixels
+        return image, size, pixels
 
     pixels = np.zeros(256, int)
     looks = map_ahead(look, split.frames, threads=_THREADS, ahead=4 * _THREADS)
@@ -152,11 +154,12 @@ def _check_split(
         if isinstance(result, DataError):
             found.problems += result.problems
         else:
-            headers, counts = result
-            split.headers[frame] = headers
-            split.sizes[headers[0].size] += 1
+            image, size, counts = result
+            split.sound[frame] = image
+            split.sizes[image.size] += 1
+            split.bytes += size
             pixels += counts
-    for image, *_ in split.headers.values():
+    for image in split.sound.values():
         if image.size != split.size:
             found.problems.append(
                 Problem(
@@ -178,15 +181,13 @@ def _check_split(
 
 def _duplicates(splits: Mapping[str, Split]) -> Iterable[Problem]:
     """Frames that the data set has twice, by their content or by their name: a score on them would be too good."""
-    lengths = Counter(
-        image.bytes for split in splits.values() for image, *_ in split.headers.values()
-    )
+    lengths = Counter(image.bytes for split in splits.values() for image in split.sound.values())
     first: dict[str, tuple[str, Path]] = {}
     problems: dict[Frame, Problem] = {}
     for name, split in splits.items():
         for frame in split.frames:
             marks = {frame.name: "has the same name as"}
-            if frame in split.headers and lengths[split.headers[frame][0].bytes] > 1:
+            if frame in split.sound and lengths[split.sound[frame].bytes] > 1:
                 marks = {digest(frame.image): "is the same image as", **marks}
             for mark, how in marks.items():
                 other_split, other = first.setdefault(mark, (name, frame.image))
@@ -199,7 +200,12 @@ def _duplicates(splits: Mapping[str, Split]) -> Iterable[Problem]:
                     cause = (
                         f"{other_split} and {name} share this frame, so the score would be too high"
                     )
-                remedy = "Remove one of the two, with its label."
-                problem = Problem(kind, frame.image, f"{how} {other}", cause, remedy)
+                problem = Problem(
+                    kind=kind,
+                    file=frame.image,
+                    problem=f"{how} {other}",
+                    cause=cause,
+                    remedy="Remove one of the two, with its label.",
+                )
                 problems.setdefault(frame, problem)
     return problems.values()

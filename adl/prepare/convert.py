@@ -18,8 +18,6 @@ from adl.files import full_disk_reported, scratch_folder, write_json
 from adl.parallel.pool import map_ahead
 from adl.prepare import png
 
-_ROWS_PER_WRITE = 16
-
 
 def convert(
     frames: list[Frame],
@@ -50,7 +48,7 @@ def convert(
             lambda frame: _convert(frame, dataset), frames, threads=workers, ahead=4 * workers
         )
         tracked = track(converting, len(frames), f"converting {record.stem}")
-        while batch := list(itertools.islice(tracked, _ROWS_PER_WRITE)):
+        while batch := list(itertools.islice(tracked, 16)):
             writer.write_raw_data([row for row, _ in batch])
             for row, sample in batch:
                 pixels += sample.pixels

@@ -21,8 +21,8 @@ class Split:
 
     images, labels: the file of each frame; labels that are withheld are where they would be. frames: the complete ones,
     sorted by city and name. hidden: files and folders whose names begin with a dot, which are left out. unlisted: names
-    of the cities that cannot be listed. Filled in by `check`: headers: the image's and then the label's, of each frame
-    that is sound; sizes: (width, height) → images.
+    of the cities that cannot be listed. Filled in by `check`: sound: the image of each frame that is; sizes: (width,
+    height) → how many of these images; bytes: of these frames.
     """
 
     is_withheld: bool
@@ -31,8 +31,9 @@ class Split:
     labels: dict[str, Path] = dataclasses.field(default_factory=dict)
     problems: list[Problem] = dataclasses.field(default_factory=list)
     unlisted: set[str] = dataclasses.field(default_factory=set)
-    headers: dict[Frame, list[Png]] = dataclasses.field(default_factory=dict)
+    sound: dict[Frame, Png] = dataclasses.field(default_factory=dict)
     sizes: Counter[tuple[int, int]] = dataclasses.field(default_factory=Counter)
+    bytes: int = 0
     hidden: int = 0
 
     def entries(self, folder: Path) -> list[Path]:
@@ -47,10 +48,6 @@ class Split:
     def size(self) -> tuple[int, int]:
         """(width, height) of most images."""
         return self.sizes.most_common(1)[0][0]
-
-    @property
-    def bytes(self) -> int:
-        return sum(header.bytes for headers in self.headers.values() for header in headers)
 
     def to_json(self) -> dict[str, Any]:
         """labels, pairs: None if the labels are withheld."""
@@ -233,8 +230,7 @@ def _explanation(
     """The likely cause why a folder is missing, and what to do."""
     place = root / kind.folder
     above = root.resolve().parents[:3]
-    children = subfolders(root)
-    below = children + subfolders(root, "[!.]*/[!.]*")
+    below = subfolders(root) + subfolders(root, "[!.]*/[!.]*")
     for folder in (*above, *below):
         if is_folder(folder / kind.folder) and is_folder(folder / other.folder):
             side = "inside" if folder in above else "above"
@@ -250,9 +246,15 @@ def _explanation(
         return misspelt
     for packed in sorted(root.glob(f"{kind.folder}*.zip")):
         return f"{packed.name} is still packed", f"Unpack it there: unzip {packed} -d {root}."
-    for path in children:
-        if path.name in dataset.related_folders and path.name.startswith(kind.folder[:2]):
-            return _related(path, kind, dataset)
+    for name, holds in dataset.related_folders.items():
+        if name.startswith(kind.folder[:2]) and is_folder(root / name):
+            remedy = f"Unpack {kind.archive} in {root}."
+            if name.startswith(f"{dataset.images.folder}_"):
+                remedy += (
+                    f" To use {name} instead, make a folder with {kind.folder}/ and {other.folder}/ in which its "
+                    f"images have the usual names, <city>_<sequence>_<frame>{kind.suffix}."
+                )
+            return f"{name} holds {holds}, which are not used", remedy
     if is_folder(root / other.folder):
         return (
             f"only {other.archive.split()[0]} is unpacked here",
@@ -275,17 +277,6 @@ def _misspelt(place: Path, known: Collection[str]) -> tuple[str, str] | None:
     if meant is None:
         return None
     return f"{others[meant].name} is misspelt", f"Rename {others[meant]} to {place}."
-
-
-def _related(path: Path, kind: FileKind, dataset: DatasetDescriptor) -> tuple[str, str]:
-    """Cause and remedy if another download of the same publisher, at `path`, lies there instead."""
-    remedy = f"Unpack {kind.archive} in {path.parent}."
-    if path.name.startswith(f"{dataset.images.folder}_"):
-        remedy += (
-            f" To use {path.name} instead, make a folder with {kind.folder}/ and {dataset.labels.folder}/ in "
-            f"which its images have the usual names, <city>_<sequence>_<frame>{dataset.images.suffix}."
-        )
-    return f"{path.name} holds {dataset.related_folders[path.name]}, which are not used", remedy
 
 
 def _none_found(

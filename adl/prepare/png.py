@@ -66,7 +66,7 @@ def header(path: Path, kind: FileKind, *, whole: bool = False) -> Png:
                 file.seek(0)
                 content = file.read()
                 _check_chunks(content, path, kind)
-            return Png(path, kind, size, content, file.tell())
+            return Png(path, kind, size, content if whole else b"", file.tell())
     except OSError as error:
         raise DataError(unreadable(path, error)) from None
 
@@ -117,12 +117,15 @@ def check_ids(path: Path, ids: np.ndarray, dataset: DatasetDescriptor) -> None:
         if {*range(highest + 1), IGNORE}.issuperset(ids):
             kind = "train ids"
             cause = f"the file holds train ids (0-{highest} and {IGNORE}) under the name of a label-id file"
-        known = ", ".join(map(str, dataset.label_names))
+        known = list(dataset.label_names)
+        holds = ", ".join(map(str, known))
+        if len(known) == known[-1] - known[0] + 1:
+            holds = f"{known[0]}-{known[-1]}"
         raise DataError(
             Problem(
                 kind=kind,
                 file=path,
-                problem=f"label ids {sorted(unknown)} do not exist; *{dataset.labels.suffix} holds {known} only",
+                problem=f"label ids {sorted(unknown)} do not exist; *{dataset.labels.suffix} holds {holds} only",
                 cause=cause,
                 remedy=f"Take the file from {dataset.labels.archive}; train ids are made from it during conversion.",
             )

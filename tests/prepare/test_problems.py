@@ -19,8 +19,9 @@ def test_five_problems_of_a_kind_are_listed():
     ]
     lines = prepare.listing([*five, other, *five[:2]]).splitlines()
     assert lines == [
-        *[str(problem) for problem in (*five, other)],
+        *[str(problem) for problem in five],
         "… and 2 more of this kind (empty)",
+        str(other),
     ]
 
 
