@@ -28,8 +28,8 @@ def main() -> None:
     if split in CITYSCAPES.withheld:
         raise AdlError(f"--split {split}: {CITYSCAPES.withheld[split]}.")
     p = params.load()
-    expected = getattr(p, f"expected_{split}_images")
-    found = check_dataset(p.data_path, CITYSCAPES, [split], expected={split: expected}).passed()
+    expected = {"train": p.expected_train_images, "val": p.expected_val_images}
+    found = check_dataset(p.data_path, CITYSCAPES, [split], expected=expected).passed()
     record = workspace.record(RECORDS, CITYSCAPES.name, split)
     manifest = convert(
         found.splits[split].frames,

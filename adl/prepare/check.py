@@ -148,9 +148,9 @@ def _check_split(
         return image, size, pixels
 
     pixels = np.zeros(256, int)
-    looks = map_ahead(look, split.frames, threads=_THREADS, ahead=4 * _THREADS)
-    tracked = track(looks, len(split.frames), f"checking {name}")
-    for frame, result in zip(split.frames, tracked, strict=True):
+    looking = map_ahead(look, split.frames, threads=_THREADS, ahead=4 * _THREADS)
+    results = track(looking, len(split.frames), f"checking {name}")
+    for frame, result in zip(split.frames, results, strict=True):
         if isinstance(result, DataError):
             found.problems += result.problems
         else:

@@ -103,6 +103,7 @@ def pairs(root: Path, split: str, dataset: DatasetDescriptor) -> Split:
                     related = place.with_name(f"{name}{suffix}")
                     if related.exists():
                         cause = f"only {related.name} is there: {holds}"
+                        break
                 found.problems.append(
                     Problem(
                         kind=f"{present} without {absent}",
