@@ -45,11 +45,11 @@ class FileKind:
 
     @property
     def folder(self) -> str:
-        return self.pattern.split("/{split}", maxsplit=1)[0]
+        return self.pattern.partition("/{split}")[0]
 
     @property
     def suffix(self) -> str:
-        return self.pattern.rsplit("{name}", maxsplit=1)[1]
+        return self.pattern.rpartition("{name}")[2]
 
     @property
     def has_cities(self) -> bool:
@@ -141,7 +141,7 @@ class DatasetDescriptor:
 
     def prediction_path(self, root: Path, name: str) -> Path:
         """Where a predicted label map goes: where the official script of Cityscapes looks for it."""
-        city = name.split("_", maxsplit=1)[0] if self.images.has_cities else ""
+        city = name.partition("_")[0] if self.images.has_cities else ""
         return root / city / f"{name}.png"
 
 

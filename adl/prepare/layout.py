@@ -158,7 +158,7 @@ def _files(
                     file=path,
                     problem=f"this frame is also in another city: {files[name]}",
                     cause="a folder was copied or unpacked into another",
-                    remedy=f"Keep the one in the folder {name.split('_', maxsplit=1)[0]}.",
+                    remedy=f"Keep the one in the folder {name.partition('_')[0]}.",
                 )
             )
         else:

@@ -241,7 +241,7 @@ def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
     )
     (raw / "frames").rename(raw / "frame")
     [fault] = check_dataset(raw, VILLAGE).problems
-    assert fault.remedy == f"Rename {raw / 'frame'} to {raw / 'frames'}"
+    assert fault.remedy == f"Rename {raw / 'frame'} to {raw / 'frames'}."
 
 
 def test_baselines_are_those_of_its_classes(village):
