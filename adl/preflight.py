@@ -100,7 +100,7 @@ def check_counts(params: Params, dataset: DatasetDescriptor) -> None:
         raise AdlError(
             f"{params.data_path} has {' and '.join(wrong)}",
             "Set data_path to the folder of the whole data set (`adl check-data FOLDER --official` says what one "
-            "lacks), or expected_…_images to null.",
+            "lacks), or expected_train_images and expected_val_images to null.",
         )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+from adl.errors import AdlError
 from adl.workspace import CHECKED, START_WEIGHTS
 from pipeline import parser, run
 
@@ -21,21 +22,14 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def check_environment() -> None:
-    """Ends the program with a sentence if a package is missing."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name.split(".")[0]) is None]
-    if missing:
-        print(
-            f"error: {sys.executable} lacks {', '.join(missing)}: run `source .venv/bin/activate` first "
-            "(`make repro` makes that environment).",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-
-
 def main() -> None:
     parser("check", __doc__).parse_args()
-    check_environment()
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name.split(".")[0]) is None]
+    if missing:
+        raise AdlError(
+            f"{sys.executable} lacks {', '.join(missing)}: run `source .venv/bin/activate` first "
+            "(`make repro` makes that environment)."
+        )
 
     from adl import files, preflight
     from adl.config import params

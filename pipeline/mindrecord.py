@@ -28,8 +28,8 @@ def main() -> None:
     if split in CITYSCAPES.withheld:
         raise AdlError(f"--split {split}: {CITYSCAPES.withheld[split]}.")
     p = params.load()
-    expected = {"train": p.expected_train_images, "val": p.expected_val_images}[split]
-    found = check_dataset(p.data_path, CITYSCAPES, [split], expected={split: expected}).passed()
+    expected = {"train": p.expected_train_images, "val": p.expected_val_images}
+    found = check_dataset(p.data_path, CITYSCAPES, [split], expected=expected).passed()
     record = workspace.record(RECORDS, CITYSCAPES.name, split)
     manifest = convert(
         found.splits[split].frames,
@@ -38,13 +38,15 @@ def main() -> None:
         workers=device.cores(),
         drawn=Path(p.data_path) == SYNTHETIC,
     )
-    numbers = {
-        "images": manifest["images"],
-        "classes": len(manifest["classes"]),
-        "pixels_ignored": manifest["pixels_ignored"],
-        "pixels": manifest["pixels"],
-    }
-    write_json(METRICS / f"mindrecord_{split}.json", numbers)
+    write_json(
+        METRICS / f"mindrecord_{split}.json",
+        {
+            "images": manifest["images"],
+            "classes": len(manifest["classes"]),
+            "pixels_ignored": manifest["pixels_ignored"],
+            "pixels": manifest["pixels"],
+        },
+    )
 
 
 if __name__ == "__main__":

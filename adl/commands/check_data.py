@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"no fault was found; checked: layout, every file's header, duplicates, and {looked_at}"
         )
     if arguments.json:
-        print(json.dumps(found.to_json(), indent=2))
+        print(json.dumps(found.to_json(), indent=2, default=str))
     else:
         print(found.table(), verdict, sep="\n")
     if found.problems:

@@ -25,7 +25,7 @@ from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.files import write_text
 from adl.prepare import DataError, png
-from adl.prepare.layout import missing_folders, pairs
+from adl.prepare.layout import pairs
 from adl.workspace import PARAMS, SYNTHETIC
 
 EXAMPLE = "adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run"
@@ -113,9 +113,11 @@ def _fits(p: Params, name: str) -> Iterator[tuple[dict[str, Any], str]]:
                 f"{name} --data-path PATH).",
             )
         return
-    if problems := missing_folders(root, CITYSCAPES):
-        yield {}, f"data_path: {problems[0]}"
-        return
+    splits = {split: pairs(root, split, CITYSCAPES) for split in CITYSCAPES.labelled_splits}
+    for found in splits.values():
+        if not found.frames:
+            yield {}, f"data_path: {found.problems[0]}"
+            return
     try:
         preflight.check_counts(p, CITYSCAPES)
     except AdlError as error:
@@ -129,9 +131,9 @@ def _fits(p: Params, name: str) -> Iterator[tuple[dict[str, Any], str]]:
             f"{counted(steps, 'step')}.",
         )
     try:
-        frame = pairs(root, "val", CITYSCAPES).frames[0]
+        frame = splits["val"].frames[0]
         width, height = png.header(frame.image, CITYSCAPES.images).size
-    except (DataError, IndexError):
+    except DataError:
         return  # `check` reports a file that cannot be read
     if (width, height) != (p.export_width, p.export_height):
         yield (

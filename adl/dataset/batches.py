@@ -9,7 +9,7 @@ from pathlib import Path
 import mindspore.dataset as ds
 import numpy as np
 
-from adl.dataset.augment import PUBLISHED_SCALES, Normalise, augment
+from adl.dataset.augment import Normalise, augment
 from adl.dataset.descriptor import IGNORE
 from adl.dataset.order import epoch_order
 from adl.dataset.records import decode_image, decode_label
@@ -32,7 +32,7 @@ class Batches:
     ignore_label: int
     workers: int
     normalise: Normalise
-    scales: tuple[float, float] = PUBLISHED_SCALES
+    scales: tuple[float, float]
     world: World = ALONE
 
     def epoch(self, epoch: int, *, first_batch: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -44,11 +44,10 @@ class Batches:
         order = epoch_order(
             seed=self.seed, epoch=epoch, images=self.images, batch_size=self.batch_size
         )
-        places = epoch * len(order) + np.arange(len(order))
         by_batch = np.arange(len(order)).reshape(-1, self.batch_size)
         of_rank = by_batch[first_batch:, self.world.share(self.batch_size)].ravel()
         numbers = ds.NumpySlicesDataset(
-            {"place": places[of_rank]}, shuffle=False, num_parallel_workers=1
+            {"place": epoch * len(order) + of_rank}, shuffle=False, num_parallel_workers=1
         )
         samples = ds.zip((self._rows(order[of_rank]), numbers)).map(
             self._prepare,
@@ -56,8 +55,7 @@ class Batches:
             output_columns=["image", "label"],
             num_parallel_workers=self.workers,
         )
-        per_rank = self.batch_size // self.world.size
-        batched = samples.project(["image", "label"]).batch(per_rank, drop_remainder=True)
+        batched = samples.batch(self.batch_size // self.world.size)
         yield from batched.create_tuple_iterator(num_epochs=1, output_numpy=True)
 
     def _rows(self, order: np.ndarray) -> ds.Dataset:
@@ -65,11 +63,10 @@ class Batches:
         rows = None
         # A sampler takes no more indices than the record has rows, so the completing ones are read by another.
         for start in range(0, len(order), self.images):
-            sampler = ds.SubsetSampler(order[start : start + self.images].tolist())
             part = ds.MindDataset(
                 str(self.record),
                 columns_list=["image", "label"],
-                sampler=sampler,
+                sampler=ds.SubsetSampler(order[start : start + self.images].tolist()),
                 num_parallel_workers=1,
             )
             rows = part if rows is None else rows + part
@@ -79,15 +76,13 @@ class Batches:
         self, image: np.ndarray, label: np.ndarray, place: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """One sample: PNG bytes of the record, and its place in the run's whole order."""
-        ids = decode_label(label)
-        if self.ignore_label != IGNORE:
-            ids[ids == IGNORE] = self.ignore_label
         pixels, ids = augment(
             decode_image(image),
-            ids,
+            decode_label(label),
             np.random.default_rng([self.seed, int(place)]),
             crop_size=self.crop_size,
-            ignore_label=self.ignore_label,
             scales=self.scales,
         )
-        return np.ascontiguousarray(self.normalise(pixels).transpose(2, 0, 1)), ids.astype(np.int32)
+        labels = ids.astype(np.int32)
+        labels[labels == IGNORE] = self.ignore_label
+        return np.ascontiguousarray(self.normalise(pixels).transpose(2, 0, 1)), labels

@@ -7,8 +7,8 @@ about real files is in `adl.prepare`, so that a better message there does not tr
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +45,11 @@ class FileKind:
 
     @property
     def folder(self) -> str:
-        return self.pattern.split("/{split}", maxsplit=1)[0]
+        return self.pattern.partition("/{split}")[0]
 
     @property
     def suffix(self) -> str:
-        return self.pattern.rsplit("{name}", maxsplit=1)[1]
+        return self.pattern.rpartition("{name}")[2]
 
     @property
     def has_cities(self) -> bool:
@@ -91,11 +91,11 @@ class DatasetDescriptor:
         if number != len(self.classes):
             raise AdlError(f"{source}: {number}, but {self.title} has {len(self.classes)} classes.")
 
-    @functools.cached_property
+    @cached_property
     def class_names(self) -> tuple[str, ...]:
         return tuple(label.name for label in self.classes)
 
-    @functools.cached_property
+    @cached_property
     def categories(self) -> dict[str, tuple[int, ...]]:
         """Category → train ids of its classes, in the order of the classes."""
         found: dict[str, tuple[int, ...]] = {}
@@ -103,7 +103,7 @@ class DatasetDescriptor:
             found[label.category] = (*found.get(label.category, ()), train_id)
         return found
 
-    @functools.cached_property
+    @cached_property
     def label_names(self) -> dict[int, str]:
         """Every value that a label file may hold → its name, ascending."""
         names: dict[int, str] = {}
@@ -111,7 +111,7 @@ class DatasetDescriptor:
             names |= dict.fromkeys(label.label_ids, label.name)
         return dict(sorted(names.items()))
 
-    @functools.cached_property
+    @cached_property
     def train_ids(self) -> np.ndarray:
         """(256,) uint8: label id → train id, 255 where ignored."""
         table = np.full(256, IGNORE, np.uint8)
@@ -119,7 +119,7 @@ class DatasetDescriptor:
             table[list(label.label_ids)] = train_id
         return table
 
-    @functools.cached_property
+    @cached_property
     def label_ids(self) -> np.ndarray:
         """(256,) uint8: train id → the label id that is written for it; 255 becomes the first ignored label."""
         void = self.ignored[0].label_ids[0] if self.ignored else IGNORE
@@ -128,7 +128,7 @@ class DatasetDescriptor:
             table[train_id] = label.label_ids[0]
         return table
 
-    @functools.cached_property
+    @cached_property
     def palette(self) -> np.ndarray:
         """(256, 3) uint8: train id → RGB, black where no class."""
         table = np.zeros((256, 3), np.uint8)
@@ -141,7 +141,7 @@ class DatasetDescriptor:
 
     def prediction_path(self, root: Path, name: str) -> Path:
         """Where a predicted label map goes: where the official script of Cityscapes looks for it."""
-        city = name.split("_", maxsplit=1)[0] if self.images.has_cities else ""
+        city = name.partition("_")[0] if self.images.has_cities else ""
         return root / city / f"{name}.png"
 
 
@@ -180,18 +180,17 @@ _RELATED_LABELS = {
 
 def _cityscapes() -> DatasetDescriptor:
     """The label table is the official one, from `cityscapesscripts`; nothing here repeats it."""
-    labels = {
-        label: DatasetClass(label.name, label.color, label.category, (label.id,))
-        for label in _official_labels
-        if label.id >= 0  # the licence plate has no id of its own
-    }
-    scored = [label for label in labels if label.trainId not in (-1, IGNORE)]
-    scored.sort(key=lambda label: label.trainId)
+    classes: list[DatasetClass] = []
+    ignored: list[DatasetClass] = []
+    for label in _official_labels:  # in the order of their train ids
+        entries = ignored if label.trainId == IGNORE else classes
+        if label.id >= 0:  # the licence plate has no id of its own
+            entries.append(DatasetClass(label.name, label.color, label.category, (label.id,)))
     return DatasetDescriptor(
         name="cityscapes",
         title="Cityscapes",
-        classes=tuple(labels[label] for label in scored),
-        ignored=tuple(entry for label, entry in labels.items() if label not in scored),
+        classes=tuple(classes),
+        ignored=tuple(ignored),
         split_sizes={"train": 2975, "val": 500, "test": 1525},
         images=FileKind(
             pattern="leftImg8bit/{split}/{city}/{name}_leftImg8bit.png",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from adl import workspace
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
+from adl.files import read_json
 from adl.parallel.world import ALONE, World
 
 SCHEMA = {"file_name": {"type": "string"}, "image": {"type": "bytes"}, "label": {"type": "bytes"}}
@@ -34,13 +34,13 @@ def read_manifest(record: Path, dataset: DatasetDescriptor) -> dict[str, Any]:
     """
     path = workspace.manifest(record)
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
     except (OSError, ValueError) as error:
         raise AdlError(
             f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it."
         ) from None
-    found = (manifest.get("dataset"), manifest.get("classes"))
-    if found != (dataset.name, list(dataset.class_names)):
+    named = (manifest.get("dataset"), manifest.get("classes"))
+    if named != (dataset.name, list(dataset.class_names)):
         raise AdlError(
             f"{path}: is not a record of {dataset.title} and its classes. `dvc repro mindrecord` makes it."
         )
@@ -69,12 +69,8 @@ def read(
     """
     import mindspore.dataset as ds
 
-    columns = ["file_name", "image", "label"]
-    if numbers is None:
-        rows = ds.MindDataset(str(record), columns_list=columns, shuffle=False)
-    else:
-        sampler = ds.SubsetSampler(list(numbers))
-        rows = ds.MindDataset(str(record), columns_list=columns, sampler=sampler)
+    sampler = ds.SequentialSampler() if numbers is None else ds.SubsetSampler(list(numbers))
+    rows = ds.MindDataset(str(record), columns_list=[*SCHEMA], sampler=sampler)
     if limit is not None:
         rows = rows.take(limit)
     tuples = rows.create_tuple_iterator(num_epochs=1, output_numpy=True)
@@ -93,8 +89,7 @@ def decode_label(content: np.ndarray) -> np.ndarray:
 
 
 def _decoded(content: np.ndarray, mode: int) -> np.ndarray:
-    # A bytes column arrives as a NumPy bytes scalar.
-    image = cv2.imdecode(np.frombuffer(content.tobytes(), np.uint8), mode)
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
     if image is None:
         raise AdlError(
             "a record holds a PNG whose pixels cannot be decoded: convert the data again (mindrecord)."

@@ -93,9 +93,8 @@ def infer(
 
 def read(frame: Frame, dataset: DatasetDescriptor) -> tuple[Frame, np.ndarray, np.ndarray]:
     """The frame itself, its image (H, W, 3) uint8 and its truth (H, W) uint8 train ids."""
-    content, label_ids = png.read_frame(frame, dataset)
-    image = png.decode(content, frame.image, dataset.images)
-    return frame, image, dataset.train_ids[label_ids]
+    sample = png.read_frame(frame, dataset)
+    return frame, sample.image.decode(), dataset.train_ids[sample.ids]
 
 
 def _reference(path: Path) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +22,8 @@ MOST_LISTED = 5
 class Problem:
     """What is wrong with one file or folder.
 
-    kind: one word for each sort of problem. problem, cause and remedy read as sentences without their full stop; a
-    remedy that is a question has its question mark.
+    kind: one word for each sort of problem. problem, cause: clauses without their full stop. remedy: what to do, in
+    whole sentences.
     """
 
     kind: str
@@ -33,11 +33,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        end = "" if self.remedy.endswith("?") else "."
-        return f"{self.file}: {self.problem}. Likely cause: {self.cause}. {self.remedy}{end}"
-
-    def to_json(self) -> dict[str, str]:
-        return {field: str(value) for field, value in dataclasses.asdict(self).items()}
+        return f"{self.file}: {self.problem}. Likely cause: {self.cause}. {self.remedy}"
 
 
 class DataError(AdlError):
@@ -49,16 +45,15 @@ class DataError(AdlError):
 
 
 def listing(problems: Sequence[Problem]) -> str:
-    """One problem a line, the first few of each kind; then how many more of a kind there are."""
-    lines = []
-    seen = Counter[str]()
+    """One problem a line, kind by kind: the first few of each, and how many more there are."""
+    of_kind = defaultdict(list)
     for problem in problems:
-        seen[problem.kind] += 1
-        if seen[problem.kind] <= MOST_LISTED:
-            lines.append(str(problem))
-    for kind, count in seen.items():
-        if count > MOST_LISTED:
-            lines.append(f"… and {count - MOST_LISTED} more of this kind ({kind})")
+        of_kind[problem.kind].append(str(problem))
+    lines = []
+    for kind, found in of_kind.items():
+        lines += found[:MOST_LISTED]
+        if len(found) > MOST_LISTED:
+            lines.append(f"… and {len(found) - MOST_LISTED} more of this kind ({kind})")
     return "\n".join(lines)
 
 
@@ -73,48 +68,25 @@ def is_broken_link(path: Path) -> bool:
 
 def unreadable(path: Path, error: OSError, what: str = "read") -> Problem:
     """The problem of a file that cannot be read, or of a folder that cannot be `what`="listed"."""
-    problem = f"cannot be {what} ({error.strerror})"
-    if isinstance(error, PermissionError):
-        cause = "it belongs to another user"
-        remedy = "Change its permissions so that you can read it (chmod -R u+rX)"
-        return Problem("unreadable", path, problem, cause, remedy)
-    if is_broken_link(path):
+    # A link to a forbidden place looks broken.
+    if is_broken_link(path) and not isinstance(error, PermissionError):
         return Problem(
             kind="broken link",
             file=path,
             problem=f"cannot be {what}: it links to {path.readlink()}, which does not exist",
             cause="the data was moved after the links were made",
-            remedy="Make the links again, or copy the files",
+            remedy="Make the links again, or copy the files.",
         )
     cause = "the disk or the network share failed"
-    return Problem("unreadable", path, problem, cause, "Copy it again")
+    remedy = "Copy it again."
+    if isinstance(error, PermissionError):
+        cause = "it belongs to another user"
+        remedy = "Change its permissions so that you can read it (chmod -R u+rX)."
+    return Problem("unreadable", path, f"cannot be {what} ({error.strerror})", cause, remedy)
 
 
-def unreachable(folder: Path) -> list[Problem]:
-    """Why a folder that is there cannot be entered; empty if it can, or if it is missing."""
-    try:
-        os.stat(f"{folder}/.")  # noqa: PTH116 - pathlib drops the dot, for which one must enter the folder
-    except OSError as error:
-        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        if not is_missing or is_broken_link(folder):
-            return [unreadable(folder, error, "listed")]
-    return []
-
-
-def entries(folder: Path) -> list[Path]:
-    """What is in a folder, sorted, hidden or not. Raises DataError if it cannot be listed and entered."""
-    try:
-        return sorted(folder / name for name in os.listdir(f"{folder}/."))  # noqa: PTH208
-    except OSError as error:
-        raise DataError(unreadable(folder, error, "listed")) from None
-
-
-def is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, sorted, none of them hidden; none if it cannot be listed."""
-    with contextlib.suppress(DataError):
-        return [path for path in entries(folder) if is_folder(path) and not is_hidden(path)]
+def subfolders(folder: Path, pattern: str = "[!.]*") -> list[Path]:
+    """Folders below a folder, sorted; by default those in it that are not hidden. None if it cannot be listed."""
+    with contextlib.suppress(OSError):
+        return [path for path in sorted(folder.glob(pattern)) if is_folder(path)]
     return []

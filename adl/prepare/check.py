@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -16,58 +14,16 @@ from tabulate import tabulate
 from adl.console.progress import track
 from adl.console.text import MISSING, byte_size
 from adl.dataset.descriptor import DatasetDescriptor, Frame
+from adl.files import digest
+from adl.parallel.pool import map_ahead
 from adl.prepare import DataError, Problem, layout, png
-from adl.prepare.png import Header
+from adl.prepare.layout import Split
+from adl.prepare.png import Png
 
 SAMPLED_LABELS = 24
 """Label files per split that a shallow check decodes: a wrong encoding is in all of them."""
 _THREADS = 8
 """Reading waits for the disk; decoding releases the interpreter's lock."""
-
-R = TypeVar("R")
-
-
-@dataclasses.dataclass
-class Split:
-    """What was found of one split. headers: of each frame whose headers are sound, the image's and then the label's."""
-
-    files: layout.Found
-    headers: dict[Frame, list[Header]]
-
-    @property
-    def frames(self) -> list[Frame]:
-        return self.files.frames
-
-    @property
-    def images(self) -> int:
-        return len(self.files.images)
-
-    @property
-    def sizes(self) -> Counter[tuple[int, int]]:
-        """(width, height) → images."""
-        return Counter(image.size for image, *_ in self.headers.values())
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of most images."""
-        return self.sizes.most_common(1)[0][0]
-
-    @property
-    def bytes(self) -> int:
-        return sum(header.bytes for headers in self.headers.values() for header in headers)
-
-    def to_json(self) -> dict[str, Any]:
-        """labels, pairs: None if the labels are withheld."""
-        labels = self.files.labels
-        paths = [*self.files.images.values(), *(labels or {}).values()]
-        return {
-            "cities": len({path.parent.name for path in paths}),
-            "images": self.images,
-            "labels": None if labels is None else len(labels),
-            "pairs": None if labels is None else len(self.frames),
-            "sizes": {f"{width}x{height}": n for (width, height), n in sorted(self.sizes.items())},
-            "bytes": self.bytes,
-        }
 
 
 @dataclasses.dataclass
@@ -88,18 +44,21 @@ class DatasetCheck:
 
     def table(self) -> str:
         """A row per split, for people."""
-        headers = ("split", "cities", "images", "labels", "pairs", "size", "bytes")
         rows = []
         for name, split in self.splits.items():
-            found = split.to_json()
-            if found["labels"] is None:
-                found["labels"] = "withheld"
-            found["sizes"] = ", ".join(found["sizes"]).replace("x", "×") or None
-            found["bytes"] = byte_size(split.bytes)
-            rows.append([name, *found.values()])
-        alignment = ("left", *["right"] * 6)
+            row = {"split": name} | split.to_json()
+            if split.is_withheld:
+                row["labels"] = "withheld"
+            row["sizes"] = ", ".join(row["sizes"]).replace("x", "×") or None
+            row["bytes"] = byte_size(split.bytes)
+            rows.append(row)
         table = tabulate(
-            rows, headers=headers, colalign=alignment, disable_numparse=True, missingval=MISSING
+            rows,
+            headers="keys",
+            colglobalalign="right",
+            colalign=["left"],
+            disable_numparse=True,
+            missingval=MISSING,
         )
         if self.hidden:
             table += f"\nskipped: {self.hidden} hidden (names that begin with a dot)"
@@ -111,33 +70,8 @@ class DatasetCheck:
             "splits": {name: split.to_json() for name, split in self.splits.items()},
             "labels_decoded": self.decoded,
             "hidden": self.hidden,
-            "faults": [problem.to_json() for problem in self.problems],
+            "faults": [vars(problem) for problem in self.problems],
         }
-
-    def each(
-        self,
-        check: Callable[[Frame, DatasetDescriptor], R],
-        frames: list[Frame],
-        dataset: DatasetDescriptor,
-        what: str,
-    ) -> dict[Frame, R]:
-        """What a check returns for each frame that passes it; what is wrong with the others joins the problems."""
-
-        def attempt(frame: Frame) -> R | DataError:
-            try:
-                return check(frame, dataset)
-            except DataError as error:
-                return error
-
-        passed = {}
-        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            results = track(pool.map(attempt, frames), len(frames), what)
-            for frame, result in zip(frames, results, strict=True):
-                if isinstance(result, DataError):
-                    self.problems += result.problems
-                else:
-                    passed[frame] = result
-        return passed
 
 
 def check_dataset(
@@ -160,23 +94,25 @@ def check_dataset(
     for name in splits or dataset.labelled_splits:
         split = _check_split(found, name, dataset, deep=deep)
         found.splits[name] = split
-        wanted = dataset.split_sizes[name] if official else (expected or {}).get(name)
-        if split.frames and wanted not in (None, split.images):
-            folder = found.root / dataset.images.folder / name
-            key = f"expected_{name}_images"
-            expectation = f"{key} is {wanted}"
-            remedy = f"Unpack the missing ones, or set {key} to null to use a part"
-            if official:
-                expectation = f"that of {dataset.title} has {wanted}"
-                remedy = "Unpack the missing ones"
-            problem = Problem(
-                kind="number of images",
-                file=folder,
-                problem=f"the {name} split has {split.images} images, but {expectation}",
-                cause="the zip was not unpacked completely, or this is a part of the data set",
-                remedy=remedy,
+        images = len(split.images)
+        key = f"expected_{name}_images"
+        wanted = (expected or {}).get(name)
+        expectation = f"{key} is {wanted}"
+        remedy = f"Unpack the missing ones, or set {key} to null to use a part."
+        if official:
+            wanted = dataset.split_sizes[name]
+            expectation = f"that of {dataset.title} has {wanted}"
+            remedy = "Unpack the missing ones."
+        if split.frames and wanted not in (None, images):
+            found.problems.append(
+                Problem(
+                    kind="number of images",
+                    file=found.root / dataset.images.folder / name,
+                    problem=f"the {name} split has {images} images, but {expectation}",
+                    cause="the zip was not unpacked completely, or this is a part of the data set",
+                    remedy=remedy,
+                )
             )
-            found.problems.append(problem)
     found.problems += _duplicates(found.splits)
     # A missing folder is missing for every split.
     found.problems = list(dict.fromkeys(found.problems))
@@ -186,96 +122,90 @@ def check_dataset(
 def _check_split(
     found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, deep: bool
 ) -> Split:
-    files = layout.pairs(found.root, name, dataset)
-    found.problems += files.problems
-    found.hidden += files.hidden
-    check_headers = _image_header if files.labels is None else _headers
-    headers = found.each(check_headers, files.frames, dataset, f"checking {name}")
-    split = Split(files, headers)
-    found.problems += _other_sizes(split)
-    sound = list(headers)
-    if files.labels is not None:
-        stride = 1 if deep else max(1, len(sound) // SAMPLED_LABELS)
-        sample = sound[::stride]
-        ids = found.each(_label_ids, sample, dataset, f"looking at labels of {name}")
-        found.decoded += len(sample)
-        folder = found.root / dataset.labels.folder / name
-        found.problems += png.encoding_problems(
-            folder, set().union(*ids.values()), len(sample), dataset
-        )
-        sound = list(ids)
-    if deep:
-        found.each(_decode_image, sound, dataset, f"decoding {name}")
+    """Look at the files of a split. What is wrong joins the problems."""
+    split = layout.pairs(found.root, name, dataset)
+    found.problems += split.problems
+    found.hidden += split.hidden
+    stride = 1 if deep else max(1, len(split.frames) // SAMPLED_LABELS)
+    sample = set(() if split.is_withheld else split.frames[::stride])
+
+    def look(frame: Frame) -> tuple[Png, int, np.ndarray | int] | DataError:
+        """Its image, the bytes of its files, and how many pixels of its label have each id, if it is sampled."""
+        pixels: np.ndarray | int = 0
+        try:
+            image = png.header(frame.image, dataset.images)
+            size = image.bytes
+            if not split.is_withheld:
+                label = png.header(frame.label, dataset.labels)
+                png.check_pair(image, label)
+                size += label.bytes
+            if frame in sample:
+                pixels = png.read_frame(frame, dataset).pixels
+            if deep:
+                png.header(frame.image, dataset.images, whole=True).decode()
+        except DataError as error:
+            return error
+        return image, size, pixels
+
+    pixels = np.zeros(256, int)
+    looking = map_ahead(look, split.frames, threads=_THREADS, ahead=4 * _THREADS)
+    results = track(looking, len(split.frames), f"checking {name}")
+    for frame, result in zip(split.frames, results, strict=True):
+        if isinstance(result, DataError):
+            found.problems += result.problems
+        else:
+            image, size, counts = result
+            split.sound[frame] = image
+            split.sizes[image.size] += 1
+            split.bytes += size
+            pixels += counts
+    for image in split.sound.values():
+        if image.size != split.size:
+            found.problems.append(
+                Problem(
+                    kind="size of an image",
+                    file=image.path,
+                    problem=f"is {png.in_pixels(image.size)}, but most images of its split are "
+                    f"{png.in_pixels(split.size)}",
+                    cause="images of another source were added, or some were resized",
+                    remedy="Give all images of a split one size: the exported file accepts only one size.",
+                )
+            )
+    try:
+        png.check_encoding(found.root / dataset.labels.folder / name, pixels, len(sample), dataset)
+    except DataError as error:
+        found.problems += error.problems
+    found.decoded += len(sample)
     return split
 
 
-def _image_header(frame: Frame, dataset: DatasetDescriptor) -> list[Header]:
-    return [png.header(frame.image, dataset.images)]
-
-
-def _headers(frame: Frame, dataset: DatasetDescriptor) -> list[Header]:
-    image = png.header(frame.image, dataset.images)
-    label = png.header(frame.label, dataset.labels)
-    png.check_pair(frame, image.size, label.size)
-    return [image, label]
-
-
-def _label_ids(frame: Frame, dataset: DatasetDescriptor) -> set[int]:
-    return set(np.unique(png.read_frame(frame, dataset)[1]).tolist())
-
-
-def _decode_image(frame: Frame, dataset: DatasetDescriptor) -> None:
-    content, _ = png.read(frame.image, dataset.images)
-    png.decode(content, frame.image, dataset.images)
-
-
-def _other_sizes(split: Split) -> list[Problem]:
-    if not split.headers:
-        return []
-    usual = split.size
-    problems = []
-    for frame, (image, *_) in split.headers.items():
-        if image.size != usual:
-            problem = Problem(
-                kind="size of an image",
-                file=frame.image,
-                problem=f"is {png.in_pixels(image.size)}, but most images of its split are {png.in_pixels(usual)}",
-                cause="images of another source were added, or some were resized",
-                remedy="Give all images of a split one size: the exported file accepts only one size",
-            )
-            problems.append(problem)
-    return problems
-
-
-def _duplicates(splits: Mapping[str, Split]) -> list[Problem]:
+def _duplicates(splits: Mapping[str, Split]) -> Iterable[Problem]:
     """Frames that the data set has twice, by their content or by their name: a score on them would be too good."""
-    lengths = Counter(
-        image.bytes for split in splits.values() for image, *_ in split.headers.values()
-    )
-    by_content: dict[str, tuple[str, Path]] = {}
-    by_name: dict[str, tuple[str, Path]] = {}
-    problems = []
+    lengths = Counter(image.bytes for split in splits.values() for image in split.sound.values())
+    first: dict[str, tuple[str, Path]] = {}
+    problems: dict[Frame, Problem] = {}
     for name, split in splits.items():
         for frame in split.frames:
-            here = (name, frame.image)
-            same_name = by_name.setdefault(frame.name, here)
-            same_content = here
-            if frame in split.headers and lengths[split.headers[frame][0].bytes] > 1:
-                content = hashlib.sha256(frame.image.read_bytes()).hexdigest()
-                same_content = by_content.setdefault(content, here)
-            if same_content != here:
-                problems.append(_duplicate(here, same_content, "is the same image as"))
-            elif same_name != here:
-                problems.append(_duplicate(here, same_name, "has the same name as"))
-    return problems
-
-
-def _duplicate(here: tuple[str, Path], first: tuple[str, Path], how: str) -> Problem:
-    """here, first: split and image."""
-    kind = "duplicate frame"
-    cause = "it was copied or renamed"
-    if here[0] != first[0]:
-        kind = "frame in two splits"
-        cause = f"{first[0]} and {here[0]} share this frame, so the score would be too high"
-    remedy = "Remove one of the two, with its label"
-    return Problem(kind, here[1], f"{how} {first[1]}", cause, remedy)
+            marks = {frame.name: "has the same name as"}
+            if frame in split.sound and lengths[split.sound[frame].bytes] > 1:
+                marks = {digest(frame.image): "is the same image as", **marks}
+            for mark, how in marks.items():
+                other_split, other = first.setdefault(mark, (name, frame.image))
+                if other == frame.image:
+                    continue
+                kind = "duplicate frame"
+                cause = "it was copied or renamed"
+                if other_split != name:
+                    kind = "frame in two splits"
+                    cause = (
+                        f"{other_split} and {name} share this frame, so the score would be too high"
+                    )
+                problem = Problem(
+                    kind=kind,
+                    file=frame.image,
+                    problem=f"{how} {other}",
+                    cause=cause,
+                    remedy="Remove one of the two, with its label.",
+                )
+                problems.setdefault(frame, problem)
+    return problems.values()

@@ -8,13 +8,16 @@ import numpy as np
 from adl.dataset.augment import Normalise, augment
 from adl.dataset.descriptor import CITYSCAPES
 
+SCALES = (0.5, 2.0)
+"""As published."""
+
 
 def test_image_and_label_are_moved_alike(rng):
     """An image whose colour is its label stays one."""
     label = np.kron(rng.integers(0, 19, (8, 16)), np.ones((8, 8))).astype(np.uint8)
     image = np.repeat(label[..., None], 3, axis=2) * 10
     for seed in range(10):
-        x, y = augment(image, label, np.random.default_rng(seed), crop_size=96, ignore_label=255)
+        x, y = augment(image, label, np.random.default_rng(seed), crop_size=96, scales=SCALES)
         inside = y != 255
         assert inside.any()
         assert (np.abs(x[..., 0].astype(int) - 10 * y.astype(int))[inside] <= 10).mean() > 0.75
@@ -32,7 +35,6 @@ def test_scaled_sample_is_the_image_resized_with_its_aspect_ratio(rng):
             label,
             np.random.default_rng(seed),
             crop_size=64,
-            ignore_label=255,
             scales=(1.5, 1.5),
         )
         mirror = -1 if np.random.default_rng(seed).random() < 0.5 else 1
@@ -46,7 +48,7 @@ def test_scaled_sample_is_the_image_resized_with_its_aspect_ratio(rng):
 
 def test_padding_is_below_and_right(rng):
     image, label = np.full((20, 30, 3), 9, np.uint8), np.zeros((20, 30), np.uint8)
-    x, y = augment(image, label, rng, crop_size=64, ignore_label=255)
+    x, y = augment(image, label, rng, crop_size=64, scales=SCALES)
     assert y[0, 0] == 0
     assert y[-1, -1] == 255
     assert (x[y == 255] == 0).all()
@@ -66,7 +68,7 @@ def test_scales_and_mirrors_vary():
     image[:, :40] = 200
     label = (image[..., 0] > 0).astype(np.uint8)
     shares = [
-        augment(image, label, np.random.default_rng(s), crop_size=40, ignore_label=255)[1]
+        augment(image, label, np.random.default_rng(s), crop_size=40, scales=SCALES)[1]
         for s in range(60)
     ]
     assert sum(s[0, 0] == 1 and 0 in s[0] for s in shares) > 3, "upright"

@@ -26,7 +26,7 @@ def record(once):
 def epoch(record, *, epoch=0, **changes):
     settings = {
         "images": 5, "seed": 1, "batch_size": 2, "crop_size": 48, "ignore_label": 255, "workers": 1,
-        "normalise": Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std),
+        "normalise": Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std), "scales": (0.5, 2.0),
     }  # fmt: skip
     return list(Batches(record=record, **(settings | changes)).epoch(epoch))
 

@@ -224,7 +224,7 @@ def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny
     # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
     batches = Batches(
         record=record, images=2, seed=0, batch_size=2, crop_size=80, ignore_label=255, workers=1,
-        normalise=Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std),
+        normalise=Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std), scales=(0.5, 2.0),
     )  # fmt: skip
     for _, labels in batches.epoch(0):
         ignored = (labels == 255).sum(axis=(1, 2))

@@ -233,7 +233,7 @@ def test_record_says_of_which_data_set_it_is(village):
 def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
     raw = write_village(tmp_path / "raw")
     found = check_dataset(raw, VILLAGE, official=True).passed()
-    assert {name: split.images for name, split in found.splits.items()} == VILLAGE.split_sizes
+    assert {name: len(split.images) for name, split in found.splits.items()} == VILLAGE.split_sizes
     label = VILLAGE.labels.path(raw, "train", "", "train001")
     cv2.imwrite(str(label), np.full((HEIGHT, WIDTH), 21, np.uint8))
     VILLAGE.images.path(raw, "val", "", "val002").unlink()
@@ -248,7 +248,7 @@ def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
     )
     (raw / "frames").rename(raw / "frame")
     [fault] = check_dataset(raw, VILLAGE).problems
-    assert fault.remedy == f"Rename {raw / 'frame'} to {raw / 'frames'}"
+    assert fault.remedy == f"Rename {raw / 'frame'} to {raw / 'frames'}."
 
 
 def test_baselines_are_those_of_its_classes(village):

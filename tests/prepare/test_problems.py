@@ -19,8 +19,9 @@ def test_five_problems_of_a_kind_are_listed():
     ]
     lines = prepare.listing([*five, other, *five[:2]]).splitlines()
     assert lines == [
-        *[str(problem) for problem in (*five, other)],
+        *[str(problem) for problem in five],
         "… and 2 more of this kind (empty)",
+        str(other),
     ]
 
 
@@ -35,5 +36,5 @@ def test_file_that_cannot_be_read_has_the_cause_of_its_error():
     broken = prepare.unreadable(Path("a"), OSError(errno.EIO, "Input/output error"))
     assert broken.problem == "cannot be read (Input/output error)"
     assert broken.cause == "the disk or the network share failed"
-    assert broken.remedy == "Copy it again"
+    assert broken.remedy == "Copy it again."
     assert broken.kind == of_others.kind == "unreadable"
