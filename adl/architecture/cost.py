@@ -61,19 +61,21 @@ def layers(architecture: Architecture, height: int, width: int) -> list[Layer]:
         sizes.append(size_after(sizes[-1], place.move))
         found += _of_cell(architecture, place, *sizes[-3:])
 
-    in_channels, size = architecture.output_channels[-1], sizes[-1]
-    found.append(Layer(in_channels, head, 1, size))
-    found += [Layer(in_channels, head, 3, size) for _ in ASPP_DILATIONS]
-    found.append(Layer(in_channels, head, 1, (1, 1)))
-    found.append(Layer((len(ASPP_DILATIONS) + 2) * head, head, 1, size))
-
-    low_level, size = architecture.output_channels[LOW_LEVEL_CELL], sizes[LOW_LEVEL_CELL + 2]
+    outputs = architecture.output_channels
+    features, low_level = outputs[-1], outputs[LOW_LEVEL_CELL]
+    size, decoder_size = sizes[-1], sizes[LOW_LEVEL_CELL + 2]
     return [
         *found,
-        Layer(low_level, LOW_LEVEL_CHANNELS, 1, size),
-        Layer(head + LOW_LEVEL_CHANNELS, head, 3, size),
-        Layer(head, head, 3, size),
-        Layer(head, architecture.num_classes, 1, size, norm=False),
+        # ASPP.
+        Layer(features, head, 1, size),
+        *[Layer(features, head, 3, size) for _ in ASPP_DILATIONS],
+        Layer(features, head, 1, (1, 1)),
+        Layer((len(ASPP_DILATIONS) + 2) * head, head, 1, size),
+        # Decoder.
+        Layer(low_level, LOW_LEVEL_CHANNELS, 1, decoder_size),
+        Layer(head + LOW_LEVEL_CHANNELS, head, 3, decoder_size),
+        Layer(head, head, 3, decoder_size),
+        Layer(head, architecture.num_classes, 1, decoder_size, norm=False),
     ]
 
 
@@ -92,9 +94,7 @@ def _of_cell(
         for convolution in PRIMITIVES[op].convolutions:
             groups = channels if convolution.depthwise else 1
             norm = convolution.has_norm
-            found.append(
-                Layer(channels, channels, convolution.kernel, size, groups, norm, affine)
-            )
+            found.append(Layer(channels, channels, convolution.kernel, size, groups, norm, affine))
     return found
 
 
@@ -118,8 +118,8 @@ def training_memory(architecture: Architecture, crop: int, batch: int) -> float:
 
 def cpu_step(architecture: Architecture, crop: int, batch: int, *, cores: int) -> float:
     """Seconds of a training step on a CPU; it depends on the kind of CPU, and is right to a factor of two at best."""
-    seconds_per_mac = 2.4e-10  # of one core, forward and backward
-    return seconds_per_mac * batch * macs(architecture, crop, crop) / cores
+    # So long takes a multiplication on one core, forward and backward.
+    return 2.4e-10 * batch * macs(architecture, crop, crop) / cores
 
 
 def ascend_step(architecture: Architecture, crop: int, images_per_device: int) -> float:
@@ -127,8 +127,7 @@ def ascend_step(architecture: Architecture, crop: int, images_per_device: int) -
 
     That is a step of S at the published crop with 2 images on each device, quoted from the 2021 README.
     """
-    per_image = 0.589757 / 2 * share_of_published(architecture, crop)
-    return images_per_device * per_image
+    return images_per_device * (0.589757 / 2 * share_of_published(architecture, crop))
 
 
 def share_of_published(architecture: Architecture, crop: int) -> float:

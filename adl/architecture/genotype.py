@@ -135,18 +135,20 @@ class Architecture:
         """The architecture in a few lines, for logs and reports."""
         levels = " ".join(map(str, self.net))
         strides = " ".join(str(OUTPUT_STRIDES[level]) for level in self.net)
-        lines = [f"{len(self.net)} cells at levels {levels} (output strides {strides})"]
         operations = [f"({state}, {PRIMITIVES[op].name})" for state, op in self.cell]
-        for block in range(self.blocks):
-            lines.append(f"block {block}: {operations[2 * block]} + {operations[2 * block + 1]}")
+        blocks = [
+            f"block {block}: {operations[2 * block]} + {operations[2 * block + 1]}"
+            for block in range(self.blocks)
+        ]
         order = "ABN" if self.use_abn else "ReLU before convolution"
-        lines.append(
+        return [
+            f"{len(self.net)} cells at levels {levels} (output strides {strides})",
+            *blocks,
             f"filter multiplier {self.filter_multiplier}, stem {self.initial_fm} channels, ASPP and decoder"
             f" {self.head_channels}, {self.num_classes} classes, {order}, affine {str(self.affine).lower()},"
             f" batch norm momentum {self.bn_momentum:g} eps {self.bn_eps:g},"
-            f" drop path keep probability {self.drop_path_keep_prob:g}"
-        )
-        return lines
+            f" drop path keep probability {self.drop_path_keep_prob:g}",
+        ]
 
 
 def side_after(n: int, move: int) -> int:
@@ -164,53 +166,42 @@ def size_after(size: Size, move: int) -> Size:
 
 def load_net(path: Path) -> tuple[int, ...]:
     """Read a network path: an integer array (cells,) of levels 0-3."""
-    array = _load_integers(path)
-    if array.ndim != 1:
-        raise AdlError(
-            f"a network path is one row of levels; this array has shape {array.shape}.", where=path
-        )
-    net = tuple(array.tolist())
+    net = tuple(_load(path, (), "a network path is one row of levels").tolist())
     _check_net(net, path)
     return net
 
 
 def load_cell(path: Path) -> tuple[tuple[int, int], ...]:
     """Read a cell genotype: an integer array (2·blocks, 2) of (state, primitive)."""
-    array = _load_integers(path)
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise AdlError(
-            f"a cell genotype has two columns, state and operation; its shape is {array.shape}.",
-            where=path,
-        )
-    cell = tuple((state, op) for state, op in array.tolist())
+    rows = _load(path, (2,), "a cell genotype has two columns, state and operation").tolist()
+    cell = tuple((state, op) for state, op in rows)
     _check_cell(cell, path)
     return cell
 
 
-def _load_integers(path: Path) -> np.ndarray:
+def _load(path: Path, row: tuple[int, ...], form: str) -> np.ndarray:
+    """Whole numbers from a file. row: shape of what each entry of the first axis holds; form: the same in words."""
     try:
         array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise AdlError(
-            "no such file. net_arch and cell_arch must name .npy files.", where=path
-        ) from None
     except (ValueError, EOFError, OSError) as error:
-        raise AdlError(f"not a readable .npy array ({error}).", where=path) from None
+        raise AdlError(
+            f"cannot be read ({error}). net_arch and cell_arch must name .npy files.", where=path
+        ) from None
     is_array = isinstance(array, np.ndarray)
     if not is_array or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
         raise AdlError("an architecture holds whole numbers only.", where=path)
+    if array.ndim != 1 + len(row) or array.shape[1:] != row:
+        raise AdlError(f"{form}; this array has shape {array.shape}.", where=path)
     return array.astype(np.int64)
 
 
 def _check_net(net: tuple[int, ...], where: object) -> None:
     if len(net) <= LOW_LEVEL_CELL:
         raise AdlError(
-            f"{len(net)} cells; at least {LOW_LEVEL_CELL + 1} are needed (the decoder reads cell 2).",
-            where=where,
+            f"{len(net)} cells; at least 3 are needed (the decoder reads cell 2).", where=where
         )
-    highest = len(OUTPUT_STRIDES) - 1
-    if min(net) < 0 or max(net) > highest:
-        raise AdlError(f"levels must lie in 0-{highest}: {list(net)}.", where=where)
+    if not set(net) <= {0, 1, 2, 3}:
+        raise AdlError(f"levels must lie in 0-3: {list(net)}.", where=where)
     for cell, (before, level) in enumerate(itertools.pairwise((0, *net))):
         if abs(level - before) > 1:
             raise AdlError(

@@ -18,9 +18,10 @@ class ASPP(nn.Cell):
 
     def __init__(self, in_channels: int, channels: int, norm: Norm) -> None:
         super().__init__()
-        self.branches = nn.CellList([ConvNormAct(in_channels, channels, 1, norm)])
-        for dilation in DILATIONS:
-            self.branches.append(ConvNormAct(in_channels, channels, 3, norm, dilation=dilation))
+        self.branches = nn.CellList(
+            [ConvNormAct(in_channels, channels, 1, norm)]
+            + [ConvNormAct(in_channels, channels, 3, norm, dilation=d) for d in DILATIONS]
+        )
         self.pooled = ConvNormAct(in_channels, channels, 1, norm)
         self.projection = ConvNormAct((len(DILATIONS) + 2) * channels, channels, 1, norm)
 

@@ -39,12 +39,16 @@ class Cell(nn.Cell):
         use_abn = architecture.use_abn
         of_operation = functools.partial(norm, affine=architecture.affine)
         of_input = norm if use_abn else of_operation
-        older, previous = place.inputs
-        self.older = Preprocess(older, place.channels, of_input, use_abn=use_abn)
-        self.previous = Preprocess(previous, place.channels, of_input, use_abn=use_abn)
-        self.operations = nn.CellList()
-        for _, op in architecture.cell:
-            self.operations.append(primitive(op, place.channels, of_operation, use_abn=use_abn))
+        self.older, self.previous = (
+            Preprocess(channels, place.channels, of_input, use_abn=use_abn)
+            for channels in place.inputs
+        )
+        self.operations = nn.CellList(
+            [
+                primitive(op, place.channels, of_operation, use_abn=use_abn)
+                for _, op in architecture.cell
+            ]
+        )
         self.sources = tuple(state for state, _ in architecture.cell)
         self.move = place.move
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import mindspore as ms
 from mindspore import nn
@@ -22,20 +22,6 @@ MOST_LISTED = 50
 """Faults of one kind that an error lists."""
 
 
-class Loaded(NamedTuple):
-    """What a file held. names: "native" or "2021". left_out: entries of a 2021 file that are not weights."""
-
-    names: str
-    parameters: int
-    left_out: list[str]
-
-    def __str__(self) -> str:
-        text = f"{self.parameters} parameters, {self.names} names"
-        if self.left_out:
-            text += f"; {len(self.left_out)} entries left out that are not weights"
-        return text
-
-
 def native(network: nn.Cell) -> dict[str, ms.Parameter]:
     """Native name → parameter, of a network as it was built.
 
@@ -45,34 +31,32 @@ def native(network: nn.Cell) -> dict[str, ms.Parameter]:
     return dict(network.parameters_and_names())
 
 
-def save(parameters: nn.Cell | dict[str, ms.Parameter], path: Path) -> None:
-    """Write parameters, or all of a network, under their native names; the file appears whole or not at all."""
-    named = native(parameters) if isinstance(parameters, nn.Cell) else parameters
+def save(parameters: Mapping[str, ms.Parameter], path: Path) -> None:
+    """Write parameters under their native names; the file appears whole or not at all."""
     # In a folder of its own, because MindSpore leaves another file behind when the disk is full.
     with scratch_folder(path) as folder, full_disk_reported(path):
         temporary = folder / path.name
-        ms.save_checkpoint(named, str(temporary))
+        ms.save_checkpoint(dict(parameters), str(temporary))
         temporary.replace(path)
 
 
-def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None) -> Loaded:
+def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None) -> str:
     """Load every parameter of the network from a file with native or 2021 names.
 
     leave_out: parameters whose names begin so stay as they are, whatever the file has for them.
 
     Raises AdlError if the file is unreadable, if its sidecar describes another one, or if it and the network do not
     match exactly; the message lists missing, unexpected and mis-shaped parameters with the nearest names. The network
-    is then unchanged.
+    is then unchanged. Returns in words what the file held.
     """
     path = Path(path)
-    _check_exists(path)
+    _check_file(path)
     try:
         # MindSpore logs its own error first, and insists on the suffix.
         stored = ms.load_checkpoint(str(path))
     except Exception as error:  # it raises whatever its parser meets
         reason = str(error).strip().splitlines()[0]
         raise AdlError(f"{path}: not a readable MindSpore checkpoint ({reason})") from None
-    check_sidecar(path)
     is_2021 = names_2021.recognised(stored)
     wanted = {}
     for name, parameter in native(network).items():
@@ -83,19 +67,23 @@ def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None
             stored.pop(in_file, None)
         else:
             wanted[in_file] = parameter
-    left_out = []
-    if is_2021:
-        unknown = [name for name in stored if name not in wanted]
-        left_out = list(filter(names_2021.NO_WEIGHT.fullmatch, unknown))
-    _check_match(path, wanted, {name: stored[name] for name in stored if name not in left_out})
+    found = f"{len(wanted)} parameters, {'2021' if is_2021 else 'native'} names"
+    left_out = [name for name in stored if is_2021 and names_2021.NO_WEIGHT.fullmatch(name)]
+    if left_out:
+        found += f"; {len(left_out)} entries left out that are not weights"
+    for name in left_out:
+        del stored[name]
+    _check_match(path, wanted, stored)
     for name, parameter in wanted.items():
         parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
-    return Loaded("2021" if is_2021 else "native", len(wanted), left_out)
+    return found
 
 
-def _check_exists(path: Path) -> None:
+def _check_file(path: Path) -> None:
+    """Raises AdlError if there is none, or if its sidecar describes another one."""
     if not path.is_file():
         raise AdlError(f"{path}: no such checkpoint file.")
+    check_sidecar(path)
 
 
 def _check_match(
@@ -136,8 +124,7 @@ def architecture_of(path: Path, params: Params | None, dataset: DatasetDescripto
     Raises AdlError if the sidecar describes another file, or if the classes are not those of the data set: their scores
     and colours would mean nothing.
     """
-    _check_exists(path)
-    check_sidecar(path)
+    _check_file(path)
     description = sidecar(path)
     source: object = description
     if description.exists() or params is None:

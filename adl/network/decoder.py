@@ -18,14 +18,18 @@ class Decoder(nn.Cell):
 
     def __init__(self, low_level_channels: int, channels: int, classes: int, norm: Norm) -> None:
         super().__init__()
-        reduced = LOW_LEVEL_CHANNELS
         self.low_level = ConvNormAct(
-            low_level_channels, reduced, 1, norm, activation=nn.ReLU(), init=SMALL_NORMAL
+            low_level_channels,
+            LOW_LEVEL_CHANNELS,
+            1,
+            norm,
+            activation=nn.ReLU,
+            init=SMALL_NORMAL,
         )
         self.refine = nn.CellList(
             [
-                ConvNormAct(channels + reduced, channels, 3, norm, activation=nn.ReLU()),
-                ConvNormAct(channels, channels, 3, norm, activation=nn.ReLU()),
+                ConvNormAct(channels + LOW_LEVEL_CHANNELS, channels, 3, norm, activation=nn.ReLU),
+                ConvNormAct(channels, channels, 3, norm, activation=nn.ReLU),
             ]
         )
         self.dropout = nn.CellList([HashedDropout(0.5), HashedDropout(0.1)])

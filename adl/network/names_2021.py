@@ -37,16 +37,14 @@ _EVERYWHERE = {
 }
 """Pattern in our names → what stands there in those of 2021; later rows meet what earlier ones have replaced."""
 _WITH_ABN = {
-    r"(preprocess)\.conv\.": r"\1.op.0.",
+    r"(preprocess|operations\.\d+\.0)\.conv\.": r"\1.op.0.",
     r"(preprocess)\.norm\.": r"\1.op.1.op.0.op.",
-    r"(operations\.\d+\.0)\.conv\.": r"\1.op.0.",
     r"(operations\.\d+\.0)\.pointwise\.": r"\1.op.1.",
     r"(operations\.\d+\.0)\.norm\.": r"\1.op.2.op.0.op.",
 }
 _WITHOUT_ABN = {
-    r"(preprocess)\.conv\.": r"\1.op.1.",
+    r"(preprocess|operations\.\d+\.0)\.conv\.": r"\1.op.1.",
     r"(preprocess)\.norm\.": r"\1.op.2.",
-    r"(operations\.\d+\.0)\.conv\.": r"\1.op.1.",
     r"(operations\.\d+\.0)\.pointwise\.": r"\1.op.2.",
     r"(operations\.\d+\.0)\.norm\.": r"\1.op.3.",
 }

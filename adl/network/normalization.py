@@ -44,13 +44,14 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         """(N, C, H, W) float32 to the same; in training the running statistics move by the global batch's."""
         if not self.training:
             return super().construct(x)
-        count = self.ranks * x.shape[0] * x.shape[2] * x.shape[3]
+        count = self.ranks * x.size // x.shape[1]
+        per_channel = (1, -1, 1, 1)
         mean = self.over_ranks(x.sum(axis=(0, 2, 3))) / count
-        centred = x - mean.reshape(1, -1, 1, 1)
+        centred = x - mean.reshape(per_channel)
         variance = self.over_ranks((centred * centred).sum(axis=(0, 2, 3))) / count
         unbiased = variance * (count / (count - 1))
         for running, current in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
             moved = self.old * running + (1 - self.old) * ops.stop_gradient(current)
             ops.assign(running, moved)
         factor = self.gamma * ops.rsqrt(variance + self.eps)
-        return centred * factor.reshape(1, -1, 1, 1) + self.beta.reshape(1, -1, 1, 1)
+        return centred * factor.reshape(per_channel) + self.beta.reshape(per_channel)

@@ -5,6 +5,7 @@ Every cell here maps (N, C, H, W) float32 to float32; stride 1 keeps H and W.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,23 +25,21 @@ def conv(
     out_channels: int,
     kernel: int,
     *,
-    stride: int = 1,
     dilation: int = 1,
-    groups: int = 1,
     init: str = "he_normal",
+    **settings: int,
 ) -> nn.Conv2d:
-    """A convolution without bias, padded on every side so that stride 1 keeps the size."""
+    """A convolution without bias, padded on every side so that stride 1 keeps the size. settings: of nn.Conv2d."""
     return nn.Conv2d(
         in_channels,
         out_channels,
         kernel,
-        stride=stride,
         pad_mode="pad",
         padding=dilation * (kernel - 1) // 2,
         dilation=dilation,
-        group=groups,
         has_bias=False,
         weight_init=init,
+        **settings,
     )
 
 
@@ -62,13 +61,13 @@ class ConvNormAct(nn.Cell):
         kernel: int,
         norm: Norm,
         *,
-        activation: nn.Cell | None = None,
+        activation: Callable[[], nn.Cell] = LeakyReLU,
         **settings: Any,
     ) -> None:
         super().__init__()
         self.conv = conv(in_channels, channels, kernel, **settings)
         self.norm = norm(channels)
-        self.activation = activation or LeakyReLU()
+        self.activation = activation()
 
     def construct(self, x: Tensor) -> Tensor:
         return self.activation(self.norm(self.conv(x)))
@@ -86,7 +85,7 @@ class SeparableStage(nn.Cell):
 
     def __init__(self, channels: int, kernel: int, norm: Norm) -> None:
         super().__init__()
-        self.depthwise = conv(channels, channels, kernel, groups=channels)
+        self.depthwise = conv(channels, channels, kernel, group=channels)
         self.pointwise = conv(channels, channels, 1)
         self.norm = norm(channels)
 
