@@ -13,12 +13,9 @@ example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output o
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
 from adl import device, workspace
 from adl.config import params
-from adl.config.params import Params
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
@@ -47,45 +44,56 @@ from pipeline import checkpoint_arguments, parser, run
 def main() -> None:
     arguments = parse()
     predictions, report = PREDICTIONS / "evaluate", REPORTS / "evaluate"
-    logs, metrics_folder, speed = LOGS / "evaluate", METRICS, workspace.SPEED
+    logs, results, speed = LOGS / "evaluate", METRICS, workspace.SPEED
     if output := arguments.output:
         predictions, report = output / "predictions", output / "report"
-        logs, metrics_folder, speed = output / "logs", output, output / "speed"
-    for folder in (predictions, report):
-        check_replaceable(folder)
+        logs, results, speed = output / "logs", output, output / "speed"
+    check_replaceable(predictions)
+    check_replaceable(report)
     p = params.load()
     record = workspace.record(RECORDS, CITYSCAPES.name, arguments.split)
-    trained_pixels = records.read_manifest(
-        workspace.record(RECORDS, CITYSCAPES.name, "train"), CITYSCAPES
-    )["pixels"]
+    train_record = workspace.record(RECORDS, CITYSCAPES.name, "train")
+    trained_pixels = records.read_manifest(train_record, CITYSCAPES)["pixels"]
     baselines = Scores.load(BASELINES) if arguments.split == "val" else None
-
-    def launch(command: Sequence[str], processes: int) -> int:
-        return Launcher(logs).run(command, local(processes, arguments.device_id))
+    model = arguments.model or arguments.checkpoint
+    architecture = {}
+    if not arguments.model:
+        architecture = checkpoint.architecture_of(model, p, CITYSCAPES).to_json()
+    job = EvaluationJob(
+        model=str(model),
+        architecture=architecture,
+        record=str(record),
+        device_target=p.device_target,
+        multiscale=p.ms_infer,
+        flip=p.eval_flip,
+        limit=p.eval_images,
+        batch_size=arguments.eval_batch_size,
+    )
+    # device_num processes, or as many as there are devices on this machine.
+    first_device, processes = arguments.device_id, p.device_num
+    check_first_device(first_device, p.device_target)
+    usable = device.devices(p.device_target)
+    if usable:
+        processes = min(processes, max(1, usable - first_device))
+    nodes = local(processes, first_device)
 
     result = evaluate(
-        job_of(p, arguments, record),
-        predictions,
-        CITYSCAPES,
-        processes=processes(p, arguments.device_id),
-        launch=launch,
+        job, predictions, CITYSCAPES, launch=lambda command: Launcher(logs).run(command, nodes)
     )
-    if baselines is not None:
-        result.baselines = baselines.confusions(CITYSCAPES, result.counts.names)
-    metrics = result.metrics()
+    metrics = result.metrics(baselines and baselines.confusions(CITYSCAPES, result.names))
+    miou, images = metrics["mIOU"], metrics["images"]
     if not arguments.model:
-        metrics["checkpoint_epoch"] = checkpoint.epoch_of(arguments.checkpoint)
-    if metrics["mIOU"] is None:
+        metrics["checkpoint_epoch"] = checkpoint.epoch_of(model)
+    if miou is None:
         raise AdlError(
-            f"{record}: no pixel of its {result.images} images belongs to a class; there is nothing to score."
+            f"{record}: no pixel of its {images} images belongs to a class; there is nothing to score."
         )
-    tables.write_report(result, record, report, trained_pixels=trained_pixels)
-    write_json(metrics_folder / "evaluate.json", metrics)
-    print(f"mIOU {metrics['mIOU']:.2f} ({result.selected}, {result.images} images)")
-    model = digest(arguments.model or arguments.checkpoint)
-    write_json(speed / "evaluate.json", result.speed() | {"checkpoint_digest": model})
-    scored = {"digest": model, "mIOU": metrics["mIOU"], "images": metrics["images"]}
-    write_json(report / SCORED.name, scored)
+    tables.write_report(result, metrics, record, report, trained_pixels=trained_pixels)
+    write_json(results / "evaluate.json", metrics)
+    print(f"mIOU {miou:.2f} ({result.selected}, {images} images)")
+    model_digest = digest(model)
+    write_json(speed / "evaluate.json", result.speed() | {"checkpoint_digest": model_digest})
+    write_json(report / SCORED.name, {"digest": model_digest, "mIOU": miou, "images": images})
 
 
 def parse() -> argparse.Namespace:
@@ -109,7 +117,7 @@ def parse() -> argparse.Namespace:
         help="score an exported file (.mindir, .onnx) instead; needs --output",
     )
     arguments = checkpoint_arguments(command)
-    if arguments.model and arguments.output is None:
+    if arguments.model and not arguments.output:
         command.error("--model needs --output, so that the pipeline's own results stay as they are")
     if arguments.model and arguments.checkpoint != CHECKPOINT:
         command.error("--model scores an exported file instead of --checkpoint: name one of them")
@@ -117,34 +125,11 @@ def parse() -> argparse.Namespace:
         command.error("--eval-batch-size: an exported file takes one image at a time")
     if arguments.split in CITYSCAPES.withheld:
         raise AdlError(f"--split {arguments.split}: {CITYSCAPES.withheld[arguments.split]}.")
-    if arguments.split != "val" and arguments.output is None:
+    if arguments.split != "val" and not arguments.output:
         command.error("--split needs --output, so that the pipeline's own results stay as they are")
     if arguments.eval_batch_size < 1:
         command.error("--eval-batch-size: at least 1")
     return arguments
-
-
-def job_of(p: Params, arguments: argparse.Namespace, record: Path) -> EvaluationJob:
-    architecture = None
-    if not arguments.model:
-        architecture = checkpoint.architecture_of(arguments.checkpoint, p, CITYSCAPES).to_json()
-    return EvaluationJob(
-        model=str(arguments.model or arguments.checkpoint),
-        architecture=architecture,
-        record=str(record),
-        device_target=p.device_target,
-        multiscale=p.ms_infer,
-        flip=p.eval_flip,
-        limit=p.eval_images,
-        batch_size=arguments.eval_batch_size,
-    )
-
-
-def processes(p: Params, first_device: int) -> int:
-    """device_num, or as many as there are devices on this machine."""
-    check_first_device(first_device, p.device_target)
-    usable = device.devices(p.device_target)
-    return min(p.device_num, max(1, usable - first_device)) if usable else p.device_num
 
 
 if __name__ == "__main__":

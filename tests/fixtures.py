@@ -63,17 +63,17 @@ def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1,
         "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
     }  # fmt: skip
 
-    def launch(command, processes):
+    def launch(command):
         return Launcher(predictions.parent / "logs").run(command, local(processes))
 
     job = EvaluationJob(**(settings | changes))
-    return evaluate(job, predictions, CITYSCAPES, processes=processes, launch=launch)
+    return evaluate(job, predictions, CITYSCAPES, launch=launch)
 
 
 @pytest.fixture
 def score(net, evaluation_data, tmp_path):
     """Evaluate the tiny network."""
-    checkpoint.save(net, tmp_path / "net.ckpt")
+    checkpoint.save(checkpoint.native(net), tmp_path / "net.ckpt")
     return functools.partial(evaluated, evaluation_data, tmp_path / "net.ckpt")
 
 
@@ -90,7 +90,7 @@ def make_models(folder: Path) -> None:
     for parameter in net.get_parameters():  # weights that give more than one class
         if parameter.name.endswith("weight"):
             parameter.set_data(Tensor(rng.normal(0, 0.3, parameter.shape).astype(np.float32)))
-    checkpoint.save(net, folder / "m.ckpt")
+    checkpoint.save(checkpoint.native(net), folder / "m.ckpt")
     write_json(sidecar(folder / "m.ckpt"), {"architecture": TINY.to_json()})
     record = write_record(write_scenes(folder / "raw", val=1), "val", folder)
     exporter = Exporter(net, CITYSCAPES, size=(64, 128), record=record, training_record=record)

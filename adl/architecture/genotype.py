@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from adl.architecture.primitives import PRIMITIVES
 from adl.errors import AdlError
+from adl.files import read_json
 
 if TYPE_CHECKING:
     from adl.config.params import Params
 
-LEVELS = 4
-OUTPUT_STRIDES = tuple(4 * 2**level for level in range(LEVELS))
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+OUTPUT_STRIDES = (4, 8, 16, 32)
+"""Of each level."""
 LOW_LEVEL_CELL = 2
 """The cell (from 0) whose output the decoder reads beside ASPP's."""
 ASPP_DILATIONS = (6, 12, 18)
@@ -28,8 +31,7 @@ PUBLISHED_CELL = ((0, 7), (1, 4), (0, 4), (1, 6), (0, 4), (3, 4), (2, 5), (4, 5)
 """The genotype that the paper found on Cityscapes (Liu et al. 2019, figure 3), as released by its authors."""
 
 
-@dataclasses.dataclass(frozen=True)
-class CellPlace:
+class CellPlace(NamedTuple):
     """One cell in the network.
 
     channels: of one block. inputs: channels of the output before the previous one, and of the previous one.
@@ -64,44 +66,37 @@ class Architecture:
     drop_path_keep_prob: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_net(self.net)
-        _check_cell(self.cell)
+        _check_net(self.net, "net_arch")
+        _check_cell(self.cell, "cell_arch")
 
     @property
     def blocks(self) -> int:
         return len(self.cell) // 2
 
     @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels of one block, for each cell; a cell's output has `blocks` times as many."""
-        return tuple(self.filter_multiplier * 2**level for level in self.net)
-
-    @property
     def output_channels(self) -> tuple[int, ...]:
-        return tuple(self.blocks * channels for channels in self.channels)
+        """Of each cell: those of all its blocks."""
+        return tuple(self.blocks * self.filter_multiplier * 2**level for level in self.net)
 
     @property
     def cells(self) -> tuple[CellPlace, ...]:
-        outputs = (self.initial_fm, 2 * self.initial_fm, *self.output_channels)
-        levels = (0, *self.net)
-        places = []
-        for i, channels in enumerate(self.channels):
-            move = levels[i + 1] - levels[i]
-            places.append(CellPlace(channels, inputs=(outputs[i], outputs[i + 1]), move=move))
-        return tuple(places)
+        widths = [channels // self.blocks for channels in self.output_channels]
+        inputs = itertools.pairwise((self.initial_fm, 2 * self.initial_fm, *self.output_channels))
+        moves = np.diff((0, *self.net)).tolist()
+        return tuple(map(CellPlace, widths, inputs, moves))
 
     @classmethod
     def from_params(cls, params: Params) -> Architecture:
         """Read and check the two genotype files that the parameters name."""
-        net = load_net(Path(params.net_arch))
         cell = load_cell(Path(params.cell_arch))
-        if params.block_multiplier != len(cell) // 2:
+        blocks = len(cell) // 2
+        if params.block_multiplier != blocks:
             raise AdlError(
-                f"block_multiplier is {params.block_multiplier}, but {params.cell_arch} has {len(cell) // 2} blocks: "
-                f"set block_multiplier to {len(cell) // 2}."
+                f"block_multiplier is {params.block_multiplier}, but {params.cell_arch} has {blocks} blocks: "
+                f"set block_multiplier to {blocks}."
             )
         return cls(
-            net=net,
+            net=load_net(Path(params.net_arch)),
             cell=cell,
             filter_multiplier=params.filter_multiplier,
             initial_fm=params.initial_fm or 64,
@@ -118,14 +113,14 @@ class Architecture:
     def from_sidecar(cls, path: str | Path) -> Architecture:
         """The architecture that the checkpoint or MINDIR beside `path` was trained with."""
         try:
-            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8"))["architecture"])
+            return cls.from_json(read_json(Path(path))["architecture"])
         except FileNotFoundError:
             raise AdlError(
-                f"{path}: missing. It belongs beside the model and describes its architecture."
+                "missing. It belongs beside the model and describes its architecture.", where=path
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise AdlError(
-                f"{path}: not a sidecar that describes an architecture ({error!r})."
+                f"not a sidecar that describes an architecture ({error!r}).", where=path
             ) from None
 
     @classmethod
@@ -140,18 +135,20 @@ class Architecture:
         """The architecture in a few lines, for logs and reports."""
         levels = " ".join(map(str, self.net))
         strides = " ".join(str(OUTPUT_STRIDES[level]) for level in self.net)
-        lines = [f"{len(self.net)} cells at levels {levels} (output strides {strides})"]
         operations = [f"({state}, {PRIMITIVES[op].name})" for state, op in self.cell]
-        for block in range(self.blocks):
-            lines.append(f"block {block}: {operations[2 * block]} + {operations[2 * block + 1]}")
+        blocks = [
+            f"block {block}: {operations[2 * block]} + {operations[2 * block + 1]}"
+            for block in range(self.blocks)
+        ]
         order = "ABN" if self.use_abn else "ReLU before convolution"
-        lines.append(
+        return [
+            f"{len(self.net)} cells at levels {levels} (output strides {strides})",
+            *blocks,
             f"filter multiplier {self.filter_multiplier}, stem {self.initial_fm} channels, ASPP and decoder"
             f" {self.head_channels}, {self.num_classes} classes, {order}, affine {str(self.affine).lower()},"
             f" batch norm momentum {self.bn_momentum:g} eps {self.bn_eps:g},"
-            f" drop path keep probability {self.drop_path_keep_prob:g}"
-        )
-        return lines
+            f" drop path keep probability {self.drop_path_keep_prob:g}",
+        ]
 
 
 def side_after(n: int, move: int) -> int:
@@ -163,82 +160,73 @@ def side_after(n: int, move: int) -> int:
     return n
 
 
+def size_after(size: Size, move: int) -> Size:
+    return side_after(size[0], move), side_after(size[1], move)
+
+
 def load_net(path: Path) -> tuple[int, ...]:
     """Read a network path: an integer array (cells,) of levels 0-3."""
-    array = _load_integers(path)
-    if array.ndim != 1:
-        raise AdlError(
-            f"{path}: a network path is one row of levels; this array has shape {array.shape}."
-        )
-    net = tuple(array.tolist())
-    _check_net(net, str(path))
+    net = tuple(_load(path, (), "a network path is one row of levels").tolist())
+    _check_net(net, path)
     return net
 
 
 def load_cell(path: Path) -> tuple[tuple[int, int], ...]:
     """Read a cell genotype: an integer array (2·blocks, 2) of (state, primitive)."""
-    array = _load_integers(path)
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise AdlError(
-            f"{path}: a cell genotype has two columns, state and operation; its shape is {array.shape}."
-        )
-    cell = tuple((state, op) for state, op in array.tolist())
-    _check_cell(cell, str(path))
+    rows = _load(path, (2,), "a cell genotype has two columns, state and operation").tolist()
+    cell = tuple((state, op) for state, op in rows)
+    _check_cell(cell, path)
     return cell
 
 
-def _load_integers(path: Path) -> np.ndarray:
+def _load(path: Path, row: tuple[int, ...], form: str) -> np.ndarray:
+    """Whole numbers from a file. row: shape of what each entry of the first axis holds; form: the same in words."""
     try:
         array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise AdlError(
-            f"{path}: no such file. net_arch and cell_arch must name .npy files."
-        ) from None
     except (ValueError, EOFError, OSError) as error:
-        raise AdlError(f"{path}: not a readable .npy array ({error}).") from None
-    if (
-        not isinstance(array, np.ndarray)
-        or array.dtype.kind not in "iuf"
-        or not np.array_equal(array, np.trunc(array))
-    ):
-        raise AdlError(f"{path}: an architecture holds whole numbers only.")
+        raise AdlError(
+            f"cannot be read ({error}). net_arch and cell_arch must name .npy files.", where=path
+        ) from None
+    is_array = isinstance(array, np.ndarray)
+    if not is_array or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
+        raise AdlError("an architecture holds whole numbers only.", where=path)
+    if array.ndim != 1 + len(row) or array.shape[1:] != row:
+        raise AdlError(f"{form}; this array has shape {array.shape}.", where=path)
     return array.astype(np.int64)
 
 
-def _check_net(net: tuple[int, ...], name: str = "net_arch") -> None:
+def _check_net(net: tuple[int, ...], where: object) -> None:
     if len(net) <= LOW_LEVEL_CELL:
         raise AdlError(
-            f"{name}: {len(net)} cells; at least {LOW_LEVEL_CELL + 1} are needed (the decoder reads cell 2)."
+            f"{len(net)} cells; at least 3 are needed (the decoder reads cell 2).", where=where
         )
-    if min(net) < 0 or max(net) >= LEVELS:
-        raise AdlError(f"{name}: levels must lie in 0-{LEVELS - 1}: {list(net)}.")
-    if net[0] > 1:
-        raise AdlError(
-            f"{name}: the first cell must be at level 0 or 1 (the stem ends at level 0), not {net[0]}."
-        )
-    for i, (level, following) in enumerate(itertools.pairwise(net)):
-        if abs(level - following) > 1:
+    if not set(net) <= {0, 1, 2, 3}:
+        raise AdlError(f"levels must lie in 0-3: {list(net)}.", where=where)
+    for cell, (before, level) in enumerate(itertools.pairwise((0, *net))):
+        if abs(level - before) > 1:
             raise AdlError(
-                f"{name}: cell {i + 1} jumps from level {level} to {following}; one level per cell is allowed."
+                f"cell {cell} jumps from level {before} to {level}; one level per cell is allowed, and the stem ends "
+                "at level 0.",
+                where=where,
             )
 
 
-def _check_cell(cell: tuple[tuple[int, int], ...], name: str = "cell_arch") -> None:
+def _check_cell(cell: tuple[tuple[int, int], ...], where: object) -> None:
     if not cell or len(cell) % 2:
         raise AdlError(
-            f"{name}: a cell has two operations per block; this one has {len(cell)} rows."
+            f"a cell has two operations per block; this one has {len(cell)} rows.", where=where
         )
     for row, (state, op) in enumerate(cell):
-        block = row // 2
         if not 0 <= op < len(PRIMITIVES):
             raise AdlError(
-                f"{name}, row {row}: operation {op} does not exist; 0-{len(PRIMITIVES) - 1} do."
+                f"row {row}: operation {op} does not exist; 0-{len(PRIMITIVES) - 1} do.",
+                where=where,
             )
-        if state < 0:
-            raise AdlError(f"{name}, row {row}: state {state} is negative.")
-        if state > 1 + block:
+        block = row // 2
+        if not 0 <= state <= 1 + block:
             raise AdlError(
-                f"{name}, row {row}: block {block} can read states 0-{1 + block}, not {state}; these look like edge "
-                "indices, which a common PyTorch port stores. Number the states: 0 the cell before the previous, "
-                "1 the previous cell, 2 + k block k."
+                f"row {row}: block {block} can read states 0-{1 + block}, not {state}. Number the states: 0 the cell "
+                "before the previous, 1 the previous cell, 2 + k block k. A common PyTorch port stores edge indices "
+                "instead.",
+                where=where,
             )

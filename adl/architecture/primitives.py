@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 
-@dataclasses.dataclass(frozen=True)
-class Convolution:
+class Convolution(NamedTuple):
     """A convolution inside a primitive; it keeps size and channels. has_norm: batch norm follows."""
 
     kernel: int
     dilation: int = 1
     depthwise: bool = False
-    has_norm: bool = True
+    has_norm: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Primitive:
+class Primitive(NamedTuple):
     name: str
     convolutions: tuple[Convolution, ...] = ()
 
 
-def _separable(kernel: int) -> tuple[Convolution, ...]:
-    """Depthwise and 1×1, twice."""
-    return 2 * (Convolution(kernel, depthwise=True, has_norm=False), Convolution(1))
-
-
-def _dilated(kernel: int) -> tuple[Convolution, ...]:
-    """A full convolution, then 1×1."""
-    return Convolution(kernel, dilation=2, has_norm=False), Convolution(1)
-
+_POINTWISE = Convolution(1, has_norm=True)
 
 PRIMITIVES = (
     Primitive("none"),
     Primitive("avg_pool_3x3"),
     Primitive("max_pool_3x3"),
     Primitive("skip_connect"),
-    Primitive("sep_conv_3x3", _separable(3)),
-    Primitive("sep_conv_5x5", _separable(5)),
-    Primitive("dil_conv_3x3", _dilated(3)),
-    Primitive("dil_conv_5x5", _dilated(5)),
+    Primitive("sep_conv_3x3", 2 * (Convolution(3, depthwise=True), _POINTWISE)),
+    Primitive("sep_conv_5x5", 2 * (Convolution(5, depthwise=True), _POINTWISE)),
+    Primitive("dil_conv_3x3", (Convolution(3, dilation=2), _POINTWISE)),
+    Primitive("dil_conv_5x5", (Convolution(5, dilation=2), _POINTWISE)),
 )
 """By the code that a genotype has for them."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from adl.console.progress import track
 from adl.dataset import records
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import Row
-from adl.metrics.baselines import Baselines, ImageCounts, Scores, Tally
+from adl.metrics.baselines import Baselines, Scores, Tally
+from adl.metrics.confusion import count_image
 from adl.parallel.pool import process_pool
 from adl.parallel.world import World
 
@@ -31,8 +33,10 @@ def score(train: Path, val: Path, dataset: DatasetDescriptor, *, processes: int)
         for part in pool.map(functools.partial(_tally, train, dataset), shares):
             tally.merge(part)
         count = functools.partial(_count, Baselines(tally), val, dataset)
-        parts = pool.map(count, shares)
-        return Scores.of_images(dataset, itertools.chain.from_iterable(parts))
+        counted: dict[str, dict[str, np.ndarray]] = {}
+        for counts in pool.map(count, shares):
+            counted |= counts
+    return Scores.of_images(counted)
 
 
 def _tally(record: Path, dataset: DatasetDescriptor, share: World) -> Tally:
@@ -44,9 +48,14 @@ def _tally(record: Path, dataset: DatasetDescriptor, share: World) -> Tally:
 
 def _count(
     fitted: Baselines, record: Path, dataset: DatasetDescriptor, share: World
-) -> list[ImageCounts]:
-    rows = _rows(record, dataset, share, "scoring the baselines")
-    return [(row.name, fitted.count(dataset, row.image, row.label)) for row in rows]
+) -> dict[str, dict[str, np.ndarray]]:
+    counted = {}
+    for row in _rows(record, dataset, share, "scoring the baselines"):
+        counted[row.name] = {
+            baseline: count_image(dataset, row.label, predicted)
+            for baseline, predicted in fitted.predict(row.image).items()
+        }
+    return counted
 
 
 def _rows(record: Path, dataset: DatasetDescriptor, share: World, what: str) -> Iterator[Row]:

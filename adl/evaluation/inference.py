@@ -43,16 +43,6 @@ class Mode:
     def at_scale_1(self) -> Mode:
         return Mode(mirror=self.mirror)
 
-    @property
-    def included(self) -> tuple[Mode, ...]:
-        """Every mode that the passes of this one allow, this one last."""
-        modes = []
-        for scales in dict.fromkeys([(1.0,), self.scales]):
-            modes.append(Mode(scales, mirror=False))
-            if self.mirror:
-                modes.append(Mode(scales, mirror=True))
-        return tuple(modes)
-
 
 def mode(*, multiscale: bool, flip: bool) -> Mode:
     """The mode that the parameters `ms_infer` and `eval_flip` select."""
@@ -79,7 +69,6 @@ class Probabilities(nn.Cell):
 
 def passes(network: nn.Cell, dataset: DatasetDescriptor, chosen: Mode) -> dict[float, Pass]:
     """A pass for each scale of a mode, in evaluation mode; each is compiled for every image size it meets."""
-    network.set_train(False)
     return {
         scale: Probabilities(network, dataset, scale).set_train(False) for scale in chosen.scales
     }
@@ -92,9 +81,9 @@ def label_maps(
 
     images: (N, H, W, 3) uint8 BGR. Returns name of the mode → (N, H, W) uint8 train ids: all that leaves the device.
     """
-    sums = probabilities(passes, images, chosen)
     return {
-        name: total.argmax(axis=1).astype(mstype.uint8).asnumpy() for name, total in sums.items()
+        name: total.argmax(axis=1).astype(mstype.uint8).asnumpy()
+        for name, total in probabilities(passes, images, chosen).items()
     }
 
 
@@ -102,36 +91,31 @@ def probabilities(
     passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode
 ) -> dict[str, Tensor]:
     """Name of the mode → (N, classes, H, W) float32: probabilities, summed over its passes. As `label_maps`."""
-    upright = Tensor(np.ascontiguousarray(images))
-    mirrored = Tensor(mirror(images)) if chosen.mirror else None
-    return summed(passes, upright, mirrored, chosen, flip=lambda plane: ops.flip(plane, (3,)))
-
-
-def mirror(images: np.ndarray) -> np.ndarray:
-    """images: (N, H, W, 3)."""
-    return np.ascontiguousarray(images[:, :, ::-1])
+    return summed(passes, images, chosen, to_device=Tensor, flip=ops.flip)
 
 
 def summed(
     passes: Mapping[float, Callable[[Array], Array]],
-    upright: Array,
-    mirrored: Array | None,
+    images: np.ndarray,
     chosen: Mode,
     *,
-    flip: Callable[[Array], Array],
+    to_device: Callable[[np.ndarray], Array],
+    flip: Callable[[Array, tuple[int]], Array],
 ) -> dict[str, Array]:
     """The average of every mode that the passes of the chosen one allow, as a sum; of tensors, or of NumPy's arrays.
 
-    mirrored: the mirror image, if the mode asks for it. flip: puts what a pass gave for it back.
+    to_device: makes of an image what a pass takes. flip: mirrors what a pass gave, on one axis.
     """
+    upright = to_device(np.ascontiguousarray(images))
     sums: dict[str, Array] = {}
     for scale, run in passes.items():
-        plain = run(upright)
-        of_pass = {False: plain}
-        if mirrored is not None:
-            of_pass[True] = plain + flip(run(mirrored))
-        for mode in chosen.included:
-            if scale in mode.scales:
-                addend = of_pass[mode.mirror]
-                sums[mode.name] = sums[mode.name] + addend if mode.name in sums else addend
+        of_pass = {False: run(upright)}
+        if chosen.mirror:
+            mirrored = run(to_device(np.ascontiguousarray(images[:, :, ::-1])))
+            of_pass[True] = of_pass[False] + flip(mirrored, (3,))
+        for is_mirrored, addend in of_pass.items():
+            for scales in {(1.0,), chosen.scales}:
+                name = Mode(scales, is_mirrored).name
+                if scale in scales:
+                    sums[name] = sums[name] + addend if name in sums else addend
     return sums

@@ -110,10 +110,7 @@ class Exported:
 
     def probabilities(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
         """As `label_maps`: (1, classes, H, W) float32, summed over passes; not for a file that returns labels."""
-        mirrored = inference.mirror(images) if mode.mirror else None
-        return inference.summed(
-            {1.0: self}, images, mirrored, mode, flip=lambda plane: plane[..., ::-1]
-        )
+        return inference.summed({1.0: self}, images, mode, to_device=np.asarray, flip=np.flip)
 
 
 def _described(path: Path) -> tuple[Size | None, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,23 +18,14 @@ class Confusion:
     that is a false negative.
     """
 
-    def __init__(self, dataset: DatasetDescriptor, counts: np.ndarray | None = None) -> None:
+    def __init__(self, dataset: DatasetDescriptor, counts: np.ndarray | int = 0) -> None:
         self.dataset = dataset
         classes = len(dataset.classes)
-        blank = np.zeros((classes, classes + 1), np.int64)
-        self.counts = blank if counts is None else counts.astype(np.int64)
+        self.counts = np.full((classes, classes + 1), counts, np.int64)
 
     def add(self, truth: np.ndarray, prediction: np.ndarray) -> None:
-        """Count one image; both (H, W) uint8 train ids, 255 for void. Raises ValueError for any other value."""
-        if truth.shape != prediction.shape:
-            raise ValueError(f"truth is {truth.shape}, prediction {prediction.shape}")
-        classes = len(self.dataset.classes)
-        for values in (truth, prediction):
-            if np.bincount(values.ravel(), minlength=256)[classes:IGNORE].any():
-                raise ValueError(f"train ids beyond {classes - 1} that are not {IGNORE}")
-        side = classes + 1
-        pairs = np.minimum(truth, classes).astype(np.int32) * side + np.minimum(prediction, classes)
-        self.counts += np.bincount(pairs.ravel(), minlength=side**2).reshape(side, side)[:classes]
+        """Count one image; arguments as `count_image`."""
+        self.counts += count_image(self.dataset, truth, prediction)
 
     def class_iou(self) -> dict[str, float | None]:
         """IoU of each class, 0-1; None for one that occurs in neither truth nor prediction."""
@@ -41,30 +33,30 @@ class Confusion:
 
     def category_iou(self) -> dict[str, float | None]:
         """IoU of each category; confusion inside a category counts as correct."""
-        categories = [list(train_ids) for train_ids in self.dataset.categories.values()]
-        truth = np.array([self.counts[ids].sum(axis=0) for ids in categories])
-        predicted = [truth[:, ids].sum(axis=1) for ids in categories]
-        merged = np.stack([*predicted, truth[:, -1]], axis=1)
-        return _existing(self.dataset.categories, iou(merged))
+        names = list(self.dataset.categories)
+        of_class = [names.index(label.category) for label in self.dataset.classes]
+        merged = np.zeros((len(names), len(names) + 1), np.int64)
+        np.add.at(merged, np.ix_(of_class, [*of_class, -1]), self.counts)
+        return _existing(names, iou(merged))
 
     def mean_iou(self) -> float | None:
         return mean(self.class_iou())
 
-    def pixel_accuracy(self) -> float | None:
-        """Share of the pixels of all classes that are right."""
-        total = self.counts.sum()
-        return float(np.trace(self.counts) / total) if total else None
+    def accuracies(self) -> dict[str, float | None]:
+        """Other scores by their names in metrics/evaluate.json; None if no pixel belongs to a class.
 
-    def mean_accuracy(self) -> float | None:
-        """Mean over the classes that occur of the share of their pixels that are right."""
+        pixel_accuracy: share of the pixels of all classes that are right. mean_accuracy: mean over the classes that
+        occur of that share. frequency_weighted_IOU: mean of the class IoU, each weighted with its share of the pixels.
+        """
         true, right = self.counts.sum(axis=1), np.diag(self.counts)
-        return float((right[true > 0] / true[true > 0]).mean()) if true.any() else None
-
-    def frequency_weighted_iou(self) -> float | None:
-        """Mean of the class IoU, each weighted with its class's share of the pixels."""
-        true = self.counts.sum(axis=1)
-        weighted = true * np.nan_to_num(iou(self.counts))
-        return float(sum(weighted) / true.sum()) if true.any() else None
+        occurs, total = true > 0, true.sum()
+        if not total:
+            return dict.fromkeys(("pixel_accuracy", "mean_accuracy", "frequency_weighted_IOU"))
+        return {
+            "pixel_accuracy": float(right.sum() / total),
+            "mean_accuracy": float((right[occurs] / true[occurs]).mean()),
+            "frequency_weighted_IOU": float(sum(true * np.nan_to_num(iou(self.counts))) / total),
+        }
 
 
 def iou(counts: np.ndarray) -> np.ndarray:
@@ -76,23 +68,30 @@ def iou(counts: np.ndarray) -> np.ndarray:
     among_classes = counts[..., :-1]
     true_positive = np.diagonal(among_classes, axis1=-2, axis2=-1)
     union = counts.sum(axis=-1) + among_classes.sum(axis=-2) - true_positive
-    nowhere = np.full(union.shape, np.nan)
-    return np.divide(true_positive, union, out=nowhere, where=union > 0)
+    return np.divide(true_positive, union, out=np.full(union.shape, np.nan), where=union > 0)
 
 
 def _existing(names: Iterable[str], values: np.ndarray) -> dict[str, float | None]:
     """Name → value; None where it is NaN."""
-    finite = [None if np.isnan(value) else float(value) for value in values]
-    return dict(zip(names, finite, strict=True))
+    pairs = zip(names, values.tolist(), strict=True)
+    return {name: None if math.isnan(value) else value for name, value in pairs}
 
 
 def count_image(
     dataset: DatasetDescriptor, truth: np.ndarray, prediction: np.ndarray
 ) -> np.ndarray:
-    """(C, C + 1) uint32 counts of one image; arguments as `Confusion.add`."""
-    confusion = Confusion(dataset)
-    confusion.add(truth, prediction)
-    return confusion.counts.astype(np.uint32)
+    """(C, C + 1) uint32 counts of one image, as `Confusion.counts`.
+
+    truth, prediction: (H, W) uint8 train ids, 255 for void. Raises ValueError for any other value.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth is {truth.shape}, prediction {prediction.shape}")
+    pairs = truth.astype(np.int32) * 256 + prediction
+    counts = np.bincount(pairs.ravel(), minlength=256**2).reshape(256, 256)
+    classes = len(dataset.classes)
+    if counts[classes:IGNORE].any() or counts[:, classes:IGNORE].any():
+        raise ValueError(f"train ids beyond {classes - 1} that are not {IGNORE}")
+    return counts[:classes, [*range(classes), IGNORE]].astype(np.uint32)
 
 
 def mean(values: dict[str, float | None]) -> float | None:

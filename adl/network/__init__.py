@@ -16,14 +16,14 @@ from adl.parallel.world import ALONE, World
 class AutoDeepLab(nn.Cell):
     """Encoder, ASPP, decoder."""
 
-    def __init__(
-        self, architecture: Architecture, *, encoder: Encoder, aspp: ASPP, decoder: Decoder
-    ) -> None:
+    def __init__(self, architecture: Architecture, world: World) -> None:
         super().__init__()
+        norm = batch_norm(momentum=architecture.bn_momentum, eps=architecture.bn_eps, world=world)
+        channels, head = architecture.output_channels, architecture.head_channels
         self.architecture = architecture
-        self.encoder = encoder
-        self.aspp = aspp
-        self.decoder = decoder
+        self.encoder = Encoder(architecture, norm)
+        self.aspp = ASPP(channels[-1], head, norm)
+        self.decoder = Decoder(channels[LOW_LEVEL_CELL], head, architecture.num_classes, norm)
         self.resize = Resize()
 
     def construct(
@@ -37,7 +37,7 @@ class AutoDeepLab(nn.Cell):
         """
         low_level, features = self.encoder(images, survivors)
         logits = self.decoder(low_level, self.aspp(features), keys)
-        return self.resize(logits, (images.shape[2], images.shape[3]))
+        return self.resize(logits, images.shape[2:])
 
 
 def build(architecture: Architecture, *, world: World = ALONE) -> AutoDeepLab:
@@ -45,11 +45,4 @@ def build(architecture: Architecture, *, world: World = ALONE) -> AutoDeepLab:
 
     world: the ranks over whose images batch norm goes.
     """
-    norm = batch_norm(momentum=architecture.bn_momentum, eps=architecture.bn_eps, world=world)
-    channels, head = architecture.output_channels, architecture.head_channels
-    return AutoDeepLab(
-        architecture,
-        encoder=Encoder(architecture, norm),
-        aspp=ASPP(channels[-1], head, norm),
-        decoder=Decoder(channels[LOW_LEVEL_CELL], head, architecture.num_classes, norm),
-    )
+    return AutoDeepLab(architecture, world)

@@ -7,7 +7,7 @@ from mindspore import dtype as mstype
 
 from adl.architecture.genotype import ASPP_DILATIONS as DILATIONS
 from adl.network.normalization import Norm
-from adl.network.operations import ConvNormAct, conv
+from adl.network.operations import ConvNormAct
 
 
 class ASPP(nn.Cell):
@@ -18,24 +18,17 @@ class ASPP(nn.Cell):
 
     def __init__(self, in_channels: int, channels: int, norm: Norm) -> None:
         super().__init__()
-        self.channels = channels
         self.branches = nn.CellList(
-            [ConvNormAct(conv(in_channels, channels, 1), norm(channels))]
-            + [
-                ConvNormAct(conv(in_channels, channels, 3, dilation=d), norm(channels))
-                for d in DILATIONS
-            ]
+            [ConvNormAct(in_channels, channels, 1, norm)]
+            + [ConvNormAct(in_channels, channels, 3, norm, dilation=d) for d in DILATIONS]
         )
-        self.pooled = ConvNormAct(conv(in_channels, channels, 1), norm(channels))
-        self.projection = ConvNormAct(
-            conv((len(DILATIONS) + 2) * channels, channels, 1), norm(channels)
-        )
+        self.pooled = ConvNormAct(in_channels, channels, 1, norm)
+        self.projection = ConvNormAct((len(DILATIONS) + 2) * channels, channels, 1, norm)
 
     def construct(self, x: Tensor) -> Tensor:
-        n, _, h, w = x.shape
         outputs = [branch(x) for branch in self.branches]
         # A mean over many thousand values, in float32 also where the rest is in half precision.
         mean = x.astype(mstype.float32).mean(axis=(2, 3), keep_dims=True).astype(x.dtype)
         pooled = self.pooled(mean)
-        outputs.append(ops.broadcast_to(pooled, (n, self.channels, h, w)))
+        outputs.append(ops.broadcast_to(pooled, pooled.shape[:2] + x.shape[2:]))
         return self.projection(ops.cat(outputs, axis=1))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import mindspore as ms
@@ -16,30 +13,13 @@ from adl.architecture import Architecture
 from adl.config.params import Params
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, nearest
-from adl.files import check_sidecar, full_disk_reported, scratch_folder
+from adl.files import check_sidecar, full_disk_reported, read_json, scratch_folder
 from adl.network import AutoDeepLab, build, names_2021
 from adl.parallel.world import ALONE, World
 from adl.workspace import sidecar
 
 MOST_LISTED = 50
 """Faults of one kind that an error lists."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """What a file held. names: "native" or "2021". left_out: entries of a 2021 file that are not weights."""
-
-    names: str
-    parameters: int
-    left_out: tuple[str, ...]
-
-    def __str__(self) -> str:
-        text = f"{self.parameters} parameters, {self.names} names"
-        return (
-            f"{text}; {len(self.left_out)} entries left out that are not weights"
-            if self.left_out
-            else text
-        )
 
 
 def native(network: nn.Cell) -> dict[str, ms.Parameter]:
@@ -51,104 +31,91 @@ def native(network: nn.Cell) -> dict[str, ms.Parameter]:
     return dict(network.parameters_and_names())
 
 
-def save(parameters: nn.Cell | Mapping[str, ms.Parameter], path: Path) -> None:
-    """Write parameters, or all of a network, under their native names; the file appears whole or not at all."""
-    named = native(parameters) if isinstance(parameters, nn.Cell) else parameters
+def save(parameters: Mapping[str, ms.Parameter], path: Path) -> None:
+    """Write parameters under their native names; the file appears whole or not at all."""
     # In a folder of its own, because MindSpore leaves another file behind when the disk is full.
     with scratch_folder(path) as folder, full_disk_reported(path):
         temporary = folder / path.name
-        ms.save_checkpoint([{"name": n, "data": p} for n, p in named.items()], str(temporary))
+        ms.save_checkpoint(dict(parameters), str(temporary))
         temporary.replace(path)
 
 
-def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None) -> Loaded:
+def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None) -> str:
     """Load every parameter of the network from a file with native or 2021 names.
 
     leave_out: parameters whose names begin so stay as they are, whatever the file has for them.
 
     Raises AdlError if the file is unreadable, if its sidecar describes another one, or if it and the network do not
     match exactly; the message lists missing, unexpected and mis-shaped parameters with the nearest names. The network
-    is then unchanged.
+    is then unchanged. Returns in words what the file held.
     """
     path = Path(path)
-    stored = _read(path)
-    check_sidecar(path)
-    from_2021 = names_2021.recognised(stored)
-    parameters = native(network)
-    name_in_file = {name: name for name in parameters}
-    if from_2021:
-        use_abn = network.architecture.use_abn
-        name_in_file = {name: names_2021.in_2021(name, use_abn=use_abn) for name in parameters}
-    for name, in_file in name_in_file.items():
-        if leave_out is not None and name.startswith(leave_out):
-            del parameters[name]
-            stored.pop(in_file, None)
-    wanted = {name_in_file[name]: parameter for name, parameter in parameters.items()}
-    left_out: tuple[str, ...] = ()
-    if from_2021:
-        left_out = tuple(
-            name for name in stored if name not in wanted and names_2021.is_no_weight(name)
-        )
-    _check_match(
-        path, wanted, {name: entry for name, entry in stored.items() if name not in left_out}
-    )
-    for name, parameter in wanted.items():
-        parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
-    return Loaded("2021" if from_2021 else "native", len(wanted), left_out)
-
-
-def _read(path: Path) -> dict[str, ms.Parameter]:
-    _check_exists(path)
+    _check_file(path)
     try:
         # MindSpore logs its own error first, and insists on the suffix.
-        return ms.load_checkpoint(str(path))
+        stored = ms.load_checkpoint(str(path))
     except Exception as error:  # it raises whatever its parser meets
         reason = str(error).strip().splitlines()[0]
         raise AdlError(f"{path}: not a readable MindSpore checkpoint ({reason})") from None
+    is_2021 = names_2021.recognised(stored)
+    wanted = {}
+    for name, parameter in native(network).items():
+        in_file = name
+        if is_2021:
+            in_file = names_2021.in_2021(name, use_abn=network.architecture.use_abn)
+        if leave_out and name.startswith(leave_out):
+            stored.pop(in_file, None)
+        else:
+            wanted[in_file] = parameter
+    found = f"{len(wanted)} parameters, {'2021' if is_2021 else 'native'} names"
+    left_out = [name for name in stored if is_2021 and names_2021.NO_WEIGHT.fullmatch(name)]
+    if left_out:
+        found += f"; {len(left_out)} entries left out that are not weights"
+    for name in left_out:
+        del stored[name]
+    _check_match(path, wanted, stored)
+    for name, parameter in wanted.items():
+        parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
+    return found
 
 
-def _check_exists(path: Path) -> None:
+def _check_file(path: Path) -> None:
+    """Raises AdlError if there is none, or if its sidecar describes another one."""
     if not path.is_file():
         raise AdlError(f"{path}: no such checkpoint file.")
+    check_sidecar(path)
 
 
 def _check_match(
-    path: Path, wanted: Mapping[str, ms.Parameter], stored: Mapping[str, ms.Parameter]
+    path: Path, wanted: dict[str, ms.Parameter], stored: dict[str, ms.Parameter]
 ) -> None:
     """Raises AdlError if the names or the shapes differ."""
-    unexpected = [name for name in stored if name not in wanted]
     missing = [name for name in wanted if name not in stored]
-    shapes = {
-        name: (tuple(stored[name].shape), tuple(wanted[name].shape))
-        for name in wanted
-        if name in stored
-    }
-    misshaped = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
-    if not (missing or unexpected or misshaped):
-        return
-    shaped = [
-        f"{name}: shape {pair[0]} in the file, {pair[1]} in the network"
-        for name, pair in misshaped.items()
+    unexpected = [name for name in stored if name not in wanted]
+    misshaped = [
+        f"{name}: shape {stored[name].shape} in the file, {parameter.shape} in the network"
+        for name, parameter in wanted.items()
+        if name in stored and stored[name].shape != parameter.shape
     ]
-    raise AdlError(
-        f"{path} does not fit this network: {len(missing)} parameters are missing, {len(unexpected)} unexpected, "
-        f"{len(misshaped)} of another shape."
-        + _listed(f"missing {name}{_hint(name, unexpected)}" for name in missing)
-        + _listed(f"unexpected {name}{_hint(name, missing)}" for name in unexpected)
-        + _listed(shaped)
-    )
+    if missing or unexpected or misshaped:
+        raise AdlError(
+            f"{path} does not fit this network: {len(missing)} parameters are missing, {len(unexpected)} unexpected, "
+            f"{len(misshaped)} of another shape."
+            + _listed("missing ", missing, unexpected)
+            + _listed("unexpected ", unexpected, missing)
+            + _listed("", misshaped, [])
+        )
 
 
-def _listed(faults: Iterable[str]) -> str:
-    lines = list(itertools.islice(faults, MOST_LISTED + 1))
-    if len(lines) > MOST_LISTED:
-        lines[-1] = "…"
-    return "".join(f"\n  {line}" for line in lines)
-
-
-def _hint(name: str, candidates: list[str]) -> str:
-    meant = nearest(name, candidates, cutoff=0.8)
-    return f" (nearest: {meant})" if meant else ""
+def _listed(kind: str, names: list[str], candidates: list[str]) -> str:
+    """A line for each of the first names, with the nearest of the candidates."""
+    lines = ""
+    for name in names[:MOST_LISTED]:
+        lines += f"\n  {kind}{name}"
+        meant = nearest(name, candidates, cutoff=0.8)
+        if meant:
+            lines += f" (nearest: {meant})"
+    return lines + "\n  …" if len(names) > MOST_LISTED else lines
 
 
 def architecture_of(path: Path, params: Params | None, dataset: DatasetDescriptor) -> Architecture:
@@ -157,11 +124,11 @@ def architecture_of(path: Path, params: Params | None, dataset: DatasetDescripto
     Raises AdlError if the sidecar describes another file, or if the classes are not those of the data set: their scores
     and colours would mean nothing.
     """
-    _check_exists(path)
-    check_sidecar(path)
+    _check_file(path)
     description = sidecar(path)
+    source: object = description
     if description.exists() or params is None:
-        source, architecture = str(description), Architecture.from_sidecar(description)
+        architecture = Architecture.from_sidecar(description)
     else:
         print(
             f"{path} has no sidecar {description.name}: taking the architecture from the parameters",
@@ -180,11 +147,7 @@ def architecture_of(path: Path, params: Params | None, dataset: DatasetDescripto
 def epoch_of(path: Path) -> int | None:
     """After how many epochs a checkpoint was saved, as its sidecar says; None if it has none."""
     description = sidecar(path)
-    return (
-        json.loads(description.read_text(encoding="utf-8")).get("epoch")
-        if description.exists()
-        else None
-    )
+    return read_json(description).get("epoch") if description.exists() else None
 
 
 def restore(

@@ -7,7 +7,7 @@ from mindspore import Tensor, nn, ops
 from adl.architecture.genotype import LOW_LEVEL_CHANNELS
 from adl.network.drop_path import HashedDropout
 from adl.network.normalization import Norm
-from adl.network.operations import ConvNormAct, Resize, conv, small_normal
+from adl.network.operations import SMALL_NORMAL, ConvNormAct, Resize, conv
 
 
 class Decoder(nn.Cell):
@@ -19,16 +19,17 @@ class Decoder(nn.Cell):
     def __init__(self, low_level_channels: int, channels: int, classes: int, norm: Norm) -> None:
         super().__init__()
         self.low_level = ConvNormAct(
-            conv(low_level_channels, LOW_LEVEL_CHANNELS, 1, init=small_normal()),
-            norm(LOW_LEVEL_CHANNELS),
-            nn.ReLU(),
+            low_level_channels,
+            LOW_LEVEL_CHANNELS,
+            1,
+            norm,
+            activation=nn.ReLU,
+            init=SMALL_NORMAL,
         )
         self.refine = nn.CellList(
             [
-                ConvNormAct(
-                    conv(channels + LOW_LEVEL_CHANNELS, channels, 3), norm(channels), nn.ReLU()
-                ),
-                ConvNormAct(conv(channels, channels, 3), norm(channels), nn.ReLU()),
+                ConvNormAct(channels + LOW_LEVEL_CHANNELS, channels, 3, norm, activation=nn.ReLU),
+                ConvNormAct(channels, channels, 3, norm, activation=nn.ReLU),
             ]
         )
         self.dropout = nn.CellList([HashedDropout(0.5), HashedDropout(0.1)])
@@ -38,9 +39,7 @@ class Decoder(nn.Cell):
     def construct(self, low_level: Tensor, context: Tensor, keys: Tensor | None) -> Tensor:
         """keys: dropout's (2, N) int32, or None for no dropout. Returns (N, classes, h, w), sized as low_level."""
         low_level = self.low_level(low_level)
-        x = ops.cat(
-            [self.resize(context, (low_level.shape[2], low_level.shape[3])), low_level], axis=1
-        )
+        x = ops.cat([self.resize(context, low_level.shape[2:]), low_level], axis=1)
         for i in range(2):
             x = self.refine[i](x)
             if keys is not None:

@@ -22,26 +22,14 @@ DROPOUT_LAYERS = 2
 _STREAM = 2  # keeps these draws apart from those of the order (1) and the augmentation (none)
 
 
-def keep_probability(*, cell: int, cells: int, step: int, steps: int, final: float) -> float:
-    """Probability that an operation of `cell` survives at `step`.
-
-    It falls linearly with the depth of the cell and with the training's progress, from 1 to `final` in the last
-    cell at the last step (Zoph et al. 2018, "scheduled drop path").
-    """
-    of_cell = 1 - (cell + 1) / cells * (1 - final)
-    return 1 - (step + 1) / steps * (1 - of_cell)
-
-
 def survivors(draws: np.ndarray, *, step: int, steps: int, final: float) -> np.ndarray:
-    """Turn uniform draws (cells, operations, N) into factors: 0 for a dropped path, 1 / keep for a survivor."""
-    cells = len(draws)
-    keep = np.array(
-        [
-            keep_probability(cell=c, cells=cells, step=step, steps=steps, final=final)
-            for c in range(cells)
-        ]
-    )
-    keep = keep[:, None, None]
+    """Turn uniform draws (cells, operations, N) into factors: 0 for a dropped path, 1 / keep for a survivor.
+
+    An operation survives with a probability that falls linearly with the depth of its cell and with the training's
+    progress, from 1 to `final` in the last cell at the last step (Zoph et al. 2018, "scheduled drop path").
+    """
+    of_cell = 1 - np.arange(1, len(draws) + 1) / len(draws) * (1 - final)
+    keep = 1 - (step + 1) / steps * (1 - of_cell[:, None, None])
     return np.where(draws < keep, 1 / keep, 0).astype(np.float32)
 
 
@@ -53,23 +41,16 @@ def draw(
     places: the samples' places in the global batch.
     Returns dropout keys (2, N) int32 and uniform draws for drop path (cells, operations, N) float64.
     """
-    generators = [np.random.default_rng([seed, position, place, _STREAM]) for place in places]
-    keys = [
-        generator.integers(0, 2**31, DROPOUT_LAYERS, dtype=np.int32) for generator in generators
-    ]
-    draws = [generator.random((cells, operations)) for generator in generators]
+    keys, draws = [], []
+    for place in places:
+        generator = np.random.default_rng([seed, position, place, _STREAM])
+        keys.append(generator.integers(0, 2**31, DROPOUT_LAYERS, dtype=np.int32))
+        draws.append(generator.random((cells, operations)))
     return np.stack(keys, axis=-1), np.stack(draws, axis=-1)
 
 
 class HashedDropout(nn.Cell):
-    """Dropout whose mask is a hash of (key of the sample, index of the element).
-
-    A round is x · (2x + 1) + key in int32 with wrap-around, a permutation of which the high bits depend on all of x
-    (the quadratic of RC6: Rivest et al. 1998). It needs no shift, which is slow on Ascend.
-    """
-
-    ROUNDS = 3
-    """With fewer, the masks of two samples with close keys resemble each other."""
+    """Dropout whose mask is a hash of (key of the sample, index of the element)."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -78,16 +59,21 @@ class HashedDropout(nn.Cell):
 
     def construct(self, x: Tensor, keys: Tensor) -> Tensor:
         """x: (N, C, H, W); keys: (N,) int32. Returns x with elements dropped, the others divided by 1 - rate."""
-        n, c, h, w = x.shape
-        indices = ops.arange(0, c * h * w).astype(mstype.int32).reshape(1, -1)
-        kept = self.hashed(indices, keys.reshape(n, 1)) >= self.threshold
-        return x * kept.reshape(n, c, h, w).astype(x.dtype) / (1 - self.rate)
+        elements = ops.arange(x.size // keys.size).astype(mstype.int32)
+        kept = hashed(elements, keys.reshape(-1, 1)) >= self.threshold
+        return x * kept.reshape(x.shape).astype(x.dtype) / (1 - self.rate)
 
-    def hashed(self, code: Array, keys: Array) -> Array:
-        """int32 in, int32 out; of a tensor, or of a NumPy array for comparison."""
-        for _ in range(self.ROUNDS):
-            code = code * (2 * code + 1) + keys
-        return code
+
+def hashed(code: Array, keys: Array) -> Array:
+    """int32 in, int32 out; of a tensor, or of a NumPy array for comparison.
+
+    A round is x · (2x + 1) + key in int32 with wrap-around, a permutation of which the high bits depend on all of x
+    (the quadratic of RC6: Rivest et al. 1998). It needs no shift, which is slow on Ascend.
+    """
+    # With fewer rounds, the masks of two samples with close keys resemble each other.
+    for _ in range(3):
+        code = code * (2 * code + 1) + keys
+    return code
 
 
 def check_hash() -> None:
@@ -95,13 +81,10 @@ def check_hash() -> None:
 
     Its whole numbers must wrap around: a device that saturates, or computes in floats, would drop nothing or all.
     """
-    indices = np.array([0, 1, 2, 1_000, 172_000_000, 2**31 - 1], np.int32).reshape(1, -1)
-    keys = np.array([0, 1, 123_456_789, 2**31 - 1], np.int32).reshape(-1, 1)
-    dropout = HashedDropout(0.5)
-    on_device = dropout.hashed(Tensor(indices), Tensor(keys)).asnumpy()
-    with np.errstate(over="ignore"):
-        expected = dropout.hashed(indices, keys)
-    if not np.array_equal(on_device, expected):
+    elements = np.array([0, 1, 2, 1_000, 172_000_000, 2**31 - 1], np.int32)
+    keys = np.array([[0], [1], [123_456_789], [2**31 - 1]], np.int32)
+    on_device = hashed(Tensor(elements), Tensor(keys)).asnumpy()
+    if not np.array_equal(on_device, hashed(elements, keys)):
         raise AdlError(
             "this device does not multiply whole numbers as a CPU does, with wrap-around at 32 bits: dropout would not "
             "be what it should. Train on another device, and report this with its name."

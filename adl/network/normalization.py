@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from mindspore import Tensor, nn, ops
@@ -20,17 +21,10 @@ def batch_norm(*, momentum: float, eps: float, world: World = ALONE) -> Norm:
     With affine=False gamma and beta exist, as in a 2021 checkpoint, but are not trained. All kinds have the same
     parameter names.
     """
-
-    over_ranks = AllSum(world)
-
-    def norm(channels: int, affine: bool = True) -> nn.Cell:
-        # By keyword: MindSpore announces another default for both.
-        settings = {"num_features": channels, "eps": eps, "momentum": momentum, "affine": affine}
-        if world.size == 1:
-            return nn.BatchNorm2d(**settings)
-        return GlobalBatchNorm(world.size, over_ranks, **settings)
-
-    return norm
+    kind: Norm = nn.BatchNorm2d
+    if world.size > 1:
+        kind = functools.partial(GlobalBatchNorm, world.size, AllSum(world))
+    return functools.partial(kind, eps=eps, momentum=momentum)
 
 
 class GlobalBatchNorm(nn.BatchNorm2d):
@@ -40,26 +34,24 @@ class GlobalBatchNorm(nn.BatchNorm2d):
     with one image per rank, the pooled branch of ASPP has one value per channel, and its running variance decays to 0.
     """
 
-    def __init__(self, ranks: int, over_ranks: AllSum, **settings: float) -> None:
-        super().__init__(**settings)
-        self.ranks, self.over_ranks = ranks, over_ranks
-        self.old = settings["momentum"]
-        self.epsilon = settings["eps"]
+    def __init__(
+        self, ranks: int, over_ranks: nn.Cell, channels: int, *, momentum: float, **settings: float
+    ) -> None:
+        super().__init__(channels, momentum=momentum, **settings)
+        self.ranks, self.over_ranks, self.old = ranks, over_ranks, momentum
 
     def construct(self, x: Tensor) -> Tensor:
         """(N, C, H, W) float32 to the same; in training the running statistics move by the global batch's."""
         if not self.training:
             return super().construct(x)
-        count = self.ranks * x.shape[0] * x.shape[2] * x.shape[3]
+        count = self.ranks * x.size // x.shape[1]
+        per_channel = (1, -1, 1, 1)
         mean = self.over_ranks(x.sum(axis=(0, 2, 3))) / count
-        centred = x - mean.reshape(1, -1, 1, 1)
+        centred = x - mean.reshape(per_channel)
         variance = self.over_ranks((centred * centred).sum(axis=(0, 2, 3))) / count
-        unbiased = ops.stop_gradient(variance) * (count / (count - 1))
-        ops.assign(
-            self.moving_mean, self.old * self.moving_mean + (1 - self.old) * ops.stop_gradient(mean)
-        )
-        ops.assign(
-            self.moving_variance, self.old * self.moving_variance + (1 - self.old) * unbiased
-        )
-        factor = self.gamma * ops.rsqrt(variance + self.epsilon)
-        return centred * factor.reshape(1, -1, 1, 1) + self.beta.reshape(1, -1, 1, 1)
+        unbiased = variance * (count / (count - 1))
+        for running, current in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
+            moved = self.old * running + (1 - self.old) * ops.stop_gradient(current)
+            ops.assign(running, moved)
+        factor = self.gamma * ops.rsqrt(variance + self.eps)
+        return centred * factor.reshape(per_channel) + self.beta.reshape(per_channel)

@@ -98,7 +98,7 @@ def test_other_number_than_expected_is_a_fault(case, cityscapes):
     found = result(project.data, case(data_path="raw", expected_val_images=500))
     assert found.status == "fault"
     assert found.text == "raw has 2 val images (not 500)"
-    assert "expected_…_images" in found.advice
+    assert "expected_train_images" in found.advice
 
 
 def test_faults_of_the_layout_are_counted_and_the_first_is_shown(case, cityscapes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pickle
 from pathlib import Path
 
 import cv2
@@ -17,10 +18,10 @@ from adl import device
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.evaluation import inference, tables, worker
-from adl.evaluation.counts import Counts, ImageResult, save
+from adl.evaluation.counts import ImageResult
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.worker import EvaluationJob
-from adl.files import replacing_folder
+from adl.files import replacing_folder, write_png
 from adl.metrics import Confusion
 from adl.parallel.world import ALONE, World
 from adl.prepare import layout
@@ -65,13 +66,23 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
     assert abs(ours.mean_iou() - theirs["averageScoreClasses"]) < 1e-9
 
 
+def predictor(net, mode):
+    """What a process of an evaluation predicts with, of a network that is built already."""
+    passes = inference.passes(net, CITYSCAPES, mode)
+    return lambda images: inference.label_maps(passes, images, mode)
+
+
+def save(results, folder, rank=0):
+    """Leave results as a process does."""
+    (folder / f"rank_{rank}.pickle").write_bytes(pickle.dumps(results))
+
+
 def in_this_process(net, job):
     """Launch by counting with this network."""
 
-    def launch(command, processes):
+    def launch(command):
         scratch = Path(command[-1]).parent
-        results = worker.count(worker.of_network(net, job, CITYSCAPES), job, scratch, CITYSCAPES)
-        save(results, worker.counts_path(scratch, 0))
+        save(worker.count(predictor(net, job.mode), job, scratch, CITYSCAPES), scratch)
         return 0
 
     return launch
@@ -92,17 +103,16 @@ def score_here(net, evaluation_data):
             device_target="CPU",
             **(settings | changes),
         )
-        return evaluate(job, predictions, CITYSCAPES, processes=1, launch=in_this_process(net, job))
+        return evaluate(job, predictions, CITYSCAPES, launch=in_this_process(net, job))
 
     return run
 
 
 def test_metrics_hold_what_was_promised(score_here, tmp_path):
     result = score_here(tmp_path / "p", limit=2, multiscale=True)
-    result.baselines = {
-        name: Confusion(CITYSCAPES, np.eye(19, 20)) for name in ("constant", "colour")
-    }
-    metrics = result.metrics()
+    metrics = result.metrics(
+        {name: Confusion(CITYSCAPES, np.eye(19, 20)) for name in ("constant", "colour")}
+    )
     assert metrics["images"] == 2
     assert metrics["mIOU"] == metrics["mIOU_multiscale_flip"]
     assert metrics["mIOU_low"] <= metrics["mIOU"] <= metrics["mIOU_high"]
@@ -124,9 +134,7 @@ def test_metrics_hold_what_was_promised(score_here, tmp_path):
     for name, value in (
         ("mIOU", own.mean_iou()),
         ("mIOU_single", result.confusion("single").mean_iou()),
-        ("pixel_accuracy", own.pixel_accuracy()),
-        ("mean_accuracy", own.mean_accuracy()),
-        ("frequency_weighted_IOU", own.frequency_weighted_iou()),
+        *own.accuracies().items(),
     ):
         assert metrics[name] == round(100 * value, 4), name
     speed = result.speed()
@@ -134,17 +142,20 @@ def test_metrics_hold_what_was_promised(score_here, tmp_path):
 
 
 def test_speed_is_the_usual_image_without_those_that_waited_for_a_compilation():
-    counts = Counts(
-        list("abcd"), {}, [float("nan"), 0.1, 0.5, 0.3], [float("nan"), 0.02, 0.1, 0.04]
-    )
-    speed = Evaluation(CITYSCAPES, "single", counts, "CPU", processes=2).speed()
+    results = [
+        ImageResult("a", {}),
+        ImageResult("b", {}, 0.1, 0.02),
+        ImageResult("c", {}, 0.5, 0.1),
+        ImageResult("d", {}, 0.3, 0.04),
+    ]
+    speed = Evaluation(CITYSCAPES, "single", results, "CPU", processes=2).speed()
     assert (speed["ms_per_image"], speed["network_ms_per_image"], speed["processes"]) == (
         300.0,
         40.0,
         2,
     )
-    alone = Counts(["a"], {}, [float("nan")], [float("nan")])
-    assert Evaluation(CITYSCAPES, "single", alone, "CPU").speed()["ms_per_image"] is None
+    alone = Evaluation(CITYSCAPES, "single", results[:1], "CPU")
+    assert alone.speed()["ms_per_image"] is None
 
 
 def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, monkeypatch):
@@ -162,8 +173,9 @@ def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, m
     monkeypatch.setattr(worker, "write_png", write)
     record = str(evaluation_data / "cityscapes_val.mindrecord")
     job = EvaluationJob("", {}, record, "CPU", False, False, limit=None, batch_size=2)
-    counts = Counts.of_images(worker.count(predict, job, tmp_path, CITYSCAPES))
-    assert counts.milliseconds() == {"ms_per_image": 4000.0, "network_ms_per_image": 3000.0}
+    results = worker.count(predict, job, tmp_path, CITYSCAPES)
+    speed = Evaluation(CITYSCAPES, "single", results, "CPU").speed()
+    assert (speed["ms_per_image"], speed["network_ms_per_image"]) == (4000.0, 3000.0)
 
 
 def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
@@ -171,10 +183,10 @@ def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
     counts[:, 0, 0] = [i * 7 % 13 for i in range(13)]
     counts[:, 0, 1] = 13
     names = [f"image {i:02d}" for i in range(13)]
-    evaluation = Evaluation(CITYSCAPES, "single", Counts(names, {"single": counts}, [], []), "CPU")
+    results = [ImageResult(name, {"single": counts[i]}) for i, name in enumerate(names)]
     ranked = sorted(names, key=lambda name: counts[names.index(name), 0, 0])
-    chosen = {pick: name for name, picks in evaluation.overlays().items() for pick in picks}
-    assert chosen == {f"worst_{i + 1:02d}": ranked[i] for i in range(10)} | {
+    evaluation = Evaluation(CITYSCAPES, "single", results, "CPU")
+    assert evaluation.overlays() == {f"worst_{i + 1:02d}": ranked[i] for i in range(10)} | {
         "median": ranked[6],
         "best": ranked[12],
     }
@@ -186,10 +198,9 @@ def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
 def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(
     evaluation_data, tmp_path, names
 ):
-    def launch(command, processes):
+    def launch(command):
         counts = {"single": np.ones((19, 20), np.int64)}
-        results = [ImageResult(name, counts, 1.0, 1.0) for name in names]
-        save(results, Path(command[-1]).with_name("rank_0.pickle"))
+        save([ImageResult(name, counts) for name in names], Path(command[-1]).parent)
         return 0
 
     record = str(evaluation_data / "cityscapes_val.mindrecord")
@@ -197,7 +208,7 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(
         os.devnull, {}, record, "CPU", multiscale=False, flip=True, limit=None, batch_size=1
     )
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
-        evaluate(job, tmp_path / "p", CITYSCAPES, processes=1, launch=launch)
+        evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
     assert not (tmp_path / "p").exists()
 
 
@@ -210,6 +221,7 @@ def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_pat
     pixels = dict.fromkeys(CITYSCAPES.class_names, 5)
     tables.write_report(
         first,
+        first.metrics(),
         evaluation_data / "cityscapes_val.mindrecord",
         tmp_path / "report",
         trained_pixels=pixels,
@@ -232,8 +244,8 @@ def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_pat
     assert ranked["mIOU"].is_monotonic_increasing
     assert len(ranked) == 4
     with np.load(tmp_path / "report/images.npz") as stored:
-        assert stored["names"].tolist() == first.counts.names
-        np.testing.assert_array_equal(stored["counts"], first.counts.counts["flip"])
+        assert stored["names"].tolist() == first.names
+        np.testing.assert_array_equal(stored["counts"], first.counts("flip"))
 
 
 @pytest.mark.parametrize(("multiscale", "flip"), [(True, True), (False, True)])
@@ -249,9 +261,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
 
     monkeypatch.setattr(inference, "passes", lambda *_: {})
     monkeypatch.setattr(inference, "label_maps", label_maps)
-    result = evaluate(
-        job, tmp_path / "p", CITYSCAPES, processes=1, launch=in_this_process(None, job)
-    )
+    result = evaluate(job, tmp_path / "p", CITYSCAPES, launch=in_this_process(None, job))
     drawn = {}
 
     def overlay(image, *, truth, prediction, dataset, title):
@@ -260,9 +270,13 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
 
     monkeypatch.setattr(figures, "overlay", overlay)
     tables.write_report(
-        result, record, tmp_path / "report", trained_pixels=dict.fromkeys(CITYSCAPES.class_names, 5)
+        result,
+        result.metrics(),
+        record,
+        tmp_path / "report",
+        trained_pixels=dict.fromkeys(CITYSCAPES.class_names, 5),
     )
-    at_scale_1 = result.counts.counts["flip"]
+    at_scale_1 = result.counts("flip")
     differ = 0
     for place, frame in enumerate(layout.frames(evaluation_scenes, "val", CITYSCAPES)):
         image, truth, shown, title = drawn[frame.name]
@@ -271,7 +285,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
         )
         of_title, at_1 = Confusion(CITYSCAPES), Confusion(CITYSCAPES)
         of_title.add(truth, shown)
-        np.testing.assert_array_equal(of_title.counts, result.counts.counts[result.selected][place])
+        np.testing.assert_array_equal(of_title.counts, result.counts()[place])
         assert f"{100 * of_title.mean_iou():.1f} % ({result.selected})" in title
         # What `infer` is compared with stays at scale 1.
         written = cv2.imread(
@@ -294,10 +308,10 @@ def test_two_and_three_processes_count_what_one_counts_each_image_once(
     for result, processes in zip(results, (1, 2, 3), strict=True):
         assert result.metrics() == results[0].metrics()
         assert result.speed()["processes"] == processes
-        assert result.counts.names == results[0].counts.names
-        assert result.images == 10
-        for mode, matrices in result.counts.counts.items():
-            np.testing.assert_array_equal(matrices, results[0].counts.counts[mode])
+        assert result.names == results[0].names
+        assert len(result.names) == 10
+        for mode in ("single", "flip"):
+            np.testing.assert_array_equal(result.counts(mode), results[0].counts(mode))
     one, *others = (
         sorted(p.relative_to(tmp_path / str(n)) for p in (tmp_path / str(n)).rglob("*.png"))
         for n in (1, 2, 3)
@@ -319,26 +333,49 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
 
     def counted(batch_size: int, world=ALONE) -> list[ImageResult]:
         job = EvaluationJob("", {}, record, "CPU", False, False, None, batch_size)
-        return worker.count(
-            worker.of_network(net, job, CITYSCAPES), job, tmp_path, CITYSCAPES, world
-        )
+        return worker.count(predictor(net, job.mode), job, tmp_path, CITYSCAPES, world)
 
-    one, three = (
-        Counts.of_images(counted(size)) for size in (1, 3)
-    )  # 4 images: the second batch is filled up
+    one, three = (counted(size) for size in (1, 3))  # 4 images: the second batch is filled up
     assert shapes == 4 * [(1, 64, 128, 3)] + 2 * [(3, 64, 128, 3)], "one graph each"
-    for counts, first in ((one, 1), (three, 3)):
+    for results, first in ((one, 1), (three, 3)):
         # What waited for the compilation has no time.
-        assert np.isnan(counts.seconds).tolist() == [place < first for place in range(4)]
-        assert np.isnan(counts.network_seconds).tolist() == [place < first for place in range(4)]
-    np.testing.assert_array_equal(one.counts["single"], three.counts["single"])
-    assert one.names == three.names
-    assert one.counts.keys() == {"single"}, "the mirror was not asked for"
+        expected = [place < first for place in range(4)]
+        assert [result.seconds is None for result in results] == expected
+        assert [result.network_seconds is None for result in results] == expected
+    np.testing.assert_equal(counts_of(one), counts_of(three))
+    assert one[0].counts.keys() == {"single"}, "the mirror was not asked for"
     # More processes than images: some find nothing to do.
     parts = [counted(1, World(rank, 5)) for rank in range(5)]
     assert [len(part) for part in parts] == [1, 1, 1, 1, 0]
-    merged = Counts.of_images(itertools.chain.from_iterable(parts))
-    np.testing.assert_array_equal(merged.counts["single"], one.counts["single"])
+    np.testing.assert_equal(counts_of(itertools.chain.from_iterable(parts)), counts_of(one))
+
+
+def counts_of(results) -> dict[str, np.ndarray]:
+    return {result.name: result.counts["single"] for result in results}
+
+
+def test_counts_and_times_of_several_processes_stay_with_their_images(evaluation_data, tmp_path):
+    def launch(command):
+        folder = Path(command[-1]).parent
+        for rank, names in enumerate(("da", "", "cb")):
+            results = []
+            for name in names:
+                number = ord(name)
+                counts = {"single": np.full((19, 20), number)}
+                results.append(ImageResult(name, counts, number, number / 2))
+                path = CITYSCAPES.prediction_path(folder / "single", name)
+                write_png(path, np.zeros((8, 8), np.uint8))
+            save(results, folder, rank)
+        return 0
+
+    record = str(evaluation_data / "cityscapes_val.mindrecord")
+    job = EvaluationJob(os.devnull, {}, record, "CPU", False, False, limit=None, batch_size=1)
+    evaluation = evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
+    assert evaluation.processes == 3
+    assert evaluation.names == ["a", "b", "c", "d"]
+    assert [result.seconds for result in evaluation.results] == [97, 98, 99, 100]
+    assert [result.network_seconds for result in evaluation.results] == [48.5, 49, 49.5, 50]
+    assert evaluation.counts("single")[:, 0, 0].tolist() == [97, 98, 99, 100]
 
 
 def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(

@@ -70,7 +70,7 @@ def test_labels_of_evaluate_decide_whether_8_bits_are_kept(
     net, record, tmp_path, monkeypatch, capsys, checkpoint_labels
 ):
     """The file says car everywhere; the checkpoint is right, says the same, or nearly."""
-    checkpoint.save(net, source := tmp_path / "m.ckpt")
+    checkpoint.save(checkpoint.native(net), source := tmp_path / "m.ckpt")
     car = np.full((64, 128), CAR, np.uint8)
     nearly = car.copy()
     nearly[:, :6] = ROAD
@@ -193,7 +193,7 @@ def test_rows_are_taken_from_the_whole_record(record):
 def test_labels_of_another_mode_model_or_record_are_computed_instead(
     net, record, evaluation_data, tmp_path, monkeypatch
 ):
-    checkpoint.save(net, model := tmp_path / "m.ckpt")
+    checkpoint.save(checkpoint.native(net), model := tmp_path / "m.ckpt")
     other = evaluation_data / "cityscapes_train.mindrecord"
     maps = evaluated(tmp_path / "maps", record, model, lambda row: row.label, mode="single")
     given = {"model": model, "record": record, "dataset": CITYSCAPES}

@@ -50,7 +50,7 @@ def deployed(net, once, evaluation_data):
     """A checkpoint `m.ckpt`, exported in each kind; what its evaluation wrote and scored, metrics.json."""
 
     def make(folder: Path) -> None:
-        checkpoint.save(net, folder / "m.ckpt")
+        checkpoint.save(checkpoint.native(net), folder / "m.ckpt")
         val, train = (
             evaluation_data / f"cityscapes_{split}.mindrecord" for split in ("val", "train")
         )

@@ -58,7 +58,7 @@ def test_colours_are_told_apart_by_the_first_five_bits_of_each_channel():
 
 def test_more_than_65535_images_are_counted():
     tally = tally_of((np.zeros((1, 2, 3), np.uint8), [[3, 255]]))
-    tally.by_position[1, 2][3] = 65_535
+    tally.counts[1, 2][3] = 65_535
     tally.add(np.zeros((1, 2, 3), np.uint8), np.array([[3, 3]], np.uint8))
-    assert tally.by_position[1, 2][3].tolist() == [[65_536, 65_536]]
-    assert not tally.by_position[1, 2][[0, 18]].any()
+    assert tally.counts[1, 2][3].tolist() == [[65_536, 65_536]]
+    assert not tally.counts[1, 2][[0, 18]].any()

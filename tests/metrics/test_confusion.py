@@ -57,7 +57,7 @@ def test_known_answer():
     assert iou["sky"] is None
     assert confusion.mean_iou() == 0.25
     assert confusion.category_iou()["flat"] == pytest.approx(2 / 3)
-    assert confusion.pixel_accuracy() == pytest.approx(1 / 3)
+    assert confusion.accuracies()["pixel_accuracy"] == pytest.approx(1 / 3)
     assert confusion.counts[ROAD].tolist() == [1, 1, *[0] * 18]
     assert confusion.counts[SIDEWALK].tolist() == [*[0] * 19, 1]
 
@@ -66,7 +66,7 @@ def test_nothing_counted_is_no_score():
     confusion = Confusion(CITYSCAPES)
     confusion.add(np.full((2, 2), VOID, np.uint8), np.full((2, 2), ROAD, np.uint8))
     assert confusion.mean_iou() is None
-    assert confusion.pixel_accuracy() is None
+    assert set(confusion.accuracies().values()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,14 @@ def test_accuracies_have_their_known_answers():
     confusion = Confusion(CITYSCAPES)
     confusion.add(truth, np.array([[ROAD, ROAD, SIDEWALK, SIDEWALK, ROAD]], np.uint8))
     # Road: 2 of 3 right, IoU 2/3. Sidewalk: 1 of 1 right, IoU 1/2.
-    assert confusion.mean_accuracy() == pytest.approx((2 / 3 + 1) / 2)
-    assert confusion.frequency_weighted_iou() == pytest.approx((3 * 2 / 3 + 1 * 1 / 2) / 4)
-    assert Confusion(CITYSCAPES).mean_accuracy() is None
-    assert Confusion(CITYSCAPES).frequency_weighted_iou() is None
+    assert confusion.accuracies() == pytest.approx(
+        {
+            "pixel_accuracy": 3 / 4,
+            "mean_accuracy": (2 / 3 + 1) / 2,
+            "frequency_weighted_IOU": (3 * 2 / 3 + 1 * 1 / 2) / 4,
+        }
+    )
+    assert set(Confusion(CITYSCAPES).accuracies().values()) == {None}
 
 
 def test_class_that_is_only_predicted_counts_for_iou_and_not_for_accuracy():
@@ -99,6 +103,6 @@ def test_class_that_is_only_predicted_counts_for_iou_and_not_for_accuracy():
         np.array([[ROAD, ROAD, ROAD, ROAD]], np.uint8),
         np.array([[ROAD, ROAD, ROAD, SKY]], np.uint8),
     )
-    assert confusion.mean_accuracy() == 0.75, "sky has no pixels that could be right"
+    assert confusion.accuracies()["mean_accuracy"] == 0.75, "sky has no pixels that could be right"
     assert confusion.mean_iou() == pytest.approx((0.75 + 0) / 2)
-    assert confusion.frequency_weighted_iou() == 0.75
+    assert confusion.accuracies()["frequency_weighted_IOU"] == 0.75

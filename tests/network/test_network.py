@@ -126,7 +126,8 @@ def test_momentum_of_the_architecture_reaches_every_batch_norm(tiny, rng):
 
 def test_keep_probability_follows_the_schedule():
     def keep(cell, step):
-        return drop_path.keep_probability(cell=cell, cells=12, step=step, steps=100, final=0.8)
+        factors = drop_path.survivors(np.zeros((12, 1, 1)), step=step, steps=100, final=0.8)
+        return 1 / factors[cell, 0, 0]
 
     assert keep(11, 99) == pytest.approx(0.8)
     assert keep(0, 0) == pytest.approx(1 - 0.01 * (0.2 / 12))
@@ -234,8 +235,8 @@ class OfTwo(nn.Cell):
 
 
 def test_batch_norm_over_ranks_is_that_of_all_their_images(rng):
-    settings = {"num_features": 5, "eps": 0.01, "momentum": 0.7, "affine": True}
-    one, two = nn.BatchNorm2d(**settings), GlobalBatchNorm(2, OfTwo(), **settings)
+    settings = {"eps": 0.01, "momentum": 0.7, "affine": True}
+    one, two = nn.BatchNorm2d(5, **settings), GlobalBatchNorm(2, OfTwo(), 5, **settings)
     gamma, beta = (Tensor(rng.normal(size=5).astype(np.float32)) for _ in range(2))
     images = Tensor(rng.normal(2, 3, (2, 5, 3, 4)).astype(np.float32))
     weights = Tensor(rng.normal(size=(2, 5, 3, 4)).astype(np.float32))

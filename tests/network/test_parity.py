@@ -59,7 +59,7 @@ def salted_network(architecture: Architecture, salt: str, folder: Path) -> nn.Ce
         entries.append({"name": name, "data": ms.Tensor(value(name, parameter.shape, salt))})
     file = folder / "from_2021.ckpt"
     ms.save_checkpoint(entries, str(file))
-    assert checkpoint.load(net, file).names == "2021"
+    assert "2021 names" in checkpoint.load(net, file)
     return net.set_train(False)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from adl.config import params
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, FileKind
 from adl.errors import AdlError
-from adl.evaluation import baselines, counts, tables, worker
+from adl.evaluation import baselines, tables, worker
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.inference import Mode
 from adl.evaluation.worker import EvaluationJob
@@ -154,7 +155,9 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeyp
     }
     assert written <= {label.label_ids[0] for label in VILLAGE.classes}
     pixels = records.read_manifest(record, VILLAGE)["pixels"]
-    tables.write_report(result, val_record, place / "reports/evaluate", trained_pixels=pixels)
+    tables.write_report(
+        result, result.metrics(), val_record, place / "reports/evaluate", trained_pixels=pixels
+    )
 
     network = checkpoint.restore(model, architecture, device_target="CPU")
     source = shutil.copy(model, place / "m.ckpt")
@@ -190,14 +193,14 @@ def evaluated(
         multiscale=False, flip=True, limit=None, batch_size=batch_size,
     )  # fmt: skip
 
-    def in_this_process(command, processes):
+    def in_this_process(command):
         folder = Path(command[-1]).parent
         predict = worker.of_checkpoint(job, VILLAGE, ALONE)
         results = worker.count(predict, job, folder, VILLAGE)
-        counts.save(results, worker.counts_path(folder, 0))
+        (folder / "rank_0.pickle").write_bytes(pickle.dumps(results))
         return 0
 
-    return evaluate(job, predictions, VILLAGE, processes=1, launch=in_this_process)
+    return evaluate(job, predictions, VILLAGE, launch=in_this_process)
 
 
 def reported(result: Evaluation, model: Path, val_record: Path, p: params.Params) -> str:
@@ -264,7 +267,8 @@ def test_baselines_are_those_of_its_classes(village):
 def test_photographs_get_its_colours(tiny, tmp_path, rng):
     from adl import network
 
-    checkpoint.save(network.build(dataclasses.replace(tiny, num_classes=11)), tmp_path / "m.ckpt")
+    net = network.build(dataclasses.replace(tiny, num_classes=11))
+    checkpoint.save(checkpoint.native(net), tmp_path / "m.ckpt")
     content = json.dumps({"architecture": dataclasses.replace(tiny, num_classes=11).to_json()})
     workspace.sidecar(tmp_path / "m.ckpt").write_text(content)
     predictor = Predictor.load(tmp_path / "m.ckpt", VILLAGE, device_target="CPU", flip=False)

@@ -81,22 +81,23 @@ def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were
         lambda self, command, nodes: started.append((self.logs, nodes)) or 0,
     )
     (job, predictions, _), named = job_of(eval_images=7, device_num=2, parallel=True)
-    assert (job.limit, named["processes"], job.batch_size) == (7, 2, 1)
+    assert (job.limit, job.batch_size) == (7, 1)
     assert job.record == "data/mindrecord/cityscapes_val.mindrecord"
     assert predictions == Path("data/predictions/evaluate")
-    assert named["launch"](["x"], 2) == 0
+    assert named["launch"](["x"]) == 0
     monkeypatch.setattr(evaluate.device, "devices", lambda device_target: 8)
     arguments = ("--split", "train", "--output", "o", "--eval-batch-size", "3", "--device-id", "5")
     (job, predictions, _), named = job_of(*arguments, device_target="Ascend")
-    assert (job.limit, named["processes"], job.batch_size) == (None, 1, 3)
+    assert (job.limit, job.batch_size) == (None, 3)
     assert job.record == "data/mindrecord/cityscapes_train.mindrecord"
     assert predictions == Path("o/predictions")
-    named["launch"](["x"], 1)
+    named["launch"](["x"])
     assert started == [(Path(".adl/logs/evaluate"), local(2, 0)), (Path("o/logs"), local(1, 5))]
 
 
 def test_evaluation_has_no_more_processes_than_this_machine_has_devices(job_of, monkeypatch):
     monkeypatch.setattr(evaluate.device, "devices", lambda device_target: 3)
+    monkeypatch.setattr(evaluate.Launcher, "run", lambda self, command, nodes: nodes)
     for device, expected in (("0", 3), ("1", 2), ("7", 1)):
         _, named = job_of(
             "--output",
@@ -107,7 +108,7 @@ def test_evaluation_has_no_more_processes_than_this_machine_has_devices(job_of, 
             device_num=4,
             batch_size=4,
         )
-        assert named["processes"] == expected
+        assert named["launch"](["x"]) == local(expected, int(device))
 
 
 @pytest.mark.parametrize("part", ["report", "predictions"])
