@@ -15,7 +15,6 @@ import adl
 from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
 from adl.config import params as schema
-from adl.config.params import Params
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
@@ -56,8 +55,12 @@ def run(arguments: argparse.Namespace) -> None:
         _refuse_model_options(arguments)
     root = arguments.path or _data_path()
     frames = check_dataset(root, CITYSCAPES, [SPLIT]).passed().splits[SPLIT].frames
-    if not arguments.partial:
-        submission.check_count(frames, CITYSCAPES)
+    complete = CITYSCAPES.split_sizes[SPLIT]
+    if len(frames) != complete and not arguments.partial:
+        raise AdlError(
+            f"the test split has {len(frames)} images here; the server scores only a complete set of {complete}. "
+            f"Unpack {CITYSCAPES.images.archive.split()[0]} again, or add --partial to see how it works."
+        )
     predictions = arguments.predictions or _predict(arguments, root, frames)
     submission.pack(submission.check(predictions, frames, CITYSCAPES), arguments.output)
     print(
@@ -67,14 +70,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _refuse_model_options(arguments: argparse.Namespace) -> None:
-    given = {
-        "--model": arguments.model,
-        "--device": arguments.device != "CPU",
-        "--backend": arguments.backend,
-        "--no-flip": arguments.no_flip,
-        "--multiscale": arguments.multiscale,
-    }
-    ignored = [name for name, is_given in given.items() if is_given]
+    ignored = []
+    for name in ("model", "device", "backend", "no_flip", "multiscale"):
+        if getattr(arguments, name) not in (None, False, "CPU"):
+            ignored.append(f"--{name.replace('_', '-')}")
     if ignored:
         raise AdlError(
             f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}."
@@ -95,11 +94,9 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     """Label what is not labelled yet by this very model in this mode."""
     from adl.predict import photographs
 
-    choose_model(arguments, multiscale=arguments.multiscale)
-    params = params_for(arguments.model)
-    predictor = load_predictor(arguments, multiscale=arguments.multiscale, one_size=True)
-    key = key_of(arguments.model, params, frames, arguments.backend, arguments.device)
-    folder = PREDICTIONS / SPLIT / f"{key}-{predictor.mode.name}"
+    choose_model(arguments)
+    predictor = load_predictor(arguments, one_size=True)
+    folder = PREDICTIONS / SPLIT / f"{key_of(arguments, frames)}-{predictor.mode.name}"
     places = {frame.image: CITYSCAPES.prediction_path(folder, frame.name) for frame in frames}
     remaining = [image for image, place in places.items() if not place.exists()]
     done = len(frames) - len(remaining)
@@ -113,20 +110,18 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     return folder
 
 
-def key_of(
-    model: Path, params: Params | None, frames: list[Frame], backend: str | None, device: str
-) -> str:
-    """What label maps follow from: code, model, the parameters that stand for its sidecar, and every image's bytes.
-
-    backend: None for the default, which the code names.
-    """
+def key_of(arguments: argparse.Namespace, frames: list[Frame]) -> str:
+    """What label maps follow from: code, model, the parameters that stand for its sidecar, and every image's bytes."""
     from adl.predict.submission import CODE
 
-    architecture = params.model_dump(include=set(schema.of_stage("train"))) if params else None
-    images = [digest(frame.image) for frame in track(frames, len(frames), "reading")]
     package = Path(adl.__file__).parent
-    code = code_digest([package / name for name in CODE], root=package)
-    content = json.dumps(
-        [code, digest(model), architecture, backend, device, images], sort_keys=True
-    )
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    p = params_for(arguments.model)
+    content = [
+        code_digest([package / name for name in CODE], root=package),
+        digest(arguments.model),
+        p.model_dump(include=set(schema.of_stage("train"))) if p else None,
+        arguments.backend,  # None for the default, which the code names
+        arguments.device,
+        [digest(frame.image) for frame in track(frames, len(frames), "reading")],
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

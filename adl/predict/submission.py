@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,44 +47,31 @@ def check(predictions: Path, frames: list[Frame], dataset: DatasetDescriptor) ->
             found[name].append(path)
         else:
             faults.append(f"{path}: belongs to no image of the test split.")
-    for frame in frames:
-        paths = found[frame.name]
-        if not paths:
-            faults.append(f"{frame.name}: no label map.")
-        elif len(paths) > 1:
-            faults.append(f"{frame.name}: more than one label map: {', '.join(map(str, paths))}.")
-    if not faults:
-        for frame in track(frames, len(frames), "checking"):
-            faults += _faults(frame, found[frame.name][0], dataset)
+    for frame in track(frames, len(frames), "checking"):
+        faults += _faults(frame, found[frame.name], dataset)
     if faults:
         raise AdlError("\n  ".join([f"{predictions}: not a complete submission.", *faults]))
-    return [found[frame.name][0] for frame in frames]
+    return list(itertools.chain(*found.values()))
 
 
-def _faults(frame: Frame, path: Path, dataset: DatasetDescriptor) -> Iterator[str]:
-    label = png.decoded(path.read_bytes(), cv2.IMREAD_UNCHANGED)
-    width, height = png.header(frame.image, dataset.images).size
-    if label is None:
-        yield f"{path}: cannot be read."
-    elif label.dtype != np.uint8 or label.ndim != 2:
-        channels = label.shape[2] if label.ndim == 3 else 1
-        yield f"{path}: has {channels} channel(s) of {8 * label.itemsize} bits; one of 8 bits is needed."
-    elif label.shape != (height, width):
-        yield f"{path}: is {size(*label.shape)}, its image {size(height, width)}."
-    else:
-        others = np.setdiff1d(label, list(dataset.label_names))
-        if len(others):
-            yield f"{path}: holds ids that are no label ids: {others.tolist()}."
-
-
-def check_count(frames: list[Frame], dataset: DatasetDescriptor) -> None:
-    """Raises AdlError if the test split is not complete."""
-    complete = dataset.split_sizes["test"]
-    if len(frames) != complete:
-        raise AdlError(
-            f"the test split has {len(frames)} images here; the server scores only a complete set of {complete}. "
-            f"Unpack {dataset.images.archive.split()[0]} again, or add --partial to see how it works."
-        )
+def _faults(frame: Frame, label_maps: list[Path], dataset: DatasetDescriptor) -> Iterator[str]:
+    """Why a frame cannot be scored. label_maps: those that bear its name."""
+    if len(label_maps) > 1:
+        yield f"{frame.name}: more than one label map: {', '.join(map(str, label_maps))}."
+    elif not label_maps:
+        yield f"{frame.name}: no label map."
+    for path in label_maps:
+        label = png.decoded(path.read_bytes(), cv2.IMREAD_UNCHANGED)
+        width, height = png.header(frame.image, dataset.images).size
+        if label is None:
+            yield f"{path}: cannot be read."
+        elif label.dtype != np.uint8 or label.ndim != 2:
+            channels = math.prod(label.shape[2:])
+            yield f"{path}: has {channels} channel(s) of {8 * label.itemsize} bits; one of 8 bits is needed."
+        elif label.shape != (height, width):
+            yield f"{path}: is {size(*label.shape)}, its image {size(height, width)}."
+        elif others := set(np.unique(label).tolist()) - dataset.label_names.keys():
+            yield f"{path}: holds ids that are no label ids: {sorted(others)}."
 
 
 def pack(label_maps: list[Path], output: Path) -> None:
@@ -94,6 +83,6 @@ def pack(label_maps: list[Path], output: Path) -> None:
         for path in label_maps:
             city = path.stem.split("_")[0]
             entry = zipfile.ZipInfo(f"{city}/{path.name}")
-            # By itself it would unpack to a file that only its owner may read.
+            # Without this it would unpack to a file that only its owner may read.
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, path.read_bytes())

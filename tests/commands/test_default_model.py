@@ -75,8 +75,10 @@ def test_checkpoint_works_where_an_onnx_file_cannot(workspace):
         ("CPU", True, CHECKPOINT),
         ("Ascend", False, CHECKPOINT),
     ):
-        arguments = argparse.Namespace(model=None, device=device)
-        choose_model(arguments, multiscale=multiscale)
+        arguments = argparse.Namespace(
+            model=None, device=device, multiscale=multiscale, longest_side=None
+        )
+        choose_model(arguments)
         assert arguments.model == expected
 
 

@@ -105,12 +105,11 @@ def test_entries_of_the_zip_may_be_read_by_everybody(scenes, tmp_path):
 
 
 @pytest.fixture
-def key(models):
-    def of(frames, **changes):
-        defaults = {"params": None, "backend": None, "device": "CPU"}
-        return submission_command.key_of(
-            models / "m.ckpt", frames=frames, **{**defaults, **changes}
-        )
+def key(models, monkeypatch):
+    def of(frames, params=None, **changes):
+        defaults = {"model": models / "m.ckpt", "backend": None, "device": "CPU"}
+        monkeypatch.setattr(submission_command, "params_for", lambda model: params)
+        return submission_command.key_of(argparse.Namespace(**defaults | changes), frames)
 
     return of
 
