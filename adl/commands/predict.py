@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import functools
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
     """What `load_predictor` reads."""
-    command.set_defaults(multiscale=False, longest_side=None)
+    command.set_defaults(multiscale=False, longest_side=math.inf)
     command.add_argument(
         "--model",
         type=as_path,
@@ -106,10 +107,11 @@ def choose_model(arguments: argparse.Namespace) -> None:
     """
     if arguments.model is None:
         # An ONNX file has a single scale, and runs on a CPU only.
-        on_onnx = arguments.device == "CPU" and not arguments.multiscale
-        arguments.model = provenance.fastest() if on_onnx else CHECKPOINT
+        arguments.model = CHECKPOINT
+        if arguments.device == "CPU" and not arguments.multiscale:
+            arguments.model = provenance.fastest()
     longest_side = arguments.longest_side
-    if longest_side in (None, LONGEST_SIDE):
+    if longest_side in (math.inf, LONGEST_SIDE):
         return
     if longest_side < params.SMALLEST_SIDE:
         raise AdlError(
@@ -159,16 +161,14 @@ def run(arguments: argparse.Namespace) -> None:
     for fault in dict.fromkeys(found.faults.values()):
         print(f"error: {fault}", file=sys.stderr, flush=True)
     predictor = None
-    for path, label in _readable(found, results):
+    for path, label in _readable(found):
         predictor = predictor or load_predictor(arguments)
         with _noted(path, found.faults):
             label(predictor, results[path])
     if predictor:
         labelled = len(results.keys() - found.faults.keys())
-        total = len(found.images) + len(found.unlike_images)
-        print(
-            f"{labelled} of {text.counted(total, 'image or video', 'images and videos')} labelled: {arguments.output}"
-        )
+        total = text.counted(len(results), "image or video", "images and videos")
+        print(f"{labelled} of {total} labelled: {arguments.output}")
     if found.faults:
         raise AdlError(f"not or not wholly labelled: {', '.join(map(str, found.faults))}.")
 
@@ -184,17 +184,17 @@ def _noted(path: Path, faults: dict[Path, str]) -> Iterator[None]:
 
 
 def _readable(
-    found: Found, results: dict[Path, list[Path]]
+    found: Found,
 ) -> Iterator[tuple[Path, Callable[[Predictor, list[Path]], None]]]:
     """Each file that can be read, when its turn comes, and what labels it; the others are noted."""
     from adl.predict import photographs, videos
 
-    images = [path for path in results if path in found.images]
+    images = [path for path in found.images if path not in found.faults]
     for path in track(images, len(images), "predicting"):
         with _noted(path, found.faults):
             yield path, functools.partial(_label_photograph, path, photographs.read(path))
     for path in found.unlike_images:
-        if path in results:
+        if path not in found.faults:
             with _noted(path, found.faults):
                 clip = videos.Video.open(path)
                 yield path, functools.partial(_label_video, clip, videos.Encoding.like(clip))
@@ -224,8 +224,10 @@ def _label_video(
     from adl.predict import videos
     from adl.predict.overlays import overlay
 
-    frames = track(clip, clip.frames, f"predicting {clip.path.name}", unit="frames")
-    overlays = (overlay(frame, predictor(frame), CITYSCAPES) for frame in frames)
+    overlays = (
+        overlay(frame, predictor(frame), CITYSCAPES)
+        for frame in track(clip, clip.frames, f"predicting {clip.path.name}", unit="frames")
+    )
     written = encoding.write(results[0], overlays)
     count, rate = text.counted(written, "frame"), f"{encoding.rate:g}"
     if written != clip.frames:
@@ -240,31 +242,27 @@ def _label_video(
 def output_files(found: Found, output: Path) -> dict[Path, list[Path]]:
     """Image or video → the files below the output folder that hold its results.
 
-    Those of which two would write one file are left out, and become faults. Raises AdlError if a result would be
-    written over an input, or over what no earlier run can have written.
+    Two that would write one file become faults. Raises AdlError if a result would be written over an input, or over
+    what no earlier run can have written.
     """
-    from adl.predict import photographs, videos
-
-    places = found.images | found.unlike_images
-    inputs = {os.path.realpath(path): path for path in places}
-    files = {}
+    found_files = found.images | found.unlike_images
+    inputs = {os.path.realpath(path): path for path in found_files}
     writers: dict[str, Path] = {}
-    for path, place in places.items():
-        endings = photographs.OUTPUTS if path in found.images else videos.OUTPUTS
-        files[path] = photographs.results(output / place, endings)
-        first = files[path][0]
+    results = {}
+    for path, files in found_files.items():
+        results[path] = [output / file for file in files]
+        first = results[path][0]
         if not first.name.startswith(path.stem):
             print(f"{path}: too long a name for its results, which are called {first.name} …")
-        # The first is written first: without it the others are somebody else's.
-        is_ours = first.exists()
-        for result in files[path]:
-            file = os.path.realpath(result)
-            if file in inputs or (result.exists() and not is_ours):
+        for result in results[path]:
+            place = os.path.realpath(result)
+            # The first is written first: without it the others are somebody else's.
+            if place in inputs or (result.exists() and not first.exists()):
                 raise AdlError(
-                    f"{path}: a result would be written over {inputs.get(file, result)}; name another --output."
+                    f"{path}: a result would be written over {inputs.get(place, result)}; name another --output."
                 )
-            rival = writers.setdefault(file, path)
+            rival = writers.setdefault(place, path)
             if rival != path:
                 fault = f"{rival} and {path} would write the same files; rename one."
                 found.faults |= {rival: fault, path: fault}
-    return {path: results for path, results in files.items() if path not in found.faults}
+    return results

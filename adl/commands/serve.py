@@ -32,13 +32,9 @@ from adl.workspace import PARAMS
 if TYPE_CHECKING:
     from adl.predict.serve.segmenter import Segmenter
 
-HOST = "127.0.0.1"
-PORT = 8000
 MOST_AT_ONCE = 32
 """Pictures that wait or are at work, each of at most 20 MB; as many bytes as theirs may be on their way."""
 PUBLIC_NAME = re.compile(r"([\w.-]+|\[(?P<ipv6>[\da-fA-F:.]+)\])(:\d+)?")
-SPLIT = "val"
-"""Whose images the page offers to try."""
 
 
 EXAMPLE = "adl serve --model models/autodeeplab.mindir --port 8080"
@@ -47,9 +43,11 @@ EXAMPLE = "adl serve --model models/autodeeplab.mindir --port 8080"
 def add(command: argparse.ArgumentParser) -> None:
     add_model_arguments(command)
     add_longest_side(command)
-    command.add_argument("--host", default=HOST, help="address to listen on; default: %(default)s")
     command.add_argument(
-        "--port", type=int, default=PORT, help="0: any that is free; default: %(default)s"
+        "--host", default="127.0.0.1", help="address to listen on; default: %(default)s"
+    )
+    command.add_argument(
+        "--port", type=int, default=8000, help="0: any that is free; default: %(default)s"
     )
     command.add_argument(
         "--public-name",
@@ -89,8 +87,9 @@ def run(arguments: argparse.Namespace) -> None:
 
         app = App(segmenter, queue, file=arguments.model, images=images())
         guarded = Guard(app, arguments.host, is_open=is_open, public_names=arguments.public_name)
-        logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-        logging.getLogger("adl.serve").setLevel(logging.INFO)
+        logging.basicConfig(
+            format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO
+        )
         addresses = ", ".join(server.urls(arguments.host, listening))
         print(f"serving {arguments.model} at {addresses} (Ctrl-C ends it)", flush=True)
         server.Server(guarded, queue).run([listening])
@@ -102,10 +101,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def is_public_name(name: str) -> bool:
     found = PUBLIC_NAME.fullmatch(name)
-    if found is None or found["ipv6"] is None:
-        return found is not None
     try:
-        return bool(ipaddress.IPv6Address(found["ipv6"]))
+        return found is not None and bool(ipaddress.IPv6Address(found["ipv6"] or "::"))
     except ValueError:
         return False
 
@@ -123,9 +120,9 @@ def load(arguments: argparse.Namespace) -> Segmenter:
 
 
 def images() -> dict[str, Path]:
-    """Name → file of each image that the page offers; none without params.yaml, or where its data are missing."""
+    """Name → file of each val image, which the page offers; none without params.yaml, or where its data are missing."""
     if not PARAMS.exists():
         return {}
     from adl.prepare import layout
 
-    return layout.pairs(Path(params.load().data_path), SPLIT, CITYSCAPES).images
+    return layout.pairs(Path(params.load().data_path), "val", CITYSCAPES).images

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from pathlib import Path
 
 import adl
 from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
-from adl.config import params as schema
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
@@ -43,7 +41,9 @@ def add(command: argparse.ArgumentParser) -> None:
         "--output", type=as_path, default=Path("submission.zip"), help="default: %(default)s"
     )
     command.add_argument(
-        "--partial", action="store_true", help="accept a number of images other than 1525"
+        "--partial",
+        action="store_true",
+        help="accept a number of images other than 1525, to see how it works: the server scores only the complete set",
     )
 
 
@@ -52,42 +52,28 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_output(arguments.output, suffix=".zip")
     if arguments.predictions is not None:
-        _refuse_model_options(arguments)
-    root = arguments.path or _data_path()
-    frames = check_dataset(root, CITYSCAPES, [SPLIT]).passed().splits[SPLIT].frames
-    complete = CITYSCAPES.split_sizes[SPLIT]
-    if len(frames) != complete and not arguments.partial:
+        ignored = []
+        for name in ("model", "device", "backend", "no_flip", "multiscale"):
+            if getattr(arguments, name) not in (None, False, "CPU"):
+                ignored.append(f"--{name.replace('_', '-')}")
+        if ignored:
+            raise AdlError(
+                f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}."
+            )
+    root = arguments.path or Path(parameters().data_path)
+    if root == SYNTHETIC:
         raise AdlError(
-            f"the test split has {len(frames)} images here; the server scores only a complete set of {complete}. "
-            f"Unpack {CITYSCAPES.images.archive.split()[0]} again, or add --partial to see how it works."
+            f"{root} holds the embedded scenes, which the stage synthesize makes (`dvc repro`), without a test split: "
+            "name the PATH of Cityscapes."
         )
+    checked = check_dataset(root, CITYSCAPES, [SPLIT], official=not arguments.partial).passed()
+    frames = checked.splits[SPLIT].frames
     predictions = arguments.predictions or _predict(arguments, root, frames)
     submission.pack(submission.check(predictions, frames, CITYSCAPES), arguments.output)
     print(
-        f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image"
+        f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image\n"
+        f"No mIOU is reported: {CITYSCAPES.withheld[SPLIT].split(':')[0]}."
     )
-    print(f"No mIOU is reported: {CITYSCAPES.withheld[SPLIT].split(':')[0]}.")
-
-
-def _refuse_model_options(arguments: argparse.Namespace) -> None:
-    ignored = []
-    for name in ("model", "device", "backend", "no_flip", "multiscale"):
-        if getattr(arguments, name) not in (None, False, "CPU"):
-            ignored.append(f"--{name.replace('_', '-')}")
-    if ignored:
-        raise AdlError(
-            f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}."
-        )
-
-
-def _data_path() -> Path:
-    root = Path(parameters().data_path)
-    if root == SYNTHETIC:
-        raise AdlError(
-            f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`), without a test "
-            "split: name the PATH of Cityscapes."
-        )
-    return root
 
 
 def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> Path:
@@ -97,16 +83,19 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     choose_model(arguments)
     predictor = load_predictor(arguments, one_size=True)
     folder = PREDICTIONS / SPLIT / f"{key_of(arguments, frames)}-{predictor.mode.name}"
-    places = {frame.image: CITYSCAPES.prediction_path(folder, frame.name) for frame in frames}
-    remaining = [image for image, place in places.items() if not place.exists()]
+    remaining = {}
+    for frame in frames:
+        place = CITYSCAPES.prediction_path(folder, frame.name)
+        if not place.exists():
+            remaining[place] = frame.image
     done = len(frames) - len(remaining)
     if done:
         print(f"{done} of {len(frames)} label maps already exist: {folder}", flush=True)
     if remaining:
         check_dataset(root, CITYSCAPES, [SPLIT], deep=True).passed()
-    for image in track(remaining, len(remaining), "predicting"):
+    for place, image in track(remaining.items(), len(remaining), "predicting"):
         labels = predictor(photographs.read(image).pixels)
-        write_png(places[image], CITYSCAPES.label_ids[labels])
+        write_png(place, CITYSCAPES.label_ids[labels])
     return folder
 
 
@@ -115,13 +104,12 @@ def key_of(arguments: argparse.Namespace, frames: list[Frame]) -> str:
     from adl.predict.submission import CODE
 
     package = Path(adl.__file__).parent
-    p = params_for(arguments.model)
     content = [
         code_digest([package / name for name in CODE], root=package),
         digest(arguments.model),
-        p.model_dump(include=set(schema.of_stage("train"))) if p else None,
+        params_for(arguments.model),
         arguments.backend,  # None for the default, which the code names
         arguments.device,
         [digest(frame.image) for frame in track(frames, len(frames), "reading")],
     ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:12]

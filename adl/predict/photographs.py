@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
 import os
@@ -22,19 +21,20 @@ from adl.files import LONGEST_NAME, fitting
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
 """What `adl predict` writes for an image: label ids, palette, both in one."""
-MOST_NAMED = 3
-"""Files of one kind that a sentence names."""
-CONVERT_HEIC = "Convert it to JPEG first (heif-convert, ImageMagick, or the phone's “most compatible” setting)."
+VIDEO_OUTPUTS = ("_overlay.mp4",)
+"""What it writes for a video."""
 RESULTS = "results of an earlier `adl predict`"
-HEIC = f"HEIC, which cannot be read here. {CONVERT_HEIC}"
+HEIC = (
+    "HEIC, which cannot be read here. Convert it to JPEG first (heif-convert, ImageMagick, or the phone's “most "
+    "compatible” setting)."
+)
 OTHERS = "not images; to label a video, give its own path"
 """Why files of a folder are not labelled."""
 _DEPTHS = (8, 10, 12, 14, 16)
 """Bits that cameras and scanners really use of 16."""
-_MOST_PIXELS = 1 << 29
-"""Pillow refuses what states more than twice as many, 2^30."""
 _HEIC_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
+"""Tags of EXIF and TIFF."""
 
 
 class ImageError(AdlError):
@@ -51,18 +51,16 @@ class HeicError(NotAnImageError):
 
 @dataclasses.dataclass
 class Found:
-    """What is to be labelled: each file with its place below the folder that was searched for it.
+    """What is to be labelled: each file, and where its results go below the output folder.
 
     unlike_images: named one by one, and perhaps videos. hidden: files and folders whose names begin with a dot.
-    skipped: reason → other files of the folders. faults: what keeps which file or folder from being labelled.
+    skipped: another file of the folders → why. faults: what keeps which file or folder from being labelled.
     """
 
-    images: dict[Path, Path] = dataclasses.field(default_factory=dict)
-    unlike_images: dict[Path, Path] = dataclasses.field(default_factory=dict)
+    images: dict[Path, list[Path]] = dataclasses.field(default_factory=dict)
+    unlike_images: dict[Path, list[Path]] = dataclasses.field(default_factory=dict)
     hidden: int = 0
-    skipped: dict[str, list[Path]] = dataclasses.field(
-        default_factory=lambda: collections.defaultdict(list)
-    )
+    skipped: dict[Path, str] = dataclasses.field(default_factory=dict)
     faults: dict[Path, str] = dataclasses.field(default_factory=dict)
 
     def left_out(self) -> list[str]:
@@ -70,9 +68,11 @@ class Found:
         lines = []
         if self.hidden:
             lines.append(f"skipped: {self.hidden} hidden (names that begin with a dot)")
-        for reason, paths in self.skipped.items():
-            names = listing([path.name for path in paths], most=MOST_NAMED)
-            lines.append(f"skipped: {counted(len(paths), 'file')} ({names}), {reason}")
+        for reason in (RESULTS, HEIC, OTHERS):
+            names = [path.name for path, why in self.skipped.items() if why == reason]
+            if names:
+                files = f"{counted(len(names), 'file')} ({listing(names, most=3)})"
+                lines.append(f"skipped: {files}, {reason}")
         return lines
 
 
@@ -88,13 +88,12 @@ def find(paths: Sequence[Path]) -> Found:
         elif not path.exists():
             raise AdlError(f"{path}: no such image or folder.")
         elif _why_not(path) == OTHERS:
-            found.unlike_images[path] = Path(path.name)
+            found.unlike_images[path] = results(Path(path.name), VIDEO_OUTPUTS)
         else:
-            found.images.setdefault(path, Path(path.name))
+            found.images.setdefault(path, results(Path(path.name), OUTPUTS))
     if not (found.images or found.unlike_images):
-        places = ", ".join(map(str, paths))
-        reasons = [*found.faults.values(), *found.left_out()]
-        raise AdlError("\n".join([f"{places}: holds no image.", *reasons]))
+        nothing = f"{', '.join(map(str, paths))}: holds no image."
+        raise AdlError("\n".join([nothing, *found.faults.values(), *found.left_out()]))
     return found
 
 
@@ -116,9 +115,9 @@ def _find_below(root: Path, found: Found) -> None:
         if path in earlier:
             reason = RESULTS
         if reason:
-            found.skipped[reason].append(path)
+            found.skipped[path] = reason
         else:
-            found.images.setdefault(path, path.relative_to(root))
+            found.images.setdefault(path, results(path.relative_to(root), OUTPUTS))
 
 
 def results(path: Path, endings: Sequence[str]) -> list[Path]:
@@ -208,7 +207,8 @@ def opened(file: BinaryIO) -> Iterator[Image.Image]:
 
     Whatever goes wrong with it in the block becomes an ImageError; a NotAnImageError if it is none.
     """
-    Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
+    # Pillow refuses what states more than twice as many.
+    Image.MAX_IMAGE_PIXELS = 1 << 29
     # Editors write their whole history into a text of a PNG, more than the 1 MB that Pillow takes.
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
     try:
@@ -219,7 +219,7 @@ def opened(file: BinaryIO) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         file.seek(4)
         if file.read(8) in _HEIC_BRANDS:
-            raise HeicError(f"is a HEIC image, which cannot be read here. {CONVERT_HEIC}") from None
+            raise HeicError(f"is {HEIC}") from None
         raise NotAnImageError("is not an image that can be read.") from None
     except Image.DecompressionBombError:
         raise ImageError("states more pixels than can be read.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode, Pass
-from adl.export.exported import Exported, Size
+from adl.export.exported import Exported
 from adl.network import checkpoint
 
 
@@ -36,11 +37,11 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """Image in, train ids out. longest_side: larger images are scaled down to it; None: they stay as they are."""
+    """Image in, train ids out. longest_side: in pixels; larger images are scaled down to it."""
 
     model: Checkpoint | Exported
     mode: Mode
-    longest_side: int | None = None
+    longest_side: float = math.inf
 
     @classmethod
     def load(
@@ -51,7 +52,7 @@ class Predictor:
         device_target: str,
         flip: bool,
         multiscale: bool = False,
-        longest_side: int | None = None,
+        longest_side: float = math.inf,
         params: Params | None = None,
         one_size: bool = False,
         backend: str | None = None,
@@ -89,7 +90,11 @@ class Predictor:
         """
         model, mode = self.model, self.mode
         size = image.shape[:2]
-        height, width = self._fitting(size)
+        if model.size:
+            least, scale = 1, min(np.divide(model.size, size))
+        else:
+            least, scale = SMALLEST_SIDE, min(1, self.longest_side / max(size))
+        height, width = (max(least, round(scale * side)) for side in size)
         canvas = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         if model.size:
             # Padded as in training: black, at the bottom and on the right.
@@ -104,15 +109,6 @@ class Predictor:
             inside = labels[:height, :width]
             labels = cv2.resize(inside, size[::-1], interpolation=cv2.INTER_NEAREST)
         return labels
-
-    def _fitting(self, size: tuple[int, ...]) -> Size:
-        """What an image is scaled to."""
-        least, scale = SMALLEST_SIDE, 1.0
-        if self.model.size:
-            least, scale = 1, min(np.divide(self.model.size, size))
-        elif self.longest_side:
-            scale = min(1.0, self.longest_side / max(size))
-        return max(least, round(scale * size[0])), max(least, round(scale * size[1]))
 
 
 def _enlarged_argmax(probabilities: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import math
+import dataclasses
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from adl.console.progress import track
-from adl.console.text import size
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
 from adl.files import replacing
-from adl.prepare import png
+from adl.prepare import DataError, png
 
 CODE = (
     "architecture",
@@ -39,39 +33,28 @@ def check(predictions: Path, frames: list[Frame], dataset: DatasetDescriptor) ->
 
     Raises AdlError with the list of what is missing, there twice, of another size or kind, or holds other ids.
     """
-    found: dict[str, list[Path]] = {frame.name: [] for frame in frames}
+    expected = {frame.name for frame in frames}
+    found: dict[str, Path] = {}
     faults = []
     for path in sorted(predictions.rglob("*.png")):
         name = "_".join(path.stem.split("_")[:3])
-        if name in found:
-            found[name].append(path)
-        else:
+        if name not in expected:
             faults.append(f"{path}: belongs to no image of the test split.")
+        elif name in found:
+            faults.append(f"{name}: more than one label map: {found[name]}, {path}.")
+        else:
+            found[name] = path
     for frame in track(frames, len(frames), "checking"):
-        faults += _faults(frame, found[frame.name], dataset)
+        if frame.name not in found:
+            faults.append(f"{frame.name}: no label map.")
+            continue
+        try:
+            png.read_frame(dataclasses.replace(frame, label=found[frame.name]), dataset)
+        except DataError as error:
+            faults += [f"{problem.file}: {problem.problem}." for problem in error.problems]
     if faults:
         raise AdlError("\n  ".join([f"{predictions}: not a complete submission.", *faults]))
-    return list(itertools.chain(*found.values()))
-
-
-def _faults(frame: Frame, label_maps: list[Path], dataset: DatasetDescriptor) -> Iterator[str]:
-    """Why a frame cannot be scored. label_maps: those that bear its name."""
-    if len(label_maps) > 1:
-        yield f"{frame.name}: more than one label map: {', '.join(map(str, label_maps))}."
-    elif not label_maps:
-        yield f"{frame.name}: no label map."
-    for path in label_maps:
-        label = png.decoded(path.read_bytes(), cv2.IMREAD_UNCHANGED)
-        width, height = png.header(frame.image, dataset.images).size
-        if label is None:
-            yield f"{path}: cannot be read."
-        elif label.dtype != np.uint8 or label.ndim != 2:
-            channels = math.prod(label.shape[2:])
-            yield f"{path}: has {channels} channel(s) of {8 * label.itemsize} bits; one of 8 bits is needed."
-        elif label.shape != (height, width):
-            yield f"{path}: is {size(*label.shape)}, its image {size(height, width)}."
-        elif others := set(np.unique(label).tolist()) - dataset.label_names.keys():
-            yield f"{path}: holds ids that are no label ids: {sorted(others)}."
+    return [found[frame.name] for frame in frames]
 
 
 def pack(label_maps: list[Path], output: Path) -> None:

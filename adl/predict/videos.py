@@ -16,8 +16,6 @@ from adl.console import text
 from adl.errors import AdlError
 from adl.files import replacing
 
-OUTPUTS = ("_overlay.mp4",)
-"""What `adl predict` writes for a video."""
 USUAL_RATE = 25.0
 """Frames per second of a result whose source states what no MP4 can have."""
 CODECS = {
@@ -47,12 +45,23 @@ class Video:
         readable, frame = capture.read()
         if not readable:
             raise AdlError(f"{path}: is neither an image nor a video that can be read.")
-        frames = max(1, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        return cls(path, frames, capture.get(cv2.CAP_PROP_FPS), size=frame.shape[:2])
+        return cls(
+            path,
+            frames=max(1, round(capture.get(cv2.CAP_PROP_FRAME_COUNT))),
+            rate=capture.get(cv2.CAP_PROP_FPS),
+            size=frame.shape[:2],
+        )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 BGR of each frame that can be read, upright."""
-        return _readable_frames(self.path)
+        capture = _capture(self.path)
+        unreadable = 0
+        while unreadable < MOST_UNREADABLE:
+            unreadable += 1
+            readable, frame = capture.read()
+            if readable:
+                unreadable = 0
+                yield frame
 
     def check_complete(self, frames: int) -> None:
         """Raises AdlError if clearly fewer frames could be read than the header states."""
@@ -64,26 +73,14 @@ class Video:
             )
 
 
-def _readable_frames(path: Path) -> Iterator[np.ndarray]:
-    capture = _capture(path)
-    unreadable = 0
-    while unreadable < MOST_UNREADABLE:
-        unreadable += 1
-        readable, frame = capture.read()
-        if readable:
-            unreadable = 0
-            yield frame
-
-
 def _capture(path: Path) -> cv2.VideoCapture:
     """An open video; one without frames if it is none. Raises AdlError if there is no such file."""
     if not path.is_file():
         raise AdlError(f"{path}: no such video.")
-    name = _opencv_name(path)
     with path.open("rb") as file:
         if b"\0" not in file.read(_START):
             return cv2.VideoCapture()
-    capture = cv2.VideoCapture(name)
+    capture = cv2.VideoCapture(_opencv_name(path))
     # Without this a film of a phone that was held upright lies on its side.
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
@@ -140,7 +137,8 @@ class Encoding:
                 written += 1
             writer.release()
             # OpenCV does not say that a disk is full.
-            if not temporary.exists() or sum(1 for _ in _readable_frames(temporary)) != written:
+            again = Video(temporary, written, self.rate, self.size)
+            if not temporary.exists() or sum(1 for _ in again) != written:
                 raise AdlError(
                     f"{path}: the video could not be written. Is there room on the disk?"
                 )
@@ -151,5 +149,9 @@ class Encoding:
         # OpenCV searches an infinite rate for ever.
         if not 0 < self.rate < math.inf:
             return cv2.VideoWriter()
-        code = cv2.VideoWriter.fourcc(*self.codec)
-        return cv2.VideoWriter(_opencv_name(path), code, self.rate, self.size[::-1])
+        return cv2.VideoWriter(
+            _opencv_name(path),
+            cv2.VideoWriter.fourcc(*self.codec),
+            self.rate,
+            self.size[::-1],
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_checkpoint_works_where_an_onnx_file_cannot(workspace):
         ("Ascend", False, CHECKPOINT),
     ):
         arguments = argparse.Namespace(
-            model=None, device=device, multiscale=multiscale, longest_side=None
+            model=None, device=device, multiscale=multiscale, longest_side=math.inf
         )
         choose_model(arguments)
         assert arguments.model == expected

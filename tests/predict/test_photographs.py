@@ -121,7 +121,7 @@ def test_what_is_left_out_of_a_folder_is_said(tmp_path, picture):
     assert hidden == "skipped: 2 hidden (names that begin with a dot)"
     assert "1 file (IMG_1.HEIC), HEIC, which cannot be read here. Convert it to JPEG first" in heic
     assert "1 file (notes.txt), not images" in others
-    with pytest.raises(AdlError, match=r"IMG_1\.HEIC: is a HEIC image, .* Convert it to JPEG"):
+    with pytest.raises(AdlError, match=r"IMG_1\.HEIC: is HEIC, .* Convert it to JPEG"):
         photographs.read(tmp_path / "IMG_1.HEIC")
 
 

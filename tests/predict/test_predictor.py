@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import cv2
@@ -35,14 +36,14 @@ def test_scaling_down_and_up_keeps_what_lies_where(takes, gives_labels):
 @pytest.mark.parametrize(
     ("size", "takes", "longest_side", "given", "inner"),
     [
-        ((100, 100), (64, 128), None, (64, 128), (64, 64)),
-        ((50, 200), (64, 64), None, (64, 64), (16, 64)),
-        ((20, 40), (64, 128), None, (64, 128), (64, 128)),
-        ((1, 300), (64, 64), None, (64, 64), (1, 64)),
+        ((100, 100), (64, 128), math.inf, (64, 128), (64, 64)),
+        ((50, 200), (64, 64), math.inf, (64, 64), (16, 64)),
+        ((20, 40), (64, 128), math.inf, (64, 128), (64, 128)),
+        ((1, 300), (64, 64), math.inf, (64, 64), (1, 64)),
         ((300, 200), None, 150, (150, 100), (150, 100)),
         ((100, 50), None, 150, (100, 50), (100, 50)),
         ((600, 40), None, 300, (300, 33), (300, 33)),
-        ((10, 50), None, None, (33, 50), (33, 50)),
+        ((10, 50), None, math.inf, (33, 50), (33, 50)),
     ],
 )
 def test_network_sees_an_image_in_its_aspect_ratio_and_black_beside_it(
@@ -102,7 +103,7 @@ def test_prediction_equals_that_of_the_stages(models, photograph):
 
 
 @pytest.mark.parametrize(
-    ("size", "longest_side"), [((64, 128), None), ((71, 103), None), ((300, 200), 150)]
+    ("size", "longest_side"), [((64, 128), math.inf), ((71, 103), math.inf), ((300, 200), 150)]
 )
 def test_onnx_takes_any_size_like_the_checkpoint(models, photograph, size, longest_side):
     image = photograph(*size)

@@ -156,7 +156,7 @@ def test_kinds_of_pictures_are_read(server, kind):
     [
         (b"Hello, I am a text.\n" * 9, 415, "This file is not an image that can be read. Send a J"),
         (b"", 415, "The request is empty. Send the picture itself"),
-        (b"\0\0\0\x18ftypheic" + bytes(99), 415, "This file is a HEIC image, which cannot be read"),
+        (b"\0\0\0\x18ftypheic" + bytes(99), 415, "This file is HEIC, which cannot be read"),
         ("100 megapixels", 422, "This file has 10000×10000 pixels; at most 50 million are taken"),
         (huge_png(), 422, "This file states more pixels than can be read."),
         ("cut.png", 422, "This file is damaged ("),

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,7 +22,6 @@ from adl.predict.serve.answers import Limits, Model, Prediction, Problem, QueueS
 from adl.predict.serve.queue import Queue
 from adl.predict.serve.segmenter import Segmenter
 
-T = TypeVar("T")
 DESCRIPTION = """Segments photographs with a trained model, one at a time, in the order of arrival.
 
     curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict
@@ -49,14 +48,6 @@ IMAGE_BODY = {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-Ticket = Annotated[
-    str | None,
-    Header(
-        alias="Queue-Ticket",
-        pattern="^[A-Za-z0-9-]{1,64}$",
-        description="Any name for this request, with which `/api/queue` tells its place.",
-    ),
-]
 
 
 class App(FastAPI):
@@ -84,15 +75,16 @@ class App(FastAPI):
         self.segmenter, self.queue, self.file, self.images = segmenter, queue, file, images
         self.uploads = uploads.Uploads(queue.most * uploads.MOST_BYTES)
         self.post("/api/predict", responses=PROBLEMS, openapi_extra=IMAGE_BODY)(self.predict)
-        self.get("/api/queue")(self.queue_state)
-        self.get("/api/model")(self.model)
-        self.get("/api/images")(self.list_images)
-        self.get(
+        self.add_api_route("/api/queue", self.queue_state)
+        self.add_api_route("/api/model", self.model)
+        self.add_api_route("/api/images", self.list_images)
+        self.add_api_route(
             "/api/images/{name}",
+            self.image,
             response_class=Response,
             responses={200: {"content": {"image/png": {}}}, 404: {"model": Problem}},
-        )(self.image)
-        self.get("/api/health")(self.health)
+        )
+        self.add_api_route("/api/health", self.health)
         self.mount("/", StaticFiles(directory=Path(__file__).with_name("page"), html=True))
 
     async def predict(
@@ -100,7 +92,14 @@ class App(FastAPI):
         request: Request,
         overlay: bool = False,
         preview: bool = False,
-        queue_ticket: Ticket = None,
+        queue_ticket: Annotated[
+            str | None,
+            Header(
+                alias="Queue-Ticket",
+                pattern="^[A-Za-z0-9-]{1,64}$",
+                description="Any name for this request, with which `/api/queue` tells its place.",
+            ),
+        ] = None,
     ) -> Prediction:
         """Segment the picture in the body.
 
@@ -139,10 +138,10 @@ class App(FastAPI):
 
     def image(self, name: str) -> Response:
         """One of the data set's own images, as its file is."""
-        if name not in self.images:
-            raise HTTPException(404, str(unknown("image", name, self.images)))
         try:
             return Response(self.images[name].read_bytes(), media_type="image/png")
+        except KeyError:
+            raise HTTPException(404, str(unknown("image", name, self.images))) from None
         except OSError as error:
             raise HTTPException(404, f"{name} cannot be read ({error.strerror}).") from None
 
@@ -151,7 +150,7 @@ class App(FastAPI):
         return {"status": "ok"}
 
 
-async def _while_connected(request: Request, work: Awaitable[T]) -> T:
+async def _while_connected(request: Request, work: Awaitable[Prediction]) -> Prediction:
     """The result of work, which is cancelled when the client goes. Raises ClientDisconnect then."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(request.receive())  # the body is read: only a farewell can come

@@ -23,8 +23,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer: nothing is loaded from elsewhere, shown inside another page, or kept by the browser."""
-LOG = logging.getLogger("adl.serve")
-OWN_NAMES = {"localhost", "127.0.0.1", "::1"}
 FOREIGN_ORIGIN = (
     "Requests from other web pages are refused. Open this server's own page, or use a program. Behind a reverse "
     "proxy, start the server with --public-name and the name in the page's address."
@@ -51,7 +49,8 @@ class Guard:
     ) -> None:
         self.app, self.is_open = app, is_open
         self.public_origins = {name.lower() for name in public_names}
-        self.names = OWN_NAMES | {host.lower(), *map(_name, self.public_origins)}
+        self.names = {"localhost", "127.0.0.1", "::1", host.lower()}
+        self.names |= {*map(_name, self.public_origins)}
         if is_open:
             machine = socket.gethostname().lower()
             self.names |= {machine, f"{machine}.local", socket.getfqdn().lower()}
@@ -64,7 +63,7 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
                 if scope["path"] == "/api/predict":  # one short line, and nothing of its owner's
                     took = 1000 * (time.perf_counter() - began)
-                    LOG.info("predict: %d after %.0f ms", message["status"], took)
+                    logging.info("predict: %d after %.0f ms", message["status"], took)
             await send(message)
 
         app = self.app

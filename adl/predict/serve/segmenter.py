@@ -21,14 +21,13 @@ PREVIEW_SIDE = 2048
 WRITING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 """Else the colours of an overlay would run into each other. A PNG has no such setting."""
 
-Predict = Callable[[np.ndarray], np.ndarray]
-"""`Predictor`, or what behaves like it."""
-
 
 class Segmenter:
     """A predictor that takes files and gives answers. classes: of the data set, by their names."""
 
-    def __init__(self, predictor: Predict, dataset: DatasetDescriptor) -> None:
+    def __init__(
+        self, predictor: Callable[[np.ndarray], np.ndarray], dataset: DatasetDescriptor
+    ) -> None:
         self.predictor, self.dataset = predictor, dataset
         self.classes = {}
         for train_id, one in enumerate(dataset.classes):
@@ -79,9 +78,8 @@ def _preview(image: np.ndarray, labels: np.ndarray) -> Preview:
     """image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids. Both are reduced alike."""
     scale = min(1.0, PREVIEW_SIDE / max(labels.shape))
     width, height = (max(1, round(scale * side)) for side in labels.shape[::-1])
-    if scale < 1:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     return Preview(
         width=width,
         height=height,

@@ -29,11 +29,14 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises AdlError if the address cannot be had.
     """
-    if not 0 <= port < 1 << 16:
-        raise AdlError(f"--port: {port} is no port; they go from 0 (any that is free) to 65535.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OverflowError:
+        raise AdlError(
+            f"--port: {port} is no port; they go from 0 (any that is free) to 65535."
+        ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AdlError(
@@ -47,17 +50,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 def urls(host: str, listening: socket.socket) -> list[str]:
     """Where a browser finds the page: first on this machine, then on others where every address is bound."""
+    own, form = "127.0.0.1", "http://{}:{}"
+    if listening.family == socket.AF_INET6:
+        own, form = "::1", "http://[{}]:{}"
     bound, port = listening.getsockname()[:2]
     hosts = [host]
     if ipaddress.ip_address(bound).is_unspecified:
-        hosts = ["::1" if listening.family == socket.AF_INET6 else "127.0.0.1"]
+        hosts = [own]
         for one in itertools.chain(*psutil.net_if_addrs().values()):
             if one.family == listening.family:
                 address = ipaddress.ip_address(one.address)
                 if not (address.is_loopback or address.is_link_local):
                     hosts.append(one.address)
-    shown = [f"[{one}]" if ":" in one else one for one in hosts]
-    return [f"http://{one}:{port}" for one in shown]
+    return [form.format(one, port) for one in hosts]
 
 
 class Connection(H11Protocol):
@@ -87,6 +92,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
