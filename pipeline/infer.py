@@ -50,8 +50,10 @@ def main() -> None:
         infer, frames=frames, dataset=CITYSCAPES, mode=Mode(mirror=p.eval_flip)
     )
     if arguments.model:
-        file = load(arguments.model, backend=arguments.backend)
-        result = measure(file, predictions=arguments.output / "predictions")
+        result = measure(
+            load(arguments.model, backend=arguments.backend),
+            predictions=arguments.output / "predictions",
+        )
         write_json(arguments.output / "infer.json", result.metrics())
         print(result)
         return
@@ -87,8 +89,10 @@ def parse() -> argparse.Namespace:
     command.add_argument("--output", type=as_path, help="folder for the results of --model")
     arguments = command.parse_args()
     if arguments.model is None:
-        options = ("data_path", "device_id", "backend", "output")
-        alone = [f"--{name.replace('_', '-')}" for name in options if getattr(arguments, name)]
+        alone = []
+        for name in ("data_path", "device_id", "backend", "output"):
+            if getattr(arguments, name):
+                alone.append(f"--{name.replace('_', '-')}")
         if alone:
             command.error(f"{', '.join(alone)} needs --model")
     elif arguments.output is None:

@@ -246,7 +246,7 @@ def output_files(found: Found, output: Path) -> dict[Path, list[Path]]:
     what no earlier run can have written.
     """
     found_files = found.images | found.unlike_images
-    inputs = {os.path.realpath(path): path for path in found_files}
+    inputs = set(map(os.path.realpath, found_files))
     writers: dict[str, Path] = {}
     results = {}
     for path, files in found_files.items():
@@ -259,7 +259,7 @@ def output_files(found: Found, output: Path) -> dict[Path, list[Path]]:
             # The first is written first: without it the others are somebody else's.
             if place in inputs or (result.exists() and not first.exists()):
                 raise AdlError(
-                    f"{path}: a result would be written over {inputs.get(place, result)}; name another --output."
+                    f"{path}: a result would be written over {result}; name another --output."
                 )
             rival = writers.setdefault(place, path)
             if rival != path:

@@ -71,8 +71,8 @@ class Found:
         for reason in (RESULTS, HEIC, OTHERS):
             names = [path.name for path, why in self.skipped.items() if why == reason]
             if names:
-                files = f"{counted(len(names), 'file')} ({listing(names, most=3)})"
-                lines.append(f"skipped: {files}, {reason}")
+                count = counted(len(names), "file")
+                lines.append(f"skipped: {count} ({listing(names, most=3)}), {reason}")
         return lines
 
 

@@ -64,8 +64,7 @@ def pack(label_maps: list[Path], output: Path) -> None:
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
     ):
         for path in label_maps:
-            city = path.stem.split("_")[0]
-            entry = zipfile.ZipInfo(f"{city}/{path.name}")
+            entry = zipfile.ZipInfo(f"{path.name.split('_')[0]}/{path.name}")
             # Without this it would unpack to a file that only its owner may read.
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, path.read_bytes())

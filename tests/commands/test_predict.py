@@ -282,7 +282,7 @@ def test_results_of_an_earlier_run_are_left_out_and_nothing_else(
         ),
         (
             ("sub/a.png", "linked/a_overlay.png"),
-            "a result would be written over linked/a_overlay.png",
+            "a result would be written over a_overlay.png",
         ),
         (("a.mp4", "a_overlay.mp4"), "a.mp4: a result would be written over a_overlay.mp4"),
         (("a.png", "sub/a.png"), "a.png and sub/a.png would write the same files; rename one"),

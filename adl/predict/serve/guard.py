@@ -49,8 +49,8 @@ class Guard:
     ) -> None:
         self.app, self.is_open = app, is_open
         self.public_origins = {name.lower() for name in public_names}
-        self.names = {"localhost", "127.0.0.1", "::1", host.lower()}
-        self.names |= {*map(_name, self.public_origins)}
+        public = map(_name, self.public_origins)
+        self.names = {"localhost", "127.0.0.1", "::1", host.lower(), *public}
         if is_open:
             machine = socket.gethostname().lower()
             self.names |= {machine, f"{machine}.local", socket.getfqdn().lower()}

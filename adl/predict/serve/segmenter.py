@@ -67,8 +67,7 @@ class Segmenter:
             train_ids=_encoded(labels, ".png"),
         )
         if overlay:
-            picture = blended(image, labels, self.dataset)
-            prediction.overlay = _encoded(picture[..., ::-1], ".jpg")
+            prediction.overlay = _encoded(blended(image, labels, self.dataset)[..., ::-1], ".jpg")
         if preview:
             prediction.preview = _preview(image, labels)
         return prediction

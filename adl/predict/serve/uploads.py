@@ -102,8 +102,7 @@ def check(content: bytes | bytearray) -> None:
     with photographs.opened(BytesIO(content)) as picture:
         width, height = picture.size
         # A phone's JPEG with its depth map and the pages of a TIFF do not move: the first picture counts.
-        may_move = picture.format not in ("MPO", "TIFF")
-        if may_move and getattr(picture, "is_animated", False):
+        if picture.format not in ("MPO", "TIFF") and getattr(picture, "is_animated", False):
             raise ImageError(
                 f"is an animated {picture.format}. Save one of its frames, and send that."
             )
