@@ -32,6 +32,8 @@ from adl.workspace import PARAMS
 if TYPE_CHECKING:
     from adl.predict.serve.segmenter import Segmenter
 
+HOST = "127.0.0.1"
+PORT = 8000
 MOST_AT_ONCE = 32
 """Pictures that wait or are at work, each of at most 20 MB; as many bytes as theirs may be on their way."""
 PUBLIC_NAME = re.compile(r"([\w.-]+|\[(?P<ipv6>[\da-fA-F:.]+)\])(:\d+)?")
@@ -43,11 +45,9 @@ EXAMPLE = "adl serve --model models/autodeeplab.mindir --port 8080"
 def add(command: argparse.ArgumentParser) -> None:
     add_model_arguments(command)
     add_longest_side(command)
+    command.add_argument("--host", default=HOST, help="address to listen on; default: %(default)s")
     command.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; default: %(default)s"
-    )
-    command.add_argument(
-        "--port", type=int, default=8000, help="0: any that is free; default: %(default)s"
+        "--port", type=int, default=PORT, help="0: any that is free; default: %(default)s"
     )
     command.add_argument(
         "--public-name",

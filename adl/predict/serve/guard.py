@@ -23,6 +23,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer: nothing is loaded from elsewhere, shown inside another page, or kept by the browser."""
+LOGGED = "/api/predict"
 FOREIGN_ORIGIN = (
     "Requests from other web pages are refused. Open this server's own page, or use a program. Behind a reverse "
     "proxy, start the server with --public-name and the name in the page's address."
@@ -61,7 +62,7 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
-                if scope["path"] == "/api/predict":  # one short line, and nothing of its owner's
+                if scope["path"] == LOGGED:  # one short line, and nothing of its owner's
                     took = 1000 * (time.perf_counter() - began)
                     logging.info("predict: %d after %.0f ms", message["status"], took)
             await send(message)
