@@ -14,9 +14,10 @@ example: python -m pipeline.infer --model a.mindir --data-path /data/cityscapes 
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from adl import device
 from adl.config import params
@@ -26,7 +27,7 @@ from adl.evaluation.inference import Mode
 from adl.export import runtimes
 from adl.export.exported import Exported
 from adl.export.formats import FORMATS
-from adl.export.infer import Inference, infer
+from adl.export.infer import infer
 from adl.files import check_output, read_json, write_json
 from adl.launch.topology import check_first_device
 from adl.prepare import layout
@@ -34,40 +35,47 @@ from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, as_path
 from pipeline import parser, run
 
 
-class Measurement(NamedTuple):
-    """A file and a runtime."""
-
-    backend: str
-    kind: str
-    path: Path
-
-
 def main() -> None:
     arguments = parse()
     p = params.load()
-    frames = layout.frames(arguments.data_path or p.data_path, "val", CITYSCAPES)[: p.eval_images]
-    mode = Mode(mirror=p.eval_flip)
     check_first_device(arguments.device_id, p.device_target)
+    frames = layout.frames(arguments.data_path or p.data_path, "val", CITYSCAPES)[: p.eval_images]
+    load = functools.partial(
+        Exported.load,
+        dataset=CITYSCAPES,
+        device_target=p.device_target,
+        device_id=arguments.device_id,
+    )
+    measure = functools.partial(
+        infer, frames=frames, dataset=CITYSCAPES, mode=Mode(mirror=p.eval_flip)
+    )
     if arguments.model:
-        backend = arguments.backend or runtimes.default(arguments.model)
-        file = load(arguments.model, backend, p, arguments.device_id)
-        folder = arguments.output / "predictions"
-        result = infer(file, frames, CITYSCAPES, mode, predictions=folder)
+        result = measure(
+            load(arguments.model, backend=arguments.backend),
+            predictions=arguments.output / "predictions",
+        )
         write_json(arguments.output / "infer.json", result.metrics())
         print(result)
         return
-    results: dict[Measurement, Inference] = {}
-    for one in measurements(p):
-        results[one] = infer(
-            load(one.path, one.backend, p),
-            frames,
-            CITYSCAPES,
-            mode,
-            predictions=None if results else PREDICTIONS / "infer",
+    metrics: dict[str, Any] = {}
+    speed: dict[str, Any] = {}
+    for backend, kind, path in measurements(p):
+        result = measure(
+            load(path, backend=backend),
+            predictions=None if metrics else PREDICTIONS / "infer",
             reference=PREDICTIONS / "evaluate",
         )
-        print(f"{one.backend} {one.path.name}: {results[one]}", flush=True)
-    write(results, p)
+        print(f"{backend} {path.name}: {result}", flush=True)
+        # The figures of the first stand at the top, those of the others below their back end.
+        if metrics:
+            metrics.setdefault(backend, {})[kind] = result.metrics()
+            speed.setdefault(backend, {})[kind] = result.milliseconds
+        else:
+            metrics |= result.metrics()
+            speed |= {"ms_per_image": result.milliseconds, **device.machine(p.device_target)}
+    write_json(METRICS / "infer.json", metrics)
+    speed["checkpoint_digest"] = read_json(sidecar(MINDIR))["checkpoint_digest"]
+    write_json(SPEED / "infer.json", speed)
 
 
 def parse() -> argparse.Namespace:
@@ -81,8 +89,10 @@ def parse() -> argparse.Namespace:
     command.add_argument("--output", type=as_path, help="folder for the results of --model")
     arguments = command.parse_args()
     if arguments.model is None:
-        options = ("data_path", "device_id", "backend", "output")
-        alone = [f"--{name.replace('_', '-')}" for name in options if getattr(arguments, name)]
+        alone = []
+        for name in ("data_path", "device_id", "backend", "output"):
+            if getattr(arguments, name):
+                alone.append(f"--{name.replace('_', '-')}")
         if alone:
             command.error(f"{', '.join(alone)} needs --model")
     elif arguments.output is None:
@@ -92,35 +102,21 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def measurements(p: Params) -> Iterator[Measurement]:
-    """Every file that was exported and kept, with each back end that is to run it; MindSpore's MINDIR first."""
+def measurements(p: Params) -> Iterator[tuple[str, str, Path]]:
+    """Back end, format and file: all that was exported and kept, with each back end that is to run it.
+
+    MindSpore's MINDIR is the first.
+    """
     files = {"mindir": MINDIR}
-    files |= {kind: FORMATS[kind].beside(EXPORTED / MINDIR.name) for kind in p.export_formats}
+    for kind in p.export_formats:
+        path = FORMATS[kind].beside(EXPORTED / MINDIR.name)
+        can_average = p.eval_flip or not FORMATS[kind].labels
+        if can_average and path.exists():
+            files[kind] = path
     for backend in ["mindspore", *p.infer_backends]:
         for kind, path in files.items():
-            is_run = runtimes.BACKENDS[backend].suffix == path.suffix
-            can_average = p.eval_flip or not FORMATS[kind].labels
-            if is_run and can_average and (path == MINDIR or path.exists()):
-                yield Measurement(backend, kind, path)
-
-
-def load(path: Path, backend: str, p: Params, device_id: int = 0) -> Exported:
-    return Exported.load(
-        path, CITYSCAPES, backend=backend, device_target=p.device_target, device_id=device_id
-    )
-
-
-def write(results: dict[Measurement, Inference], p: Params) -> None:
-    """The figures of the MINDIR stand at the top of the JSON files, those of the other files below their back end."""
-    (main_one, *others) = results
-    metrics = results[main_one].metrics()
-    speed = {"ms_per_image": results[main_one].milliseconds, **device.machine(p.device_target)}
-    for one in others:
-        metrics.setdefault(one.backend, {})[one.kind] = results[one].metrics()
-        speed.setdefault(one.backend, {})[one.kind] = results[one].milliseconds
-    write_json(METRICS / "infer.json", metrics)
-    of_checkpoint = {"checkpoint_digest": read_json(sidecar(MINDIR))["checkpoint_digest"]}
-    write_json(SPEED / "infer.json", speed | of_checkpoint)
+            if runtimes.BACKENDS[backend].suffix == path.suffix:
+                yield backend, kind, path
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from PIL import Image
 
 from adl.dataset.descriptor import CITYSCAPES
 from adl.predict.serve import server
-from adl.predict.serve.app import create_app
+from adl.predict.serve.app import App
 from adl.predict.serve.guard import Guard
 from adl.predict.serve.queue import Queue
 from adl.predict.serve.segmenter import Segmenter
@@ -107,29 +107,26 @@ class Running(Client):
     """A server with everything but a network, in a thread of its own."""
 
     def __init__(self, predict, **settings) -> None:
-        ready, listening = threading.Event(), server.listen("127.0.0.1", 0)
-        self.server = serving(predict, ready.set, **settings)
+        listening = server.listen("127.0.0.1", 0)
+        self.server = serving(predict, **settings)
         self.queue = self.server.queue
         self.thread = threading.Thread(target=asyncio.run, args=[self.server.serve([listening])])
         self.thread.start()
-        assert ready.wait(60)
         super().__init__(f"127.0.0.1:{listening.getsockname()[1]}")
 
     def end(self) -> None:
         self.server.handle_exit(signal.SIGTERM, None)
 
 
-def serving(
-    predict, ready, *, most: int = 4, file: Path = Path("m.onnx"), **guard
-) -> server.Server:
+def serving(predict, *, most: int = 4, file: Path = Path("m.onnx"), **guard) -> server.Server:
     """predict: in place of a predictor. file: said to be the model's. guard: further arguments of `Guard`."""
     queue = Queue(most)
-    app = create_app(Segmenter(predict, CITYSCAPES, 256), queue, file=file, images={})
+    app = App(Segmenter(predict, CITYSCAPES), queue, file=file, images={})
     guarded = Guard(app, "127.0.0.1", **{"is_open": False} | guard)
-    return server.Server(guarded, queue, ready)
+    return server.Server(guarded, queue)
 
 
-def all_road(image: np.ndarray, **options) -> np.ndarray:
+def all_road(image: np.ndarray) -> np.ndarray:
     return np.zeros(image.shape[:2], np.uint8)
 
 
@@ -150,7 +147,7 @@ class Held:
     def __init__(self) -> None:
         self.released = threading.Event()
 
-    def __call__(self, image: np.ndarray, **options) -> np.ndarray:
+    def __call__(self, image: np.ndarray) -> np.ndarray:
         assert self.released.wait(60)
         return all_road(image)
 

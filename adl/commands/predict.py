@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import itertools
+import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adl.commands.parameters import device
 from adl.config import params
@@ -29,8 +32,6 @@ from adl.files import check_output, write_png
 from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, as_path, sidecar
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from adl.predict.photographs import Found, Photograph
     from adl.predict.predictor import Predictor
     from adl.predict.videos import Encoding, Video
@@ -63,6 +64,8 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
+    """What `load_predictor` reads."""
+    command.set_defaults(multiscale=False, longest_side=math.inf)
     command.add_argument(
         "--model",
         type=as_path,
@@ -90,18 +93,34 @@ def add_longest_side(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--longest-side",
         type=int,
+        default=LONGEST_SIDE,
         metavar="PIXELS",
         help="larger images are scaled down to it for the network, the result up again; not for a MINDIR; default: "
-        f"{LONGEST_SIDE}",
+        "%(default)s",
     )
 
 
-def choose_model(arguments: argparse.Namespace, *, multiscale: bool = False) -> None:
-    """In place of a `--model` that was not given, name the fastest file that gives the checkpoint's results."""
+def choose_model(arguments: argparse.Namespace) -> None:
+    """In place of a `--model` that was not given, name the fastest file that gives the checkpoint's results.
+
+    Raises AdlError for a `--longest-side` that is too small, or that the model has no use for.
+    """
     if arguments.model is None:
         # An ONNX file has a single scale, and runs on a CPU only.
-        on_onnx = arguments.device == "CPU" and not multiscale
-        arguments.model = provenance.fastest() if on_onnx else CHECKPOINT
+        arguments.model = CHECKPOINT
+        if arguments.device == "CPU" and not arguments.multiscale:
+            arguments.model = provenance.fastest()
+    longest_side = arguments.longest_side
+    if longest_side in (math.inf, LONGEST_SIDE):
+        return
+    if longest_side < params.SMALLEST_SIDE:
+        raise AdlError(
+            f"--longest-side: {longest_side} is less than {params.SMALLEST_SIDE} pixels."
+        )
+    if arguments.model.suffix == ".mindir":
+        raise AdlError(
+            "--longest-side: a MINDIR has a fixed input size, to which every image is scaled; use a checkpoint."
+        )
 
 
 def params_for(model: Path) -> params.Params | None:
@@ -111,125 +130,105 @@ def params_for(model: Path) -> params.Params | None:
     return params.load()
 
 
-def load_predictor(arguments: argparse.Namespace, **settings: Any) -> Predictor:
-    """What the arguments of `add_model_arguments` name. settings: further ones of `Predictor.load`."""
+def load_predictor(arguments: argparse.Namespace, *, one_size: bool = False) -> Predictor:
+    """What the arguments of `add_model_arguments` name. one_size: as in `Predictor.load`."""
     from adl.predict.predictor import Predictor
 
-    if arguments.model.is_file():
-        print(f"model: {arguments.model}, {provenance.summary(arguments.model)}", flush=True)
-    return Predictor.load(
+    predictor = Predictor.load(
         arguments.model,
         CITYSCAPES,
         device_target=arguments.device,
         flip=not arguments.no_flip,
+        multiscale=arguments.multiscale,
+        longest_side=arguments.longest_side,
         params=params_for(arguments.model),
+        one_size=one_size,
         backend=arguments.backend,
-        **settings,
     )
+    print(f"model: {arguments.model}, {provenance.summary(arguments.model)}", flush=True)
+    return predictor
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from adl.predict import photographs, videos
+    from adl.predict import photographs
 
     choose_model(arguments)
-    longest_side = checked_longest_side(arguments)
     check_output(arguments.output, folder=True)
     found = photographs.find(arguments.paths)
     for line in found.left_out():
         print(line, flush=True)
-    places = output_places(arguments.paths, found, arguments.output)
-    for path, place in places.items():
-        if place.name != path.stem:
-            print(f"{path}: too long a name for its results, which are called {place.name}_…")
+    results = output_files(found, arguments.output)
     for fault in dict.fromkeys(found.faults.values()):
         print(f"error: {fault}", file=sys.stderr, flush=True)
-    faults = list(found.faults)
     predictor = None
-    images = [path for path in found.images if path in places]
-    for path, photograph in _readable(images, faults):
+    for path, label in _readable(found):
         predictor = predictor or load_predictor(arguments)
-        with _noted(path, faults):
-            _label_photograph(path, photograph, places[path], predictor, longest_side)
-    clips = []
-    for path in [path for path in found.unlike_images if path in places]:
-        with _noted(path, faults):
-            clip = videos.Video.open(path)
-            clips.append((clip, videos.Encoding.like(clip)))
-    for clip, encoding in clips:
-        predictor = predictor or load_predictor(arguments)
-        with _noted(clip.path, faults):
-            _label_video(clip, encoding, places[clip.path], predictor, longest_side)
+        with _noted(path, found.faults):
+            label(predictor, results[path])
     if predictor:
-        labelled = len(places.keys() - faults)
-        total = len(found.images) + len(found.unlike_images)
-        print(
-            f"{labelled} of {text.counted(total, 'image or video', 'images and videos')} labelled: {arguments.output}"
-        )
-    if faults:
-        raise AdlError(f"not or not wholly labelled: {', '.join(map(str, faults))}.")
+        labelled = len(results.keys() - found.faults.keys())
+        total = text.counted(len(results), "image or video", "images and videos")
+        print(f"{labelled} of {total} labelled: {arguments.output}")
+    if found.faults:
+        raise AdlError(f"not or not wholly labelled: {', '.join(map(str, found.faults))}.")
 
 
 @contextlib.contextmanager
-def _noted(path: Path, faults: list[Path]) -> Iterator[None]:
+def _noted(path: Path, faults: dict[Path, str]) -> Iterator[None]:
     """What is wrong with one file is said at once, and keeps no other from being labelled."""
     try:
         yield
     except AdlError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        faults.append(path)
+        faults[path] = str(error)
 
 
-def _readable(paths: list[Path], faults: list[Path]) -> Iterator[tuple[Path, Photograph]]:
-    """Each photograph that can be read, when its turn comes; the others are noted."""
-    from adl.predict import photographs
+def _readable(
+    found: Found,
+) -> Iterator[tuple[Path, Callable[[Predictor, list[Path]], None]]]:
+    """Each file that can be read, when its turn comes, and what labels it; the others are noted."""
+    from adl.predict import photographs, videos
 
-    for path in track(paths, len(paths), "predicting"):
-        with _noted(path, faults):
-            yield path, photographs.read(path)
-
-
-def checked_longest_side(arguments: argparse.Namespace) -> int:
-    """Raises AdlError for a side that is too small, or that the model has no use for."""
-    longest_side = arguments.longest_side
-    if longest_side is None:
-        return LONGEST_SIDE
-    least = params.SMALLEST_SIDE
-    if longest_side < least:
-        raise AdlError(f"--longest-side: {longest_side} is less than {least} pixels.")
-    if arguments.model.suffix == ".mindir":
-        raise AdlError(
-            "--longest-side: a MINDIR has a fixed input size, to which every image is scaled; use a checkpoint."
-        )
-    return longest_side
+    images = [path for path in found.images if path not in found.faults]
+    for path in track(images, len(images), "predicting"):
+        with _noted(path, found.faults):
+            yield path, functools.partial(_label_photograph, path, photographs.read(path))
+    for path in found.unlike_images:
+        if path not in found.faults:
+            with _noted(path, found.faults):
+                clip = videos.Video.open(path)
+                yield path, functools.partial(_label_video, clip, videos.Encoding.like(clip))
 
 
 def _label_photograph(
-    path: Path, photograph: Photograph, place: Path, predictor: Predictor, longest_side: int
+    path: Path, photograph: Photograph, predictor: Predictor, results: list[Path]
 ) -> None:
-    from adl.predict import photographs
-    from adl.predict.overlays import coloured, overlay
+    from adl.predict.overlays import overlay, shares
 
-    labels = predictor(photograph.pixels, longest_side=longest_side)
-    ids, colours, blended = _results(place, photographs.OUTPUTS)
+    labels = predictor(photograph.pixels)
+    ids, colours, blended = results
     write_png(ids, CITYSCAPES.label_ids[labels])
-    write_png(colours, coloured(labels, CITYSCAPES))
+    write_png(colours, CITYSCAPES.palette[labels])
     write_png(blended, overlay(photograph.pixels, labels, CITYSCAPES))
-    depth = f", {photograph.used_bits} of 16 bits are used" if photograph.used_bits else ""
-    print(f"{path}: {text.size(*labels.shape)}{depth}, {largest_classes(labels)}", flush=True)
+    told = [text.size(*labels.shape)]
+    if photograph.used_bits:
+        told.append(f"{photograph.used_bits} of 16 bits are used")
+    for name, share in itertools.islice(shares(labels, CITYSCAPES).items(), MOST_CLASSES):
+        told.append(f"{name} {100 * share:.0f} %")
+    print(f"{path}: {', '.join(told)}", flush=True)
 
 
 def _label_video(
-    clip: Video, encoding: Encoding, place: Path, predictor: Predictor, longest_side: int
+    clip: Video, encoding: Encoding, predictor: Predictor, results: list[Path]
 ) -> None:
     from adl.predict import videos
     from adl.predict.overlays import overlay
 
-    frames = track(clip, clip.frames, f"predicting {clip.path.name}", unit="frames")
     overlays = (
-        overlay(frame, predictor(frame, longest_side=longest_side), CITYSCAPES) for frame in frames
+        overlay(frame, predictor(frame), CITYSCAPES)
+        for frame in track(clip, clip.frames, f"predicting {clip.path.name}", unit="frames")
     )
-    [file] = _results(place, videos.OUTPUTS)
-    written = encoding.write(file, overlays)
+    written = encoding.write(results[0], overlays)
     count, rate = text.counted(written, "frame"), f"{encoding.rate:g}"
     if written != clip.frames:
         count += f" (its header states {clip.frames})"
@@ -240,47 +239,30 @@ def _label_video(
     clip.check_complete(written)
 
 
-def output_places(named: list[Path], found: Found, output: Path) -> dict[Path, Path]:
-    """Image or video → its place below the output folder, without suffix.
+def output_files(found: Found, output: Path) -> dict[Path, list[Path]]:
+    """Image or video → the files below the output folder that hold its results.
 
-    named: as the person did; what lies below a folder keeps its place there. Those of which two would write one file
-    are left out, and become faults. Raises AdlError if a result would be written over an input, or over what no earlier
-    run can have written.
+    Two that would write one file become faults. Raises AdlError if a result would be written over an input, or over
+    what no earlier run can have written.
     """
-    from adl.predict import photographs, videos
-
-    paths = [*found.images, *found.unlike_images]
-    inputs = {os.path.realpath(path): path for path in paths}
-    folders = [path for path in named if path.is_dir()]
-    places: dict[Path, Path] = {}
+    found_files = found.images | found.unlike_images
+    inputs = set(map(os.path.realpath, found_files))
     writers: dict[str, Path] = {}
-    for path in paths:
-        base = next(filter(path.is_relative_to, folders), path.parent)
-        endings = videos.OUTPUTS if path in found.unlike_images else photographs.OUTPUTS
-        places[path] = output / photographs.place(path.relative_to(base), endings)
-        results = _results(places[path], endings)
-        # The first is written first: without it the others are somebody else's.
-        is_ours = results[0].exists()
-        for result in results:
-            file = os.path.realpath(result)
-            if file in inputs or (result.exists() and not is_ours):
+    results = {}
+    for path, files in found_files.items():
+        results[path] = [output / file for file in files]
+        first = results[path][0]
+        if not first.name.startswith(path.stem):
+            print(f"{path}: too long a name for its results, which are called {first.name} …")
+        for result in results[path]:
+            place = os.path.realpath(result)
+            # The first is written first: without it the others are somebody else's.
+            if place in inputs or (result.exists() and not first.exists()):
                 raise AdlError(
-                    f"{path}: a result would be written over {inputs.get(file, result)}; name another --output."
+                    f"{path}: a result would be written over {result}; name another --output."
                 )
-            rival = writers.setdefault(file, path)
+            rival = writers.setdefault(place, path)
             if rival != path:
                 fault = f"{rival} and {path} would write the same files; rename one."
                 found.faults |= {rival: fault, path: fault}
-    return {path: place for path, place in places.items() if path not in found.faults}
-
-
-def _results(place: Path, endings: Iterable[str]) -> list[Path]:
-    return [place.with_name(f"{place.name}{ending}") for ending in endings]
-
-
-def largest_classes(labels: np.ndarray) -> str:
-    """The classes that cover most of a label map, for people. labels: (H, W) uint8 train ids."""
-    from adl.predict.overlays import shares
-
-    largest = list(shares(labels, CITYSCAPES).items())[:MOST_CLASSES]
-    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in largest)
+    return results

@@ -10,7 +10,6 @@ Only this machine can reach it, unless --host names an address that others can r
 from __future__ import annotations
 
 import argparse
-import functools
 import ipaddress
 import logging
 import os
@@ -22,7 +21,6 @@ from typing import TYPE_CHECKING
 from adl.commands.predict import (
     add_longest_side,
     add_model_arguments,
-    checked_longest_side,
     choose_model,
     load_predictor,
 )
@@ -39,8 +37,6 @@ PORT = 8000
 MOST_AT_ONCE = 32
 """Pictures that wait or are at work, each of at most 20 MB; as many bytes as theirs may be on their way."""
 PUBLIC_NAME = re.compile(r"([\w.-]+|\[(?P<ipv6>[\da-fA-F:.]+)\])(:\d+)?")
-SPLIT = "val"
-"""Whose images the page offers to try."""
 
 
 EXAMPLE = "adl serve --model models/autodeeplab.mindir --port 8080"
@@ -65,8 +61,6 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     choose_model(arguments)
-    longest_side = checked_longest_side(arguments)
-
     for name in arguments.public_name:
         if not is_public_name(name):
             raise AdlError(
@@ -78,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     from adl.predict.serve.queue import Queue
 
     with server.listen(arguments.host, arguments.port) as listening:
-        is_open = not server.is_loopback(listening)
+        is_open = not ipaddress.ip_address(listening.getsockname()[0]).is_loopback
         if is_open:
             print(
                 f"warning: --host {arguments.host}: whoever can reach this machine can use the page; there is no "
@@ -86,21 +80,19 @@ def run(arguments: argparse.Namespace) -> None:
                 file=sys.stderr,
             )
         queue = Queue(MOST_AT_ONCE)
-        segmenter = queue.load(functools.partial(load, arguments, longest_side))
+        segmenter = queue.submit(load, arguments).result()
 
-        from adl.predict.serve.app import create_app
+        from adl.predict.serve.app import App
         from adl.predict.serve.guard import Guard
 
-        app = create_app(segmenter, queue, file=arguments.model, images=images())
+        app = App(segmenter, queue, file=arguments.model, images=images())
+        guarded = Guard(app, arguments.host, is_open=is_open, public_names=arguments.public_name)
+        logging.basicConfig(
+            format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO
+        )
         addresses = ", ".join(server.urls(arguments.host, listening))
-        ready = f"serving {arguments.model} at {addresses} (Ctrl-C ends it)"
-        logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-        logging.getLogger("adl.serve").setLevel(logging.INFO)
-        server.Server(
-            Guard(app, arguments.host, is_open=is_open, public_names=arguments.public_name),
-            queue,
-            ready=functools.partial(print, ready, flush=True),
-        ).run([listening])
+        print(f"serving {arguments.model} at {addresses} (Ctrl-C ends it)", flush=True)
+        server.Server(guarded, queue).run([listening])
     if queue.running:
         # Python would wait for the thread, and the thread for the network.
         sys.stdout.flush()
@@ -109,27 +101,28 @@ def run(arguments: argparse.Namespace) -> None:
 
 def is_public_name(name: str) -> bool:
     found = PUBLIC_NAME.fullmatch(name)
-    if found is None or found["ipv6"] is None:
-        return found is not None
     try:
-        return bool(ipaddress.IPv6Address(found["ipv6"]))
+        return found is not None and bool(ipaddress.IPv6Address(found["ipv6"] or "::"))
     except ValueError:
         return False
 
 
-def load(arguments: argparse.Namespace, longest_side: int) -> Segmenter:
-    """The model, ready for its first picture. To be run in the thread that uses it."""
+def load(arguments: argparse.Namespace) -> Segmenter:
+    """The model. To be run in the thread that uses it."""
+    import numpy as np
+
     from adl.predict.serve.segmenter import Segmenter
 
-    segmenter = Segmenter(load_predictor(arguments), CITYSCAPES, longest_side)
-    segmenter.warm_up()
-    return segmenter
+    predictor = load_predictor(arguments)
+    # The first visitor should not wait for what is done once, such as compilation.
+    predictor(np.zeros((params.SMALLEST_SIDE, params.SMALLEST_SIDE, 3), np.uint8))
+    return Segmenter(predictor, CITYSCAPES)
 
 
 def images() -> dict[str, Path]:
-    """Name → file of each image that the page offers; none without params.yaml, or where its data are missing."""
+    """Name → file of each val image, which the page offers; none without params.yaml, or where its data are missing."""
     if not PARAMS.exists():
         return {}
     from adl.prepare import layout
 
-    return layout.pairs(Path(params.load().data_path), SPLIT, CITYSCAPES).images
+    return layout.pairs(Path(params.load().data_path), "val", CITYSCAPES).images

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from pathlib import Path
 
 import adl
 from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
-from adl.config import params as schema
-from adl.config.params import Params
 from adl.console.progress import track
 from adl.dataset.descriptor import CITYSCAPES, Frame
 from adl.errors import AdlError
@@ -44,7 +41,9 @@ def add(command: argparse.ArgumentParser) -> None:
         "--output", type=as_path, default=Path("submission.zip"), help="default: %(default)s"
     )
     command.add_argument(
-        "--partial", action="store_true", help="accept a number of images other than 1525"
+        "--partial",
+        action="store_true",
+        help="accept a number of images other than 1525, to see how it works: the server scores only the complete set",
     )
 
 
@@ -53,80 +52,64 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_output(arguments.output, suffix=".zip")
     if arguments.predictions is not None:
-        _refuse_model_options(arguments)
-    root = arguments.path or _data_path()
-    frames = check_dataset(root, CITYSCAPES, [SPLIT]).passed().splits[SPLIT].frames
-    if not arguments.partial:
-        submission.check_count(frames, CITYSCAPES)
+        ignored = []
+        for name in ("model", "device", "backend", "no_flip", "multiscale"):
+            if getattr(arguments, name) not in (None, False, "CPU"):
+                ignored.append(f"--{name.replace('_', '-')}")
+        if ignored:
+            raise AdlError(
+                f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}."
+            )
+    root = arguments.path or Path(parameters().data_path)
+    if root == SYNTHETIC:
+        raise AdlError(
+            f"{root} holds the embedded scenes, which the stage synthesize makes (`dvc repro`), without a test split: "
+            "name the PATH of Cityscapes."
+        )
+    checked = check_dataset(root, CITYSCAPES, [SPLIT], official=not arguments.partial).passed()
+    frames = checked.splits[SPLIT].frames
     predictions = arguments.predictions or _predict(arguments, root, frames)
     submission.pack(submission.check(predictions, frames, CITYSCAPES), arguments.output)
     print(
-        f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image"
+        f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image\n"
+        f"No mIOU is reported: {CITYSCAPES.withheld[SPLIT].split(':')[0]}."
     )
-    print(f"No mIOU is reported: {CITYSCAPES.withheld[SPLIT].split(':')[0]}.")
-
-
-def _refuse_model_options(arguments: argparse.Namespace) -> None:
-    given = {
-        "--model": arguments.model,
-        "--device": arguments.device != "CPU",
-        "--backend": arguments.backend,
-        "--no-flip": arguments.no_flip,
-        "--multiscale": arguments.multiscale,
-    }
-    ignored = [name for name, is_given in given.items() if is_given]
-    if ignored:
-        raise AdlError(
-            f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}."
-        )
-
-
-def _data_path() -> Path:
-    root = Path(parameters().data_path)
-    if root == SYNTHETIC:
-        raise AdlError(
-            f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`), without a test "
-            "split: name the PATH of Cityscapes."
-        )
-    return root
 
 
 def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> Path:
     """Label what is not labelled yet by this very model in this mode."""
     from adl.predict import photographs
 
-    choose_model(arguments, multiscale=arguments.multiscale)
-    params = params_for(arguments.model)
-    predictor = load_predictor(arguments, multiscale=arguments.multiscale, one_size=True)
-    key = key_of(arguments.model, params, frames, arguments.backend, arguments.device)
-    folder = PREDICTIONS / SPLIT / f"{key}-{predictor.mode.name}"
-    places = {frame.image: CITYSCAPES.prediction_path(folder, frame.name) for frame in frames}
-    remaining = [image for image, place in places.items() if not place.exists()]
+    choose_model(arguments)
+    predictor = load_predictor(arguments, one_size=True)
+    folder = PREDICTIONS / SPLIT / f"{key_of(arguments, frames)}-{predictor.mode.name}"
+    remaining = {}
+    for frame in frames:
+        place = CITYSCAPES.prediction_path(folder, frame.name)
+        if not place.exists():
+            remaining[place] = frame.image
     done = len(frames) - len(remaining)
     if done:
         print(f"{done} of {len(frames)} label maps already exist: {folder}", flush=True)
     if remaining:
         check_dataset(root, CITYSCAPES, [SPLIT], deep=True).passed()
-    for image in track(remaining, len(remaining), "predicting"):
+    for place, image in track(remaining.items(), len(remaining), "predicting"):
         labels = predictor(photographs.read(image).pixels)
-        write_png(places[image], CITYSCAPES.label_ids[labels])
+        write_png(place, CITYSCAPES.label_ids[labels])
     return folder
 
 
-def key_of(
-    model: Path, params: Params | None, frames: list[Frame], backend: str | None, device: str
-) -> str:
-    """What label maps follow from: code, model, the parameters that stand for its sidecar, and every image's bytes.
-
-    backend: None for the default, which the code names.
-    """
+def key_of(arguments: argparse.Namespace, frames: list[Frame]) -> str:
+    """What label maps follow from: code, model, the parameters that stand for its sidecar, and every image's bytes."""
     from adl.predict.submission import CODE
 
-    architecture = params.model_dump(include=set(schema.of_stage("train"))) if params else None
-    images = [digest(frame.image) for frame in track(frames, len(frames), "reading")]
     package = Path(adl.__file__).parent
-    code = code_digest([package / name for name in CODE], root=package)
-    content = json.dumps(
-        [code, digest(model), architecture, backend, device, images], sort_keys=True
-    )
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    content = [
+        code_digest([package / name for name in CODE], root=package),
+        digest(arguments.model),
+        params_for(arguments.model),
+        arguments.backend,  # None for the default, which the code names
+        arguments.device,
+        [digest(frame.image) for frame in track(frames, len(frames), "reading")],
+    ]
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:12]

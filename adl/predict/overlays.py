@@ -1,4 +1,4 @@
-"""Label maps as people look at them: colours, overlays, shares of the classes."""
+"""Label maps as people look at them: overlays, shares of the classes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ import numpy as np
 from adl.dataset.descriptor import DatasetDescriptor
 
 
-def coloured(labels: np.ndarray, dataset: DatasetDescriptor) -> np.ndarray:
-    """labels: (H, W) uint8 train ids. Returns (H, W, 3) uint8 RGB of the data set's palette."""
-    return dataset.palette[labels]
-
-
 def overlay(image: np.ndarray, labels: np.ndarray, dataset: DatasetDescriptor) -> np.ndarray:
     """image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids. Returns RGB: half the image, half the palette."""
-    return image[..., ::-1] // 2 + coloured(labels, dataset) // 2
+    return image[..., ::-1] // 2 + dataset.palette[labels] // 2
 
 
 def shares(labels: np.ndarray, dataset: DatasetDescriptor) -> dict[str, float]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence, Set
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -20,41 +21,46 @@ from adl.files import LONGEST_NAME, fitting
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
 """What `adl predict` writes for an image: label ids, palette, both in one."""
-MOST_NAMED = 3
-"""Files of one kind that a sentence names."""
-CONVERT_HEIC = "Convert it to JPEG first (heif-convert, ImageMagick, or the phone's “most compatible” setting)."
+VIDEO_OUTPUTS = ("_overlay.mp4",)
+"""What it writes for a video."""
+RESULTS = "results of an earlier `adl predict`"
+HEIC = (
+    "HEIC, which cannot be read here. Convert it to JPEG first (heif-convert, ImageMagick, or the phone's “most "
+    "compatible” setting)."
+)
+OTHERS = "not images; to label a video, give its own path"
+"""Why files of a folder are not labelled."""
 _DEPTHS = (8, 10, 12, 14, 16)
 """Bits that cameras and scanners really use of 16."""
-_MOST_PIXELS = 1 << 29
-"""Pillow refuses what states more than twice as many, 2^30."""
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
-_STILL = ("MPO", "TIFF")
-"""Several pictures in one file that do not move: a phone's JPEG with its depth map, pages. The first one counts."""
+_HEIC_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
+"""Tags of EXIF and TIFF."""
 
 
-class NotAnImageError(AdlError):
+class ImageError(AdlError):
+    """What is wrong with an image, as a clause that follows its name."""
+
+
+class NotAnImageError(ImageError):
     """Not an image of any kind that is read here."""
 
 
-class DamagedImageError(AdlError):
-    """An image that cannot be read to its end; its cause says what a parser met."""
+class HeicError(NotAnImageError):
+    """An image as phones save it, for which there is no decoder."""
 
 
 @dataclasses.dataclass
 class Found:
-    """Files below some folders. hidden: files and folders whose names begin with a dot. others: no images.
+    """What is to be labelled: each file, and where its results go below the output folder.
 
-    results: of an earlier `adl predict`. heic: images that cannot be read. unlike_images: named by themselves, and
-    perhaps videos. faults: what keeps which file or folder from being labelled.
+    unlike_images: named one by one, and perhaps videos. hidden: files and folders whose names begin with a dot.
+    skipped: another file of the folders → why. faults: what keeps which file or folder from being labelled.
     """
 
-    images: list[Path] = dataclasses.field(default_factory=list)
+    images: dict[Path, list[Path]] = dataclasses.field(default_factory=dict)
+    unlike_images: dict[Path, list[Path]] = dataclasses.field(default_factory=dict)
     hidden: int = 0
-    others: list[Path] = dataclasses.field(default_factory=list)
-    results: list[Path] = dataclasses.field(default_factory=list)
-    heic: list[Path] = dataclasses.field(default_factory=list)
-    unlike_images: list[Path] = dataclasses.field(default_factory=list)
+    skipped: dict[Path, str] = dataclasses.field(default_factory=dict)
     faults: dict[Path, str] = dataclasses.field(default_factory=dict)
 
     def left_out(self) -> list[str]:
@@ -62,14 +68,11 @@ class Found:
         lines = []
         if self.hidden:
             lines.append(f"skipped: {self.hidden} hidden (names that begin with a dot)")
-        for paths, what in (
-            (self.results, "results of an earlier `adl predict`"),
-            (self.heic, f"HEIC, which cannot be read here. {CONVERT_HEIC}"),
-            (self.others, "not images; to label a video, give its own path"),
-        ):
-            if paths:
-                names = listing([path.name for path in paths], most=MOST_NAMED)
-                lines.append(f"skipped: {counted(len(paths), 'file')} ({names}), {what}")
+        for reason in (RESULTS, HEIC, OTHERS):
+            names = [path.name for path, why in self.skipped.items() if why == reason]
+            if names:
+                count = counted(len(names), "file")
+                lines.append(f"skipped: {count} ({listing(names, most=3)}), {reason}")
         return lines
 
 
@@ -82,114 +85,84 @@ def find(paths: Sequence[Path]) -> Found:
     for path in dict.fromkeys(paths):
         if path.is_dir():
             _find_below(path, found)
-        elif path.exists():
-            kind = found.images if _is_image(path) or _is_heic(path) else found.unlike_images
-            kind.append(path)
-        else:
+        elif not path.exists():
             raise AdlError(f"{path}: no such image or folder.")
-    found.images = list(dict.fromkeys(found.images))
+        elif _why_not(path) == OTHERS:
+            found.unlike_images[path] = results(Path(path.name), VIDEO_OUTPUTS)
+        else:
+            found.images.setdefault(path, results(Path(path.name), OUTPUTS))
     if not (found.images or found.unlike_images):
-        places = ", ".join(str(path) for path in paths)
-        reasons = [*found.faults.values(), *found.left_out()]
-        raise AdlError("\n".join([f"{places}: holds no image.", *reasons]))
+        nothing = f"{', '.join(map(str, paths))}: holds no image."
+        raise AdlError("\n".join([nothing, *found.faults.values(), *found.left_out()]))
     return found
 
 
 def _find_below(root: Path, found: Found) -> None:
-    paths = sorted(_walk(root, found, seen={os.path.realpath(root)}))
-    images = {path for path in paths if _is_image(path)}
-    places = {place(path, OUTPUTS) for path in images}
-    for path in paths:
-        if _is_result(path, images, places):
-            found.results.append(path)
-        elif path in images:
-            found.images.append(path)
-        elif _is_heic(path):
-            found.heic.append(path)
+    reasons = {path: _why_not(path) for path in sorted(_walk(root, found, above=set()))}
+    images = {path for path, reason in reasons.items() if reason is None}
+    earlier = set()
+    for image in images:
+        # A run that was interrupted may have written no more than the first of three.
+        beside = results(image, OUTPUTS)
+        if beside[0] in images:
+            earlier.update(beside)
+        # Elsewhere they are known by standing together: a picture may well be called `x_color.png`.
+        stem = image.name.removesuffix(OUTPUTS[0])
+        together = {image.with_name(stem + ending) for ending in OUTPUTS}
+        if together <= images:
+            earlier |= together
+    for path, reason in reasons.items():
+        if path in earlier:
+            reason = RESULTS
+        if reason:
+            found.skipped[path] = reason
         else:
-            found.others.append(path)
+            found.images.setdefault(path, results(path.relative_to(root), OUTPUTS))
 
 
-def place(path: Path, endings: Sequence[str]) -> Path:
-    """Beside an image or a video: where its results stand, without their endings."""
-    return path.with_name(fitting(path.stem, LONGEST_NAME - max(map(len, endings))))
+def results(path: Path, endings: Sequence[str]) -> list[Path]:
+    """The files that hold the results of an image or a video, beside it. A name is shortened if they need it."""
+    stem = fitting(path.stem, LONGEST_NAME - max(map(len, endings)))
+    return [path.with_name(stem + ending) for ending in endings]
 
 
-def _is_result(path: Path, images: Set[Path], places: Set[Path]) -> bool:
-    """Did `adl predict` write it? A picture may well be called `x_color.png`.
+def _walk(path: Path, found: Found, above: Set[str]) -> Iterator[Path]:
+    """Every visible file at or below a path. Links to folders are followed, but in no circle.
 
-    places: of the images' results. A run that was interrupted may have written no more than the first of three.
+    above: real paths of the folders from the root down to this path.
     """
-    for ending in OUTPUTS:
-        stem = path.name.removesuffix(ending)
-        if stem != path.name:
-            together = [path.with_name(f"{stem}{other}") for other in OUTPUTS]
-            is_beside = path.with_name(stem) in places and together[0] in images
-            return is_beside or images >= set(together)
-    return False
-
-
-def _walk(folder: Path, found: Found, *, seen: set[str]) -> Iterator[Path]:
-    """Every visible file below a folder. Links to folders are followed, but in no circle.
-
-    seen: real paths of the folders from the root to this one.
-    """
-    entries: list[os.DirEntry] = []
-    with _noted(folder, found):
-        entries += os.scandir(folder)
-    for entry in entries:
-        path = Path(entry.path)
-        with _noted(path, found):
-            if entry.name.startswith("."):
-                found.hidden += 1
-            elif entry.is_dir():
-                real = os.path.realpath(path)
-                if real not in seen:
-                    yield from _walk(path, found, seen=seen | {real})
-            elif entry.is_file():
-                yield path
-
-
-@contextlib.contextmanager
-def _noted(path: Path, found: Found) -> Iterator[None]:
-    """A place that cannot be searched keeps no other from being searched."""
     try:
-        yield
-    except OSError as error:
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            real = os.path.realpath(path)
+            if real in above:
+                return
+            for child in path.iterdir():
+                if child.name.startswith("."):
+                    found.hidden += 1
+                else:
+                    yield from _walk(child, found, {*above, real})
+    except OSError as error:  # which keeps no other place from being searched
         found.faults[path] = (
             f"{path}: cannot be searched ({error.strerror}). Change its permissions so that you can read it."
         )
 
 
-def _open(source: Path | BytesIO) -> Image.Image:
-    """Begin to read an image of one of the formats."""
-    Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
-    # Editors write their whole history into a text of a PNG, more than the 1 MB that Pillow takes.
-    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
-    return Image.open(source, formats=FORMATS)
+def _why_not(path: Path) -> str | None:
+    """Why a file is not taken for an image, going by its content; None: it is one.
 
-
-def _is_image(path: Path) -> bool:
-    """Does the content begin as an image does? Whether it can be read to its end is reported later, with its name."""
+    Whether it can be read to its end is reported later, with its name.
+    """
     try:
-        with _open(path):
-            return True
-    except UnidentifiedImageError:
-        return path.suffix.lower() in (".png", ".jpg", ".jpeg")  # meant to be one, and so a fault
-    except Exception:  # it was recognised, and is damaged
-        return True
-
-
-def _is_heic(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return _begins_as_heic(file.read(12))
-    except OSError:
-        return False
-
-
-def _begins_as_heic(start: bytes | bytearray) -> bool:
-    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
+        with path.open("rb") as file, opened(file):
+            return None
+    except NotAnImageError as error:
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
+            return None  # meant to be one, and so a fault
+        return HEIC if isinstance(error, HeicError) else OTHERS
+    except (ImageError, OSError):
+        return None
 
 
 @dataclasses.dataclass
@@ -203,82 +176,74 @@ class Photograph:
 def read(path: Path) -> Photograph:
     """Read an image file, as `decode`. Raises AdlError, with the file's name, for whatever is wrong with it."""
     try:
-        content = path.read_bytes()
+        return decode(path.read_bytes())
     except OSError as error:
         raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
-    return decode(content, str(path))
+    except ImageError as error:
+        raise AdlError(error.problem, where=path) from error
 
 
-@dataclasses.dataclass
-class Header:
-    """What a file states of its image, which is not decoded for it. format: Pillow's name."""
-
-    format: str
-    width: int
-    height: int
-    is_animated: bool
-
-
-def header(content: bytes | bytearray, name: str) -> Header:
-    """The header of an image in a file's bytes. Raises NotAnImageError, or AdlError if it is damaged."""
-    with _named_faults(content, name), _open(BytesIO(content)) as picture:
-        kind = picture.format or ""
-        is_animated = kind not in _STILL and getattr(picture, "is_animated", False)
-        return Header(kind, *picture.size, is_animated)
-
-
-def decode(content: bytes | bytearray, name: str) -> Photograph:
-    """The image in a file's bytes, upright, as its EXIF orientation says.
+def decode(content: bytes | bytearray) -> Photograph:
+    """The image in a file's bytes, upright, as its EXIF orientation says. Raises ImageError.
 
     Grey, alpha, palettes and 16 bits are converted; 16-bit files are scaled by the bits that they use: 12-bit data in
-    them would be nearly black otherwise. Raises AdlError, which begins with `name`, for whatever is wrong with it.
+    them would be nearly black otherwise.
     """
-    with _named_faults(content, name):
-        with _open(BytesIO(content)) as picture:
-            if picture.mode in ("I", "F") and _sample_bits(picture) == 32:
-                raise AdlError("has pixels of 32 bits; 8 or 16 are needed.", where=name)
-            if _sample_bits(picture) == 16:
-                return _decode_16_bits(content, picture.getexif().get(_ORIENTATION, 1))
-            upright = ImageOps.exif_transpose(picture)
-        return Photograph(np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1]))
+    with opened(BytesIO(content)) as picture:
+        bits, used_bits = _sample_bits(picture), None
+        if bits > 16:
+            raise ImageError(f"has pixels of {bits} bits; 8 or 16 are needed.")
+        if bits == 16:
+            orientation = picture.getexif().get(_ORIENTATION, 1)
+            picture, used_bits = _decode_16_bits(content)
+            picture.getexif()[_ORIENTATION] = orientation
+        upright = ImageOps.exif_transpose(picture).convert("RGB")
+        return Photograph(cv2.cvtColor(np.asarray(upright), cv2.COLOR_RGB2BGR), used_bits)
 
 
 @contextlib.contextmanager
-def _named_faults(content: bytes | bytearray, name: str) -> Iterator[None]:
-    """Whatever goes wrong with an image becomes an AdlError with its name."""
+def opened(file: BinaryIO) -> Iterator[Image.Image]:
+    """An image in a file of one of the formats, of which only the header is read.
+
+    Whatever goes wrong with it in the block becomes an ImageError; a NotAnImageError if it is none.
+    """
+    # Pillow refuses what states more than twice as many.
+    Image.MAX_IMAGE_PIXELS = 1 << 29
+    # Editors write their whole history into a text of a PNG, more than the 1 MB that Pillow takes.
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
     try:
-        yield
-    except AdlError:
+        with Image.open(file, formats=FORMATS) as picture:
+            yield picture
+    except ImageError:
         raise
     except UnidentifiedImageError:
-        if _begins_as_heic(content[:12]):
-            problem = f"is a HEIC image, which cannot be read here. {CONVERT_HEIC}"
-            raise NotAnImageError(problem, where=name) from None
-        raise NotAnImageError("is not an image that can be read.", where=name) from None
+        file.seek(4)
+        if file.read(8) in _HEIC_BRANDS:
+            raise HeicError(f"is {HEIC}") from None
+        raise NotAnImageError("is not an image that can be read.") from None
     except Image.DecompressionBombError:
-        raise AdlError("states more pixels than can be read.", where=name) from None
+        raise ImageError("states more pixels than can be read.") from None
     except Exception as error:  # Pillow and its codecs raise whatever their parsers meet
-        raise DamagedImageError(f"the image is damaged ({error}).", where=name) from error
+        raise ImageError(f"is damaged ({error}). Save it again, or take another.") from error
 
 
 def _sample_bits(picture: Image.Image) -> int:
     """Bits of one sample in the file. Pillow itself cuts colours of 16 bits down to 8."""
-    if picture.format == "PNG":
-        tiles = picture.tile  # type: ignore[attr-defined]
-        rawmode = str(tiles[0][3]) if tiles else ""
-        return 16 if ";16" in rawmode else 8
     if picture.format == "TIFF":
         return max(picture.tag_v2.get(_BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
-    return 16 if picture.mode.startswith("I") else 8
+    is_deep = picture.mode.startswith("I")
+    if picture.format == "PNG":
+        is_deep |= ";16" in str(picture.tile)  # type: ignore[attr-defined]
+    return 16 if is_deep else 8
 
 
-def _decode_16_bits(content: bytes | bytearray, orientation: int) -> Photograph:
+def _decode_16_bits(content: bytes | bytearray) -> tuple[Image.Image, int]:
+    """The picture as it lies, in 8 bits, and how many of 16 the file uses."""
     # OpenCV does not turn every format upright, so that it turns none here.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     samples = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if samples is None or samples.dtype != np.uint16:
         raise ValueError("its 16-bit pixels cannot be decoded")
     bits = next(bits for bits in _DEPTHS if samples.max() < 1 << bits)
-    picture = Image.fromarray(np.right_shift(samples, bits - 8).astype(np.uint8))
-    picture.getexif()[_ORIENTATION] = orientation
-    return Photograph(np.ascontiguousarray(ImageOps.exif_transpose(picture)), used_bits=bits)
+    narrowed = np.right_shift(samples, bits - 8).astype(np.uint8)
+    return Image.fromarray(cv2.cvtColor(narrowed, cv2.COLOR_BGR2RGB)), bits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,20 +15,17 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode, Pass
-from adl.export.exported import Exported, Size
+from adl.export.exported import Exported
 from adl.network import checkpoint
 
-SUFFIXES = (".ckpt", ".mindir", ".onnx")
 
-
+@dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """A network with the methods of a loaded file. size: it takes images of any. labels: it gives probabilities."""
 
+    passes: Mapping[float, Pass]
     size = None
     labels = False
-
-    def __init__(self, passes: Mapping[float, Pass]) -> None:
-        self.passes = passes
 
     def label_maps(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
         return inference.label_maps(self.passes, images, mode)
@@ -36,11 +35,13 @@ class Checkpoint:
         return {mode.name: sums[mode.name].asnumpy()}
 
 
+@dataclasses.dataclass(frozen=True)
 class Predictor:
-    """Image in, train ids out."""
+    """Image in, train ids out. longest_side: in pixels; larger images are scaled down to it."""
 
-    def __init__(self, model: Checkpoint | Exported, mode: Mode) -> None:
-        self.model, self.mode = model, mode
+    model: Checkpoint | Exported
+    mode: Mode
+    longest_side: float = math.inf
 
     @classmethod
     def load(
@@ -51,6 +52,7 @@ class Predictor:
         device_target: str,
         flip: bool,
         multiscale: bool = False,
+        longest_side: float = math.inf,
         params: Params | None = None,
         one_size: bool = False,
         backend: str | None = None,
@@ -66,64 +68,55 @@ class Predictor:
             raise AdlError(
                 f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt, .mindir or .onnx with --model."
             )
-        if model.suffix not in SUFFIXES:
+        if model.suffix in (".mindir", ".onnx"):
+            file = Exported.load(model, dataset, backend=backend, device_target=device_target)
+            file.check_mode(mode)
+            return cls(file, mode, longest_side)
+        if model.suffix != ".ckpt":
             raise AdlError(f"{model}: not a model; name a .ckpt, .mindir or .onnx with --model.")
-        if model.suffix == ".ckpt":
-            if backend:
-                raise AdlError(
-                    f"--backend {backend}: {model} is a checkpoint, which MindSpore runs."
-                )
-            architecture = checkpoint.architecture_of(model, params, dataset)
-            network = checkpoint.restore(
-                model, architecture, device_target=device_target, graph=one_size
-            )
-            return cls(Checkpoint(inference.passes(network, dataset, mode)), mode)
-        file = Exported.load(model, dataset, backend=backend, device_target=device_target)
-        file.check_mode(mode)
-        return cls(file, mode)
+        if backend:
+            raise AdlError(f"--backend {backend}: {model} is a checkpoint, which MindSpore runs.")
+        architecture = checkpoint.architecture_of(model, params, dataset)
+        network = checkpoint.restore(
+            model, architecture, device_target=device_target, graph=one_size
+        )
+        return cls(Checkpoint(inference.passes(network, dataset, mode)), mode, longest_side)
 
-    def __call__(self, image: np.ndarray, *, longest_side: int | None = None) -> np.ndarray:
+    def __call__(self, image: np.ndarray) -> np.ndarray:
         """image: (H, W, 3) uint8 BGR. Returns (H, W) uint8 train ids.
 
         An image with a side above longest_side, one too small, or of another size than the model takes is scaled, and
         its probabilities (or labels, from a file that gives no others) are scaled back; its aspect ratio is kept.
         """
-        takes, mode = self.model.size, self.mode
-        size = image.shape[0], image.shape[1]
-        inner = _fitting(size, takes, longest_side)
-        canvas = cv2.resize(image, inner[::-1], interpolation=cv2.INTER_AREA)
-        if takes:
+        model, mode = self.model, self.mode
+        size = image.shape[:2]
+        if model.size:
+            least, scale = 1, min(np.divide(model.size, size))
+        else:
+            least, scale = SMALLEST_SIDE, min(1, self.longest_side / max(size))
+        height, width = (max(least, round(scale * side)) for side in size)
+        canvas = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        if model.size:
             # Padded as in training: black, at the bottom and on the right.
-            below, right = takes[0] - inner[0], takes[1] - inner[1]
+            below, right = np.subtract(model.size, (height, width))
             canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
         is_resized = canvas.shape[:2] != size
-        if is_resized and not self.model.labels:
-            probabilities = self.model.probabilities(canvas[None], mode)[mode.name][0]
-            return _enlarged_argmax(probabilities[:, : inner[0], : inner[1]], size)
-        labels = self.model.label_maps(canvas[None], mode)[mode.name][0]
-        if not is_resized:
-            return labels
-        inside = labels[: inner[0], : inner[1]]
-        return cv2.resize(inside, size[::-1], interpolation=cv2.INTER_NEAREST)
+        if is_resized and not model.labels:
+            [probabilities] = model.probabilities(canvas[None], mode)[mode.name]
+            return _enlarged_argmax(probabilities[:, :height, :width], size)
+        [labels] = model.label_maps(canvas[None], mode)[mode.name]
+        if is_resized:
+            inside = labels[:height, :width]
+            labels = cv2.resize(inside, size[::-1], interpolation=cv2.INTER_NEAREST)
+        return labels
 
 
-def _fitting(size: Size, takes: Size | None, longest_side: int | None) -> Size:
-    """What an image is scaled to. takes: the only input of the model; None: any."""
-    least, scale = SMALLEST_SIDE, 1.0
-    if takes:
-        least, scale = 1, min(takes[0] / size[0], takes[1] / size[1])
-    elif longest_side:
-        scale = min(1.0, longest_side / max(size))
-    return max(least, round(scale * size[0])), max(least, round(scale * size[1]))
-
-
-def _enlarged_argmax(probabilities: np.ndarray, size: Size) -> np.ndarray:
+def _enlarged_argmax(probabilities: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """(classes, h, w) → (H, W) uint8 train ids. One class at a time: all of a large photograph's would not fit."""
     best = np.full(size, -1, np.float32)
     labels = np.zeros(size, np.uint8)
     for train_id, plane in enumerate(probabilities):
         enlarged = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
-        better = enlarged > best
-        best[better] = enlarged[better]
-        labels[better] = train_id
+        labels[enlarged > best] = train_id
+        np.maximum(best, enlarged, out=best)
     return labels

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from adl.console.progress import track
-from adl.console.text import size
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
 from adl.files import replacing
-from adl.prepare import png
+from adl.prepare import DataError, png
 
 CODE = (
     "architecture",
@@ -37,52 +33,28 @@ def check(predictions: Path, frames: list[Frame], dataset: DatasetDescriptor) ->
 
     Raises AdlError with the list of what is missing, there twice, of another size or kind, or holds other ids.
     """
-    found: dict[str, list[Path]] = {frame.name: [] for frame in frames}
+    expected = {frame.name for frame in frames}
+    found: dict[str, Path] = {}
     faults = []
     for path in sorted(predictions.rglob("*.png")):
         name = "_".join(path.stem.split("_")[:3])
-        if name in found:
-            found[name].append(path)
-        else:
+        if name not in expected:
             faults.append(f"{path}: belongs to no image of the test split.")
-    for frame in frames:
-        paths = found[frame.name]
-        if not paths:
+        elif name in found:
+            faults.append(f"{name}: more than one label map: {found[name]}, {path}.")
+        else:
+            found[name] = path
+    for frame in track(frames, len(frames), "checking"):
+        if frame.name not in found:
             faults.append(f"{frame.name}: no label map.")
-        elif len(paths) > 1:
-            faults.append(f"{frame.name}: more than one label map: {', '.join(map(str, paths))}.")
-    if not faults:
-        for frame in track(frames, len(frames), "checking"):
-            faults += _faults(frame, found[frame.name][0], dataset)
+            continue
+        try:
+            png.read_frame(dataclasses.replace(frame, label=found[frame.name]), dataset)
+        except DataError as error:
+            faults += [f"{problem.file}: {problem.problem}." for problem in error.problems]
     if faults:
         raise AdlError("\n  ".join([f"{predictions}: not a complete submission.", *faults]))
-    return [found[frame.name][0] for frame in frames]
-
-
-def _faults(frame: Frame, path: Path, dataset: DatasetDescriptor) -> Iterator[str]:
-    label = png.decoded(path.read_bytes(), cv2.IMREAD_UNCHANGED)
-    width, height = png.header(frame.image, dataset.images).size
-    if label is None:
-        yield f"{path}: cannot be read."
-    elif label.dtype != np.uint8 or label.ndim != 2:
-        channels = label.shape[2] if label.ndim == 3 else 1
-        yield f"{path}: has {channels} channel(s) of {8 * label.itemsize} bits; one of 8 bits is needed."
-    elif label.shape != (height, width):
-        yield f"{path}: is {size(*label.shape)}, its image {size(height, width)}."
-    else:
-        others = np.setdiff1d(label, list(dataset.label_names))
-        if len(others):
-            yield f"{path}: holds ids that are no label ids: {others.tolist()}."
-
-
-def check_count(frames: list[Frame], dataset: DatasetDescriptor) -> None:
-    """Raises AdlError if the test split is not complete."""
-    complete = dataset.split_sizes["test"]
-    if len(frames) != complete:
-        raise AdlError(
-            f"the test split has {len(frames)} images here; the server scores only a complete set of {complete}. "
-            f"Unpack {dataset.images.archive.split()[0]} again, or add --partial to see how it works."
-        )
+    return [found[frame.name] for frame in frames]
 
 
 def pack(label_maps: list[Path], output: Path) -> None:
@@ -92,8 +64,7 @@ def pack(label_maps: list[Path], output: Path) -> None:
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
     ):
         for path in label_maps:
-            city = path.stem.split("_")[0]
-            entry = zipfile.ZipInfo(f"{city}/{path.name}")
-            # By itself it would unpack to a file that only its owner may read.
+            entry = zipfile.ZipInfo(f"{path.name.split('_')[0]}/{path.name}")
+            # Without this it would unpack to a file that only its owner may read.
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, path.read_bytes())

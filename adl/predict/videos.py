@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import itertools
 import math
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -16,8 +16,6 @@ from adl.console import text
 from adl.errors import AdlError
 from adl.files import replacing
 
-OUTPUTS = ("_overlay.mp4",)
-"""What `adl predict` writes for a video."""
 USUAL_RATE = 25.0
 """Frames per second of a result whose source states what no MP4 can have."""
 CODECS = {
@@ -38,7 +36,7 @@ class Video:
     path: Path
     frames: int
     rate: float
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
     @classmethod
     def open(cls, path: Path) -> Video:
@@ -47,13 +45,23 @@ class Video:
         readable, frame = capture.read()
         if not readable:
             raise AdlError(f"{path}: is neither an image nor a video that can be read.")
-        frames = max(1, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        return cls(path, frames, rate, size=(frame.shape[0], frame.shape[1]))
+        return cls(
+            path,
+            frames=max(1, round(capture.get(cv2.CAP_PROP_FRAME_COUNT))),
+            rate=capture.get(cv2.CAP_PROP_FPS),
+            size=frame.shape[:2],
+        )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 BGR of each frame that can be read, upright."""
-        return _readable_frames(self.path)
+        capture = _capture(self.path)
+        unreadable = 0
+        while unreadable < MOST_UNREADABLE:
+            unreadable += 1
+            readable, frame = capture.read()
+            if readable:
+                unreadable = 0
+                yield frame
 
     def check_complete(self, frames: int) -> None:
         """Raises AdlError if clearly fewer frames could be read than the header states."""
@@ -65,52 +73,30 @@ class Video:
             )
 
 
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """OpenCV prints what it cannot do, which is found out here and told by its own message."""
-    level = cv2.setLogLevel(0)
-    try:
-        yield
-    finally:
-        cv2.setLogLevel(level)
-
-
-def _readable_frames(path: Path) -> Iterator[np.ndarray]:
-    capture = _capture(path)
-    unreadable = 0
-    while unreadable < MOST_UNREADABLE:
-        readable, frame = capture.read()
-        if readable:
-            unreadable = 0
-            yield frame
-        else:
-            unreadable += 1
-
-
 def _capture(path: Path) -> cv2.VideoCapture:
     """An open video; one without frames if it is none. Raises AdlError if there is no such file."""
     if not path.is_file():
         raise AdlError(f"{path}: no such video.")
-    name = _opencv_name(path)
     with path.open("rb") as file:
         if b"\0" not in file.read(_START):
             return cv2.VideoCapture()
-    with _silent():
-        capture = cv2.VideoCapture(name)
-    # By itself it shows a film of a phone that was held upright lying on its side.
+    capture = cv2.VideoCapture(_opencv_name(path))
+    # Without this a film of a phone that was held upright lies on its side.
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
 
 
 def _opencv_name(path: Path) -> str:
-    """Absolute, so that no name looks like an address. Raises AdlError for one that OpenCV does not take."""
+    """Absolute, so that no name looks like an address. Raises AdlError for one that OpenCV does not take.
+
+    OpenCV is told to be silent: what it cannot do is found out here, and has a message of its own.
+    """
+    cv2.setLogLevel(0)
     name = str(path.absolute())
-    try:
-        name.encode()
-    except UnicodeEncodeError:
+    if name.encode(errors="ignore").decode() != name:
         raise AdlError(
             f"{path}: OpenCV reads and writes no video whose name is not UTF-8. Rename it."
-        ) from None
+        )
     return name
 
 
@@ -120,17 +106,16 @@ class Encoding:
 
     codec: str
     rate: float
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
     @classmethod
     def like(cls, video: Video) -> Encoding:
         """What this OpenCV can write for it: as fast as it is, or at the usual rate. Raises AdlError if nothing."""
         with tempfile.TemporaryDirectory() as folder:
-            for rate in (video.rate, USUAL_RATE):
-                for codec in CODECS:
-                    encoding = cls(codec, rate, video.size)
-                    if encoding._writer(Path(folder) / "trial.mp4").isOpened():
-                        return encoding
+            for rate, codec in itertools.product((video.rate, USUAL_RATE), CODECS):
+                encoding = cls(codec, rate, video.size)
+                if encoding._writer(Path(folder, "trial.mp4")).isOpened():
+                    return encoding
         raise AdlError(
             f"{video.path}: no encoder of this OpenCV takes frames of {text.size(*video.size)} pixels. Scale it, or "
             "label its frames as images."
@@ -152,7 +137,8 @@ class Encoding:
                 written += 1
             writer.release()
             # OpenCV does not say that a disk is full.
-            if not temporary.exists() or sum(1 for _ in _readable_frames(temporary)) != written:
+            again = Video(temporary, written, self.rate, self.size)
+            if not temporary.exists() or sum(1 for _ in again) != written:
                 raise AdlError(
                     f"{path}: the video could not be written. Is there room on the disk?"
                 )
@@ -163,6 +149,9 @@ class Encoding:
         # OpenCV searches an infinite rate for ever.
         if not 0 < self.rate < math.inf:
             return cv2.VideoWriter()
-        with _silent():
-            code = cv2.VideoWriter.fourcc(*self.codec)
-            return cv2.VideoWriter(_opencv_name(path), code, self.rate, self.size[::-1])
+        return cv2.VideoWriter(
+            _opencv_name(path),
+            cv2.VideoWriter.fourcc(*self.codec),
+            self.rate,
+            self.size[::-1],
+        )

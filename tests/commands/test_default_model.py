@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -75,8 +76,10 @@ def test_checkpoint_works_where_an_onnx_file_cannot(workspace):
         ("CPU", True, CHECKPOINT),
         ("Ascend", False, CHECKPOINT),
     ):
-        arguments = argparse.Namespace(model=None, device=device)
-        choose_model(arguments, multiscale=multiscale)
+        arguments = argparse.Namespace(
+            model=None, device=device, multiscale=multiscale, longest_side=math.inf
+        )
+        choose_model(arguments)
         assert arguments.model == expected
 
 

@@ -130,7 +130,7 @@ def test_videos_are_known_by_their_content(tmp_path, monkeypatch, frames, name):
     write_film(tmp_path / f"film{suffix}", frames[:3]).rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     found = photographs.find([Path(name)])
-    assert (found.images, found.unlike_images) == ([], [Path(name)])
+    assert (found.images, list(found.unlike_images)) == ({}, [Path(name)])
     film = videos.Video.open(Path(name))
     assert len(list(film)) == 3
 

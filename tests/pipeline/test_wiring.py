@@ -128,9 +128,10 @@ def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, 
     monkeypatch.setattr(infer.Exported, "load", lambda *_, **__: "the MINDIR")
     (Path("models")).mkdir()
     Path("models/autodeeplab.mindir").touch()
-    (file, frames, _, mode), named = stage_with(monkeypatch, infer, infer, "infer", **values)
-    assert (file, frames) == ("the MINDIR", [("somewhere", "val", 0), ("somewhere", "val", 1)])
-    assert mode.mirror == eval_flip
+    file, named = stage_with(monkeypatch, infer, infer, "infer", **values)
+    assert file == ("the MINDIR",)
+    assert named["frames"] == [("somewhere", "val", 0), ("somewhere", "val", 1)]
+    assert named["mode"].mirror == eval_flip
     assert named["reference"] == Path("data/predictions/evaluate")
 
 
@@ -226,7 +227,7 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
     before = files(Path())
     labels = np.zeros((1, 64, 128), np.uint8)
     file = infer.Exported(lambda _: labels, None, labels=True, name="m")
-    monkeypatch.setattr(infer, "load", lambda *_: file)
+    monkeypatch.setattr(infer.Exported, "load", lambda *_, **__: file)
     infer.main()
     stage = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["infer"]
     declared = {Path(path) for path in (*stage["outs"], *stage["metrics"][0])}

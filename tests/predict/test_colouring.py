@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from adl.dataset.descriptor import CITYSCAPES
-from adl.predict.overlays import coloured, overlay, shares
+from adl.predict.overlays import overlay, shares
 
 ROAD, SKY = 0, 10
 LABELS = np.array([[SKY, SKY, SKY], [ROAD, ROAD, 255]], np.uint8)
 
 
 def test_colours_are_those_of_the_palette():
-    picture = coloured(LABELS, CITYSCAPES)
+    picture = CITYSCAPES.palette[LABELS]
     assert tuple(picture[0, 0]) == CITYSCAPES.classes[SKY].colour
     assert tuple(picture[1, 2]) == (0, 0, 0), "no class"
 

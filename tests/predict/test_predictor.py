@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import cv2
@@ -26,7 +27,7 @@ def test_scaling_down_and_up_keeps_what_lies_where(takes, gives_labels):
     image = np.zeros((150, 200, 3), np.uint8)
     image[30:100, 20:80, 0] = 255
     model = Exported(blue_or_not, takes, labels=gives_labels, name="m")
-    labels = Predictor(model, Mode(mirror=True))(image, longest_side=100)
+    labels = Predictor(model, Mode(mirror=True), longest_side=100)(image)
     expected = np.where(image[..., 0] > 0, 0, 1)
     border = cv2.morphologyEx(image[..., 0], cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
     np.testing.assert_array_equal(labels[~border], expected[~border])
@@ -35,14 +36,14 @@ def test_scaling_down_and_up_keeps_what_lies_where(takes, gives_labels):
 @pytest.mark.parametrize(
     ("size", "takes", "longest_side", "given", "inner"),
     [
-        ((100, 100), (64, 128), None, (64, 128), (64, 64)),
-        ((50, 200), (64, 64), None, (64, 64), (16, 64)),
-        ((20, 40), (64, 128), None, (64, 128), (64, 128)),
-        ((1, 300), (64, 64), None, (64, 64), (1, 64)),
+        ((100, 100), (64, 128), math.inf, (64, 128), (64, 64)),
+        ((50, 200), (64, 64), math.inf, (64, 64), (16, 64)),
+        ((20, 40), (64, 128), math.inf, (64, 128), (64, 128)),
+        ((1, 300), (64, 64), math.inf, (64, 64), (1, 64)),
         ((300, 200), None, 150, (150, 100), (150, 100)),
         ((100, 50), None, 150, (100, 50), (100, 50)),
         ((600, 40), None, 300, (300, 33), (300, 33)),
-        ((10, 50), None, None, (33, 50), (33, 50)),
+        ((10, 50), None, math.inf, (33, 50), (33, 50)),
     ],
 )
 def test_network_sees_an_image_in_its_aspect_ratio_and_black_beside_it(
@@ -54,8 +55,8 @@ def test_network_sees_an_image_in_its_aspect_ratio_and_black_beside_it(
         seen.append(batch[0])
         return np.zeros((1, 19, *batch.shape[1:3]), np.float32)
 
-    predictor = Predictor(Exported(look, takes, labels=False, name="m"), Mode())
-    assert predictor(np.full((*size, 3), 200, np.uint8), longest_side=longest_side).shape == size
+    predictor = Predictor(Exported(look, takes, labels=False, name="m"), Mode(), longest_side)
+    assert predictor(np.full((*size, 3), 200, np.uint8)).shape == size
     [canvas] = seen
     expected = np.zeros((*given, 3), np.uint8)
     expected[: inner[0], : inner[1]] = 200
@@ -102,14 +103,14 @@ def test_prediction_equals_that_of_the_stages(models, photograph):
 
 
 @pytest.mark.parametrize(
-    ("size", "longest_side"), [((64, 128), None), ((71, 103), None), ((300, 200), 150)]
+    ("size", "longest_side"), [((64, 128), math.inf), ((71, 103), math.inf), ((300, 200), 150)]
 )
 def test_onnx_takes_any_size_like_the_checkpoint(models, photograph, size, longest_side):
     image = photograph(*size)
     of_checkpoint, of_onnx = (
-        Predictor.load(models / name, CITYSCAPES, device_target="CPU", flip=True)(
-            image, longest_side=longest_side
-        )
+        Predictor.load(
+            models / name, CITYSCAPES, device_target="CPU", flip=True, longest_side=longest_side
+        )(image)
         for name in ("m.ckpt", "m.onnx")
     )
     assert of_onnx.shape == size

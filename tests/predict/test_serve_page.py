@@ -388,9 +388,9 @@ def test_downloads_hold_the_label_map_and_the_overlay_as_it_is_seen(page, predic
     ("kind", "sentence"),
     [
         ("text", "This file is not an image that can be read."),
-        ("100 megapixels", "The picture has 10000×10000 pixels; at most 50 million are taken."),
-        ("truncated", "The image is damaged ("),
-        ("animated", "This GIF is animated. Save one of its frames"),
+        ("100 megapixels", "This file has 10000×10000 pixels; at most 50 million are taken."),
+        ("truncated", "This file is damaged ("),
+        ("animated", "This file is an animated GIF. Save one of its frames"),
         ("too many bytes", "The file is larger than 20 MB."),
     ],
 )

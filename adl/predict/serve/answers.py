@@ -88,8 +88,3 @@ class QueueState(Answer):
     """Is the network at work?"""
     ahead: int | None = None
     """Pictures before the one with the ticket; null: it does not wait."""
-
-
-class Health(Answer):
-    status: str
-    """`ok`: the model is loaded."""

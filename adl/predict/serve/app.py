@@ -6,22 +6,22 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
-from starlette.routing import Route
 
 from adl.errors import unknown
 from adl.export import provenance
+from adl.predict.photographs import ImageError, NotAnImageError
 from adl.predict.serve import uploads
-from adl.predict.serve.answers import Health, Limits, Model, Prediction, Problem, QueueState
+from adl.predict.serve.answers import Limits, Model, Prediction, Problem, QueueState
 from adl.predict.serve.queue import Queue
 from adl.predict.serve.segmenter import Segmenter
 
-T = TypeVar("T")
 DESCRIPTION = """Segments photographs with a trained model, one at a time, in the order of arrival.
 
     curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict
@@ -48,23 +48,10 @@ IMAGE_BODY = {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-Ticket = Annotated[
-    str | None,
-    Header(
-        alias="Queue-Ticket",
-        pattern="^[A-Za-z0-9-]{1,64}$",
-        description="Any name for this request, with which `/api/queue` tells its place.",
-    ),
-]
-ASSETS = {
-    "/": ("page.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-}
 
 
-class Endpoints:
-    """What the routes do.
+class App(FastAPI):
+    """The routes, and what they do. Its own documentation pages are off, because they load scripts from elsewhere.
 
     file: the model's, with its sidecar. images: those that the page offers by name.
     """
@@ -72,15 +59,47 @@ class Endpoints:
     def __init__(
         self, segmenter: Segmenter, queue: Queue, *, file: Path, images: Mapping[str, Path]
     ) -> None:
+        super().__init__(
+            title="adl serve",
+            version="1",
+            description=DESCRIPTION,
+            docs_url=None,
+            redoc_url=None,
+            exception_handlers={
+                ImageError: _unreadable,
+                RequestValidationError: _invalid,
+                ClientDisconnect: _gone,
+                Exception: _broken,
+            },
+        )
         self.segmenter, self.queue, self.file, self.images = segmenter, queue, file, images
         self.uploads = uploads.Uploads(queue.most * uploads.MOST_BYTES)
+        self.post("/api/predict", responses=PROBLEMS, openapi_extra=IMAGE_BODY)(self.predict)
+        self.add_api_route("/api/queue", self.queue_state)
+        self.add_api_route("/api/model", self.model)
+        self.add_api_route("/api/images", self.list_images)
+        self.add_api_route(
+            "/api/images/{name}",
+            self.image,
+            response_class=Response,
+            responses={200: {"content": {"image/png": {}}}, 404: {"model": Problem}},
+        )
+        self.add_api_route("/api/health", self.health)
+        self.mount("/", StaticFiles(directory=Path(__file__).with_name("page"), html=True))
 
     async def predict(
         self,
         request: Request,
         overlay: bool = False,
         preview: bool = False,
-        queue_ticket: Ticket = None,
+        queue_ticket: Annotated[
+            str | None,
+            Header(
+                alias="Queue-Ticket",
+                pattern="^[A-Za-z0-9-]{1,64}$",
+                description="Any name for this request, with which `/api/queue` tells its place.",
+            ),
+        ] = None,
     ) -> Prediction:
         """Segment the picture in the body.
 
@@ -90,18 +109,14 @@ class Endpoints:
             async with self.uploads.received(request) as content:
                 await asyncio.to_thread(uploads.check, content)
                 work = functools.partial(self.segmenter, content, overlay=overlay, preview=preview)
-                working = self.queue.run(work, queue_ticket)
-                prediction, waited = await _while_connected(request, working)
-        prediction.waited = round(waited, 1)
-        return prediction
+                return await _while_connected(request, self.queue.run(work, queue_ticket))
 
-    async def state(self, ticket: str | None = None) -> QueueState:
+    async def queue_state(self, ticket: str = "") -> QueueState:
         """How many pictures wait, and how many of them come before the one with the ticket."""
-        return QueueState(
-            waiting=self.queue.waiting,
-            running=self.queue.running,
-            ahead=self.queue.ahead(ticket) if ticket else None,
-        )
+        tickets = list(self.queue.waiting.values())
+        running = self.queue.running
+        ahead = tickets.index(ticket) + running if ticket in tickets else None
+        return QueueState(waiting=len(tickets), running=running, ahead=ahead)
 
     async def model(self) -> Model:
         """The model, its classes, and what may be sent to it."""
@@ -111,7 +126,7 @@ class Endpoints:
             trained_on=provenance.trained_on(about),
             score=provenance.score(about),
             dataset=self.segmenter.dataset.title,
-            classes=self.segmenter.classes(),
+            classes=list(self.segmenter.classes.values()),
             limits=Limits(
                 bytes=uploads.MOST_BYTES, pixels=uploads.MOST_PIXELS, side=uploads.MOST_SIDE
             ),
@@ -123,54 +138,19 @@ class Endpoints:
 
     def image(self, name: str) -> Response:
         """One of the data set's own images, as its file is."""
-        path = self.images.get(name)
-        if path is None:
-            raise HTTPException(404, str(unknown("image", name, self.images)))
         try:
-            return Response(path.read_bytes(), media_type="image/png")
+            return Response(self.images[name].read_bytes(), media_type="image/png")
+        except KeyError:
+            raise HTTPException(404, str(unknown("image", name, self.images))) from None
         except OSError as error:
             raise HTTPException(404, f"{name} cannot be read ({error.strerror}).") from None
 
-    async def health(self) -> Health:
-        """Answers as soon as the model is loaded."""
-        return Health(status="ok")
+    async def health(self) -> dict[str, str]:
+        """Answers `ok` as soon as the model is loaded."""
+        return {"status": "ok"}
 
 
-def create_app(
-    segmenter: Segmenter, queue: Queue, *, file: Path, images: Mapping[str, Path]
-) -> FastAPI:
-    """All routes. Its own documentation pages are off, because they load scripts from elsewhere."""
-    app = FastAPI(
-        title="adl serve",
-        version="1",
-        description=DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        exception_handlers={
-            RequestValidationError: _invalid,
-            ClientDisconnect: _gone,
-            Exception: _broken,
-        },
-    )
-    endpoints = Endpoints(segmenter, queue, file=file, images=images)
-    app.post("/api/predict", responses=PROBLEMS, openapi_extra=IMAGE_BODY)(endpoints.predict)
-    app.get("/api/queue")(endpoints.state)
-    app.get("/api/model")(endpoints.model)
-    app.get("/api/images")(endpoints.list_images)
-    app.get(
-        "/api/images/{name}",
-        response_class=Response,
-        responses={200: {"content": {"image/png": {}}}, 404: {"model": Problem}},
-    )(endpoints.image)
-    app.get("/api/health")(endpoints.health)
-    for route, (asset, kind) in ASSETS.items():
-        content = Path(__file__).with_name(asset).read_bytes()
-        # An answer is itself an application, which a route may lead to.
-        app.router.routes.append(Route(route, Response(content, media_type=kind), methods=["GET"]))
-    return app
-
-
-async def _while_connected(request: Request, work: Awaitable[T]) -> T:
+async def _while_connected(request: Request, work: Awaitable[Prediction]) -> Prediction:
     """The result of work, which is cancelled when the client goes. Raises ClientDisconnect then."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(request.receive())  # the body is read: only a farewell can come
@@ -184,8 +164,14 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
         leaving.cancel()
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+async def _unreadable(request: Request, error: ImageError) -> JSONResponse:
+    sentence = f"This file {error.problem}"
+    if isinstance(error, NotAnImageError):
+        return JSONResponse({"detail": f"{sentence} Send a {uploads.KINDS}."}, 415)
+    return JSONResponse({"detail": sentence}, 422)
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
     return JSONResponse({"detail": f"{'; '.join(faults)}."}, 422)
 

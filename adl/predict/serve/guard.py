@@ -23,9 +23,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer: nothing is loaded from elsewhere, shown inside another page, or kept by the browser."""
-LOG = logging.getLogger("adl.serve")
 LOGGED = "/api/predict"
-OWN_NAMES = {"localhost", "127.0.0.1", "::1"}
 FOREIGN_ORIGIN = (
     "Requests from other web pages are refused. Open this server's own page, or use a program. Behind a reverse "
     "proxy, start the server with --public-name and the name in the page's address."
@@ -52,7 +50,8 @@ class Guard:
     ) -> None:
         self.app, self.is_open = app, is_open
         self.public_origins = {name.lower() for name in public_names}
-        self.names = OWN_NAMES | {host.lower()} | {_name(origin) for origin in self.public_origins}
+        public = map(_name, self.public_origins)
+        self.names = {"localhost", "127.0.0.1", "::1", host.lower(), *public}
         if is_open:
             machine = socket.gethostname().lower()
             self.names |= {machine, f"{machine}.local", socket.getfqdn().lower()}
@@ -63,28 +62,29 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
-                if scope["path"] == LOGGED:  # one short line a picture, and nothing of its owner's
+                if scope["path"] == LOGGED:  # one short line, and nothing of its owner's
                     took = 1000 * (time.perf_counter() - began)
-                    LOG.info("predict: %d after %.0f ms", message["status"], took)
+                    logging.info("predict: %d after %.0f ms", message["status"], took)
             await send(message)
 
-        reason = self._refusal(scope["method"], Headers(scope=scope))
-        app = JSONResponse({"detail": reason}, 403) if reason else self.app
+        app = self.app
+        if reason := self._refusal(scope["method"], Headers(scope=scope)):
+            app = JSONResponse({"detail": reason}, 403)
         await app(scope, receive, send_with_headers)
 
     def _refusal(self, method: str, headers: Headers) -> str | None:
-        host = headers.get("host", "")
+        """Why a request is not answered; None: it is."""
+        host = headers.get("host", "").lower()
         if not self._is_own(host):
             return FOREIGN_HOST
-        origin = headers.get("origin")
-        own_origins = {host.lower(), *self.public_origins}
-        if origin is not None and origin.partition("://")[2].lower() not in own_origins:
-            return FOREIGN_ORIGIN
+        origin = headers.get("origin", f"http://{host}").lower()
+        is_own_origin = origin.partition("://")[2] in {host, *self.public_origins}
         # A link on another page may lead here.
+        may_be_linked = method in ("GET", "HEAD")
         is_own_page = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
-        if method not in ("GET", "HEAD") and not is_own_page:
-            return FOREIGN_ORIGIN
-        return None
+        if is_own_origin and (may_be_linked or is_own_page):
+            return None
+        return FOREIGN_ORIGIN
 
     def _is_own(self, host: str) -> bool:
         try:

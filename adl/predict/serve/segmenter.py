@@ -9,70 +9,65 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from adl.config.params import SMALLEST_SIDE
 from adl.dataset.descriptor import DatasetDescriptor
+from adl.predict import photographs
 from adl.predict.overlays import overlay as blended
 from adl.predict.overlays import shares
-from adl.predict.serve import uploads
 from adl.predict.serve.answers import ClassShare, LabelClass, Prediction, Preview
 
 PREVIEW_SIDE = 2048
 """Pixels of the longest side: a Cityscapes image is shown as it is, and a phone's fits into the browser's canvas."""
 
-WRITING = {".jpg": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)}
-"""Else the colours of an overlay would run into each other."""
-
-Predict = Callable[..., np.ndarray]
-"""`Predictor`, or what behaves like it."""
+WRITING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+"""Else the colours of an overlay would run into each other. A PNG has no such setting."""
 
 
 class Segmenter:
-    """A predictor that takes files and gives answers. longest_side: as in `Predictor.__call__`."""
+    """A predictor that takes files and gives answers. classes: of the data set, by their names."""
 
-    def __init__(self, predictor: Predict, dataset: DatasetDescriptor, longest_side: int) -> None:
-        self.predictor, self.dataset, self.longest_side = predictor, dataset, longest_side
-
-    def warm_up(self) -> None:
-        """Let the first visitor not wait for what is done once, such as compilation."""
-        smallest = np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3), np.uint8)
-        self.predictor(smallest, longest_side=self.longest_side)
-
-    def classes(self) -> list[LabelClass]:
-        """Every class of the data set, by train id."""
-        classes = []
-        for train_id, one in enumerate(self.dataset.classes):
-            red, green, blue = one.colour
-            colour = f"#{red:02x}{green:02x}{blue:02x}"
-            label_id = int(self.dataset.label_ids[train_id])
-            classes.append(
-                LabelClass(name=one.name, train_id=train_id, label_id=label_id, colour=colour)
+    def __init__(
+        self, predictor: Callable[[np.ndarray], np.ndarray], dataset: DatasetDescriptor
+    ) -> None:
+        self.predictor, self.dataset = predictor, dataset
+        self.classes = {}
+        for train_id, one in enumerate(dataset.classes):
+            self.classes[one.name] = LabelClass(
+                name=one.name,
+                train_id=train_id,
+                label_id=one.label_ids[0],
+                colour=f"#{bytes(one.colour).hex()}",
             )
-        return classes
 
     def __call__(
-        self, content: bytes | bytearray, *, overlay: bool = False, preview: bool = False
+        self,
+        content: bytes | bytearray,
+        waited: float,
+        *,
+        overlay: bool = False,
+        preview: bool = False,
     ) -> Prediction:
-        """Segment the image in a file's bytes. Raises HTTPException 422 if it is damaged."""
-        image = uploads.decode(content).pixels
+        """Segment the image in a file's bytes. Raises ImageError if it is damaged.
+
+        waited: milliseconds, for the answer.
+        """
+        image = photographs.decode(content).pixels
         began = time.perf_counter()
-        labels = self.predictor(image, longest_side=self.longest_side)
+        labels = self.predictor(image)
         milliseconds = 1000 * (time.perf_counter() - began)
-        by_name = {one.name: one for one in self.classes()}
         prediction = Prediction(
             width=image.shape[1],
             height=image.shape[0],
             milliseconds=round(milliseconds, 1),
-            waited=0,
+            waited=round(waited, 1),
             classes=[
-                ClassShare(**by_name[name].model_dump(), share=share)
+                ClassShare(share=share, **dict(self.classes[name]))
                 for name, share in shares(labels, self.dataset).items()
             ],
             label_ids=_encoded(self.dataset.label_ids[labels], ".png"),
             train_ids=_encoded(labels, ".png"),
         )
         if overlay:
-            picture = blended(image, labels, self.dataset)
-            prediction.overlay = _encoded(picture[..., ::-1], ".jpg")
+            prediction.overlay = _encoded(blended(image, labels, self.dataset)[..., ::-1], ".jpg")
         if preview:
             prediction.preview = _preview(image, labels)
         return prediction
@@ -82,9 +77,8 @@ def _preview(image: np.ndarray, labels: np.ndarray) -> Preview:
     """image: (H, W, 3) uint8 BGR. labels: (H, W) uint8 train ids. Both are reduced alike."""
     scale = min(1.0, PREVIEW_SIDE / max(labels.shape))
     width, height = (max(1, round(scale * side)) for side in labels.shape[::-1])
-    if scale < 1:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     return Preview(
         width=width,
         height=height,
@@ -95,5 +89,5 @@ def _preview(image: np.ndarray, labels: np.ndarray) -> Preview:
 
 def _encoded(image: np.ndarray, suffix: str) -> str:
     """An image file in base64."""
-    content = cv2.imencode(suffix, image, WRITING.get(suffix, ()))[1]
-    return base64.b64encode(content.tobytes()).decode("ascii")
+    content = cv2.imencode(suffix, image, WRITING)[1]
+    return base64.b64encode(content.data).decode()

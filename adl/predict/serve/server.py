@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import itertools
 import signal
 import socket
-from collections.abc import Callable
 from types import FrameType
 
 import psutil
@@ -29,11 +29,14 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises AdlError if the address cannot be had.
     """
-    if not 0 <= port < 1 << 16:
-        raise AdlError(f"--port: {port} is no port; they go from 0 (any that is free) to 65535.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OverflowError:
+        raise AdlError(
+            f"--port: {port} is no port; they go from 0 (any that is free) to 65535."
+        ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AdlError(
@@ -45,28 +48,21 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def is_loopback(listening: socket.socket) -> bool:
-    """Can only this machine reach it?"""
-    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
-
-
 def urls(host: str, listening: socket.socket) -> list[str]:
     """Where a browser finds the page: first on this machine, then on others where every address is bound."""
+    own, form = "127.0.0.1", "http://{}:{}"
+    if listening.family == socket.AF_INET6:
+        own, form = "::1", "http://[{}]:{}"
+    bound, port = listening.getsockname()[:2]
     hosts = [host]
-    if ipaddress.ip_address(listening.getsockname()[0]).is_unspecified:
-        own = "::1" if listening.family == socket.AF_INET6 else "127.0.0.1"
-        hosts = [own, *_addresses(listening.family)]
-    shown = [f"[{one}]" if ":" in one else one for one in hosts]
-    return [f"http://{one}:{listening.getsockname()[1]}" for one in shown]
-
-
-def _addresses(family: int) -> list[str]:
-    """By which other machines may reach this one."""
-    found = []
-    for addresses in psutil.net_if_addrs().values():
-        found += [one.address for one in addresses if one.family == family]
-    parsed = [ipaddress.ip_address(address) for address in found]
-    return [str(one) for one in parsed if not (one.is_loopback or one.is_link_local)]
+    if ipaddress.ip_address(bound).is_unspecified:
+        hosts = [own]
+        for one in itertools.chain(*psutil.net_if_addrs().values()):
+            if one.family == listening.family:
+                address = ipaddress.ip_address(one.address)
+                if not (address.is_loopback or address.is_link_local):
+                    hosts.append(one.address)
+    return [form.format(one, port) for one in hosts]
 
 
 class Connection(H11Protocol):
@@ -85,12 +81,9 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn that says when it is ready, ends within a bounded time, and then returns.
+    """uvicorn that ends within a bounded time, and then returns."""
 
-    ready: called once connections are answered.
-    """
-
-    def __init__(self, app: ASGIApp, queue: Queue, ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, queue: Queue) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -99,6 +92,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
@@ -107,11 +101,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=3 * GRACE_SECONDS,
             )
         )
-        self.queue, self.ready = queue, ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready()
+        self.queue = queue
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Until a signal comes: SIGHUP too, unless it is ignored, as under nohup."""

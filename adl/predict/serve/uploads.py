@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from io import BytesIO
 
 from fastapi import HTTPException, Request
 
-from adl.errors import AdlError
 from adl.predict import photographs
-from adl.predict.serve.queue import FullError
+from adl.predict.photographs import ImageError
+from adl.predict.serve.queue import full
 
 MOST_BYTES = 20_000_000
 MOST_PIXELS = 50_000_000
@@ -51,8 +52,7 @@ class Uploads:
     async def received(self, request: Request) -> AsyncIterator[bytearray]:
         """The body of a request: an image file, of which nothing is written to a disk.
 
-        Raises FullError if there is no room for it, and HTTPException: 408 too slow, 413 too large, 415 a form or
-        nothing at all.
+        Raises HTTPException: 408 too slow, 413 too large, 415 a form or nothing at all, 503 if there is no room for it.
         """
         content = bytearray()
         try:
@@ -70,76 +70,53 @@ class Uploads:
 
     async def _receive(self, request: Request, content: bytearray) -> None:
         """What is refused is received and forgotten: most clients read an answer only when they have sent all."""
-        stated = int(request.headers.get("content-length", 0))
-        if stated > MOST_DISCARDED:
-            raise HTTPException(413, TOO_LARGE)
+        size = int(request.headers.get("content-length", 0))  # as stated, until more has arrived
         received = 0
-        refusal: Exception | None = None
+        has_room = True
         stream = request.stream()
-        while chunk := await asyncio.wait_for(anext(stream, b""), SILENT_SECONDS):
-            received += len(chunk)
-            if max(stated, received) > MOST_BYTES:
-                refusal = HTTPException(413, TOO_LARGE)
-            elif len(chunk) > self.free:
-                refusal = FullError()
-            if received > MOST_DISCARDED:
+        while size <= MOST_DISCARDED:
+            chunk = await asyncio.wait_for(anext(stream, b""), SILENT_SECONDS)
+            if not chunk:
                 break
-            if refusal:
-                self.free += len(content)
-                content.clear()
-            else:
+            received += len(chunk)
+            size = max(size, received)
+            has_room &= len(chunk) <= self.free
+            if has_room and size <= MOST_BYTES:
                 content += chunk
                 self.free -= len(chunk)
-        if refusal:
-            raise refusal
+            else:
+                self.free += len(content)
+                content.clear()
+        if size > MOST_BYTES:
+            raise HTTPException(413, TOO_LARGE)
+        if not has_room:
+            raise full()
 
 
 def check(content: bytes | bytearray) -> None:
     """Judge a picture by its header, before anything is decoded.
 
-    Raises HTTPException: 415 no image, 422 damaged, animated, of too many pixels, or too slow to decode.
+    Raises ImageError if it is damaged, animated, of too many pixels, or too slow to decode; NotAnImageError if it is
+    none.
     """
-    try:
-        header = photographs.header(content, _NAME)
-    except photographs.NotAnImageError as error:
-        raise HTTPException(415, f"This file {error.problem} Send a {KINDS}.") from None
-    except AdlError as error:
-        raise HTTPException(422, sentence(error)) from None
-    if header.is_animated:
-        raise HTTPException(
-            422, f"This {header.format} is animated. Save one of its frames, and send that."
-        )
-    if content[:2] in ASCII_NETPBM:
-        raise HTTPException(
-            422, "This PPM holds its pixels as text. Save it as a PNG, and send that."
-        )
-    if max(header.width, header.height) > MOST_SIDE:
-        raise HTTPException(
-            422,
-            f"The picture has {header.width}×{header.height} pixels; at most {MOST_SIDE:,} on a side are taken. Cut it "
-            "into pieces, or scale it down, and send that.",
-        )
-    if header.width * header.height > MOST_PIXELS:
-        raise HTTPException(
-            422,
-            f"The picture has {header.width}×{header.height} pixels; at most {MOST_PIXELS // 1_000_000} million are "
-            "taken. Scale it down, and send that.",
-        )
-
-
-def decode(content: bytes | bytearray) -> photographs.Photograph:
-    """`photographs.decode` for what has passed `check`. Raises HTTPException 422 if it is damaged."""
-    try:
-        return photographs.decode(content, _NAME)
-    except AdlError as error:
-        raise HTTPException(422, f"{sentence(error)} Save it again, or send another.") from None
-
-
-_NAME = "upload"
-
-
-def sentence(error: AdlError) -> str:
-    """The fault of a file without a name."""
-    if isinstance(error, photographs.DamagedImageError):
-        return f"The image is damaged ({error.__cause__})."
-    return f"This file {error.problem}"
+    with photographs.opened(BytesIO(content)) as picture:
+        width, height = picture.size
+        # A phone's JPEG with its depth map and the pages of a TIFF do not move: the first picture counts.
+        if picture.format not in ("MPO", "TIFF") and getattr(picture, "is_animated", False):
+            raise ImageError(
+                f"is an animated {picture.format}. Save one of its frames, and send that."
+            )
+        if content[:2] in ASCII_NETPBM:
+            raise ImageError(
+                "is a PPM that holds its pixels as text. Save it as a PNG, and send that."
+            )
+        if max(width, height) > MOST_SIDE:
+            raise ImageError(
+                f"has {width}×{height} pixels; at most {MOST_SIDE:,} on a side are taken. Cut it into pieces, or scale "
+                "it down, and send that."
+            )
+        if width * height > MOST_PIXELS:
+            raise ImageError(
+                f"has {width}×{height} pixels; at most {MOST_PIXELS // 1_000_000} million are taken. Scale it down, "
+                "and send that."
+            )
