@@ -6,8 +6,8 @@ import dataclasses
 import os
 import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from adl import device, preflight, workspace
@@ -21,11 +21,11 @@ from adl.errors import AdlError
 from adl.files import remove, write_text
 from adl.launch import foreground
 from adl.launch.environment import child_environment
-from adl.storage.environment import Node
+from adl.storage.environment import Node, NotYetError, awaited
 from adl.storage.manifests import Inputs, files_below, upload_results
+from adl.storage.places import Place, open_place
 from adl.storage.stages import Stage, stages
 from adl.storage.state_backup import StateBackup
-from adl.storage.store import RemoteFile, Store, open_store
 from adl.storage.transfers import download
 from adl.training import lock, runs
 from adl.training.run.nodes import PATIENCE
@@ -47,55 +47,49 @@ STATES = Path(".adl/state")
 CODE = ("adl", "architectures", "dvc.yaml", "pipeline")
 MARK = ".work_of_modelarts"
 """Stands in a folder that jobs work in: one without it is somebody else's."""
-_POLL = 2.0
 
 
 @dataclasses.dataclass
 class Job:
-    """The job of one node.
+    """The job of one node; it is made in the project's folder.
 
-    endpoint: URL of the object storage. code: the workspace. work: the folder that stages run in, which is made.
-    every: seconds between two copies of the state.
+    work: the folder that stages run in, which is made. every: seconds between two copies of the state.
     """
 
     params: Params
     node: Node
     dataset: DatasetDescriptor
-    endpoint: str | None
-    code: Path
     work: Path
     every: float
 
     def __post_init__(self) -> None:
-        params = self.params
-        if not params.train_url:
+        if not self.params.train_url:
             raise AdlError("train_url: empty. It names where the results go: --train_url URL.")
-        self.dataset.check_classes(params.num_classes, "num_classes")
-        Architecture.from_params(params)
-        train = open_store(params.train_url, self.endpoint)
-        data = open_store(params.data_url, self.endpoint) if params.data_url else None
-        values = params.model_dump() | self._of_this_machine(data)
-        self.text = recipes.edited((self.code / PARAMS).read_text(encoding="utf-8"), values)
+        self.dataset.check_classes(self.params.num_classes, "num_classes")
+        Architecture.from_params(self.params)
+        urls = (self.params.data_url, self.params.train_url)
+        stores = [open_place(url) for url in urls if url]
+        values = self.params.model_dump() | self._of_this_machine(stores)
+        self.text = recipes.edited(PARAMS.read_text(encoding="utf-8"), values)
         self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
-        code = open_store(str(self.code))
-        self.inputs = Inputs(data, train, code, stages(), self.params.data_path)
+        self.code = Path.cwd()
+        self.inputs = Inputs(stores, open_place(str(self.code)), stages(), self.params.data_path)
 
-    def _of_this_machine(self, data: Store | None) -> dict[str, object]:
+    def _of_this_machine(self, stores: Sequence[Place]) -> dict[str, object]:
         """What the job knows better than params.yaml: how many devices there are, and where raw data is put."""
         changes: dict[str, object] = {}
         configured, devices = self.params.device_num, self.node.nodes * self.node.devices
         if devices not in (0, configured):
             changes["device_num"] = devices
             print(f"device_num is {devices}, as many as this job has, instead of {configured}")
-        data_path = self.params.data_path
-        folder = Path(data_path)
+        folder = Path(self.params.data_path)
         # The code in the job's folder is a link: what is written there would be written into the workspace.
         is_elsewhere = folder.is_absolute() or not {"..", *CODE}.isdisjoint(folder.parts[:1])
-        if folder == SYNTHETIC and data is not None:
-            is_elsewhere = bool(data.find("leftImg8bit/val"))
+        if folder == SYNTHETIC and len(stores) > 1:
+            is_elsewhere = bool((stores[0] / "leftImg8bit/val").find())
         if is_elsewhere:
             changes["data_path"] = RAW
-            print(f"data_path is {RAW}, where the data set is copied to, instead of {data_path}")
+            print(f"data_path is {RAW}, where the data set is copied to, instead of {folder}")
         return changes
 
     def run(self, stage: Stage) -> int:
@@ -108,12 +102,11 @@ class Job:
             os.chdir(self.work)
             self._prepare_work()
             self._check_machine(stage)
+            code = 0
             if str(BASELINES) in stage.inputs and not self.inputs.find(str(BASELINES)):
                 print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
                 code = self._run_stage(self.inputs.stages["baselines"])
-                if code:
-                    return code
-            return self._run_stage(stage)
+            return code or self._run_stage(stage)
 
     def _mark_work(self) -> None:
         """Mark the folder as one that jobs work in. Raises AdlError if something else made it."""
@@ -162,7 +155,7 @@ class Job:
         Raises AdlError if an input is nowhere; a report says itself what it lacks.
         """
         found = {self.inputs.path(name): self.inputs.find(name) for name in stage.inputs}
-        wanted: dict[Path, RemoteFile] = {}
+        wanted: dict[Path, Place] = {}
         for files in found.values():
             wanted |= files
         report_inputs(wanted)
@@ -202,21 +195,11 @@ class Job:
 
         A job.json left by a killed job describes the same run: the workers then wait for the first node's.
         """
-        state = backup.state
         print("waiting for the first node's state", flush=True)
         remove(STATES)
-        deadline = time.monotonic() + PATIENCE
-        while not backup.has(state.job):
-            if backup.has(state.result / SEAL) and backup.has(state.folder / "about.json"):
-                backup.restore("about.json")
-                if state.about.get("code") == runs.code_digest():
-                    print("this run is already finished: nothing to do here.")
-                    return 0
-            if time.monotonic() > deadline:
-                raise AdlError(
-                    f"{backup.url}: the first node did not start in {text.duration(PATIENCE)}."
-                )
-            time.sleep(_POLL)
+        if awaited(partial(_is_finished, backup), PATIENCE):
+            print("this run is already finished: nothing to do here.")
+            return 0
         backup.restore()
         code = self._run(command)
         backup.upload_logs()
@@ -229,14 +212,30 @@ class Job:
         return foreground.run([sys.executable, *command], environment)
 
 
-def report_inputs(files: Mapping[Path, RemoteFile]) -> None:
+def _is_finished(backup: StateBackup) -> bool:
+    """Is the run finished with this code, or does the first node train? Raises NotYetError if it does neither."""
+    state = backup.state
+    about = state.folder / "about.json"
+    there = backup.find()
+    if state.job in there:
+        return False
+    if about in there and state.result / SEAL in there:
+        there[about].download(about)
+        if state.about.get("code") == runs.code_digest():
+            return True
+    raise NotYetError(
+        f"{backup.place.url}: the first node did not start in {text.duration(PATIENCE)}."
+    )
+
+
+def report_inputs(files: Mapping[Path, Place]) -> None:
     """Say where the inputs are from."""
-    sizes: dict[str, list[int]] = {}
-    for file in files.values():
-        sizes.setdefault(file.store.url, []).append(file.bytes)
-    for url, of_store in sizes.items():
-        size = text.byte_size(sum(of_store))
-        print(f"reads {text.counted(len(of_store), 'file')}, {size}, from {url}", flush=True)
+    for root in dict.fromkeys(file.root for file in files.values()):
+        sizes = [file.bytes for file in files.values() if file.root == root]
+        print(
+            f"reads {text.counted(len(sizes), 'file')}, {text.byte_size(sum(sizes))}, from {root}",
+            flush=True,
+        )
     for target, file in files.items():
-        if file.name != str(target) and target.suffix != ".png":
+        if file.url != f"{file.root}/{target}" and target.suffix != ".png":
             print(f"{target} is {file.url}", flush=True)

@@ -14,6 +14,7 @@ from adl.config import params, recipes
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
 from adl.files import OURS, digest, write_json, write_text
+from adl.storage import environment
 from adl.storage import job as module
 from adl.storage.environment import Node
 from adl.storage.job import Job
@@ -49,9 +50,7 @@ class Cloud:
         if self.data.exists():
             changes["data_url"] = str(self.data)
         p = params.load(**changes)
-        job = Job(
-            p, node or Node(), CITYSCAPES, endpoint=None, code=self.code, work=self.work, every=60
-        )
+        job = Job(p, node or Node(), CITYSCAPES, work=self.work, every=60)
         return job.run(stages()[stage])
 
     def main(self, *arguments: str) -> int:
@@ -225,7 +224,7 @@ def test_a_key_that_leads_elsewhere_is_refused(cloud, s3, bucket, capsys, name):
         s3.client().put_object(Bucket=bucket, Key=image, Body=b"x")
     urls = ("--data_url", f"obs://{bucket}/in", "--train_url", str(cloud.train))
     assert cloud.main("mindrecord", "--split", "val", *urls) == 2
-    assert f"{f'leftImg8bit/val/{name}'!r} is no name that can be copied" in capsys.readouterr().err
+    assert f"leftImg8bit/val: {name!r} is no name that can be copied" in capsys.readouterr().err
     assert cloud.commands == []
     assert not list(cloud.work.parent.rglob("*.png"))
 
@@ -391,13 +390,13 @@ def test_a_model_that_a_run_kept_is_exported_by_its_name(cloud, run_name):
 class TestSecondNode:
     """It sees the first one's state only through the bucket."""
 
-    node = Node(nodes=2, rank=1)
+    node = Node(nodes=2, rank=1, hosts=("127.0.0.1", "127.0.0.1"))
 
     @pytest.fixture
     def state(self, cloud, run_name, monkeypatch):
         """Where the run's state is in the bucket. The first node publishes it at the second look."""
         with_records(cloud)
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(environment.time, "sleep", lambda seconds: None)
         monkeypatch.setattr(module, "PATIENCE", 0.2)
         return cloud.train / "state" / run_name
 
@@ -407,7 +406,7 @@ class TestSecondNode:
         write_text(cloud.work / module.MARK, "of an earlier job")
         write_text(cloud.work / ".adl/state" / state.name / "position_1.npz", "stale")
         monkeypatch.setattr(
-            module.time, "sleep", lambda seconds: write_text(state / "job.json", "{}")
+            environment.time, "sleep", lambda seconds: write_text(state / "job.json", "{}")
         )
         write_text(state / "position_9.npz", "9")
         seen = []
