@@ -22,7 +22,6 @@ PORT = 8118
 """Port of MindSpore's scheduler on the first node; fixed, because every job has its own network address."""
 LONGEST_WAIT = 600.0
 """Seconds that a node waits for the name of the first one, and for a complete rank table."""
-POLL = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +71,7 @@ def awaited(ask: Callable[[], T], patience: float) -> T:
         except (NotYetError, address.NoAddressError):
             if time.monotonic() > deadline:
                 raise
-        time.sleep(POLL)
+        time.sleep(2)
 
 
 def endpoint() -> str | None:
@@ -95,8 +94,8 @@ def this_node(environment: Mapping[str, str] = os.environ, *, port: int = PORT) 
 
     nodes = number("MA_NUM_HOSTS", number("VC_WORKER_NUM", 1))
     devices = number("MA_NUM_GPUS", 0)
-    hosts = [host for host in environment.get("VC_WORKER_HOSTS", "").split(",") if host]
-    if len(hosts) != nodes and (hosts or nodes > 1):
+    hosts = environment.get("VC_WORKER_HOSTS", "").replace(",", " ").split()
+    if nodes != max(len(hosts), 1):  # a single node may go without a name
         raise AdlError(
             f"VC_WORKER_HOSTS: names {len(hosts)} hosts, but the job has {nodes} nodes (MA_NUM_HOSTS)."
         )
@@ -107,7 +106,7 @@ def this_node(environment: Mapping[str, str] = os.environ, *, port: int = PORT) 
     rank = number("VC_TASK_INDEX", nodes) if nodes > 1 else 0
     ours = {environment.get("MA_CURRENT_IP"), environment.get("MA_CURRENT_HOST_IP")} - {None}
     for position, server in enumerate(servers):
-        if ours & {server.get("server_id"), server.get("container_ip"), server.get("host_ip")}:
+        if ours.intersection(map(server.get, ("server_id", "container_ip", "host_ip"))):
             rank = position
             break
     if rank >= nodes:

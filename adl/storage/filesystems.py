@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 from pathlib import Path
@@ -110,7 +109,9 @@ class Moxing:
     """Its errors are of any kind."""
 
     def __init__(self) -> None:
-        self.file = importlib.import_module("moxing").file
+        import moxing
+
+        self.file = moxing.file
 
     def find(self, path: str, **_: Any) -> dict[str, dict[str, int]]:
         if not self.file.exists(path):

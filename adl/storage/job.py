@@ -6,8 +6,7 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from adl import device, preflight, workspace
@@ -67,8 +66,7 @@ class Job:
             raise AdlError("train_url: empty. It names where the results go: --train_url URL.")
         self.dataset.check_classes(self.params.num_classes, "num_classes")
         Architecture.from_params(self.params)
-        urls = (self.params.data_url, self.params.train_url)
-        stores = [open_place(url) for url in urls if url]
+        stores = [open_place(url) for url in (self.params.data_url, self.params.train_url) if url]
         values = self.params.model_dump() | self._of_this_machine(stores)
         self.text = recipes.edited(PARAMS.read_text(encoding="utf-8"), values)
         self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
@@ -101,7 +99,12 @@ class Job:
         with lock.held(self.work):
             os.chdir(self.work)
             self._prepare_work()
-            self._check_machine(stage)
+            # This machine need only fit the stage that runs.
+            read = schema.of_stage(stage.name)
+            if "device_target" in read:
+                device.check_device_target(self.params.device_target, self.node.devices or 1)
+            if "export_formats" in read:
+                preflight.check_export(self.params)
             code = 0
             if str(BASELINES) in stage.inputs and not self.inputs.find(str(BASELINES)):
                 print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
@@ -111,7 +114,7 @@ class Job:
     def _mark_work(self) -> None:
         """Mark the folder as one that jobs work in. Raises AdlError if something else made it."""
         mark = self.work / MARK
-        if self.work.exists() and any(self.work.iterdir()) and not mark.exists():
+        if any(self.work.glob("*")) and not mark.exists():
             raise AdlError(
                 f"--work {self.work}: something else made it, or an earlier version did (it holds no {MARK}), and a "
                 "job replaces what is there. Name a new or an empty folder, or remove this one if no file in it is "
@@ -134,14 +137,6 @@ class Job:
         write_text(Path(".dvc/config"), "[core]\n    no_scm = true\n")
         write_text(PARAMS, self.text)
 
-    def _check_machine(self, stage: Stage) -> None:
-        """Raises AdlError if this machine lacks what the stage uses; it need not fit the other stages."""
-        read = schema.of_stage(stage.name)
-        if "device_target" in read:
-            device.check_device_target(self.params.device_target, self.node.devices or 1)
-        if "export_formats" in read:
-            preflight.check_export(self.params)
-
     def _run_stage(self, stage: Stage) -> int:
         self._download_inputs(stage)
         code = self._train(stage) if stage.name == "train" else self._run(stage.command)
@@ -156,10 +151,15 @@ class Job:
         """
         found = {self.inputs.path(name): self.inputs.find(name) for name in stage.inputs}
         wanted: dict[Path, Place] = {}
-        for files in found.values():
+        missing = []
+        for name, files in found.items():
             wanted |= files
-        report_inputs(wanted)
-        missing = [name for name, files in found.items() if not files]
+            if files:
+                size = text.byte_size(sum(file.bytes for file in files.values()))
+                first = next(iter(files.values())).url
+                print(f"reads {name}: {text.counted(len(files), 'file')}, {size}, from {first}")
+            else:
+                missing.append(name)
         if missing and stage.name != "report":
             raise AdlError(
                 f"{stage.results} needs {', '.join(missing)}: not in {self.inputs}. Run the stage that makes it, or "
@@ -195,9 +195,25 @@ class Job:
 
         A job.json left by a killed job describes the same run: the workers then wait for the first node's.
         """
+        state = backup.state
+        about = state.folder / "about.json"
+
+        def is_finished() -> bool:
+            """With this code. False: the first node trains."""
+            there = backup.find()
+            if state.job in there:
+                return False
+            if about in there and state.result / SEAL in there:
+                there[about].download(about)
+                if state.about.get("code") == runs.code_digest():
+                    return True
+            raise NotYetError(
+                f"{backup.place.url}: the first node did not start in {text.duration(PATIENCE)}."
+            )
+
         print("waiting for the first node's state", flush=True)
         remove(STATES)
-        if awaited(partial(_is_finished, backup), PATIENCE):
+        if awaited(is_finished, PATIENCE):
             print("this run is already finished: nothing to do here.")
             return 0
         backup.restore()
@@ -210,32 +226,3 @@ class Job:
         print(f"+ {shlex.join(['python', *command])}", flush=True)
         environment = child_environment({STATE_VARIABLE: str(STATES)})
         return foreground.run([sys.executable, *command], environment)
-
-
-def _is_finished(backup: StateBackup) -> bool:
-    """Is the run finished with this code, or does the first node train? Raises NotYetError if it does neither."""
-    state = backup.state
-    about = state.folder / "about.json"
-    there = backup.find()
-    if state.job in there:
-        return False
-    if about in there and state.result / SEAL in there:
-        there[about].download(about)
-        if state.about.get("code") == runs.code_digest():
-            return True
-    raise NotYetError(
-        f"{backup.place.url}: the first node did not start in {text.duration(PATIENCE)}."
-    )
-
-
-def report_inputs(files: Mapping[Path, Place]) -> None:
-    """Say where the inputs are from."""
-    for root in dict.fromkeys(file.root for file in files.values()):
-        sizes = [file.bytes for file in files.values() if file.root == root]
-        print(
-            f"reads {text.counted(len(sizes), 'file')}, {text.byte_size(sum(sizes))}, from {root}",
-            flush=True,
-        )
-    for target, file in files.items():
-        if file.url != f"{file.root}/{target}" and target.suffix != ".png":
-            print(f"{target} is {file.url}", flush=True)

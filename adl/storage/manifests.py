@@ -112,22 +112,21 @@ class Inputs:
         target = Path(self.path(name))
         bare = target.name if target.suffix else name.removeprefix(f"{DATA_PATH}/")
         is_data = name.startswith((DATA_PATH, str(RECORDS)))
+        writers = [
+            stage.name
+            for stage in self.stages.values()
+            if any(target.is_relative_to(output) for output in stage.outputs)
+        ]
         for store in self.stores if is_data else reversed(self.stores):
             found = (store / target).find(target)
-            manifest = self._manifest(store, target)
-            if manifest:
-                return _listed(manifest, store, target, found)
+            for stage in writers:
+                manifest = read_manifest(store, stage)
+                if manifest:
+                    return _listed(manifest, store / target, target, found)
             if not found and store is not self.train:
                 found = (store / bare).find(target)
             if found:
                 return found
-        return {}
-
-    def _manifest(self, store: Place, path: Path) -> dict[str, Any]:
-        """That of the stage that writes a path; empty if no such stage left anything in the store."""
-        for stage in self.stages.values():
-            if any(path.is_relative_to(output) for output in stage.outputs):
-                return read_manifest(store, stage.name)
         return {}
 
     def checkpoint(self, name: str) -> dict[Path, Place]:
@@ -149,10 +148,8 @@ class Inputs:
             # The last one is where earlier versions left what runs keep.
             for folder in ("", "pretrained", "models", "models/intermediate"):
                 yield store / folder
-        kept = []
-        for path in (self.train / RUNS).find(RUNS):
-            if path.parts[-3:] == ("result", "intermediate", name):
-                kept.append(path)
+        models = (self.train / RUNS).find(RUNS)
+        kept = [path for path in models if path.match(f"result/intermediate/{name}")]
         if len(kept) > 1:
             raise AdlError(
                 f"ckpt_name: several runs kept a {name}: {', '.join(map(str, kept))}, in {self.train.url}. Copy the "

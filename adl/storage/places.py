@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import importlib.util
 import os
 import re
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -72,15 +72,13 @@ class Abandoned(Exception):  # noqa: N818 (not an error)
 class Place:
     """A file, or a folder with all that is below it.
 
-    system, path: where it is. url: what people call that. root: URL of the folder that a person named, in which it is.
-    bytes, version, sha256: of a file that was found. The version changes when the content does; it is empty if the
-    file system has none. The digest is None if it is not known.
+    system, path: where it is. url: what people call that. bytes, version, sha256: of a file that was found. The version
+    changes when the content does; it is empty if the file system has none. The digest is None if it is not known.
     """
 
     system: S3 | Moxing | Folder
     path: str
     url: str
-    root: str
     bytes: int = 0
     version: str = ""
     sha256: str | None = None
@@ -112,8 +110,7 @@ class Place:
 
         It follows from where the file is, and in which version. What a stage has written here since bears another date.
         """
-        sha = hashlib.sha256(f"{self.url} {self.version}".encode())
-        return int.from_bytes(sha.digest()[:5], "big")
+        return zlib.crc32(f"{self.url} {self.version}".encode())
 
     def is_at(self, target: Path) -> bool:
         """Is there a copy of this very file?"""
@@ -186,15 +183,11 @@ class Place:
 
 def check_name(name: str, where: str) -> None:
     """Raises AdlError if a name from outside, as a path below a folder, could lead out of it. where: that named it."""
-    if not _is_inner(name):
+    if {"\\", "\0"}.intersection(name) or {"", ".", ".."}.intersection(name.split("/")):
         raise AdlError(
-            f"{where}: {name!r} is no name that can be copied: it has an empty part, . or .., or a backslash. Rename "
-            "it there, or remove it."
+            f"{where}: {name!r} is no name that can be copied: it has an empty part, . or .., or a backslash. Choose "
+            "another one, or remove what has it."
         )
-
-
-def _is_inner(name: str) -> bool:
-    return {"", ".", ".."}.isdisjoint(name.split("/")) and {"\\", "\0"}.isdisjoint(name)
 
 
 def open_place(url: str) -> Place:
@@ -204,18 +197,17 @@ def open_place(url: str) -> Place:
     """
     scheme, _, path = url.rstrip("/").partition("://")
     if re.match(r"(?is)(?!obs:|s3:|.*://).", url):
-        return Place(Folder(), str(Path(url).absolute()), url=scheme, root=scheme)
-    is_bucket = re.fullmatch(r"(?is)(obs|s3)://[a-z0-9][a-z0-9._-]*(/.*)?", url)
-    if "@" in path and not is_bucket:
+        return Place(Folder(), str(Path(url).absolute()), url=scheme)
+    if not re.fullmatch(r"(?is)(obs|s3)://[a-z0-9][a-z0-9._-]*(/.*)?", url):
+        if "@" in path:
+            raise AdlError(
+                f"{scheme}://…@…: leave the credentials out of the URL, which logs show. Set {CREDENTIALS}."
+            )
         raise AdlError(
-            f"{scheme}://…@…: leave the credentials out of the URL, which logs show. Set {CREDENTIALS}."
+            f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH or a folder."
         )
-    if not is_bucket or not _is_inner(path):
-        raise AdlError(
-            f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH without empty parts, . or .., or a "
-            "backslash; or a folder."
-        )
+    check_name(path, url)
     url = f"{scheme}://{path}"
     if importlib.util.find_spec("moxing"):
-        return Place(Moxing(), f"obs://{path}", url=url, root=url)
-    return Place(S3(), path, url=url, root=url)
+        return Place(Moxing(), f"obs://{path}", url=url)
+    return Place(S3(), path, url=url)

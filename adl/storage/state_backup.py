@@ -27,8 +27,8 @@ class StateBackup:
     def __init__(self, store: Place, state: State) -> None:
         self.place = store / RUNS / state.name
         self.state = state
-        self.there: dict[Path, tuple[int, int]] = {}
-        """Files of the state, as they were when the store got them."""
+        self.there: dict[Path, int] = {}
+        """Files of the state, with the date that each had when the store got it."""
         self.ending = threading.Event()
         self.uploading = state.folder
 
@@ -40,12 +40,13 @@ class StateBackup:
         """Download what is there; a result that is not whole is left."""
         found = self.find()
         is_whole = self.state.result / SEAL in found
-        wanted = {}
-        for path, file in found.items():
-            if is_whole or self.state.result not in path.parents:
-                wanted[path] = file
-        download(wanted, f"copying the state from {self.place.root}")
-        self.there = {path: _version(path) for path in wanted}
+        wanted = {
+            path: file
+            for path, file in found.items()
+            if is_whole or self.state.result not in path.parents
+        }
+        download(wanted, f"copying the state from {self.place.url}")
+        self.there = {path: path.stat().st_mtime_ns for path in wanted}
 
     @contextlib.contextmanager
     def running(self, every: float) -> Iterator[None]:
@@ -106,7 +107,7 @@ class StateBackup:
     def _upload_all(self, paths: Sequence[Path]) -> None:
         """Upload one after the other, with progress."""
         sizes = {path: path.stat().st_size for path in paths}
-        copy_all(self._upload, sizes, f"copying the state to {self.place.root}", threads=1)
+        copy_all(self._upload, sizes, f"copying the state to {self.place.url}", threads=1)
 
     def _upload_unless_ending(self, paths: Sequence[Path]) -> None:
         """Upload all but the logs. Raises Abandoned once a copy would delay what goes first at the end."""
@@ -122,9 +123,9 @@ class StateBackup:
         return self.ending.is_set() and self.uploading not in self._urgent()
 
     def _upload(self, path: Path, progress: Callback = DEFAULT_CALLBACK) -> None:
-        version = _version(path)
+        date = path.stat().st_mtime_ns
         self._at(path).upload(path, progress)
-        self.there[path] = version
+        self.there[path] = date
 
     def _urgent(self) -> list[Path]:
         """What a run resumes from: the newest position, and whose it is."""
@@ -134,16 +135,11 @@ class StateBackup:
         """Files that the store does not have as they are here: what is urgent first, a result's seal last."""
         new = []
         for path in files_below(self.state.folder):
-            is_kept = path.name not in ("lock", "stop")  # which are this machine's
-            if is_kept and self.there.get(path) != _version(path):
+            is_of_machine = path.name in ("lock", "stop")
+            if not is_of_machine and self.there.get(path) != path.stat().st_mtime_ns:
                 new.append(path)
         urgent = self._urgent()
         return sorted(new, key=lambda path: (path.name == SEAL, path not in urgent, path))
 
     def _at(self, path: Path) -> Place:
         return self.place / path.relative_to(self.state.folder)
-
-
-def _version(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns

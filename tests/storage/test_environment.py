@@ -58,7 +58,7 @@ def names(monkeypatch):
 
     ask = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", known)
-    monkeypatch.setattr(environment, "POLL", 0.01)
+    monkeypatch.setattr(environment.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(environment, "LONGEST_WAIT", 5)
     return asked
 
