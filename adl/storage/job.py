@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from adl import device, preflight, workspace
 from adl.architecture import Architecture
@@ -67,28 +68,28 @@ class Job:
         self.dataset.check_classes(self.params.num_classes, "num_classes")
         Architecture.from_params(self.params)
         stores = [open_place(url) for url in (self.params.data_url, self.params.train_url) if url]
-        values = self.params.model_dump() | self._of_this_machine(stores)
-        self.text = recipes.edited(PARAMS.read_text(encoding="utf-8"), values)
+        present = PARAMS.read_text(encoding="utf-8")
+        self.text = recipes.edited(present, self._values(stores))
         self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
         self.code = Path.cwd()
         self.inputs = Inputs(stores, open_place(str(self.code)), stages(), self.params.data_path)
 
-    def _of_this_machine(self, stores: Sequence[Place]) -> dict[str, object]:
-        """What the job knows better than params.yaml: how many devices there are, and where raw data is put."""
-        changes: dict[str, object] = {}
-        configured, devices = self.params.device_num, self.node.nodes * self.node.devices
+    def _values(self, stores: Sequence[Place]) -> dict[str, Any]:
+        """The parameters; the job knows better how many devices there are, and where raw data is put."""
+        values = self.params.model_dump()
+        configured, devices = values["device_num"], self.node.nodes * self.node.devices
         if devices not in (0, configured):
-            changes["device_num"] = devices
+            values["device_num"] = devices
             print(f"device_num is {devices}, as many as this job has, instead of {configured}")
-        folder = Path(self.params.data_path)
+        folder = Path(values["data_path"])
         # The code in the job's folder is a link: what is written there would be written into the workspace.
         is_elsewhere = folder.is_absolute() or not {"..", *CODE}.isdisjoint(folder.parts[:1])
         if folder == SYNTHETIC and len(stores) > 1:
             is_elsewhere = bool((stores[0] / "leftImg8bit/val").find())
         if is_elsewhere:
-            changes["data_path"] = RAW
+            values["data_path"] = RAW
             print(f"data_path is {RAW}, where the data set is copied to, instead of {folder}")
-        return changes
+        return values
 
     def run(self, stage: Stage) -> int:
         """Returns the exit code of the stage, once all that it wrote is copied. Raises AdlError if a copy fails."""

@@ -27,8 +27,6 @@ T = TypeVar("T")
 PAUSES = (1.0, 2.0, 4.0)
 """Seconds before the second attempt, the third and the fourth, which is the last."""
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of OBS: its AK and SK)"
-_OF_THIS_MACHINE = (*DISK_FULL, errno.EACCES, errno.EROFS, errno.ENOENT)
-"""Numbers of errors of this machine's files: those of a bucket have others, or none."""
 
 REMEDIES = {
     "NoCredentialsError PartialCredentialsError": f"access is refused. Set {CREDENTIALS}.",
@@ -158,7 +156,9 @@ class Place:
             except (Abandoned, AdlError):
                 raise
             except self.system.passing as error:
-                if getattr(error, "errno", None) in _OF_THIS_MACHINE:
+                # Errors of this machine's files. Those of a bucket have other numbers, or none.
+                number = getattr(error, "errno", None)
+                if number in (*DISK_FULL, errno.EACCES, errno.EROFS, errno.ENOENT):
                     raise
                 self._check_passing(error)
                 reason = str(error) or type(error).__name__
@@ -174,8 +174,8 @@ class Place:
         # s3fs' error has botocore's as its cause, which names the code; moxing's has the code in its text alone.
         cause = error.__cause__ or error
         answer = (getattr(cause, "response", None) or {}).get("ResponseMetadata", {})
-        words = re.findall(r"\w+", f"{type(error).__name__} {cause} {error}")
-        words.append(f"HTTP{answer.get('HTTPStatusCode')}")
+        kind = f"{type(error).__name__} HTTP{answer.get('HTTPStatusCode')}"
+        words = re.findall(r"\w+", f"{kind} {cause} {error}")
         for codes, remedy in REMEDIES.items():
             if not set(codes.split()).isdisjoint(words):
                 raise AdlError(f"{self.url}: {remedy} ({cause})")

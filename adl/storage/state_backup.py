@@ -73,7 +73,13 @@ class StateBackup:
         while not self.ending.wait(every):
             try:
                 with self._round() as new:
-                    self._upload_unless_ending(new)
+                    for path in new:
+                        if path.parent == self.state.logs:
+                            continue
+                        self.uploading = path
+                        if self.ending.is_set():
+                            raise Abandoned
+                        self._upload(path, Transfer(self._is_in_the_way))
             except (FileNotFoundError, Abandoned):
                 pass  # replaced or pruned meanwhile: the next round sees what came in its place
             except Exception as error:
@@ -109,17 +115,8 @@ class StateBackup:
         sizes = {path: path.stat().st_size for path in paths}
         copy_all(self._upload, sizes, f"copying the state to {self.place.url}", threads=1)
 
-    def _upload_unless_ending(self, paths: Sequence[Path]) -> None:
-        """Upload all but the logs. Raises Abandoned once a copy would delay what goes first at the end."""
-        for path in paths:
-            if path.parent == self.state.logs:
-                continue
-            self.uploading = path
-            if self.ending.is_set():
-                raise Abandoned
-            self._upload(path, Transfer(self._is_in_the_way))
-
     def _is_in_the_way(self) -> bool:
+        """Does the present copy delay what goes first at the end?"""
         return self.ending.is_set() and self.uploading not in self._urgent()
 
     def _upload(self, path: Path, progress: Callback = DEFAULT_CALLBACK) -> None:
