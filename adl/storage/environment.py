@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from adl.errors import AdlError
 from adl.files import read_json
 from adl.launch import address
 
-T = TypeVar("T")
 PORT = 8118
 """Port of MindSpore's scheduler on the first node; fixed, because every job has its own network address."""
 LONGEST_WAIT = 600.0
@@ -62,7 +61,7 @@ class NotYetError(AdlError):
     """Of what another node, or ModelArts itself, may still do."""
 
 
-def awaited(ask: Callable[[], T], patience: float) -> T:
+def awaited(ask: Callable[[], Any], patience: float) -> Any:
     """What `ask` returns. It is asked again and again until it raises no NotYetError. patience: seconds."""
     deadline = time.monotonic() + patience
     while True:

@@ -32,8 +32,8 @@ class S3(S3FileSystem):
     """
 
     cachable = False
+    # Errors that may be worth another attempt.
     passing = (OSError, BotoCoreError, aiohttp.ClientError)
-    """Errors that may be worth another attempt."""
     retries = 3
     """How often a request is sent, or a file that broke off is resumed, within one attempt."""
 
@@ -42,8 +42,7 @@ class S3(S3FileSystem):
         host = urlsplit(endpoint or "").hostname or ""
         region = re.fullmatch(r"obs\.([a-z0-9-]+)\.[a-z0-9.-]+", host)
         session = AioSession()
-        events = session.get_component("event_emitter")
-        events.register_last("before-parameter-build.s3", _ask_once, unique_id="adl")
+        session.get_component("event_emitter").register_last("before-parameter-build.s3", _ask_once)
         super().__init__(
             # None: that of AWS, or the one that botocore's own settings name.
             endpoint_url=endpoint,
@@ -105,8 +104,7 @@ class Folder(LocalFileSystem):
 class Moxing:
     """ModelArts' own library, which knows the job's credentials. It reports no versions of files, and no progress."""
 
-    passing = Exception
-    """Its errors are of any kind."""
+    passing = Exception  # its errors are of any kind
 
     def __init__(self) -> None:
         import moxing

@@ -96,7 +96,14 @@ class Job:
         if self.node.rank > 0 and stage.name != "train":
             print(f"{stage.name} runs on the first node alone: nothing to do here.")
             return 0
-        self._mark_work()
+        mark = self.work / MARK
+        if any(self.work.glob("*")) and not mark.exists():
+            raise AdlError(
+                f"--work {self.work}: something else made it, or an earlier version did (it holds no {MARK}), and a "
+                "job replaces what is there. Name a new or an empty folder, or remove this one if no file in it is "
+                "needed."
+            )
+        write_text(mark, "Jobs of pipeline.modelarts run here, and replace what is here.\n")
         with lock.held(self.work):
             os.chdir(self.work)
             self._prepare_work()
@@ -111,17 +118,6 @@ class Job:
                 print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
                 code = self._run_stage(self.inputs.stages["baselines"])
             return code or self._run_stage(stage)
-
-    def _mark_work(self) -> None:
-        """Mark the folder as one that jobs work in. Raises AdlError if something else made it."""
-        mark = self.work / MARK
-        if any(self.work.glob("*")) and not mark.exists():
-            raise AdlError(
-                f"--work {self.work}: something else made it, or an earlier version did (it holds no {MARK}), and a "
-                "job replaces what is there. Name a new or an empty folder, or remove this one if no file in it is "
-                "needed."
-            )
-        write_text(mark, "Jobs of pipeline.modelarts run here, and replace what is here.\n")
 
     def _prepare_work(self) -> None:
         """A workspace of this job's own, with the same code, that neither git nor DVC takes for a part of another."""

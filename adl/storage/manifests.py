@@ -122,7 +122,7 @@ class Inputs:
             for stage in writers:
                 manifest = read_manifest(store, stage)
                 if manifest:
-                    return _listed(manifest, store / target, target, found)
+                    return _listed(manifest, store, target, found)
             if not found and store is not self.train:
                 found = (store / bare).find(target)
             if found:

@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
@@ -23,7 +23,6 @@ from adl.errors import DISK_FULL, AdlError
 from adl.files import digest, replacing
 from adl.storage.filesystems import S3, Folder, Moxing
 
-T = TypeVar("T")
 PAUSES = (1.0, 2.0, 4.0)
 """Seconds before the second attempt, the third and the fourth, which is the last."""
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of OBS: its AK and SK)"
@@ -148,7 +147,7 @@ class Place:
         """Nothing happens if it does not exist."""
         self.attempt(self.system.rm_file)
 
-    def attempt(self, action: Callable[[str], T]) -> T:
+    def attempt(self, action: Callable[[str], Any]) -> Any:
         """Do something here, again if that fails for a passing reason. Raises AdlError if it fails for good."""
         for pause in (*PAUSES, None):
             try:

@@ -57,12 +57,10 @@ def stages() -> dict[str, Stage]:
 
 
 def _stage(name: str, body: dict[str, Any]) -> Stage:
-    inputs = []
-    for dependency in body["deps"]:
-        # The others are code, or what a job makes for itself.
-        is_data = dependency.startswith((DATA_PATH, "data/", "models/", "metrics/", "reports/"))
-        if is_data and dependency not in (str(CHECKED), str(START_WEIGHTS)):
-            inputs.append(dependency)
+    # The other dependencies are code, or what a job makes for itself.
+    folders = (DATA_PATH, "data/", "models/", "metrics/", "reports/")
+    made_here = (str(CHECKED), str(START_WEIGHTS))
+    inputs = [path for path in body["deps"] if path.startswith(folders) and path not in made_here]
     outputs: list[str] = []
     for entry in body["outs"] + body.get("metrics", []):
         # An entry with options is a mapping of one path.
