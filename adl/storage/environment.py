@@ -103,7 +103,7 @@ def this_node(environment: Mapping[str, str] = os.environ, *, port: int = PORT) 
     if devices and table.is_file():
         servers = awaited(partial(_servers, table), LONGEST_WAIT)
     rank = number("VC_TASK_INDEX", nodes) if nodes > 1 else 0
-    ours = {environment.get("MA_CURRENT_IP"), environment.get("MA_CURRENT_HOST_IP")} - {None}
+    ours = {environment.get("MA_CURRENT_IP", ""), environment.get("MA_CURRENT_HOST_IP", "")}
     for position, server in enumerate(servers):
         if ours.intersection(map(server.get, ("server_id", "container_ip", "host_ip"))):
             rank = position

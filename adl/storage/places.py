@@ -86,9 +86,9 @@ class Place:
 
     def find(self, target: str | Path = "") -> dict[Path, Place]:
         """The files that are here, by their places in a copy at `target`. Raises AdlError if one leads elsewhere."""
-        found = self.attempt(lambda path: self.system.find(path, detail=True))
         files = {}
-        for path, info in found.items():
+        listing = self.attempt(lambda path: self.system.find(path, detail=True))
+        for path, info in listing.items():
             # A console makes empty objects that stand for folders; a folder may hold what is only half written.
             if path.endswith("/") or "/.partial-" in path:
                 continue
@@ -155,9 +155,9 @@ class Place:
             except (Abandoned, AdlError):
                 raise
             except self.system.passing as error:
-                # Errors of this machine's files. Those of a bucket have other numbers, or none.
-                number = getattr(error, "errno", None)
-                if number in (*DISK_FULL, errno.EACCES, errno.EROFS, errno.ENOENT):
+                # Errors of a bucket have other numbers than those of this machine's files, or none.
+                of_this_machine = (*DISK_FULL, errno.EACCES, errno.EROFS, errno.ENOENT)
+                if getattr(error, "errno", None) in of_this_machine:
                     raise
                 self._check_passing(error)
                 reason = str(error) or type(error).__name__
@@ -173,8 +173,8 @@ class Place:
         # s3fs' error has botocore's as its cause, which names the code; moxing's has the code in its text alone.
         cause = error.__cause__ or error
         answer = (getattr(cause, "response", None) or {}).get("ResponseMetadata", {})
-        kind = f"{type(error).__name__} HTTP{answer.get('HTTPStatusCode')}"
-        words = re.findall(r"\w+", f"{kind} {cause} {error}")
+        status = answer.get("HTTPStatusCode")
+        words = re.findall(r"\w+", f"{type(error).__name__} HTTP{status} {cause} {error}")
         for codes, remedy in REMEDIES.items():
             if not set(codes.split()).isdisjoint(words):
                 raise AdlError(f"{self.url}: {remedy} ({cause})")
@@ -206,7 +206,7 @@ def open_place(url: str) -> Place:
             f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH or a folder."
         )
     check_name(path, url)
-    url = f"{scheme}://{path}"
+    url = url.rstrip("/")
     if importlib.util.find_spec("moxing"):
         return Place(Moxing(), f"obs://{path}", url=url)
     return Place(S3(), path, url=url)

@@ -38,13 +38,10 @@ class StateBackup:
 
     def restore(self) -> None:
         """Download what is there; a result that is not whole is left."""
-        found = self.find()
-        is_whole = self.state.result / SEAL in found
-        wanted = {
-            path: file
-            for path, file in found.items()
-            if is_whole or self.state.result not in path.parents
-        }
+        result = self.state.result
+        wanted = self.find()
+        if result / SEAL not in wanted:
+            wanted = {path: file for path, file in wanted.items() if result not in path.parents}
         download(wanted, f"copying the state from {self.place.url}")
         self.there = {path: path.stat().st_mtime_ns for path in wanted}
 
@@ -130,11 +127,12 @@ class StateBackup:
 
     def _new(self) -> list[Path]:
         """Files that the store does not have as they are here: what is urgent first, a result's seal last."""
-        new = []
-        for path in files_below(self.state.folder):
-            is_of_machine = path.name in ("lock", "stop")
-            if not is_of_machine and self.there.get(path) != path.stat().st_mtime_ns:
-                new.append(path)
+        of_this_machine = ("lock", "stop")
+        new = [
+            path
+            for path in files_below(self.state.folder)
+            if path.name not in of_this_machine and self.there.get(path) != path.stat().st_mtime_ns
+        ]
         urgent = self._urgent()
         return sorted(new, key=lambda path: (path.name == SEAL, path not in urgent, path))
 
