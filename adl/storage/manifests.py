@@ -25,7 +25,7 @@ RUNS = "state"
 
 def read_manifest(store: Place, stage: str) -> dict[str, Any]:
     """Empty if the stage never left anything. Raises AdlError if the manifest cannot be one."""
-    path = _manifest_of(stage)
+    path = Path(f"copied/{stage}.json")
     file = (store / path).find(path).get(path)
     if file is None:
         return {}
@@ -48,10 +48,15 @@ def upload_results(store: Place, stage: Stage, *, complete: bool) -> None:
     if not paths:
         return
     digests = {str(path): digest(path) for path in paths}
+    manifest = Path(f"copied/{stage.results}.json")
+
+    def publish(**content: Any) -> None:
+        write_json(manifest, {"stage": stage.results, **content})
+        (store / manifest).upload(manifest)
+
     # Those of this time too: if it is not complete, the next one removes what it does not write again.
     there = read_manifest(store, stage.results).get("files", {}) | digests
-    manifest = {"stage": stage.results, "complete": False, "files": there}
-    _upload_manifest(store, manifest)
+    publish(complete=False, files=there)
     copy_all(
         lambda path, progress: (store / path).upload(path, progress),
         {path: path.stat().st_size for path in paths},
@@ -60,18 +65,7 @@ def upload_results(store: Place, stage: Stage, *, complete: bool) -> None:
     if complete:
         for old in there.keys() - digests:
             (store / old).remove()
-        _upload_manifest(store, manifest | {"complete": True, "files": digests})
-
-
-def _manifest_of(stage: str) -> Path:
-    """The manifest of a stage, in a store as in the workspace."""
-    return Path(f"copied/{stage}.json")
-
-
-def _upload_manifest(store: Place, manifest: Mapping[str, Any]) -> None:
-    path = _manifest_of(manifest["stage"])
-    write_json(path, manifest)
-    (store / path).upload(path)
+        publish(complete=True, files=digests)
 
 
 def files_below(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
 from adl.storage.manifests import RUNS, files_below
 from adl.storage.places import Abandoned, Place
-from adl.storage.transfers import Transfer, copy_all, download
+from adl.storage.transfers import copy_all, download, ended_once
 from adl.training.state import SEAL, State
 
 EVERY = 10.0
@@ -76,7 +76,7 @@ class StateBackup:
                         self.uploading = path
                         if self.ending.is_set():
                             raise Abandoned
-                        self._upload(path, Transfer(self._is_in_the_way))
+                        self._upload(path, ended_once(self._is_in_the_way))
             except (FileNotFoundError, Abandoned):
                 pass  # replaced or pruned meanwhile: the next round sees what came in its place
             except Exception as error:

@@ -8,7 +8,6 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from fsspec.callbacks import Callback
 
@@ -38,16 +37,14 @@ def download(wanted: Mapping[Path, Place], what: str) -> None:
     copy_all(lambda target, progress: missing[target].download(target, progress), sizes, what)
 
 
-class Transfer(Callback):
+def ended_once(is_over: Callable[[], bool]) -> Callback:
     """The progress of one copy. is_over: asked at each step; once it says true, the copy ends with Abandoned."""
 
-    def __init__(self, is_over: Callable[[], bool]) -> None:
-        super().__init__()
-        self.is_over = is_over
-
-    def call(self, *_: Any, **__: Any) -> None:
-        if self.is_over():
+    def end(*_: object) -> None:
+        if is_over():
             raise Abandoned
+
+    return Callback(hooks={"end": end})
 
 
 def copy_all(
@@ -64,7 +61,7 @@ def copy_all(
     if not sizes:
         return
     is_over = threading.Event()
-    transfers = {file: Transfer(is_over.is_set) for file in sizes}
+    transfers = {file: ended_once(is_over.is_set) for file in sizes}
     total = math.ceil(sum(sizes.values()) / _MEGABYTE)
     with (
         Progress(total, f"{what} ({text.counted(len(sizes), 'file')})", "MB") as progress,

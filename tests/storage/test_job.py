@@ -81,7 +81,12 @@ def cloud(tmp_path, monkeypatch):
 @pytest.fixture
 def run_name(monkeypatch) -> str:
     """The name of the run that a job trains; its records are no real ones here."""
-    monkeypatch.setattr(runs, "key_of", lambda *_: {"a": 1})
+
+    def key_of(params, dataset, *records):
+        assert [str(path) for path in records] == [RECORDS[0], RECORDS[3]]
+        return {"a": 1}
+
+    monkeypatch.setattr(runs, "key_of", key_of)
     monkeypatch.setattr(runs, "code_digest", lambda: "this code")
     return runs.state_of(Path(), {"a": 1}).name
 
@@ -253,6 +258,16 @@ def test_raw_data_is_never_written_into_the_code_or_out_of_the_folder(cloud, fol
     urls = ("--data_url", str(cloud.data), "--train_url", str(cloud.train))
     assert cloud.main("mindrecord", "--split", "val", "--data_path", folder, *urls) == 0
     raw = "data/cityscapes/{}/val/ulm/1.png"
+    assert seen == [[raw.format("gtFine"), raw.format("leftImg8bit")]]
+
+
+def test_a_folder_of_raw_data_that_only_sounds_like_code_is_kept(cloud):
+    for kind in ("leftImg8bit", "gtFine"):
+        write_text(cloud.data / kind / "val/ulm/1.png", "x")
+    seen = []
+    cloud.stage = lambda: seen.append(sorted(map(str, Path("data").rglob("*.png")))) or 0
+    assert cloud.run("mindrecord@val", data_path="data/pipeline") == 0
+    raw = "data/pipeline/{}/val/ulm/1.png"
     assert seen == [[raw.format("gtFine"), raw.format("leftImg8bit")]]
 
 

@@ -200,6 +200,12 @@ def test_a_checkpoint_is_found_by_its_name(inputs, place, folder):
         inputs.checkpoint("other.ckpt")
 
 
+def test_a_checkpoint_has_a_name_without_folders(inputs, place):
+    write_text(place / "data/secret.ckpt", "weights")
+    with pytest.raises(AdlError, match=r"ckpt_name: '\.\./data/secret.ckpt' is no name"):
+        inputs.checkpoint("../data/secret.ckpt")
+
+
 def finished_run(place, name) -> None:
     """Let a run of this name have kept a model of its tenth epoch, in the bucket too."""
     state = State(place / "work/.adl/state" / name)

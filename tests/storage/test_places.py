@@ -18,7 +18,7 @@ from adl.errors import AdlError
 from adl.storage import filesystems, places, transfers
 from adl.storage.filesystems import S3
 from adl.storage.places import Abandoned, Place, open_place
-from adl.storage.transfers import Transfer, copy_all, download
+from adl.storage.transfers import copy_all, download, ended_once
 from tests.proxy import line_to
 
 CONTENT = os.urandom(3_000_000)
@@ -332,7 +332,7 @@ def test_a_copy_that_is_no_longer_wanted_ends_after_a_part_and_leaves_nothing(
 ):
     monkeypatch.setattr(filesystems, "PART", 5 * 2**20)
     (tmp_path / "file").write_bytes(os.urandom(2**20) * 12)
-    progress = Transfer(lambda: progress.value > 0)
+    progress = ended_once(lambda: progress.value > 0)
     with pytest.raises(Abandoned):
         (open_place(f"obs://{bucket}/run") / "old").upload(tmp_path / "file", progress)
     assert progress.value <= 6 * 2**20

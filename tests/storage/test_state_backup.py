@@ -10,9 +10,11 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 
 from adl.errors import AdlError
 from adl.files import write_text
+from adl.storage import state_backup
 from adl.storage.places import Abandoned, Place, open_place
 from adl.storage.state_backup import StateBackup
 from adl.training.state import SEAL, State, seal
+from tests.conftest import ROOT
 
 RUN = "0123456789abcdef"
 
@@ -184,7 +186,7 @@ def test_at_the_end_the_newest_position_waits_for_no_other_copy(
     """As when a machine is taken away. A back end that cannot end a copy that it began is not waited for."""
     first = tmp_path / "first"
     backup = backup_in(first, store)
-    write(first, intermediate__epoch="large", **{"about.json": "key"})
+    write(first, a_note="x", intermediate__epoch="large", **{"about.json": "key"})
     came, how_it_went_on = [], []
     began, newest_came = threading.Event(), threading.Event()
 
@@ -211,9 +213,16 @@ def test_at_the_end_the_newest_position_waits_for_no_other_copy(
     assert how_it_went_on == ["was ended" if can_end else "newest came"]
     assert came.index("position_2.npz") < came.index("epoch")
     assert came.index("position_2.npz") < came.index("position_1.npz")
-    everything = {"about.json", "position_1.npz", "position_2.npz", "intermediate/epoch"}
+    assert came.index("about.json") < came.index("a_note")
+    everything = {"a_note", "about.json", "position_1.npz", "position_2.npz", "intermediate/epoch"}
     assert names(store) == everything
     assert "could not be copied" not in capsys.readouterr().out
+
+
+def test_the_state_is_copied_as_often_as_the_documentation_says():
+    text = (ROOT / "docs/tutorials/modelarts.md").read_text()
+    assert "every ten seconds" in text
+    assert state_backup.EVERY == 10
 
 
 def test_other_runs_are_neither_copied_nor_removed(store, tmp_path):
