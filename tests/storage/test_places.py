@@ -173,6 +173,12 @@ def test_what_does_not_exist_is_named(s3, bucket, tmp_path):
         (store / "gone").download(tmp_path / "gone")
 
 
+def test_objects_that_stand_for_folders_and_half_written_files_are_no_files(s3, bucket):
+    for key in ("run/", "run/deep/", "run/deep/.partial-x", "run/deep/x"):
+        s3.client().put_object(Bucket=bucket, Key=key, Body=b"")
+    assert names(open_place(f"obs://{bucket}/run")) == {"model.ckpt", "deep/x"}
+
+
 def test_an_object_that_became_shorter_is_not_taken(s3, bucket, tmp_path):
     (file,) = open_place(f"obs://{bucket}/run").find().values()
     s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[:-1])
@@ -208,6 +214,16 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_copied(
     with pytest.raises(AdlError, match=r"needs 0.00 GB, but only 0.00 GB are free"):
         fetch(bucket, s3.endpoint, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_replaced_makes_room(s3, bucket, tmp_path, monkeypatch):
+    fetch(bucket, s3.endpoint, tmp_path)
+    s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[::-1])
+    monkeypatch.setattr(
+        transfers.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=100_000)
+    )
+    fetch(bucket, s3.endpoint, tmp_path)
+    assert (tmp_path / "model.ckpt").read_bytes() == CONTENT[::-1]
 
 
 def test_one_copy_that_fails_ends_the_others(bucket, line, tmp_path):
