@@ -292,6 +292,28 @@ def test_only_obs_is_asked_by_the_name_of_the_bucket(bucket, endpoint, start):
     assert url.startswith(start)
 
 
+def test_progress_begins_anew_with_each_attempt(bucket, tmp_path, monkeypatch):
+    place = open_place(f"obs://{bucket}/run") / "x"
+    (tmp_path / "file").touch()
+    values = []
+
+    def breaks_at_first(source, target, callback):
+        callback.relative_update(2)
+        values.append(callback.value)
+        if len(values) % 2:
+            raise ConnectionError("broken")
+        if target.startswith(str(tmp_path)):
+            Path(target).touch()
+
+    for copy, path in (("put_file", "file"), ("get_file", "back")):
+        monkeypatch.setattr(place.system, copy, breaks_at_first)
+        progress = ended_once(lambda: False)
+        act = place.upload if copy == "put_file" else place.download
+        act(tmp_path / path, progress)
+        assert progress.value == 0
+    assert values == [2, 2, 2, 2]
+
+
 def test_what_may_not_be_written_here_is_no_fault_of_the_store(s3, bucket, tmp_path, monkeypatch):
     file = open_place(f"obs://{bucket}/run") / "model.ckpt"
 
