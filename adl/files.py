@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -24,14 +23,7 @@ if TYPE_CHECKING:
 
 OURS = ".made_by_adl"
 """Stands in each folder that is replaced as a whole: one without it is somebody else's."""
-
-
-PROBE_BYTES = 2**25
-"""With less room than this, it is the disk that makes a library fail."""
-LONGEST_NAME = 255
-"""Bytes; what nearly every file system takes for one file or folder."""
-_KEPT_END = 20
-"""Characters at the end of a name that is shortened: its suffix is among them, or the number of a photograph."""
+LONGEST_NAME = 255  # bytes, which nearly every file system takes for one file or folder
 
 
 def fitting(name: str, most: int = LONGEST_NAME) -> str:
@@ -39,16 +31,23 @@ def fitting(name: str, most: int = LONGEST_NAME) -> str:
     encoded = os.fsencode(name)
     if len(encoded) <= most:
         return name
-    start, end = name[:-_KEPT_END], name[-_KEPT_END:]
-    middle = f"-{hashlib.sha256(encoded).hexdigest()[:12]}-"
-    while len(os.fsencode(start + middle + end)) > most:
+    # The suffix is among the last characters, or the number of a photograph.
+    start, end = name[:-20], f"-{hashlib.sha256(encoded).hexdigest()[:12]}-{name[-20:]}"
+    while len(os.fsencode(start + end)) > most:
         start = start[:-1]
-    return start + middle + end
+    return start + end
 
 
-def _hidden(path: Path, what: str = "") -> Path:
-    """A place beside `path`, with its suffix, for what is not complete or does not stay."""
-    return path.with_name(fitting(f".partial-{what}{path.name}"))
+@contextlib.contextmanager
+def _hidden(path: Path) -> Iterator[Path]:
+    """Yield a place beside `path`, with its suffix, where nothing stands before the block and after it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(fitting(f".partial-{path.name}"))
+    remove(temporary)
+    try:
+        yield temporary
+    finally:
+        remove(temporary)
 
 
 @contextlib.contextmanager
@@ -57,27 +56,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
     What a failed or killed block leaves is hidden, and removed by the next one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _hidden(path)
-    remove(temporary)
-    try:
+    with _hidden(path) as temporary:
         yield temporary
         temporary.replace(path)
-    finally:
-        remove(temporary)
 
 
 @contextlib.contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """Yield an empty hidden folder beside `path`, removed at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _hidden(path)
-    remove(temporary)
-    temporary.mkdir()
-    try:
+    with _hidden(path) as temporary:
+        temporary.mkdir()
         yield temporary
-    finally:
-        remove(temporary)
 
 
 @contextlib.contextmanager
@@ -89,9 +78,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     check_replaceable(path)
     with scratch_folder(path) as temporary:
         yield temporary
-        (temporary / OURS).write_text(
-            "adl made this folder, and replaces it as a whole.\n", encoding="utf-8"
-        )
+        write_text(temporary / OURS, "adl made this folder, and replaces it as a whole.\n")
         check_replaceable(path)
         remove(path)
         temporary.replace(path)
@@ -109,23 +96,19 @@ def full_disk_reported(path: Path) -> Iterator[None]:
     except AdlError:
         raise
     except Exception:
-        probe = _hidden(path, "probe-")
         try:
-            with probe.open("wb") as file:
-                file.write(os.urandom(PROBE_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
+            with _hidden(path.with_name(f"probe-{path.name}")) as probe:
+                # With less room than this, it is the disk that made the library fail.
+                probe.write_bytes(os.urandom(2**25))
+                to_disk(probe)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        finally:
-            probe.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, path) from None
         raise
 
 
 def check_replaceable(folder: Path) -> None:
     """Raises AdlError if a folder that would be replaced holds anything and was not made here."""
-    is_replaced = folder.is_dir() and not folder.is_symlink()
-    if is_replaced and any(folder.iterdir()) and not (folder / OURS).exists():
+    if any(folder.glob("*")) and not folder.is_symlink() and not (folder / OURS).exists():
         raise AdlError(
             f"{folder}: would be replaced as a whole, but something else made it (it holds no {OURS}). Move it away, "
             "or name another place."
@@ -140,16 +123,16 @@ def check_output(
     suffix: what a file must have. folder: it is to be a folder.
     """
     # A file is written beside its place, and then moved there.
-    place = path.absolute() if folder else path.absolute().parent
-    existing = nearest_existing(place)
-    if not path.name.lower().endswith(suffix):
-        raise AdlError(f"{option} {path}: must end with {suffix}.")
-    if path.is_dir() and not folder:
-        raise AdlError(f"{option} {path}: is a folder; name a file.")
-    if not existing.is_dir():
-        raise AdlError(f"{option} {path}: {existing} is a file; name a folder.")
-    if not os.access(existing, os.W_OK):
-        raise AdlError(f"{option} {path}: {existing} may not be written.")
+    existing = nearest_existing(path if folder else path.parent)
+    faults = {
+        f"must end with {suffix}": not path.name.lower().endswith(suffix),
+        "is a folder; name a file": path.is_dir() and not folder,
+        f"{existing} is a file; name a folder": not existing.is_dir(),
+        f"{existing} may not be written": not os.access(existing, os.W_OK),
+    }
+    for fault, is_so in faults.items():
+        if is_so:
+            raise AdlError(f"{option} {path}: {fault}.")
 
 
 def nearest_existing(path: Path) -> Path:
@@ -158,10 +141,10 @@ def nearest_existing(path: Path) -> Path:
     return next(above for above in (whole, *whole.parents) if above.exists())
 
 
-def to_disk(folder: Path) -> None:
-    """Wait until every file of a folder is on the disk, so that a power cut cannot leave them empty."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
+def to_disk(path: Path) -> None:
+    """Wait until a file, or a folder with every file, is on the disk, so that a power cut cannot leave them empty."""
+    for one in [*path.rglob("*"), path]:
+        descriptor = os.open(one, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -182,21 +165,16 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """NaN and the infinities, which JSON does not have, become null."""
-    write_text(path, json.dumps(finite(content), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(content), indent=2) + "\n")
 
 
 def finite(content: Any) -> Any:
     """What JSON can hold: null in place of NaN and the infinities."""
-    if isinstance(content, dict):
-        return {key: finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    return json.loads(json.dumps(content), parse_constant=lambda _: None)
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -211,22 +189,19 @@ def write_png(path: Path, image: np.ndarray) -> None:
     # Encoded in memory: OpenCV's own writing crashes at names that are not UTF-8, and hides that a disk is full.
     is_encoded, content = cv2.imencode(".png", image)
     if not is_encoded:
-        height, width = image.shape[:2]
         raise AdlError(
-            f"{path}: no PNG of {width}×{height} pixels can be written. Cut the image into pieces."
+            f"{path}: no PNG of {image.shape[1]}×{image.shape[0]} pixels can be written. Cut the image into pieces."
         )
     write_bytes(path, content.tobytes())
 
 
 def read_png(path: Path) -> np.ndarray:
     """The pixels of a PNG as they are stored, BGR. Raises AdlError if the file is missing or damaged."""
-    try:
+    with contextlib.suppress(FileNotFoundError, cv2.error):
         image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (FileNotFoundError, cv2.error):
-        image = None
-    if image is None:
-        raise AdlError(f"{path}: is missing or damaged.")
-    return image
+        if image is not None:
+            return image
+    raise AdlError(f"{path}: is missing or damaged.")
 
 
 def read_json(path: Path) -> Any:
@@ -238,17 +213,15 @@ def code_digest(paths: Iterable[Path], *, root: Path) -> str:
     files: list[Path] = []
     for path in paths:
         files += [path] if path.is_file() else path.rglob("*.py")
-    sha = hashlib.sha256()
-    for path in sorted(files):
-        sha.update(f"{path.relative_to(root)} {digest(path)}\n".encode())
-    return sha.hexdigest()
+    lines = [f"{path.relative_to(root)} {digest(path)}\n" for path in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
+        while chunk := file.read(1_000_000):
             sha.update(chunk)
     return sha.hexdigest()
 

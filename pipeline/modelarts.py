@@ -55,8 +55,6 @@ def main() -> None:
         params.load(**changes),
         environment.this_node(port=getattr(arguments, "master_port", environment.PORT)),
         CITYSCAPES,
-        endpoint=environment.endpoint(),
-        code=Path.cwd(),
         work=arguments.work.absolute(),
         every=getattr(arguments, "state_seconds", EVERY),
     )

@@ -49,8 +49,9 @@ def command_line(stage: str, description: str | None) -> argparse.ArgumentParser
     return command
 
 
-def add_checkpoint(command: argparse.ArgumentParser) -> None:
-    """Add --ckpt_name, which here names a file to read instead of weights to start from."""
+def add_model(command: argparse.ArgumentParser, *, output: str) -> None:
+    """Add --output, and --ckpt_name, which here names a file to read instead of weights to start from."""
+    command.add_argument("--output", type=place, default=output, help="folder for the results")
     command.add_argument(
         "--ckpt_name",
         "--ckpt-name",
@@ -80,9 +81,8 @@ def run(arguments: argparse.Namespace, *commands: str) -> None:
     if changes := recipes.changes(recipes.present(), text, "then"):
         print(changes)
     write_text(PARAMS, text)
-    words = {name: shlex.quote(str(value)) for name, value in vars(arguments).items()}
     for command in commands:
-        execute(shlex.split(command.format(**words)))
+        execute([word.format_map(vars(arguments)) for word in shlex.split(command)])
 
 
 def enter_project() -> None:

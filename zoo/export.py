@@ -3,8 +3,7 @@
 import common
 
 command = common.command_line("export", __doc__)
-common.add_checkpoint(command)
-command.add_argument("--output", type=common.place, default="exported", help="folder for the files")
+common.add_model(command, output="exported")
 common.run(
     command.parse_args(),
     "dvc repro mindrecord",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,21 @@ PORT = 8118
 """Port of MindSpore's scheduler on the first node; fixed, because every job has its own network address."""
 LONGEST_WAIT = 600.0
 """Seconds that a node waits for the name of the first one, and for a complete rank table."""
-UNKNOWN = -1
-"""Number of a node that no variable gives."""
-_POLL = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Node:
     """This node of the job.
 
-    nodes: how many there are. rank: the number of this one. devices: on each; 0 where there is no accelerator. first:
-    name of the first node, if there are several. port: of MindSpore's scheduler there. rank_table: names all devices,
-    if ModelArts wrote one that MindSpore can read.
+    nodes: how many there are. rank: the number of this one. devices: on each; 0 where there is no accelerator. hosts:
+    the names of the nodes. port: of MindSpore's scheduler on the first one. rank_table: names all devices, if ModelArts
+    wrote one that MindSpore can read.
     """
 
     nodes: int = 1
     rank: int = 0
     devices: int = 0
-    first: str | None = None
+    hosts: Sequence[str] = ()
     port: int = PORT
     rank_table: Path | None = None
 
@@ -47,27 +44,33 @@ class Node:
         arguments = ["--nodes", str(self.nodes), "--node-rank", str(self.rank)]
         if self.rank_table is not None:
             return [*arguments, "--rank-table-file", str(self.rank_table)]
-        if self.first is None:
+        if self.nodes == 1:
             return []
-        found = _address_of(self.first)
+        first = self.hosts[0]
+        # MindSpore wants a number. A node may start before the names of the others are known.
+        found = awaited(partial(address.resolved, first, "VC_WORKER_HOSTS"), LONGEST_WAIT)
         host = f"[{found}]" if found.version == 6 else str(found)
         arguments += ["--master", f"{host}:{self.port}"]
         # Written as a number, it is meant: a name that leads to loopback is a mistake.
-        if found.is_loopback and str(found) == self.first:
+        if found.is_loopback and str(found) == first:
             arguments.append("--loopback")
         return arguments
 
 
-def _address_of(host: str) -> IPv4Address | IPv6Address:
-    """MindSpore wants a number. A node may start before the names of the others are known."""
-    deadline = time.monotonic() + LONGEST_WAIT
+class NotYetError(AdlError):
+    """Of what another node, or ModelArts itself, may still do."""
+
+
+def awaited(ask: Callable[[], Any], patience: float) -> Any:
+    """What `ask` returns. It is asked again and again until it raises no NotYetError. patience: seconds."""
+    deadline = time.monotonic() + patience
     while True:
         try:
-            return address.resolved(host, "VC_WORKER_HOSTS")
-        except address.NoAddressError:
+            return ask()
+        except (NotYetError, address.NoAddressError):
             if time.monotonic() > deadline:
                 raise
-        time.sleep(_POLL)
+        time.sleep(2)
 
 
 def endpoint() -> str | None:
@@ -81,35 +84,40 @@ def endpoint() -> str | None:
 
 def this_node(environment: Mapping[str, str] = os.environ, *, port: int = PORT) -> Node:
     """Raises AdlError if the variables contradict each other."""
-    nodes = _number(environment, "MA_NUM_HOSTS", _number(environment, "VC_WORKER_NUM", 1))
-    rank = _number(environment, "VC_TASK_INDEX", UNKNOWN) if nodes > 1 else 0
-    devices = _number(environment, "MA_NUM_GPUS", 0)
-    if nodes < 1:
-        raise AdlError(f"MA_NUM_HOSTS: {nodes} nodes; at least 1.")
-    hosts = [host for host in environment.get("VC_WORKER_HOSTS", "").split(",") if host]
-    if len(hosts) != nodes and (hosts or nodes > 1):
+
+    def number(name: str, default: int) -> int:
+        text = environment.get(name) or str(default)
+        if not text.isdecimal():
+            raise AdlError(f"{name}: {text} is not a whole number.")
+        return int(text)
+
+    nodes = number("MA_NUM_HOSTS", number("VC_WORKER_NUM", 1))
+    devices = number("MA_NUM_GPUS", 0)
+    hosts = environment.get("VC_WORKER_HOSTS", "").replace(",", " ").split()
+    if nodes != max(len(hosts), 1):  # a single node may go without a name
         raise AdlError(
             f"VC_WORKER_HOSTS: names {len(hosts)} hosts, but the job has {nodes} nodes (MA_NUM_HOSTS)."
         )
     table = Path(environment.get("RANK_TABLE_FILE", ""))
-    servers = _servers(table) if devices and table.is_file() else []
-    ours = {environment.get("MA_CURRENT_IP"), environment.get("MA_CURRENT_HOST_IP")} - {None}
-    for number, server in enumerate(servers):
-        if ours & {server.get("server_id"), server.get("container_ip"), server.get("host_ip")}:
-            rank = number
+    servers = []
+    if devices and table.is_file():
+        servers = awaited(partial(_servers, table), LONGEST_WAIT)
+    rank = number("VC_TASK_INDEX", nodes) if nodes > 1 else 0
+    ours = {environment.get("MA_CURRENT_IP", ""), environment.get("MA_CURRENT_HOST_IP", "")}
+    for position, server in enumerate(servers):
+        if ours.intersection(map(server.get, ("server_id", "container_ip", "host_ip"))):
+            rank = position
             break
-    if rank == UNKNOWN:
-        raise AdlError(
-            f"VC_TASK_INDEX: not set, but the job has {nodes} nodes (MA_NUM_HOSTS), each of which would take itself "
-            "for the first. Set it to the node's number, from 0."
-        )
     if rank >= nodes:
-        raise AdlError(f"VC_TASK_INDEX: {rank} is none of the {nodes} nodes.")
+        raise AdlError(
+            f"VC_TASK_INDEX: {environment.get('VC_TASK_INDEX') or 'not set'}, but the job has {nodes} nodes "
+            "(MA_NUM_HOSTS), each of which would take itself for the first. Set it to the node's number, from 0."
+        )
     return Node(
         nodes=nodes,
         rank=rank,
         devices=devices,
-        first=hosts[0] if nodes > 1 else None,
+        hosts=hosts,
         port=port,
         rank_table=table if servers else None,
     )
@@ -117,24 +125,11 @@ def this_node(environment: Mapping[str, str] = os.environ, *, port: int = PORT) 
 
 def _servers(table: Path) -> list[dict[str, Any]]:
     """The servers of a complete rank table; none if it is of the older form, which has no list of them."""
-    deadline = time.monotonic() + LONGEST_WAIT
-    while True:
-        try:
-            content = read_json(table)
-        except (OSError, ValueError) as error:
-            raise AdlError(f"RANK_TABLE_FILE: {table} is no JSON ({error}).") from None
-        status = content.get("status", "completed")
-        if status == "completed":
-            return content.get("server_list") or []
-        if time.monotonic() > deadline:
-            raise AdlError(f"RANK_TABLE_FILE: {table} did not become complete: {status}.")
-        time.sleep(_POLL)
-
-
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal():
-        raise AdlError(f"{name}: {text} is not a whole number.")
-    return int(text)
+    try:
+        content = read_json(table)
+    except (OSError, ValueError) as error:
+        raise AdlError(f"RANK_TABLE_FILE: {table} is no JSON ({error}).") from None
+    status = content.get("status", "completed")
+    if status != "completed":
+        raise NotYetError(f"RANK_TABLE_FILE: {table} did not become complete: {status}.")
+    return content.get("server_list") or []

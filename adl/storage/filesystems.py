@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-import math
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 from aiobotocore.session import AioSession
-from fsspec import AbstractFileSystem
+from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
 from s3fs import S3FileSystem
 
 from adl.files import replacing
+from adl.storage import environment
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30
 """Seconds without an answer, and without another byte, after which a request has failed. A slow copy is no failure."""
 PART = 2**24
 """Bytes that are sent at a time: a copy that is no longer wanted ends after those."""
-_MOST_PARTS = 10_000
 
 
 class S3(S3FileSystem):
@@ -33,17 +32,19 @@ class S3(S3FileSystem):
     """
 
     cachable = False
+    # Errors that may be worth another attempt.
+    passing = (OSError, BotoCoreError, aiohttp.ClientError)
     retries = 3
     """How often a request is sent, or a file that broke off is resumed, within one attempt."""
 
-    def __init__(self, endpoint: str | None) -> None:
-        """endpoint: None for that of AWS, or the one that botocore's own settings name."""
+    def __init__(self) -> None:
+        endpoint = environment.endpoint()
         host = urlsplit(endpoint or "").hostname or ""
         region = re.fullmatch(r"obs\.([a-z0-9-]+)\.[a-z0-9.-]+", host)
         session = AioSession()
-        events = session.get_component("event_emitter")
-        events.register_last("before-parameter-build.s3", _ask_once, unique_id="adl")
+        session.get_component("event_emitter").register_last("before-parameter-build.s3", _ask_once)
         super().__init__(
+            # None: that of AWS, or the one that botocore's own settings name.
             endpoint_url=endpoint,
             session=session,
             client_kwargs={"region_name": region[1] if region else None},
@@ -71,7 +72,8 @@ class S3(S3FileSystem):
         return bucket, key, None
 
     async def _put_file(self, source: str, target: str, **options: Any) -> None:
-        part = max(PART, math.ceil(Path(source).stat().st_size / _MOST_PARTS))
+        # S3 takes a file in at most 10,000 parts.
+        part = max(PART, Path(source).stat().st_size // 9_999)
         await super()._put_file(source, target, chunksize=part, **options)
 
 
@@ -87,20 +89,27 @@ def _ask_once(model: Any, context: dict[str, Any], **_: Any) -> None:
 class Folder(LocalFileSystem):
     """The folders of this machine, and those that are mounted here."""
 
+    passing = OSError
+
     def put_file(self, source: str, target: str, **_: Any) -> None:
         """Unlike fsspec's: the file appears whole or not at all."""
         with replacing(Path(target)) as temporary:
             shutil.copyfile(source, temporary)
 
+    def rm_file(self, path: str) -> None:
+        """Unlike fsspec's: nothing happens if it does not exist."""
+        Path(path).unlink(missing_ok=True)
 
-class Moxing(AbstractFileSystem):
+
+class Moxing:
     """ModelArts' own library, which knows the job's credentials. It reports no versions of files, and no progress."""
 
-    cachable = False
+    passing = Exception  # its errors are of any kind
 
     def __init__(self) -> None:
-        super().__init__()
-        self.file = importlib.import_module("moxing").file
+        import moxing
+
+        self.file = moxing.file
 
     def find(self, path: str, **_: Any) -> dict[str, dict[str, int]]:
         if not self.file.exists(path):

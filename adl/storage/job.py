@@ -6,9 +6,9 @@ import dataclasses
 import os
 import shlex
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from adl import device, preflight, workspace
 from adl.architecture import Architecture
@@ -21,11 +21,11 @@ from adl.errors import AdlError
 from adl.files import remove, write_text
 from adl.launch import foreground
 from adl.launch.environment import child_environment
-from adl.storage.environment import Node
+from adl.storage.environment import Node, NotYetError, awaited
 from adl.storage.manifests import Inputs, files_below, upload_results
+from adl.storage.places import Place, open_place
 from adl.storage.stages import Stage, stages
 from adl.storage.state_backup import StateBackup
-from adl.storage.store import RemoteFile, Store, open_store
 from adl.storage.transfers import download
 from adl.training import lock, runs
 from adl.training.run.nodes import PATIENCE
@@ -47,84 +47,77 @@ STATES = Path(".adl/state")
 CODE = ("adl", "architectures", "dvc.yaml", "pipeline")
 MARK = ".work_of_modelarts"
 """Stands in a folder that jobs work in: one without it is somebody else's."""
-_POLL = 2.0
 
 
 @dataclasses.dataclass
 class Job:
-    """The job of one node.
+    """The job of one node; it is made in the project's folder.
 
-    endpoint: URL of the object storage. code: the workspace. work: the folder that stages run in, which is made.
-    every: seconds between two copies of the state.
+    work: the folder that stages run in, which is made. every: seconds between two copies of the state.
     """
 
     params: Params
     node: Node
     dataset: DatasetDescriptor
-    endpoint: str | None
-    code: Path
     work: Path
     every: float
 
     def __post_init__(self) -> None:
-        params = self.params
-        if not params.train_url:
+        if not self.params.train_url:
             raise AdlError("train_url: empty. It names where the results go: --train_url URL.")
-        self.dataset.check_classes(params.num_classes, "num_classes")
-        Architecture.from_params(params)
-        train = open_store(params.train_url, self.endpoint)
-        data = open_store(params.data_url, self.endpoint) if params.data_url else None
-        values = params.model_dump() | self._of_this_machine(data)
-        self.text = recipes.edited((self.code / PARAMS).read_text(encoding="utf-8"), values)
+        self.dataset.check_classes(self.params.num_classes, "num_classes")
+        Architecture.from_params(self.params)
+        stores = [open_place(url) for url in (self.params.data_url, self.params.train_url) if url]
+        present = PARAMS.read_text(encoding="utf-8")
+        self.text = recipes.edited(present, self._values(stores))
         self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
-        code = open_store(str(self.code))
-        self.inputs = Inputs(data, train, code, stages(), self.params.data_path)
+        self.code = Path.cwd()
+        self.inputs = Inputs(stores, open_place(str(self.code)), stages(), self.params.data_path)
 
-    def _of_this_machine(self, data: Store | None) -> dict[str, object]:
-        """What the job knows better than params.yaml: how many devices there are, and where raw data is put."""
-        changes: dict[str, object] = {}
-        configured, devices = self.params.device_num, self.node.nodes * self.node.devices
+    def _values(self, stores: Sequence[Place]) -> dict[str, Any]:
+        """The parameters; the job knows better how many devices there are, and where raw data is put."""
+        values = self.params.model_dump()
+        configured, devices = values["device_num"], self.node.nodes * self.node.devices
         if devices not in (0, configured):
-            changes["device_num"] = devices
+            values["device_num"] = devices
             print(f"device_num is {devices}, as many as this job has, instead of {configured}")
-        data_path = self.params.data_path
-        folder = Path(data_path)
+        folder = Path(values["data_path"])
         # The code in the job's folder is a link: what is written there would be written into the workspace.
         is_elsewhere = folder.is_absolute() or not {"..", *CODE}.isdisjoint(folder.parts[:1])
-        if folder == SYNTHETIC and data is not None:
-            is_elsewhere = bool(data.find("leftImg8bit/val"))
+        if folder == SYNTHETIC and len(stores) > 1:
+            is_elsewhere = bool((stores[0] / "leftImg8bit/val").find())
         if is_elsewhere:
-            changes["data_path"] = RAW
-            print(f"data_path is {RAW}, where the data set is copied to, instead of {data_path}")
-        return changes
+            values["data_path"] = RAW
+            print(f"data_path is {RAW}, where the data set is copied to, instead of {folder}")
+        return values
 
     def run(self, stage: Stage) -> int:
         """Returns the exit code of the stage, once all that it wrote is copied. Raises AdlError if a copy fails."""
         if self.node.rank > 0 and stage.name != "train":
             print(f"{stage.name} runs on the first node alone: nothing to do here.")
             return 0
-        self._mark_work()
-        with lock.held(self.work):
-            os.chdir(self.work)
-            self._prepare_work()
-            self._check_machine(stage)
-            if str(BASELINES) in stage.inputs and not self.inputs.find(str(BASELINES)):
-                print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
-                code = self._run_stage(self.inputs.stages["baselines"])
-                if code:
-                    return code
-            return self._run_stage(stage)
-
-    def _mark_work(self) -> None:
-        """Mark the folder as one that jobs work in. Raises AdlError if something else made it."""
         mark = self.work / MARK
-        if self.work.exists() and any(self.work.iterdir()) and not mark.exists():
+        if any(self.work.glob("*")) and not mark.exists():
             raise AdlError(
                 f"--work {self.work}: something else made it, or an earlier version did (it holds no {MARK}), and a "
                 "job replaces what is there. Name a new or an empty folder, or remove this one if no file in it is "
                 "needed."
             )
         write_text(mark, "Jobs of pipeline.modelarts run here, and replace what is here.\n")
+        with lock.held(self.work):
+            os.chdir(self.work)
+            self._prepare_work()
+            # This machine need only fit the stage that runs.
+            read = schema.of_stage(stage.name)
+            if "device_target" in read:
+                device.check_device_target(self.params.device_target, self.node.devices or 1)
+            if "export_formats" in read:
+                preflight.check_export(self.params)
+            code = 0
+            if str(BASELINES) in stage.inputs and not self.inputs.find(str(BASELINES)):
+                print(f"{BASELINES} is not there yet: the stage baselines runs first.", flush=True)
+                code = self._run_stage(self.inputs.stages["baselines"])
+            return code or self._run_stage(stage)
 
     def _prepare_work(self) -> None:
         """A workspace of this job's own, with the same code, that neither git nor DVC takes for a part of another."""
@@ -141,14 +134,6 @@ class Job:
         write_text(Path(".dvc/config"), "[core]\n    no_scm = true\n")
         write_text(PARAMS, self.text)
 
-    def _check_machine(self, stage: Stage) -> None:
-        """Raises AdlError if this machine lacks what the stage uses; it need not fit the other stages."""
-        read = schema.of_stage(stage.name)
-        if "device_target" in read:
-            device.check_device_target(self.params.device_target, self.node.devices or 1)
-        if "export_formats" in read:
-            preflight.check_export(self.params)
-
     def _run_stage(self, stage: Stage) -> int:
         self._download_inputs(stage)
         code = self._train(stage) if stage.name == "train" else self._run(stage.command)
@@ -162,11 +147,16 @@ class Job:
         Raises AdlError if an input is nowhere; a report says itself what it lacks.
         """
         found = {self.inputs.path(name): self.inputs.find(name) for name in stage.inputs}
-        wanted: dict[Path, RemoteFile] = {}
-        for files in found.values():
+        wanted: dict[Path, Place] = {}
+        missing = []
+        for name, files in found.items():
             wanted |= files
-        report_inputs(wanted)
-        missing = [name for name, files in found.items() if not files]
+            if files:
+                size = text.byte_size(sum(file.bytes for file in files.values()))
+                first = next(iter(files.values())).url
+                print(f"reads {name}: {text.counted(len(files), 'file')}, {size}, from {first}")
+            else:
+                missing.append(name)
         if missing and stage.name != "report":
             raise AdlError(
                 f"{stage.results} needs {', '.join(missing)}: not in {self.inputs}. Run the stage that makes it, or "
@@ -203,20 +193,26 @@ class Job:
         A job.json left by a killed job describes the same run: the workers then wait for the first node's.
         """
         state = backup.state
+        about = state.folder / "about.json"
+
+        def is_finished() -> bool:
+            """With this code. False: the first node trains."""
+            there = backup.find()
+            if state.job in there:
+                return False
+            if about in there and state.result / SEAL in there:
+                there[about].download(about)
+                if state.about.get("code") == runs.code_digest():
+                    return True
+            raise NotYetError(
+                f"{backup.place.url}: the first node did not start in {text.duration(PATIENCE)}."
+            )
+
         print("waiting for the first node's state", flush=True)
         remove(STATES)
-        deadline = time.monotonic() + PATIENCE
-        while not backup.has(state.job):
-            if backup.has(state.result / SEAL) and backup.has(state.folder / "about.json"):
-                backup.restore("about.json")
-                if state.about.get("code") == runs.code_digest():
-                    print("this run is already finished: nothing to do here.")
-                    return 0
-            if time.monotonic() > deadline:
-                raise AdlError(
-                    f"{backup.url}: the first node did not start in {text.duration(PATIENCE)}."
-                )
-            time.sleep(_POLL)
+        if awaited(is_finished, PATIENCE):
+            print("this run is already finished: nothing to do here.")
+            return 0
         backup.restore()
         code = self._run(command)
         backup.upload_logs()
@@ -227,16 +223,3 @@ class Job:
         print(f"+ {shlex.join(['python', *command])}", flush=True)
         environment = child_environment({STATE_VARIABLE: str(STATES)})
         return foreground.run([sys.executable, *command], environment)
-
-
-def report_inputs(files: Mapping[Path, RemoteFile]) -> None:
-    """Say where the inputs are from."""
-    sizes: dict[str, list[int]] = {}
-    for file in files.values():
-        sizes.setdefault(file.store.url, []).append(file.bytes)
-    for url, of_store in sizes.items():
-        size = text.byte_size(sum(of_store))
-        print(f"reads {text.counted(len(of_store), 'file')}, {size}, from {url}", flush=True)
-    for target, file in files.items():
-        if file.name != str(target) and target.suffix != ".png":
-            print(f"{target} is {file.url}", flush=True)

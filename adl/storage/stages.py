@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -23,9 +23,6 @@ from adl.workspace import (
 
 DATA_PATH = "${data_path}"
 """Stands in the names of inputs for the folder of the raw data."""
-_DATA = (DATA_PATH, "data/", "models/", "metrics/", "reports/")
-"""How the names of inputs begin that are downloaded; the others are code."""
-_OF_THE_JOB = {str(CHECKED), str(START_WEIGHTS)}  # a job makes them for itself
 
 
 @dataclasses.dataclass
@@ -52,18 +49,22 @@ def stages() -> dict[str, Stage]:
     del declared["check"]
     found = {}
     for name, body in declared.items():
+        template = json.dumps(body.get("do", body))
         for item in body.get("foreach", [""]):
-            full = f"{name}@{item}" if item else name
-            found[full] = _stage(full, body.get("do", body), item)
+            full = f"{name}@{item}".rstrip("@")
+            found[full] = _stage(full, json.loads(template.replace("${item}", item)))
     return found
 
 
-def _stage(name: str, body: Mapping[str, Any], item: str) -> Stage:
-    inputs = []
-    for dependency in _names(body, "deps", item):
-        if dependency.startswith(_DATA) and dependency not in _OF_THE_JOB:
-            inputs.append(dependency)
-    outputs = [*_names(body, "outs", item), *_names(body, "metrics", item)]
+def _stage(name: str, body: dict[str, Any]) -> Stage:
+    # The other dependencies are code, or what a job makes for itself.
+    folders = (DATA_PATH, "data/", "models/", "metrics/", "reports/")
+    made_here = (str(CHECKED), str(START_WEIGHTS))
+    inputs = [path for path in body["deps"] if path.startswith(folders) and path not in made_here]
+    outputs: list[str] = []
+    for entry in body["outs"] + body.get("metrics", []):
+        # An entry with options is a mapping of one path.
+        outputs += [entry] if isinstance(entry, str) else entry
     # How fast a stage was differs from run to run, so DVC need not know of it, nor of the page that shows it.
     if name == "report":
         inputs += [str(CHECKPOINT), str(SPEED)]
@@ -73,12 +74,5 @@ def _stage(name: str, body: Mapping[str, Any], item: str) -> Stage:
     if name == "export":
         # It saves time where it is there, and is computed otherwise: a job may export before it evaluates.
         inputs.remove(str(PREDICTIONS / "evaluate"))
-    command = body["cmd"].replace("${item}", item).removeprefix("exec python ").split()
+    command = body["cmd"].removeprefix("exec python ").split()
     return Stage(name, command, inputs, outputs, results=name)
-
-
-def _names(body: Mapping[str, Any], section: str, item: str) -> list[str]:
-    """The paths in a section of a stage; an entry with options is a mapping of one path."""
-    entries = body.get(section, [])
-    names = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
-    return [name.replace("${item}", item) for name in names]

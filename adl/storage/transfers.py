@@ -8,79 +8,60 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
 from fsspec.callbacks import Callback
 
 from adl.console import text
 from adl.console.progress import Progress
 from adl.errors import AdlError
-from adl.storage.store import Abandoned, RemoteFile
+from adl.storage.places import Abandoned, Place
 
-T = TypeVar("T")
-THREADS = 8
-_LOOK_EVERY = 0.5
 _MEGABYTE = 1e6
 
 
-def download(wanted: Mapping[Path, RemoteFile], what: str) -> None:
-    """Copy what is not here yet. Raises AdlError if a file is not what its sender wrote.
+def download(wanted: Mapping[Path, Place], what: str) -> None:
+    """Copy what is not here yet. Raises AdlError if a file is not what its sender wrote, or if there is no room.
 
     wanted: the files, by where they are put here.
     """
-    missing = {}
-    for target, file in wanted.items():
-        is_here = target.exists() and target.stat().st_mtime_ns == file.date
-        if not (is_here and file.version):
-            missing[target] = file
-    check_room(missing)
+    missing = {target: file for target, file in wanted.items() if not file.is_at(target)}
     sizes = {target: file.bytes for target, file in missing.items()}
+    replaced = sum(target.stat().st_size for target in missing if target.exists())
+    needed = sum(sizes.values()) - replaced
+    free = shutil.disk_usage(Path.cwd()).free
+    if needed > free:
+        raise AdlError(
+            f"{Path.cwd()}: needs {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free. Choose a folder on a "
+            "larger disk: --work FOLDER."
+        )
     copy_all(lambda target, progress: missing[target].download(target, progress), sizes, what)
 
 
-def check_room(wanted: Mapping[Path, RemoteFile]) -> None:
-    """Raises AdlError if the files do not fit on the disk of this folder, in which they replace what is there."""
-    needed = 0
-    for target, file in wanted.items():
-        needed += file.bytes
-        if target.exists():
-            needed -= target.stat().st_size
-    folder = Path.cwd()
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise AdlError(
-            f"{folder}: needs {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free. Choose a folder on a "
-            "larger disk: --work FOLDER."
-        )
-
-
-class Transfer(Callback):
+def ended_once(is_over: Callable[[], bool]) -> Callback:
     """The progress of one copy. is_over: asked at each step; once it says true, the copy ends with Abandoned."""
 
-    def __init__(self, is_over: Callable[[], bool]) -> None:
-        super().__init__()
-        self.is_over = is_over
-
-    def call(self, *_: Any, **__: Any) -> None:
-        if self.is_over():
+    def end(*_: object) -> None:
+        if is_over():
             raise Abandoned
+
+    return Callback(hooks={"end": end})
 
 
 def copy_all(
-    copy: Callable[[T, Callback], None],
-    sizes: Mapping[T, int],
+    copy: Callable[[Path, Callback], None],
+    sizes: Mapping[Path, int],
     what: str,
     *,
-    threads: int = THREADS,
+    threads: int = 8,
 ) -> None:
     """Copy files, beginning with the first; the first copy that fails ends the others, and its error is raised.
 
-    copy: copies one of them, and reports its bytes as they come. sizes: the files, and their bytes.
+    copy: copies one of them, and reports its bytes as they come. sizes: the files here, and their bytes.
     """
     if not sizes:
         return
     is_over = threading.Event()
-    transfers = {file: Transfer(is_over.is_set) for file in sizes}
+    transfers = {file: ended_once(is_over.is_set) for file in sizes}
     total = math.ceil(sum(sizes.values()) / _MEGABYTE)
     with (
         Progress(total, f"{what} ({text.counted(len(sizes), 'file')})", "MB") as progress,
@@ -89,14 +70,13 @@ def copy_all(
         pending = {pool.submit(copy, file, transfer) for file, transfer in transfers.items()}
         try:
             while pending:
-                copied = sum(transfer.value for transfer in transfers.values())
-                progress.advance(int(copied / _MEGABYTE) - progress.done)
                 done, pending = concurrent.futures.wait(
-                    pending, _LOOK_EVERY, concurrent.futures.FIRST_EXCEPTION
+                    pending, 0.5, concurrent.futures.FIRST_EXCEPTION
                 )
                 for one in done:
                     one.result()
-            progress.advance(total - progress.done)
+                copied = sum(transfer.value for transfer in transfers.values())
+                progress.advance(math.ceil(copied / _MEGABYTE) - progress.done)
         finally:
             # What has not begun ends as it begins.
             is_over.set()

@@ -58,7 +58,7 @@ def names(monkeypatch):
 
     ask = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", known)
-    monkeypatch.setattr(environment, "_POLL", 0.01)
+    monkeypatch.setattr(environment.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(environment, "LONGEST_WAIT", 5)
     return asked
 
@@ -130,7 +130,7 @@ def test_a_table_of_the_older_form_leaves_it_to_the_list_of_hosts(tmp_path):
             {"VC_WORKER_HOSTS": "job-0.vc"},
             "VC_WORKER_HOSTS: names 1 hosts, but the job has 2 nodes",
         ),
-        ({"VC_TASK_INDEX": "2"}, "VC_TASK_INDEX: 2 is none of the 2 nodes"),
+        ({"VC_TASK_INDEX": "2"}, "VC_TASK_INDEX: 2, but the job has 2 nodes"),
         ({"VC_TASK_INDEX": ""}, "VC_TASK_INDEX: not set, but the job has 2 nodes"),
         ({"MA_NUM_HOSTS": "1"}, "VC_WORKER_HOSTS: names 2 hosts, but the job has 1 nodes"),
         ({"MA_NUM_GPUS": "eight"}, "MA_NUM_GPUS: eight is not a whole number"),

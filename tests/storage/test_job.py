@@ -14,6 +14,7 @@ from adl.config import params, recipes
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
 from adl.files import OURS, digest, write_json, write_text
+from adl.storage import environment
 from adl.storage import job as module
 from adl.storage.environment import Node
 from adl.storage.job import Job
@@ -49,9 +50,7 @@ class Cloud:
         if self.data.exists():
             changes["data_url"] = str(self.data)
         p = params.load(**changes)
-        job = Job(
-            p, node or Node(), CITYSCAPES, endpoint=None, code=self.code, work=self.work, every=60
-        )
+        job = Job(p, node or Node(), CITYSCAPES, work=self.work, every=60)
         return job.run(stages()[stage])
 
     def main(self, *arguments: str) -> int:
@@ -82,7 +81,12 @@ def cloud(tmp_path, monkeypatch):
 @pytest.fixture
 def run_name(monkeypatch) -> str:
     """The name of the run that a job trains; its records are no real ones here."""
-    monkeypatch.setattr(runs, "key_of", lambda *_: {"a": 1})
+
+    def key_of(params, dataset, *records):
+        assert [str(path) for path in records] == [RECORDS[0], RECORDS[3]]
+        return {"a": 1}
+
+    monkeypatch.setattr(runs, "key_of", key_of)
     monkeypatch.setattr(runs, "code_digest", lambda: "this code")
     return runs.state_of(Path(), {"a": 1}).name
 
@@ -225,7 +229,7 @@ def test_a_key_that_leads_elsewhere_is_refused(cloud, s3, bucket, capsys, name):
         s3.client().put_object(Bucket=bucket, Key=image, Body=b"x")
     urls = ("--data_url", f"obs://{bucket}/in", "--train_url", str(cloud.train))
     assert cloud.main("mindrecord", "--split", "val", *urls) == 2
-    assert f"{f'leftImg8bit/val/{name}'!r} is no name that can be copied" in capsys.readouterr().err
+    assert f"leftImg8bit/val: {name!r} is no name that can be copied" in capsys.readouterr().err
     assert cloud.commands == []
     assert not list(cloud.work.parent.rglob("*.png"))
 
@@ -254,6 +258,16 @@ def test_raw_data_is_never_written_into_the_code_or_out_of_the_folder(cloud, fol
     urls = ("--data_url", str(cloud.data), "--train_url", str(cloud.train))
     assert cloud.main("mindrecord", "--split", "val", "--data_path", folder, *urls) == 0
     raw = "data/cityscapes/{}/val/ulm/1.png"
+    assert seen == [[raw.format("gtFine"), raw.format("leftImg8bit")]]
+
+
+def test_a_folder_of_raw_data_that_only_sounds_like_code_is_kept(cloud):
+    for kind in ("leftImg8bit", "gtFine"):
+        write_text(cloud.data / kind / "val/ulm/1.png", "x")
+    seen = []
+    cloud.stage = lambda: seen.append(sorted(map(str, Path("data").rglob("*.png")))) or 0
+    assert cloud.run("mindrecord@val", data_path="data/pipeline") == 0
+    raw = "data/pipeline/{}/val/ulm/1.png"
     assert seen == [[raw.format("gtFine"), raw.format("leftImg8bit")]]
 
 
@@ -391,13 +405,13 @@ def test_a_model_that_a_run_kept_is_exported_by_its_name(cloud, run_name):
 class TestSecondNode:
     """It sees the first one's state only through the bucket."""
 
-    node = Node(nodes=2, rank=1)
+    node = Node(nodes=2, rank=1, hosts=("127.0.0.1", "127.0.0.1"))
 
     @pytest.fixture
     def state(self, cloud, run_name, monkeypatch):
         """Where the run's state is in the bucket. The first node publishes it at the second look."""
         with_records(cloud)
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(environment.time, "sleep", lambda seconds: None)
         monkeypatch.setattr(module, "PATIENCE", 0.2)
         return cloud.train / "state" / run_name
 
@@ -407,7 +421,7 @@ class TestSecondNode:
         write_text(cloud.work / module.MARK, "of an earlier job")
         write_text(cloud.work / ".adl/state" / state.name / "position_1.npz", "stale")
         monkeypatch.setattr(
-            module.time, "sleep", lambda seconds: write_text(state / "job.json", "{}")
+            environment.time, "sleep", lambda seconds: write_text(state / "job.json", "{}")
         )
         write_text(state / "position_9.npz", "9")
         seen = []

@@ -10,9 +10,9 @@ from adl.errors import AdlError
 from adl.files import write_json, write_text
 from adl.storage import manifests
 from adl.storage.manifests import Inputs, upload_results
+from adl.storage.places import open_place
 from adl.storage.stages import stages
 from adl.storage.state_backup import StateBackup
-from adl.storage.store import open_store
 from adl.storage.transfers import download
 from adl.training.state import State, seal
 from adl.workspace import sidecar
@@ -38,8 +38,8 @@ def known(place):
 
 @pytest.fixture
 def inputs(place, known):
-    data, train, code = (open_store(str(place / name)) for name in ("data", "train", "code"))
-    return Inputs(data, train, code, known, data_path="data/cityscapes")
+    *stores, code = (open_place(str(place / name)) for name in ("data", "train", "code"))
+    return Inputs(stores, code, known, data_path="data/cityscapes")
 
 
 def downloaded(inputs, name, place) -> dict[str, str]:
@@ -53,7 +53,7 @@ def made_by(stage, place, contents) -> None:
     """Let a stage have written and left these files; here they are gone."""
     for name, content in contents.items():
         write_text(place / "work" / name, content)
-    upload_results(open_store(str(place / "train")), stage, complete=True)
+    upload_results(open_place(str(place / "train")), stage, complete=True)
     for name in ("data", "models", "metrics", "reports"):
         shutil.rmtree(place / "work" / name, ignore_errors=True)
 
@@ -116,7 +116,7 @@ def test_a_copy_that_was_interrupted_is_not_taken_for_whole(inputs, known, place
 
     def killed(copy, sizes, what):
         path = next(iter(sizes))
-        inputs.train.upload(path, str(path))
+        (inputs.train / path).upload(path)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(manifests, "copy_all", killed)
@@ -200,6 +200,12 @@ def test_a_checkpoint_is_found_by_its_name(inputs, place, folder):
         inputs.checkpoint("other.ckpt")
 
 
+def test_a_checkpoint_has_a_name_without_folders(inputs, place):
+    write_text(place / "data/secret.ckpt", "weights")
+    with pytest.raises(AdlError, match=r"ckpt_name: '\.\./data/secret.ckpt' is no name"):
+        inputs.checkpoint("../data/secret.ckpt")
+
+
 def finished_run(place, name) -> None:
     """Let a run of this name have kept a model of its tenth epoch, in the bucket too."""
     state = State(place / "work/.adl/state" / name)
@@ -207,14 +213,16 @@ def finished_run(place, name) -> None:
         write_text(state.result / file, name)
         write_json(sidecar(state.result / file), {})
     seal(state.result)
-    StateBackup(open_store(str(place / "train")), state).upload_new()
+    StateBackup(open_place(str(place / "train")), state).upload_new()
 
 
 def test_a_model_that_a_run_kept_is_found_by_its_name(inputs, place):
     finished_run(place, "first")
     kept = "state/first/result/intermediate/epoch_00010.ckpt"
     found = inputs.checkpoint("epoch_00010.ckpt")
-    assert {file.name for file in found.values()} == {kept, f"{kept}.json"}
+    assert {file.url for file in found.values()} == {
+        f"{place}/train/{name}" for name in (kept, f"{kept}.json")
+    }
     with pytest.raises(AdlError, match=r"ckpt_name: 00010.ckpt is not in"):
         inputs.checkpoint("00010.ckpt")
 
@@ -226,7 +234,7 @@ def test_of_several_kept_models_of_one_name_a_person_says_which(inputs, place):
         inputs.checkpoint("epoch_00010.ckpt")
     write_text(place / "train/pretrained/epoch_00010.ckpt", "second")
     (file,) = inputs.checkpoint("epoch_00010.ckpt").values()
-    assert file.name == "pretrained/epoch_00010.ckpt"
+    assert file.url == f"{place}/train/pretrained/epoch_00010.ckpt"
 
 
 def test_what_people_put_beside_the_results_stays(inputs, known, place):
@@ -234,4 +242,4 @@ def test_what_people_put_beside_the_results_stays(inputs, known, place):
     made_by(known["train"], place, {"models/autodeeplab.ckpt": "a"})
     made_by(known["train"], place, {"models/autodeeplab.ckpt": "b"})
     (file,) = inputs.checkpoint("old.ckpt").values()
-    assert file.name == "models/intermediate/old.ckpt"
+    assert file.url == f"{place}/train/models/intermediate/old.ckpt"

@@ -6,19 +6,22 @@ import threading
 import time
 
 import pytest
+from fsspec.callbacks import DEFAULT_CALLBACK
 
 from adl.errors import AdlError
 from adl.files import write_text
+from adl.storage import state_backup
+from adl.storage.places import Abandoned, Place, open_place
 from adl.storage.state_backup import StateBackup
-from adl.storage.store import Abandoned, Store, open_store
 from adl.training.state import SEAL, State, seal
+from tests.conftest import ROOT
 
 RUN = "0123456789abcdef"
 
 
 @pytest.fixture
 def store(tmp_path):
-    return open_store(str(tmp_path / "store"))
+    return open_place(str(tmp_path / "store"))
 
 
 def backup_in(folder, store) -> StateBackup:
@@ -35,7 +38,7 @@ def write(folder, **files) -> None:
 
 
 def names(store) -> set[str]:
-    return {name.removeprefix(f"state/{RUN}/") for name in store.find()}
+    return {str(path) for path in (store / "state" / RUN).find()}
 
 
 def test_another_machine_goes_on_where_the_first_one_was_lost(store, tmp_path):
@@ -73,11 +76,11 @@ def test_what_comes_back_while_other_files_are_copied_is_not_removed(store, tmp_
     (first / "state" / RUN / "position_1.npz").unlink()
     write(first, position_2="2")
 
-    def put(path, name, progress, upload=Store.upload):
+    def put(place, path, progress, upload=Place.upload):
         write(first, position_1="1")
-        upload(store, path, name, progress)
+        upload(place, path, progress)
 
-    monkeypatch.setattr(store, "upload", put)
+    monkeypatch.setattr(Place, "upload", put)
     backup.upload_new()
     assert names(store) == {"position_1.npz", "position_2.npz"}
 
@@ -88,13 +91,13 @@ def test_a_result_that_did_not_come_whole_is_not_taken(store, tmp_path, monkeypa
     write(first, position_4="4", result__model="weights")
     seal(first / "state" / RUN / "result")
 
-    def lost(path, name, progress, upload=Store.upload):
-        if name.endswith(SEAL):
+    def lost(place, path, progress, upload=Place.upload):
+        if path.name == SEAL:
             raise AdlError("the machine is gone")
-        upload(store, path, name, progress)
+        upload(place, path, progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "upload", lost)
+        patch.setattr(Place, "upload", lost)
         with pytest.raises(AdlError, match="gone"):
             backup.upload_new()
     assert names(store) == {"position_4.npz", "result/model"}
@@ -122,14 +125,14 @@ def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
     backup = backup_in(first, store)
     arrived, calls = threading.Event(), []
 
-    def fails_once(path, name, progress, upload=Store.upload):
-        calls.append(name)
+    def fails_once(place, path, progress, upload=Place.upload):
+        calls.append(path)
         if len(calls) == 1:
             raise AdlError("the line is down.")
-        upload(store, path, name, progress)
+        upload(place, path, progress)
         arrived.set()
 
-    monkeypatch.setattr(store, "upload", fails_once)
+    monkeypatch.setattr(Place, "upload", fails_once)
     with backup.running(0.05):
         write(first, position_1="1")
         assert arrived.wait(30)
@@ -148,24 +151,24 @@ def test_the_store_is_never_without_a_position_or_a_result(store, tmp_path, monk
     result = {"result/model", "result/digests.json"}
     seen, is_over = [], threading.Event()
 
-    def put(path, name, progress, upload=Store.upload):
+    def put(place, path, progress, upload=Place.upload):
         new = {"epoch_1": ["position_3", "intermediate__epoch_2"], "epoch_2": result}
         if new := new.get(path.name):
             write(first, **dict.fromkeys(new, "x"))
             for position in (first / "state" / RUN).glob("position_*"):
                 if position.name != "position_3.npz" or path.name == "epoch_2":
                     position.unlink()
-        upload(store, path, name, progress)
+        upload(place, path, progress)
         seen.append(names(store))
 
-    def remove(name, remove=Store.remove):
-        remove(store, name)
+    def remove(place, remove=Place.remove):
+        remove(place)
         seen.append(names(store))
         if not any(name.startswith("position") for name in names(store)):
             is_over.set()
 
-    monkeypatch.setattr(store, "upload", put)
-    monkeypatch.setattr(store, "remove", remove)
+    monkeypatch.setattr(Place, "upload", put)
+    monkeypatch.setattr(Place, "remove", remove)
     with backup.running(0.05):
         assert is_over.wait(30)
     assert names(store) == {"intermediate/epoch_1", "intermediate/epoch_2", *result}
@@ -183,11 +186,11 @@ def test_at_the_end_the_newest_position_waits_for_no_other_copy(
     """As when a machine is taken away. A back end that cannot end a copy that it began is not waited for."""
     first = tmp_path / "first"
     backup = backup_in(first, store)
-    write(first, intermediate__epoch="large", **{"about.json": "key"})
+    write(first, a_note="x", intermediate__epoch="large", **{"about.json": "key"})
     came, how_it_went_on = [], []
     began, newest_came = threading.Event(), threading.Event()
 
-    def put(path, name, progress, upload=Store.upload):
+    def put(place, path, progress=DEFAULT_CALLBACK, upload=Place.upload):
         if path.name == "epoch" and not began.is_set():
             began.set()
             try:
@@ -198,21 +201,28 @@ def test_at_the_end_the_newest_position_waits_for_no_other_copy(
                 how_it_went_on.append("was ended")
                 raise
             how_it_went_on.append("newest came" if newest_came.wait(10) else "waited in vain")
-        upload(store, path, name, progress)
+        upload(place, path, progress)
         came.append(path.name)
         if path.name == "position_2.npz":
             newest_came.set()
 
-    monkeypatch.setattr(store, "upload", put)
+    monkeypatch.setattr(Place, "upload", put)
     with backup.running(0.01):
         assert began.wait(10)
         write(first, position_1="1", position_2="2")
     assert how_it_went_on == ["was ended" if can_end else "newest came"]
     assert came.index("position_2.npz") < came.index("epoch")
     assert came.index("position_2.npz") < came.index("position_1.npz")
-    everything = {"about.json", "position_1.npz", "position_2.npz", "intermediate/epoch"}
+    assert came.index("about.json") < came.index("a_note")
+    everything = {"a_note", "about.json", "position_1.npz", "position_2.npz", "intermediate/epoch"}
     assert names(store) == everything
     assert "could not be copied" not in capsys.readouterr().out
+
+
+def test_the_state_is_copied_as_often_as_the_documentation_says():
+    text = (ROOT / "docs/tutorials/modelarts.md").read_text()
+    assert "every ten seconds" in text
+    assert state_backup.EVERY == 10
 
 
 def test_other_runs_are_neither_copied_nor_removed(store, tmp_path):
@@ -225,7 +235,7 @@ def test_other_runs_are_neither_copied_nor_removed(store, tmp_path):
     backup.upload_new()
     (tmp_path / "first/state" / RUN / "position_1.npz").unlink()
     backup.upload_new()
-    assert set(store.find()) == {
+    assert {str(path) for path in store.find()} == {
         "state/fedcba9876543210/position_7.npz",
         "state/fedcba9876543210/about.json",
     }
@@ -246,9 +256,9 @@ def test_the_last_copy_must_succeed(store, tmp_path, monkeypatch):
     first = tmp_path / "first"
     backup = backup_in(first, store)
 
-    def down(path, name, progress):
+    def down(place, path, progress):
         raise AdlError("the line is down.")
 
-    monkeypatch.setattr(store, "upload", down)
+    monkeypatch.setattr(Place, "upload", down)
     with pytest.raises(AdlError, match="line is down"), backup.running(60):
         write(first, position_1="1")

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from adl.errors import AdlError
-from adl.storage import filesystems, transfers
-from adl.storage import store as store_module
+from adl.storage import filesystems, places, transfers
 from adl.storage.filesystems import S3
-from adl.storage.store import Abandoned, RemoteFile, open_store
-from adl.storage.transfers import Transfer, copy_all, download
+from adl.storage.places import Abandoned, Place, open_place
+from adl.storage.transfers import copy_all, download, ended_once
 from tests.proxy import line_to
 
 CONTENT = os.urandom(3_000_000)
@@ -27,7 +26,7 @@ CONTENT = os.urandom(3_000_000)
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(store_module, "PAUSES", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(places, "PAUSES", (0.01, 0.02, 0.04))
     monkeypatch.setattr(S3, "retries", 1)
 
 
@@ -47,28 +46,38 @@ def line(s3):
         yield line
 
 
+def opened(url: str, endpoint: str) -> Place:
+    """A place that is reached by way of this endpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", endpoint)
+        return open_place(url)
+
+
+def names(place: Place) -> set[str]:
+    return {str(path) for path in place.find()}
+
+
 def fetch(bucket: str, endpoint: str, folder) -> None:
     """Copy the file here, as a job does."""
-    store = open_store(f"obs://{bucket}/run", endpoint)
-    wanted = {folder / name: file for name, file in store.find("model.ckpt").items()}
-    download(wanted, "copying")
+    model = opened(f"obs://{bucket}/run", endpoint) / "model.ckpt"
+    download(model.find(folder / "model.ckpt"), "copying")
 
 
 def test_files_come_and_go_with_their_content(s3, bucket, tmp_path):
     fetch(bucket, s3.endpoint, tmp_path)
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
-    store = open_store(f"s3://{bucket}/run", s3.endpoint)
-    store.upload(tmp_path / "model.ckpt", "a/b.ckpt")
+    store = open_place(f"s3://{bucket}/run")
+    (store / "a/b.ckpt").upload(tmp_path / "model.ckpt")
     found = store.find()
-    assert {name: file.bytes for name, file in found.items()} == {
+    assert {str(path): file.bytes for path, file in found.items()} == {
         "a/b.ckpt": len(CONTENT),
         "model.ckpt": len(CONTENT),
     }
     body = s3.client().get_object(Bucket=bucket, Key="run/a/b.ckpt")["Body"].read()
     assert body == CONTENT
-    store.remove("a/b.ckpt")
-    assert set(store.find()) == {"model.ckpt"}
-    assert store.find("model") == {}
+    (store / "a/b.ckpt").remove()
+    assert names(store) == {"model.ckpt"}
+    assert (store / "model").find() == {}
 
 
 def test_a_line_that_breaks_is_tried_again(bucket, line, tmp_path, capsys):
@@ -110,7 +119,7 @@ def test_a_slow_server_is_waited_for_and_progress_has_a_time(
 def test_a_slow_way_there_is_waited_for_too(s3, bucket, line, tmp_path):
     (tmp_path / "file").write_bytes(CONTENT)
     line.pause_there = 0.02
-    open_store(f"obs://{bucket}/run", line.endpoint).upload(tmp_path / "file", "slow")
+    (opened(f"obs://{bucket}/run", line.endpoint) / "slow").upload(tmp_path / "file")
     body = s3.client().get_object(Bucket=bucket, Key="run/slow")["Body"].read()
     assert body == CONTENT
 
@@ -132,9 +141,9 @@ def test_no_server_at_all_is_given_up(bucket, tmp_path):
     [
         (
             {"AWS_SECRET_ACCESS_KEY": "wrongwrongwrong"},
-            "access is refused .*Check AWS_ACCESS_KEY_ID",
+            "access is refused. Check AWS_ACCESS_KEY_ID",
         ),
-        ({"AWS_ACCESS_KEY_ID": "nobody"}, "access is refused .*Check AWS_ACCESS_KEY_ID"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "access is refused. Check AWS_ACCESS_KEY_ID"),
         ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "Set AWS_ACCESS_KEY_ID"),
         ({"AWS_SECRET_ACCESS_KEY": None}, "Set AWS_ACCESS_KEY_ID"),
     ],
@@ -158,15 +167,20 @@ def test_wrong_credentials_are_said_at_once(
 
 def test_what_does_not_exist_is_named(s3, bucket, tmp_path):
     with pytest.raises(AdlError, match="obs://no-such-bucket/x: does not exist"):
-        open_store("obs://no-such-bucket/x", s3.endpoint).find()
-    store = open_store(f"obs://{bucket}/run", s3.endpoint)
+        open_place("obs://no-such-bucket/x").find()
+    store = open_place(f"obs://{bucket}/run")
     with pytest.raises(AdlError, match="run/gone: does not exist"):
-        RemoteFile(store, "gone", 1).download(tmp_path / "gone")
+        (store / "gone").download(tmp_path / "gone")
+
+
+def test_objects_that_stand_for_folders_and_half_written_files_are_no_files(s3, bucket):
+    for key in ("run/", "run/deep/", "run/deep/.partial-x", "run/deep/x"):
+        s3.client().put_object(Bucket=bucket, Key=key, Body=b"")
+    assert names(open_place(f"obs://{bucket}/run")) == {"model.ckpt", "deep/x"}
 
 
 def test_an_object_that_became_shorter_is_not_taken(s3, bucket, tmp_path):
-    store = open_store(f"obs://{bucket}/run", s3.endpoint)
-    (file,) = store.find("model.ckpt").values()
+    (file,) = open_place(f"obs://{bucket}/run").find().values()
     s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[:-1])
     with pytest.raises(AdlError, match="received 2999999 of 3000000 bytes"):
         file.download(tmp_path / "x")
@@ -202,20 +216,29 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_copied(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_copy_that_fails_ends_the_others(bucket, line, tmp_path):
-    store = open_store(f"obs://{bucket}/run", line.endpoint)
-    file = store.find("model.ckpt")["model.ckpt"]
+def test_what_is_replaced_makes_room(s3, bucket, tmp_path, monkeypatch):
+    fetch(bucket, s3.endpoint, tmp_path)
+    s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[::-1])
+    monkeypatch.setattr(
+        transfers.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=100_000)
+    )
+    fetch(bucket, s3.endpoint, tmp_path)
+    assert (tmp_path / "model.ckpt").read_bytes() == CONTENT[::-1]
 
-    def copy(name, progress):
-        if name == "model.ckpt":
-            return file.download(tmp_path / name, progress)
+
+def test_one_copy_that_fails_ends_the_others(bucket, line, tmp_path):
+    (file,) = opened(f"obs://{bucket}/run", line.endpoint).find().values()
+
+    def copy(path, progress):
+        if path.name == "model.ckpt":
+            return file.download(path, progress)
         while line.answered < 200_000:
             time.sleep(0.01)
         raise AdlError("the first fault")
 
     line.pause = 0.05
     with pytest.raises(AdlError, match="the first fault"):
-        copy_all(copy, {"faulty": 1, "model.ckpt": file.bytes}, "copying")
+        copy_all(copy, {tmp_path / "faulty": 1, tmp_path / "model.ckpt": file.bytes}, "copying")
     assert line.answered < len(CONTENT)
     assert list(tmp_path.iterdir()) == []
 
@@ -231,21 +254,21 @@ def test_one_copy_that_fails_ends_the_others(bucket, line, tmp_path):
         ("obs://bucket#1/x", "expected obs://BUCKET/PATH"),
         ("obs://bucket?x=1", "expected obs://BUCKET/PATH"),
         ("s3://bucket:9000/x", "expected obs://BUCKET/PATH"),
-        ("obs://bucket/a/../b", "/PATH without empty parts, . or .., or"),
-        ("obs://bucket//b", "/PATH without empty parts, . or .., or"),
-        ("obs://bucket/./b", "/PATH without empty parts, . or .., or"),
-        (r"obs://bucket/a\b", "/PATH without empty parts, . or .., or"),
+        ("obs://bucket/a/../b", "has an empty part, . or .., or a backslash"),
+        ("obs://bucket//b", "has an empty part, . or .., or a backslash"),
+        ("obs://bucket/./b", "has an empty part, . or .., or a backslash"),
+        (r"obs://bucket/a\b", "has an empty part, . or .., or a backslash"),
         ("", "an empty URL"),
     ],
 )
 def test_a_url_that_cannot_be_one_is_refused(url, message):
     with pytest.raises(AdlError, match=message) as refused:
-        open_store(url)
+        open_place(url)
     assert "hunter2" not in str(refused.value)
 
 
 def test_obs_is_asked_as_huawei_documents_it(bucket):
-    store = open_store("obs://bucket/p", "https://obs.cn-north-4.myhuaweicloud.com")
+    store = opened("obs://bucket/p", "https://obs.cn-north-4.myhuaweicloud.com")
     url = store.system.sign("bucket/p/x")
     assert url.startswith("https://bucket.obs.cn-north-4.myhuaweicloud.com/p/x?")
     assert "%2Fcn-north-4%2Fs3%2F" in url
@@ -265,29 +288,52 @@ def test_obs_is_asked_as_huawei_documents_it(bucket):
     ],
 )
 def test_only_obs_is_asked_by_the_name_of_the_bucket(bucket, endpoint, start):
-    url = open_store("s3://bucket/p", endpoint).system.sign("bucket/p")
+    url = opened("s3://bucket/p", endpoint).system.sign("bucket/p")
     assert url.startswith(start)
 
 
+def test_progress_begins_anew_with_each_attempt(bucket, tmp_path, monkeypatch):
+    place = open_place(f"obs://{bucket}/run") / "x"
+    (tmp_path / "file").touch()
+    values = []
+
+    def breaks_at_first(source, target, callback):
+        callback.relative_update(2)
+        values.append(callback.value)
+        if len(values) % 2:
+            raise ConnectionError("broken")
+        if target.startswith(str(tmp_path)):
+            Path(target).touch()
+
+    for copy, path in (("put_file", "file"), ("get_file", "back")):
+        monkeypatch.setattr(place.system, copy, breaks_at_first)
+        progress = ended_once(lambda: False)
+        act = place.upload if copy == "put_file" else place.download
+        act(tmp_path / path, progress)
+        assert progress.value == 0
+    assert values == [2, 2, 2, 2]
+
+
 def test_what_may_not_be_written_here_is_no_fault_of_the_store(s3, bucket, tmp_path, monkeypatch):
-    store = open_store(f"obs://{bucket}/run", s3.endpoint)
+    file = open_place(f"obs://{bucket}/run") / "model.ckpt"
 
     def forbidden(source, target, callback):
         raise PermissionError(13, "Permission denied", target)
 
-    monkeypatch.setattr(store.system, "get_file", forbidden)
+    monkeypatch.setattr(file.system, "get_file", forbidden)
     with pytest.raises(PermissionError) as refused:
-        RemoteFile(store, "model.ckpt", 1).download(tmp_path / "x")
+        file.download(tmp_path / "x")
     assert refused.value.filename
 
 
 def test_removing_what_is_gone_does_nothing(s3, bucket, tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
-    for store in (open_store(f"obs://{bucket}/run", s3.endpoint), open_store(str(tmp_path / "x"))):
-        store.upload(tmp_path / "file", "a")
-        store.remove("a")
-        store.remove("a")
-        assert "a" not in store.find()
+    for store in (open_place(f"obs://{bucket}/run"), open_place(str(tmp_path / "x"))):
+        (store / "a").upload(tmp_path / "file")
+        assert "a" in names(store)
+        (store / "a").remove()
+        (store / "a").remove()
+        assert "a" not in names(store)
 
 
 @pytest.fixture(params=["bucket", "folder", "moxing"])
@@ -296,11 +342,11 @@ def any_store(request, s3, tmp_path):
     if request.param == "bucket":
         name = request.getfixturevalue("bucket")
         s3.client().delete_object(Bucket=name, Key="run/model.ckpt")
-        return (lambda place: open_store(f"obs://{name}/{place}", s3.endpoint)), tmp_path
+        return (lambda place: open_place(f"obs://{name}/{place}")), tmp_path
     if request.param == "moxing":
         request.getfixturevalue("moxing")
-        return (lambda place: open_store(f"obs://bucket/{place}")), tmp_path
-    return (lambda place: open_store(str(tmp_path / "store" / place))), tmp_path
+        return (lambda place: open_place(f"obs://bucket/{place}")), tmp_path
+    return (lambda place: open_place(str(tmp_path / "store" / place))), tmp_path
 
 
 def test_a_key_is_taken_as_it_stands(any_store):
@@ -309,14 +355,14 @@ def test_a_key_is_taken_as_it_stands(any_store):
     name = "run#1?versionId=2&a=b;100%20 c+ß[x]*"
     (folder / "file").write_bytes(b"abc")
     store = opened(f"runs/{name}")
-    store.upload(folder / "file", f"deep/{name}")
-    store.upload(folder / "file", name)
-    assert set(store.find()) == {f"deep/{name}", name}
-    (file,) = store.find(f"deep/{name}").values()
+    (store / "deep" / name).upload(folder / "file")
+    (store / name).upload(folder / "file")
+    assert names(store) == {f"deep/{name}", name}
+    (file,) = (store / "deep" / name).find().values()
     file.download(folder / "back")
     assert (folder / "back").read_bytes() == b"abc"
-    store.remove(name)
-    assert set(opened("runs").find()) == {f"{name}/deep/{name}"}
+    (store / name).remove()
+    assert names(opened("runs")) == {f"{name}/deep/{name}"}
 
 
 def test_a_copy_that_is_no_longer_wanted_ends_after_a_part_and_leaves_nothing(
@@ -324,9 +370,9 @@ def test_a_copy_that_is_no_longer_wanted_ends_after_a_part_and_leaves_nothing(
 ):
     monkeypatch.setattr(filesystems, "PART", 5 * 2**20)
     (tmp_path / "file").write_bytes(os.urandom(2**20) * 12)
-    progress = Transfer(lambda: progress.value > 0)
+    progress = ended_once(lambda: progress.value > 0)
     with pytest.raises(Abandoned):
-        open_store(f"obs://{bucket}/run", s3.endpoint).upload(tmp_path / "file", "old", progress)
+        (open_place(f"obs://{bucket}/run") / "old").upload(tmp_path / "file", progress)
     assert progress.value <= 6 * 2**20
     assert "old" not in str(s3.client().list_objects_v2(Bucket=bucket))
     assert "Uploads" not in s3.client().list_multipart_uploads(Bucket=bucket)
@@ -368,7 +414,7 @@ def refusing(s3):
         patch.setattr(S3, "retries", 1)
         server.requests = 0
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        server.store = open_store("obs://bucket/run", f"http://127.0.0.1:{server.server_port}")
+        server.store = opened("obs://bucket/run", f"http://127.0.0.1:{server.server_port}")
         server.store.system.connect()
         yield server
         server.shutdown()
@@ -378,15 +424,15 @@ def refusing(s3):
 @pytest.mark.parametrize(
     ("status", "code", "remedy"),
     [
-        (403, "RequestTimeTooSkewed", "This machine's clock differs .* Set it right"),
-        (400, "ExpiredToken", "The session token is no longer valid.*AWS_SESSION_TOKEN"),
-        (400, "InvalidToken", "The session token is no longer valid"),
-        (403, "AccessDenied", "The key is known, but may not do this. Check the policies"),
-        (403, "InArrearOrInsufficientBalance", "The account may not use the storage: arrears"),
+        (403, "RequestTimeTooSkewed", "this machine's clock differs .* Set it right"),
+        (400, "ExpiredToken", "the session token is no longer valid.*AWS_SESSION_TOKEN"),
+        (400, "InvalidToken", "the session token is no longer valid"),
+        (403, "AccessDenied", "the key is known, but may not do this. Check the policies"),
+        (403, "InArrearOrInsufficientBalance", "the account may not use the storage: arrears"),
         (403, "VirtualHostDomainRequired", "wants the bucket in the host name.*begins with obs"),
-        (301, "PermanentRedirect", "The bucket is in another region"),
-        (400, "AuthorizationHeaderMalformed", "The bucket is in another region"),
-        (403, "InvalidObjectState", "This object is archived"),
+        (301, "PermanentRedirect", "the bucket is in another region"),
+        (400, "AuthorizationHeaderMalformed", "the bucket is in another region"),
+        (403, "InvalidObjectState", "this object is archived"),
         (403, "InsufficientStorageSpace", "has reached its quota"),
         (403, "InvalidAccessKeyId", "Check AWS_ACCESS_KEY_ID"),
         (403, "SomethingNew", "Check AWS_ACCESS_KEY_ID"),
@@ -398,9 +444,9 @@ def test_what_no_new_attempt_cures_is_told_at_once_with_its_remedy(
     refusing.refusal = status, code
     (tmp_path / "file").write_bytes(b"abc")
     store = refusing.store
-    for act in (store.find, lambda: store.upload(tmp_path / "file", "file")):
+    for act in (store.find, lambda: (store / "file").upload(tmp_path / "file")):
         before = refusing.requests
-        with pytest.raises(AdlError, match=rf"obs://bucket/run.*{code}.*{remedy}") as refused:
+        with pytest.raises(AdlError, match=rf"obs://bucket/run.*{remedy}.*{code}") as refused:
             act()
         assert ("Check AWS_ACCESS_KEY_ID" in str(refused.value)) == remedy.startswith("Check AWS")
         # After a redirection that names no region, the client itself asks once which one it is.
@@ -417,11 +463,12 @@ def test_what_passes_is_tried_again(refusing):
 
 def test_a_folder_is_a_store_too(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
-    store = open_store(str(tmp_path / "store"))
+    store = open_place(str(tmp_path / "store"))
     assert store.find() == {}
-    store.upload(tmp_path / "file", "deep/down/file")
-    assert {name: file.bytes for name, file in store.find("deep").items()} == {"deep/down/file": 3}
-    store.remove("deep/down/file")
+    (store / "deep/down/file").upload(tmp_path / "file")
+    found = (store / "deep").find("deep")
+    assert {str(path): file.bytes for path, file in found.items()} == {"deep/down/file": 3}
+    (store / "deep/down/file").remove()
     assert store.find() == {}
 
 
@@ -456,14 +503,14 @@ def moxing(tmp_path, monkeypatch):
 
 def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
-    store = open_store("S3://bucket/run/")
-    store.upload(tmp_path / "file", "a/file")
+    store = open_place("S3://bucket/run/")
+    (store / "a/file").upload(tmp_path / "file")
     assert (tmp_path / "obs/bucket/run/a/file").read_bytes() == b"abc"
-    (file,) = store.find().values()
-    assert (file.name, file.bytes, file.version) == ("a/file", 3, "")
+    ((path, file),) = store.find().items()
+    assert (path, file.bytes, file.version) == (Path("a/file"), 3, "")
     file.download(tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"abc"
-    store.remove("a/file")
+    (store / "a/file").remove()
     assert store.find() == {}
 
 
@@ -478,7 +525,7 @@ def test_an_error_of_moxing_is_tried_again(moxing, tmp_path):
         copy(source, target)
 
     moxing.file.copy = fails_once
-    open_store("obs://bucket/run").upload(tmp_path / "file", "file")
+    open_place("obs://bucket/run/file").upload(tmp_path / "file")
     assert len(calls) == 2
 
 
@@ -491,6 +538,6 @@ def test_a_refusal_that_moxing_tells_in_its_text_is_not_tried_again(moxing, tmp_
         raise Exception("{'status': 403, 'errorCode': 'InArrearOrInsufficientBalance'}")
 
     moxing.file.copy = refuses
-    with pytest.raises(AdlError, match=r"bucket/run/file: .*The account may not use the storage"):
-        open_store("obs://bucket/run").upload(tmp_path / "file", "file")
+    with pytest.raises(AdlError, match=r"bucket/run/file: .*the account may not use the storage"):
+        open_place("obs://bucket/run/file").upload(tmp_path / "file")
     assert len(calls) == 1
