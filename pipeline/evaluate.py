@@ -80,7 +80,8 @@ def main() -> None:
     result = evaluate(
         job, predictions, CITYSCAPES, launch=lambda command: Launcher(logs).run(command, nodes)
     )
-    metrics = result.metrics(baselines and baselines.confusions(CITYSCAPES, result.names))
+    compared = baselines.confusions(CITYSCAPES, result.names) if baselines else None
+    metrics = result.metrics(compared)
     miou, images = metrics["mIOU"], metrics["images"]
     if not arguments.model:
         metrics["checkpoint_epoch"] = checkpoint.epoch_of(model)

@@ -108,11 +108,11 @@ def measurements(p: Params) -> Iterator[tuple[str, str, Path]]:
     MindSpore's MINDIR is the first.
     """
     files = {"mindir": MINDIR}
-    for kind in p.export_formats:
-        path = FORMATS[kind].beside(EXPORTED / MINDIR.name)
-        can_average = p.eval_flip or not FORMATS[kind].labels
+    for name in p.export_formats:
+        path = FORMATS[name].beside(EXPORTED / MINDIR.name)
+        can_average = p.eval_flip or not FORMATS[name].labels
         if can_average and path.exists():
-            files[kind] = path
+            files[name] = path
     for backend in ["mindspore", *p.infer_backends]:
         for kind, path in files.items():
             if runtimes.BACKENDS[backend].suffix == path.suffix:
