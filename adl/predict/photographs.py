@@ -71,8 +71,9 @@ class Found:
         for reason in (RESULTS, HEIC, OTHERS):
             names = [path.name for path, why in self.skipped.items() if why == reason]
             if names:
-                count = counted(len(names), "file")
-                lines.append(f"skipped: {count} ({listing(names, most=3)}), {reason}")
+                lines.append(
+                    f"skipped: {counted(len(names), 'file')} ({listing(names, most=3)}), {reason}"
+                )
         return lines
 
 

@@ -106,8 +106,9 @@ class Predictor:
             return _enlarged_argmax(probabilities[:, :height, :width], size)
         [labels] = model.label_maps(canvas[None], mode)[mode.name]
         if is_resized:
-            inside = labels[:height, :width]
-            labels = cv2.resize(inside, size[::-1], interpolation=cv2.INTER_NEAREST)
+            labels = cv2.resize(
+                labels[:height, :width], size[::-1], interpolation=cv2.INTER_NEAREST
+            )
         return labels
 
 
