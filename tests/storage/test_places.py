@@ -511,7 +511,8 @@ def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
     file.download(tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"abc"
     (store / "a/file").remove()
-    assert store.find() == {}
+    assert store.find() == (store / "a/file").find() == {}
+    (store / "a/file").remove()
 
 
 def test_an_error_of_moxing_is_tried_again(moxing, tmp_path):
