@@ -198,7 +198,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 def read_png(path: Path) -> np.ndarray:
     """The pixels of a PNG as they are stored, BGR. Raises AdlError if the file is missing or damaged."""
     with contextlib.suppress(FileNotFoundError, cv2.error):
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
         if image is not None:
             return image
     raise AdlError(f"{path}: is missing or damaged.")

@@ -22,6 +22,7 @@ from adl.storage.transfers import copy_all, download, ended_once
 from tests.proxy import line_to
 
 CONTENT = os.urandom(3_000_000)
+RETRIES = S3.retries
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +89,7 @@ def test_a_line_that_breaks_is_tried_again(bucket, line, tmp_path, capsys):
 
 
 def test_a_file_that_breaks_off_goes_on_where_it_did(bucket, line, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(S3, "retries", 3)
+    monkeypatch.setattr(S3, "retries", RETRIES)
     line.cut_after, line.cuts = 1_200_000, 2
     fetch(bucket, line.endpoint, tmp_path)
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
@@ -511,7 +512,8 @@ def test_moxing_is_used_where_it_is_installed(moxing, tmp_path):
     file.download(tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"abc"
     (store / "a/file").remove()
-    assert store.find() == {}
+    assert store.find() == (store / "a/file").find() == {}
+    (store / "a/file").remove()
 
 
 def test_an_error_of_moxing_is_tried_again(moxing, tmp_path):
