@@ -57,7 +57,7 @@ def instructions(limit: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def all_instructions() -> Iterator[None]:
-    """Load another run time with a oneDNN of its own, which reads the variable once too: with AVX-512 it is faster."""
+    """Load another runtime with a oneDNN of its own, which reads the variable once too: with AVX-512 it is faster."""
     chosen_by_a_person = os.environ[ISA] != _FOR_MINDSPORE
     with contextlib.nullcontext() if chosen_by_a_person else instructions("DEFAULT"):
         yield

@@ -183,10 +183,12 @@ def _load(path: Path, row: tuple[int, ...], form: str) -> np.ndarray:
     """Whole numbers from a file. row: shape of what each entry of the first axis holds; form: the same in words."""
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except FileNotFoundError:
         raise AdlError(
-            f"cannot be read ({error}). net_arch and cell_arch must name .npy files.", where=path
+            "no such file. net_arch and cell_arch must name .npy files.", where=path
         ) from None
+    except (ValueError, EOFError, OSError) as error:
+        raise AdlError(f"not a readable .npy array ({error}).", where=path) from None
     is_array = isinstance(array, np.ndarray)
     if not is_array or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
         raise AdlError("an architecture holds whole numbers only.", where=path)

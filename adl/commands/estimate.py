@@ -2,7 +2,7 @@
 
 reads:  params.yaml and the architecture files that it names
 writes: a table to the terminal. All of it is estimated: nothing was measured on Ascend with this project. A step on one
-        device is scaled by multiplications from the one that the README of 2021 states, or is --step-ms; link speeds
+        device is scaled by multiplications from the one that the 2021 README states, or is --step-ms; link speeds
         and latencies are assumptions, and options. batch_size counts the images of all devices: one table keeps it
         as it is, the other keeps the images per device, which is another training
 """
@@ -47,8 +47,8 @@ MACHINE_OPTIONS = {
     "node_link_gbps": "of each device, to other nodes; assumed",
     "latency_us": "of a hop between devices of a node; assumed",
     "node_latency_us": "of a hop between nodes; assumed",
-    "devices_per_node": "README of 2021",
-    "cores_per_node": "CPU cores; README of 2021",
+    "devices_per_node": "2021 README",
+    "cores_per_node": "CPU cores; 2021 README",
     "samples_per_core": "samples per second that a core prepares; measured on 2 cores at crop 769",
 }
 """Field of Machines, which is an option, too → meaning."""
@@ -97,7 +97,7 @@ def add(command: argparse.ArgumentParser) -> None:
         type=_positive(float),
         default=QUOTED_START,
         metavar="N",
-        help="before the first step; README of 2021; default: %(default)g",
+        help="before the first step; 2021 README; default: %(default)g",
     )
     command.add_argument("--json", action="store_true", help="print JSON")
 
@@ -184,7 +184,7 @@ def _heading(p: Params, work: Workload, machines: Machines, arguments: argparse.
     if not arguments.step_ms:
         source = (
             f"scaled by multiplications from {QUOTED_MS:g} ms for {QUOTED_IMAGES} images of S at crop "
-            f"{cost.PUBLISHED_CROP}, quoted from the README of 2021"
+            f"{cost.PUBLISHED_CROP}, quoted from the 2021 README"
         )
     return (
         f"Estimated, not measured: training for {counted(p.epochs, 'epoch')} at crop {p.crop_size} on Ascend 910.\n"

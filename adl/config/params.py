@@ -35,7 +35,7 @@ def param(shipped: Any, meaning: str, *stages: str, **limits: Any) -> Any:
 
 
 class Params(BaseModel):
-    """Every hyper-parameter, flat, under the names of 2021. All must be present; types are exact."""
+    """Every hyper-parameter, flat, under the 2021 names. All must be present; types are exact."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -24,6 +24,6 @@ def basis(device_target: str) -> str:
             f"for {device.cores()} cores, from the size of the network, to within a factor of two."
         )
     return (
-        "scaled from 0.59 s per step (S, crop 769, 2 images on each of 8 Ascend 910), which the README of 2021 "
+        "scaled from 0.59 s per step (S, crop 769, 2 images on each of 8 Ascend 910), which the 2021 README "
         "states; nothing was measured on Ascend with this project."
     )

@@ -22,16 +22,16 @@ RECENT = 50
 class Reporter:
     """Where the run is, its loss, and when it will end: a bar on a terminal, now and then a line in a log.
 
-    lines_of_2021_every: steps after which the two lines of an epoch are printed that parsers of 2021's logs read; None:
-    never.
+    model_zoo_lines_every: steps after which the two lines of an epoch are printed that parsers of the model zoo's logs
+    read; None: never.
     """
 
     reported: float
     bar: tqdm
 
-    def __init__(self, steps: int, *, lines_of_2021_every: int | None = None) -> None:
+    def __init__(self, steps: int, *, model_zoo_lines_every: int | None = None) -> None:
         self.steps = steps
-        self.lines_of_2021_every = lines_of_2021_every
+        self.model_zoo_lines_every = model_zoo_lines_every
 
     def step(
         self,
@@ -65,7 +65,7 @@ class Reporter:
                     file=sys.stderr,
                     flush=True,
                 )
-        per_epoch = self.lines_of_2021_every
+        per_epoch = self.model_zoo_lines_every
         if per_epoch and position % per_epoch == 0:
             of_epoch = 1000 * np.array(seconds[-per_epoch:])  # fewer after a resume in its middle
             tqdm.write(f"epoch: {epoch} step: {per_epoch}, loss is {loss:.8g}")

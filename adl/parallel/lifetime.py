@@ -33,7 +33,7 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
 def tied(command: Sequence[str]) -> list[str]:
     """A command that becomes the given one, and is killed when this process is gone.
 
-    It asks for that itself: code of ours between fork and exec could wait for a lock that another thread held.
+    It asks for that itself: Python code between fork and exec could wait for a lock that another thread held.
     """
     return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
 

@@ -122,8 +122,8 @@ def assemble(
             stop=stop,
         )
     if world.rank == 0:
-        lines_of_2021 = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
-        reporter = Reporter(plan.steps, lines_of_2021_every=lines_of_2021)
+        per_epoch = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
+        reporter = Reporter(plan.steps, model_zoo_lines_every=per_epoch)
     return Loop(
         state=State(job.state),
         weights=weights,

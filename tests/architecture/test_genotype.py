@@ -87,11 +87,11 @@ def test_whole_numbers_stored_as_floats_are_accepted(tmp_path):
 
 
 def test_missing_and_damaged_files_are_named(tmp_path):
-    with pytest.raises(AdlError, match=r"none\.npy: cannot be read \(.*No such file"):
+    with pytest.raises(AdlError, match=r"none\.npy: no such file"):
         load_net(tmp_path / "none.npy")
     damaged = tmp_path / "damaged.npy"
     damaged.write_bytes(b"\x93NUMPY garbage")
-    with pytest.raises(AdlError, match=r"damaged\.npy: cannot be read"):
+    with pytest.raises(AdlError, match=r"damaged\.npy: not a readable"):
         load_net(damaged)
 
 

@@ -51,8 +51,8 @@ TIME_OF_2021 = r"epoch time: ([\d.]+) ms, per step time: ([\d.]+) ms"
 
 
 def test_lines_of_2021_follow_each_epoch(capsys):
-    """As in the README of 2021: `epoch: 1 step: 186, loss is 3.1355295`."""
-    progress = reporter.Reporter(6, lines_of_2021_every=3)
+    """As in the 2021 README: `epoch: 1 step: 186, loss is 3.1355295`."""
+    progress = reporter.Reporter(6, model_zoo_lines_every=3)
     seconds = []
     for position in range(1, 7):
         seconds.append(float(position))
@@ -72,7 +72,7 @@ def test_lines_of_2021_follow_each_epoch(capsys):
 
 
 def test_epoch_that_was_resumed_has_the_time_of_its_steps_since(capsys):
-    progress = reporter.Reporter(6, lines_of_2021_every=3)
+    progress = reporter.Reporter(6, model_zoo_lines_every=3)
     for position, seconds in ((5, [4.0]), (6, [4.0, 2.0])):
         progress.step(epoch=2, position=position, loss=1.0, learning_rate=0.1, seconds=seconds)
     assert re.findall(TIME_OF_2021, capsys.readouterr().out) == [("6000.000", "3000.000")]

@@ -86,7 +86,7 @@ def test_exported_file_is_scored_as_its_checkpoint_is(deployed, evaluation_data,
     scored = evaluated(evaluation_data, path, tmp_path / "again", architecture=None)
     expected = read_json(deployed / "metrics.json")
     assert scored.metrics()["mIOU"] == pytest.approx(expected["mIOU"], abs=0.01)
-    assert set(scored.counts.counts) == {"single", "flip"}
+    assert set(scored.results[0].counts) == {"single", "flip"}
 
 
 def test_image_of_another_size_is_refused_by_name(models, tmp_path):
@@ -142,14 +142,14 @@ def test_every_file_that_was_kept_is_measured_with_each_back_end(tmp_path):
         path.touch()
     FORMATS["onnx-int8"].beside(EXPORTED / MINDIR.name).unlink()  # lost too much
     onnx = ["onnx", "onnx-labels", "onnx-int8-labels"]
-    assert [(one.backend, one.kind) for one in stage.measurements(p)] == [
+    assert [(backend, kind) for backend, kind, _ in stage.measurements(p)] == [
         ("mindspore", "mindir"),
         ("mindspore", "mindir-labels"),
         *(("openvino", kind) for kind in onnx),
         *(("onnxruntime", kind) for kind in onnx),
     ]
     plain = p.model_copy(update={"eval_flip": False})
-    assert [one.kind for one in stage.measurements(plain)] == ["mindir", "onnx", "onnx"]
+    assert [kind for _, kind, _ in stage.measurements(plain)] == ["mindir", "onnx", "onnx"]
 
 
 def test_one_command_for_the_script_of_2021(models, evaluation_scenes, monkeypatch, capsys):
