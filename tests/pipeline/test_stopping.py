@@ -161,7 +161,7 @@ def test_run_killed_in_mid_epoch_stopped_and_adopted_equals_the_uninterrupted_on
 
     leave_those_in_mid_epoch(converted)
     repro = Repro(converted)
-    repro.wait_for("resuming at step")
+    repro.wait_for("first step, with compilation")
     kill(repro, "stage", signal.SIGTERM)
     assert repro.ends() != 0
     assert int(re.search(r"resuming at step (\d+)", repro.text())[1]) % 2 == 1
