@@ -114,14 +114,13 @@ TWO_PROCESSES = {
 }  # fmt: skip
 """Parameters of a training by two processes that is interrupted: it saves at every step, of which an epoch has two."""
 
-RESULTS = ("models/autodeeplab.ckpt", "metrics/train.json", *(
-    f"reports/train/plots/metrics/{name}.tsv" for name in ("loss", "val_mIOU", "learning_rate")
-))  # fmt: skip
-
 
 def results(folder: Path) -> dict[str, bytes]:
-    """What a training left, without that which was not written: nothing is validated with eval_epochs 0."""
-    return {name: (folder / name).read_bytes() for name in RESULTS if (folder / name).exists()}
+    """The files that a training left: its model, its metrics and every curve."""
+    curves = sorted((folder / "reports/train/plots/metrics").glob("*.tsv"))
+    assert curves
+    files = [folder / "models/autodeeplab.ckpt", folder / "metrics/train.json", *curves]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def set_params(folder: Path, **values) -> None:

@@ -130,9 +130,12 @@ def topology(
             nodes > 1 and not (master or rank_table),
             f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.",
         ),
-        (master and rank_table, "--master and --rank-table-file: use only one of the two."),
         (
-            master and device_num == 1,
+            master is not None and rank_table,
+            "--master and --rank-table-file: use only one of the two.",
+        ),
+        (
+            master is not None and device_num == 1,
             "--master: device_num is 1; a process without others meets nobody.",
         ),
         (loopback and not master, "--loopback: says what --master is; give both."),
@@ -152,7 +155,7 @@ def topology(
     if device_num == 1:
         return local(first_device=first_device)
     host, port = "127.0.0.1", free_port()
-    if master:
+    if master is not None:
         host, port = address.scheduler(master, nodes=nodes, on_loopback=loopback)
     return _cluster(device_num, host, port, ranks, first_device)
 

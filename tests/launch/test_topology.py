@@ -313,6 +313,8 @@ def test_plan_is_the_whole_difference_between_our_environment_and_a_process_s(gi
         ),
         ({"nodes": 2}, "--nodes 2 needs --master HOST:PORT, or --rank-table-file"),
         ({"master": "10.0.0.1"}, "--master: 10.0.0.1 is not HOST:PORT"),
+        ({"master": ""}, "--master:  is not HOST:PORT"),
+        ({"master": "", "rank_table": "table.json"}, "use only one of the two"),
         (
             {"rank_table": "table.json", "device_target": "CPU"},
             "--rank-table-file needs device_target Ascend",
