@@ -124,15 +124,15 @@ def check_output(
     """
     # A file is written beside its place, and then moved there.
     existing = nearest_existing(path if folder else path.parent)
-    faults = {
-        f"must end with {suffix}": not path.name.lower().endswith(suffix),
-        "is a folder; name a file": path.is_dir() and not folder,
-        f"{existing} is a file; name a folder": not existing.is_dir(),
-        f"{existing} may not be written": not os.access(existing, os.W_OK),
-    }
-    for fault, is_so in faults.items():
-        if is_so:
-            raise AdlError(f"{option} {path}: {fault}.")
+    where = f"{option} {path}"
+    if not path.name.lower().endswith(suffix):
+        raise AdlError(f"must end with {suffix}.", where=where)
+    if path.is_dir() and not folder:
+        raise AdlError("is a folder; name a file.", where=where)
+    if not existing.is_dir():
+        raise AdlError(f"{existing} is a file; name a folder.", where=where)
+    if not os.access(existing, os.W_OK):
+        raise AdlError(f"{existing} may not be written.", where=where)
 
 
 def nearest_existing(path: Path) -> Path:

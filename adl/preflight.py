@@ -21,7 +21,7 @@ from adl.export import runtimes
 from adl.files import check_sidecar, digest, nearest_existing
 from adl.prepare import DataError
 from adl.prepare.check import check_dataset
-from adl.prepare.layout import pairs
+from adl.prepare.layout import Split
 from adl.prepare.png import in_pixels
 from adl.training import runs
 from adl.training.plan import Plan
@@ -88,8 +88,8 @@ def check_parameters(params: Params, dataset: DatasetDescriptor) -> None:
     dataset.check_classes(params.num_classes, "num_classes")
 
 
-def check_counts(params: Params, dataset: DatasetDescriptor) -> None:
-    """Raises AdlError if a split has another number of images than it must have."""
+def check_counts(params: Params, dataset: DatasetDescriptor) -> dict[str, int]:
+    """Returns `image_counts`. Raises AdlError if a split has another number of images than it must have."""
     counts = image_counts(params, dataset)
     wrong = [
         f"{counts[split]} {split} images (not {expected})"
@@ -102,6 +102,7 @@ def check_counts(params: Params, dataset: DatasetDescriptor) -> None:
             "Set data_path to the folder of the whole data set (`adl check-data FOLDER --official` says what one "
             "lacks), or expected_train_images and expected_val_images to null.",
         )
+    return counts
 
 
 def expected_images(params: Params) -> dict[str, int | None]:
@@ -114,7 +115,7 @@ def image_counts(params: Params, dataset: DatasetDescriptor) -> dict[str, int]:
     root = Path(params.data_path)
     if root == SYNTHETIC:
         return {"train": params.synthetic_train_images, "val": params.synthetic_val_images}
-    return {split: len(pairs(root, split, dataset).frames) for split in dataset.labelled_splits}
+    return {split: len(Split(root, split, dataset).frames) for split in dataset.labelled_splits}
 
 
 def check_steps(params: Params, dataset: DatasetDescriptor) -> None:
@@ -195,7 +196,10 @@ def start_weights(params: Params) -> str:
     if not path.is_file():
         if copied_from():
             raise AdlError(f"there is no {path}. {_copy()}: `dvc add {path}` there first.")
-        present = sorted(other.name for other in PRETRAINED.glob("*.ckpt"))
-        raise unknown(f"checkpoint in {PRETRAINED}/ (ckpt_name)", params.ckpt_name, present)
+        raise unknown(
+            f"checkpoint in {PRETRAINED}/ (ckpt_name)",
+            params.ckpt_name,
+            sorted(other.name for other in PRETRAINED.glob("*.ckpt")),
+        )
     check_sidecar(path)
     return digest(path)

@@ -72,7 +72,8 @@ def evaluation() -> None:
     from adl.parallel.collective import AllSum
     from adl.parallel.world import World
 
-    passes = inference.passes(small_network(), CITYSCAPES, inference.Mode((0.5, 1.0), mirror=True))
+    mode = inference.Mode(multiscale=True, mirror=True)
+    passes = inference.passes(small_network(), CITYSCAPES, mode)
 
     class Evaluation(nn.Cell):
         def __init__(self) -> None:

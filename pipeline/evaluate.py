@@ -20,8 +20,9 @@ from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation import tables
+from adl.evaluation.counts import EvaluationJob
 from adl.evaluation.evaluate import evaluate
-from adl.evaluation.worker import EvaluationJob
+from adl.evaluation.inference import Mode
 from adl.files import check_replaceable, digest, write_json
 from adl.launch.launcher import Launcher
 from adl.launch.topology import check_first_device, local
@@ -56,31 +57,29 @@ def main() -> None:
     trained_pixels = records.read_manifest(train_record, CITYSCAPES)["pixels"]
     baselines = Scores.load(BASELINES) if arguments.split == "val" else None
     model = arguments.model or arguments.checkpoint
-    architecture = {}
+    architecture = None
     if not arguments.model:
-        architecture = checkpoint.architecture_of(model, p, CITYSCAPES).to_json()
+        architecture = checkpoint.architecture_of(model, p, CITYSCAPES)
     job = EvaluationJob(
-        model=str(model),
+        model=model,
         architecture=architecture,
-        record=str(record),
+        record=record,
         device_target=p.device_target,
-        multiscale=p.ms_infer,
-        flip=p.eval_flip,
+        mode=Mode(multiscale=p.ms_infer, mirror=p.eval_flip),
         limit=p.eval_images,
         batch_size=arguments.eval_batch_size,
     )
     # device_num processes, or as many as there are devices on this machine.
     first_device, processes = arguments.device_id, p.device_num
     check_first_device(first_device, p.device_target)
-    usable = device.devices(p.device_target)
-    if usable:
+    if usable := device.devices(p.device_target):
         processes = min(processes, max(1, usable - first_device))
     nodes = local(processes, first_device)
 
     result = evaluate(
         job, predictions, CITYSCAPES, launch=lambda command: Launcher(logs).run(command, nodes)
     )
-    compared = baselines.confusions(CITYSCAPES, result.names) if baselines else None
+    compared = baselines.mean_ious(CITYSCAPES, result.names) if baselines else None
     metrics = result.metrics(compared)
     miou, images = metrics["mIOU"], metrics["images"]
     if not arguments.model:
@@ -118,12 +117,17 @@ def parse() -> argparse.Namespace:
         help="score an exported file (.mindir, .onnx) instead; needs --output",
     )
     arguments = checkpoint_arguments(command)
-    if arguments.model and not arguments.output:
-        command.error("--model needs --output, so that the pipeline's own results stay as they are")
-    if arguments.model and arguments.checkpoint != CHECKPOINT:
-        command.error("--model scores an exported file instead of --checkpoint: name one of them")
-    if arguments.model and arguments.eval_batch_size != 1:
-        command.error("--eval-batch-size: an exported file takes one image at a time")
+    if arguments.model:
+        if not arguments.output:
+            command.error(
+                "--model needs --output, so that the pipeline's own results stay as they are"
+            )
+        if arguments.checkpoint != CHECKPOINT:
+            command.error(
+                "--model scores an exported file instead of --checkpoint: name one of them"
+            )
+        if arguments.eval_batch_size != 1:
+            command.error("--eval-batch-size: an exported file takes one image at a time")
     if arguments.split in CITYSCAPES.withheld:
         raise AdlError(f"--split {arguments.split}: {CITYSCAPES.withheld[arguments.split]}.")
     if arguments.split != "val" and not arguments.output:

@@ -21,9 +21,7 @@ from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.evaluation.inference import Mode
-from adl.export import exported
 from adl.export.formats import FORMATS
-from adl.export.proofs import EightBits
 from adl.export.writers import Exporter
 from adl.files import replacing_folder, write_json
 from adl.network import checkpoint
@@ -36,10 +34,9 @@ def main() -> None:
     source, output = arguments.checkpoint, arguments.output
     p = params.load()
     architecture = checkpoint.architecture_of(source, p, CITYSCAPES)
-    network = checkpoint.restore(source, architecture, device_target=p.device_target)
     record = workspace.record(RECORDS, CITYSCAPES.name, "val")
     exporter = Exporter(
-        network,
+        checkpoint.restore(source, architecture, device_target=p.device_target),
         CITYSCAPES,
         size=(p.export_height, p.export_width),
         record=record,
@@ -61,15 +58,7 @@ def export(exporter: Exporter, name: str, path: Path, source: Path) -> dict[str,
     kind = FORMATS[name]
     proof = exporter.write(path, kind)
     if path.exists():
-        exported.write_sidecar(
-            path,
-            kind,
-            source=source,
-            architecture=exporter.network.architecture,
-            dataset=exporter.dataset,
-            size=exporter.size,
-            instruction_sets=list(proof.drops) if isinstance(proof, EightBits) else None,
-        )
+        exporter.write_sidecar(path, kind, source, proof)
         print(f"{path.name}: {proof or 'not verified: MindSpore cannot run it'}", flush=True)
     return {name: proof.metrics()} if proof else {}
 

@@ -54,7 +54,7 @@ def main() -> None:
             load(arguments.model, backend=arguments.backend),
             predictions=arguments.output / "predictions",
         )
-        write_json(arguments.output / "infer.json", result.metrics())
+        write_json(arguments.output / "infer.json", result.metrics)
         print(result)
         return
     metrics: dict[str, Any] = {}
@@ -68,10 +68,10 @@ def main() -> None:
         print(f"{backend} {path.name}: {result}", flush=True)
         # The figures of the first stand at the top, those of the others below their back end.
         if metrics:
-            metrics.setdefault(backend, {})[kind] = result.metrics()
+            metrics.setdefault(backend, {})[kind] = result.metrics
             speed.setdefault(backend, {})[kind] = result.milliseconds
         else:
-            metrics |= result.metrics()
+            metrics |= result.metrics
             speed |= {"ms_per_image": result.milliseconds, **device.machine(p.device_target)}
     write_json(METRICS / "infer.json", metrics)
     speed["checkpoint_digest"] = read_json(sidecar(MINDIR))["checkpoint_digest"]
@@ -89,12 +89,9 @@ def parse() -> argparse.Namespace:
     command.add_argument("--output", type=as_path, help="folder for the results of --model")
     arguments = command.parse_args()
     if arguments.model is None:
-        alone = []
-        for name in ("data_path", "device_id", "backend", "output"):
-            if getattr(arguments, name):
-                alone.append(f"--{name.replace('_', '-')}")
+        alone = [name.replace("_", "-") for name, value in vars(arguments).items() if value]
         if alone:
-            command.error(f"{', '.join(alone)} needs --model")
+            command.error(f"--{', --'.join(alone)} needs --model")
     elif arguments.output is None:
         command.error("--model needs --output, so that the pipeline's own results stay as they are")
     else:

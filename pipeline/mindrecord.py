@@ -28,12 +28,15 @@ def main() -> None:
     if split in CITYSCAPES.withheld:
         raise AdlError(f"--split {split}: {CITYSCAPES.withheld[split]}.")
     p = params.load()
-    expected = {"train": p.expected_train_images, "val": p.expected_val_images}
-    found = check_dataset(p.data_path, CITYSCAPES, [split], expected=expected).passed()
-    record = workspace.record(RECORDS, CITYSCAPES.name, split)
+    found = check_dataset(
+        p.data_path,
+        CITYSCAPES,
+        [split],
+        expected={"train": p.expected_train_images, "val": p.expected_val_images},
+    )
     manifest = convert(
-        found.splits[split].frames,
-        record,
+        found.passed().splits[split].frames,
+        workspace.record(RECORDS, CITYSCAPES.name, split),
         CITYSCAPES,
         workers=device.cores(),
         drawn=Path(p.data_path) == SYNTHETIC,

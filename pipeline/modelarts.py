@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from adl.commands.parameters import add_parameters, given_parameters, switch
+from adl.commands.parameters import add_parameters, given_parameters, positive, switch
 from adl.config import params
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
@@ -69,6 +69,7 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
     changes = given_parameters(arguments) | {"modelArts": True}
     name, split = arguments.stage, getattr(arguments, "split", "val")
     stage = stages()[f"{name}@{split}" if name == "mindrecord" else name]
+    check_read(arguments, stage)
     if name not in ("evaluate", "export"):
         return stage, changes
     checkpoint = changes.pop("ckpt_name", None) or CHECKPOINT.name
@@ -82,8 +83,9 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
         stage.command += ["--eval-batch-size", str(images), "--split", split]
         results += f"_{split}"
     if split == "train":
-        stage.inputs.remove(str(BASELINES))
-        stage.inputs = [path.replace("_val.", "_train.") for path in stage.inputs]
+        stage.inputs = [
+            path.replace("_val.", "_train.") for path in stage.inputs if path != str(BASELINES)
+        ]
     if checkpoint != CHECKPOINT.name:
         stage.checkpoint = checkpoint
         stage.inputs = [path for path in stage.inputs if not path.startswith(str(CHECKPOINT))]
@@ -119,7 +121,7 @@ def parse() -> argparse.Namespace:
     )
     command.add_argument(
         "--state_seconds",
-        type=float,
+        type=positive(float),
         metavar="S",
         help=f"of train: between two copies of its state; default: {EVERY:g}",
     )
@@ -133,29 +135,25 @@ def parse() -> argparse.Namespace:
         )
     if arguments.stage == "mindrecord" and "split" not in arguments:
         command.error("mindrecord needs --split")
-    if "state_seconds" in arguments and not arguments.state_seconds > 0:
-        command.error("argument --state_seconds: more than 0")
-    check_read(arguments)
     check_output(arguments.work, folder=True, option="--work")
     return arguments
 
 
-def check_read(arguments: argparse.Namespace) -> None:
+def check_read(arguments: argparse.Namespace, stage: Stage) -> None:
     """Raises AdlError if an option was given that the stage does not read: it would change nothing."""
-    stage = arguments.stage
-    name = f"mindrecord@{arguments.split}" if stage == "mindrecord" else stage
+    name = arguments.stage
     read = {"stage", "modelArts_mode", "work", "data_url", "train_url"}
-    read |= {*params.of_stage(name), *ALSO_READ.get(stage, ())}
-    if stage == "train":
+    read |= {*params.of_stage(stage.name), *ALSO_READ.get(name, ())}
+    if name == "train":
         # What changes no result is read by training alone.
         read |= {entry.name for entry in params.schema() if not entry.stages}
     elif getattr(arguments, "ckpt_name", None):
         # A file of 2021 has its architecture from the parameters.
         of_train = params.of_stage("train")
         read |= {*of_train[: of_train.index("epochs")]} - {"ignore_label"}
-    unread = [f"--{name}" for name in vars(arguments) if name not in read]
+    unread = [f"--{option}" for option in vars(arguments) if option not in read]
     if unread:
-        raise AdlError(f"{', '.join(unread)}: the stage {stage} reads no such option.")
+        raise AdlError(f"{', '.join(unread)}: the stage {name} reads no such option.")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,9 @@ def main() -> None:
     results = Results.read(CITYSCAPES, asked)
     content = report.blocks(results)
     write_text(REPORTS / "miou.md", page.markdown(content))
-    web_page = page.web_page(content, {"Performance": PERFORMANCE_PAGE.name})
-    write_text(REPORTS / "index.html", web_page)
+    write_text(
+        REPORTS / "index.html", page.web_page(content, {"Performance": PERFORMANCE_PAGE.name})
+    )
     performance.write(results)
 
 

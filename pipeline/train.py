@@ -13,8 +13,8 @@ example: python -m pipeline.train --nodes 2 --node-rank 0 --master 10.0.0.1:8118
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
-from pathlib import Path
 
 from adl import workspace
 from adl.config import params
@@ -37,16 +37,21 @@ def main() -> None:
     p = params.load()
     nodes = topology(p.device_num, p.device_target, **vars(arguments))
     if arguments.dry:
-        print(plan(worker_command(job_file(p)), nodes))
+        # KEY stands for the run's name as long as it has no data.
+        folder = workspace.state_folder() / "KEY"
+        with contextlib.suppress(AdlError):
+            folder = job_of(p).state
+        print(plan(worker_command(State(folder).job), nodes))
         return
     job = job_of(p)
+    state = State(job.state)
     if arguments.node_rank > 0:
-        follow(job, nodes)
+        follow(state, job, nodes)
     else:
-        with State(job.state).held():
-            finished = lead(job, nodes)
-            write_outputs(finished)
-            runs.drop_other_finished(finished)
+        with state.held():
+            lead(state, job, nodes)
+            write_outputs(state)
+            runs.drop_other_finished(state)
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -100,7 +105,7 @@ def job_of(p: Params) -> TrainingJob:
     record, val_record = (
         workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val")
     )
-    key = runs.key_of(p, CITYSCAPES, record, val_record)
+    key = runs.key_of(p, CITYSCAPES)
     return TrainingJob(
         params=p,
         record=record,
@@ -110,15 +115,6 @@ def job_of(p: Params) -> TrainingJob:
         pretrained=PRETRAINED,
         curves=REPORTS / "train",
     )
-
-
-def job_file(p: Params) -> Path:
-    """What the workers are told to read; KEY stands for the run's name as long as it has no data."""
-    try:
-        folder = job_of(p).state
-    except AdlError:
-        folder = workspace.state_folder() / "KEY"
-    return State(folder).job
 
 
 def write_outputs(finished: State) -> None:

@@ -16,8 +16,9 @@ from mindspore import Tensor
 
 from adl import device, network
 from adl.dataset.descriptor import CITYSCAPES
+from adl.evaluation.counts import EvaluationJob
 from adl.evaluation.evaluate import evaluate
-from adl.evaluation.worker import EvaluationJob
+from adl.evaluation.inference import Mode
 from adl.export.formats import FORMATS
 from adl.export.writers import Exporter
 from adl.files import write_json
@@ -59,8 +60,8 @@ def net(tiny):
 def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1, **changes: object):
     """Evaluate with the processes that the stage starts, in which the model is read from its file."""
     settings = {
-        "model": str(model), "architecture": TINY.to_json(), "record": str(data / "cityscapes_val.mindrecord"),
-        "device_target": "CPU", "multiscale": False, "flip": True, "limit": None, "batch_size": 1,
+        "model": model, "architecture": TINY, "record": data / "cityscapes_val.mindrecord",
+        "device_target": "CPU", "mode": Mode(mirror=True), "limit": None, "batch_size": 1,
     }  # fmt: skip
 
     def launch(command):

@@ -25,7 +25,6 @@ from adl.commands import serve
 from adl.commands.explain import REFERENCE, up_to_date
 from adl.config.params import Params, schema
 from adl.dataset.descriptor import CITYSCAPES
-from adl.predict.serve import guard
 from tests.conftest import ROOT
 from tests.test_workspace import floor
 
@@ -116,7 +115,7 @@ def test_command_exists_and_takes_these_arguments(line, help_of):
     elif program == "curl":
         assert arguments[:2] == ["--data-binary", "@photo.jpg"]
         assert urlsplit(arguments[2]).netloc == f"{serve.HOST}:{serve.PORT}"
-        assert urlsplit(arguments[2]).path == guard.LOGGED
+        assert urlsplit(arguments[2]).path == "/api/predict"
     elif program == "source":
         assert arguments == [str(Path(".venv") / "bin" / "activate")]
     elif program == "csDownload":
@@ -147,7 +146,7 @@ def test_help_of_a_command_has_an_example_that_parses(name, capsys):
     text = capsys.readouterr().out
     for part in ("reads:", "writes:", "returns 0"):
         assert part in text
-    example = text.rstrip().splitlines()[-1]
+    [example] = re.findall("^example: (.*)", text, re.MULTILINE)
     assert commands.parser().parse_args(shlex.split(example)[1:]).command == name
 
 

@@ -106,8 +106,7 @@ def execute(command: Sequence[str]) -> None:
 
 def place(text: str) -> str:
     """The type of an option that is a path: as seen from the project's folder, where the commands run."""
-    path = os.path.abspath(at_home(text))  # noqa: PTH100 (resolve would follow links)
-    return path.removeprefix(f"{ROOT}/")
+    return os.path.abspath(at_home(text)).removeprefix(f"{ROOT}/")  # noqa: PTH100 (resolve would follow links)
 
 
 def file(text: str) -> str:

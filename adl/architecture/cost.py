@@ -9,7 +9,6 @@ from adl.architecture.genotype import (
     LOW_LEVEL_CELL,
     LOW_LEVEL_CHANNELS,
     Architecture,
-    CellPlace,
     Size,
     size_after,
 )
@@ -57,12 +56,31 @@ def layers(architecture: Architecture, height: int, width: int) -> list[Layer]:
         Layer(stem, 2 * stem, 3, quarter),
     ]
     sizes = [half, quarter]
-    for place in architecture.cells:
-        sizes.append(size_after(sizes[-1], place.move))
-        found += _of_cell(architecture, place, *sizes[-3:])
+    for channels, inputs, move in architecture.cells:
+        size = size_after(sizes[-1], move)
+        for in_channels, input_size in zip(inputs, sizes[-2:], strict=True):
+            # Where the image grows, the 1×1 comes first.
+            is_before_growth = architecture.use_abn and size[0] > input_size[0]
+            at = input_size if is_before_growth else size
+            affine = architecture.use_abn or architecture.affine
+            found.append(Layer(in_channels, channels, 1, at, affine=affine))
+        for _, op in architecture.cell:
+            for convolution in PRIMITIVES[op].convolutions:
+                found.append(
+                    Layer(
+                        channels,
+                        channels,
+                        convolution.kernel,
+                        size,
+                        groups=channels if convolution.depthwise else 1,
+                        norm=convolution.has_norm,
+                        affine=architecture.affine,
+                    )
+                )
+        sizes.append(size)
 
     outputs = architecture.output_channels
-    features, low_level = outputs[-1], outputs[LOW_LEVEL_CELL]
+    features = outputs[-1]
     size, decoder_size = sizes[-1], sizes[LOW_LEVEL_CELL + 2]
     return [
         *found,
@@ -72,30 +90,11 @@ def layers(architecture: Architecture, height: int, width: int) -> list[Layer]:
         Layer(features, head, 1, (1, 1)),
         Layer((len(ASPP_DILATIONS) + 2) * head, head, 1, size),
         # Decoder.
-        Layer(low_level, LOW_LEVEL_CHANNELS, 1, decoder_size),
+        Layer(outputs[LOW_LEVEL_CELL], LOW_LEVEL_CHANNELS, 1, decoder_size),
         Layer(head + LOW_LEVEL_CHANNELS, head, 3, decoder_size),
         Layer(head, head, 3, decoder_size),
         Layer(head, architecture.num_classes, 1, decoder_size, norm=False),
     ]
-
-
-def _of_cell(
-    architecture: Architecture, place: CellPlace, older: Size, previous: Size, size: Size
-) -> list[Layer]:
-    """older, previous: sizes of the two inputs."""
-    found = []
-    channels, affine = place.channels, architecture.affine
-    for in_channels, input_size in zip(place.inputs, (older, previous), strict=True):
-        # Where the image grows, the 1×1 comes first.
-        is_before_growth = architecture.use_abn and size[0] > input_size[0]
-        at = input_size if is_before_growth else size
-        found.append(Layer(in_channels, channels, 1, at, affine=architecture.use_abn or affine))
-    for _, op in architecture.cell:
-        for convolution in PRIMITIVES[op].convolutions:
-            groups = channels if convolution.depthwise else 1
-            norm = convolution.has_norm
-            found.append(Layer(channels, channels, convolution.kernel, size, groups, norm, affine))
-    return found
 
 
 def parameters(architecture: Architecture) -> int:
@@ -132,5 +131,4 @@ def ascend_step(architecture: Architecture, crop: int, images_per_device: int) -
 
 def share_of_published(architecture: Architecture, crop: int) -> float:
     """Multiplications of an image, as a share of those of the published S at its crop."""
-    published = macs(Architecture(), PUBLISHED_CROP, PUBLISHED_CROP)
-    return macs(architecture, crop, crop) / published
+    return macs(architecture, crop, crop) / macs(Architecture(), PUBLISHED_CROP, PUBLISHED_CROP)

@@ -88,16 +88,9 @@ class Architecture:
     @classmethod
     def from_params(cls, params: Params) -> Architecture:
         """Read and check the two genotype files that the parameters name."""
-        cell = load_cell(Path(params.cell_arch))
-        blocks = len(cell) // 2
-        if params.block_multiplier != blocks:
-            raise AdlError(
-                f"block_multiplier is {params.block_multiplier}, but {params.cell_arch} has {blocks} blocks: "
-                f"set block_multiplier to {blocks}."
-            )
-        return cls(
-            net=load_net(Path(params.net_arch)),
-            cell=cell,
+        architecture = cls(
+            net=load_net(params.net_arch),
+            cell=load_cell(params.cell_arch),
             filter_multiplier=params.filter_multiplier,
             initial_fm=params.initial_fm or 64,
             head_channels=params.head_channels,
@@ -108,6 +101,13 @@ class Architecture:
             bn_eps=params.bn_eps,
             drop_path_keep_prob=params.drop_path_keep_prob,
         )
+        blocks = architecture.blocks
+        if params.block_multiplier != blocks:
+            raise AdlError(
+                f"block_multiplier is {params.block_multiplier}, but {params.cell_arch} has {blocks} blocks: "
+                f"set block_multiplier to {blocks}."
+            )
+        return architecture
 
     @classmethod
     def from_sidecar(cls, path: str | Path) -> Architecture:
@@ -125,7 +125,7 @@ class Architecture:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Architecture:
-        cell = tuple((state, op) for state, op in fields["cell"])
+        cell = tuple(map(tuple, fields["cell"]))
         return cls(**fields | {"net": tuple(fields["net"]), "cell": cell})
 
     def to_json(self) -> dict[str, Any]:
@@ -164,22 +164,22 @@ def size_after(size: Size, move: int) -> Size:
     return side_after(size[0], move), side_after(size[1], move)
 
 
-def load_net(path: Path) -> tuple[int, ...]:
+def load_net(path: str | Path) -> tuple[int, ...]:
     """Read a network path: an integer array (cells,) of levels 0-3."""
     net = tuple(_load(path, (), "a network path is one row of levels").tolist())
     _check_net(net, path)
     return net
 
 
-def load_cell(path: Path) -> tuple[tuple[int, int], ...]:
+def load_cell(path: str | Path) -> tuple[tuple[int, int], ...]:
     """Read a cell genotype: an integer array (2·blocks, 2) of (state, primitive)."""
-    rows = _load(path, (2,), "a cell genotype has two columns, state and operation").tolist()
-    cell = tuple((state, op) for state, op in rows)
+    array = _load(path, (2,), "a cell genotype has two columns, state and operation")
+    cell = tuple(map(tuple, array.tolist()))
     _check_cell(cell, path)
     return cell
 
 
-def _load(path: Path, row: tuple[int, ...], form: str) -> np.ndarray:
+def _load(path: str | Path, row: tuple[int, ...], form: str) -> np.ndarray:
     """Whole numbers from a file. row: shape of what each entry of the first axis holds; form: the same in words."""
     try:
         array = np.load(path, allow_pickle=False)
@@ -189,8 +189,7 @@ def _load(path: Path, row: tuple[int, ...], form: str) -> np.ndarray:
         ) from None
     except (ValueError, EOFError, OSError) as error:
         raise AdlError(f"not a readable .npy array ({error}).", where=path) from None
-    is_array = isinstance(array, np.ndarray)
-    if not is_array or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
         raise AdlError("an architecture holds whole numbers only.", where=path)
     if array.ndim != 1 + len(row) or array.shape[1:] != row:
         raise AdlError(f"{form}; this array has shape {array.shape}.", where=path)
@@ -219,12 +218,12 @@ def _check_cell(cell: tuple[tuple[int, int], ...], where: object) -> None:
             f"a cell has two operations per block; this one has {len(cell)} rows.", where=where
         )
     for row, (state, op) in enumerate(cell):
+        block = row // 2
         if not 0 <= op < len(PRIMITIVES):
             raise AdlError(
                 f"row {row}: operation {op} does not exist; 0-{len(PRIMITIVES) - 1} do.",
                 where=where,
             )
-        block = row // 2
         if not 0 <= state <= 1 + block:
             raise AdlError(
                 f"row {row}: block {block} can read states 0-{1 + block}, not {state}. Number the states: 0 the cell "

@@ -1,8 +1,8 @@
 """The `adl` command for people: one module per subcommand.
 
-The module's docstring is the help: its first line is the summary; what the command reads and writes follows. EXAMPLE is
-a command line, `add(command)` adds the options, and `run(arguments)` does the work. RETURNS, if there is one, replaces
-the usual list of exit codes.
+The module's docstring is the help: its first line is the summary; what the command reads and writes follows, and then
+an example. `add(command)` adds the options, and `run(arguments)` does the work. RETURNS, if there is one, replaces the
+usual list of exit codes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ def parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         module = importlib.import_module(f"adl.commands.{name.replace('-', '_')}")
         description = module.__doc__ or ""
-        returns = getattr(module, "RETURNS", RETURNS)
         command = subcommands.add_parser(
             name,
             help=description.partition("\n")[0],
             description=description,
-            epilog=f"{returns}\n\nexample:\n  {module.EXAMPLE}",
+            epilog=getattr(module, "RETURNS", RETURNS),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(run=module.run)

@@ -2,6 +2,8 @@
 
 reads:  the folder's leftImg8bit/ and gtFine/; params.yaml for data_path and the expected counts if no PATH is given
 writes: nothing; a table and the problems to the terminal, or JSON
+
+example: adl check-data /data/cityscapes --official --deep
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from adl.config import params
@@ -20,8 +21,6 @@ from adl.preflight import expected_images
 from adl.prepare import is_folder, listing
 from adl.prepare.check import check_dataset
 from adl.workspace import PARAMS, SYNTHETIC, as_path
-
-EXAMPLE = "adl check-data /data/cityscapes --official --deep"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -51,8 +50,7 @@ def parameters() -> params.Params:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    root: Path | None = arguments.path
-    expected: Mapping[str, int | None] = {}
+    root, expected = arguments.path, {}
     if root is None:
         p = parameters()
         root = Path(p.data_path)
@@ -62,8 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
                 f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "
                 "PATH to check another folder."
             )
-    images = root / CITYSCAPES.images.folder
-    unlabelled = [split for split in CITYSCAPES.withheld if is_folder(images / split)]
+    unlabelled = [
+        split for split in CITYSCAPES.withheld if is_folder(root / CITYSCAPES.images.folder / split)
+    ]
     found = check_dataset(
         root,
         CITYSCAPES,
@@ -74,11 +73,11 @@ def run(arguments: argparse.Namespace) -> None:
     )
     verdict = f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}"
     if not found.problems:
-        looked_at = f"the pixels of {found.decoded} labels"
-        if arguments.deep:
-            looked_at = "every byte and pixel"
+        pixels = (
+            "every byte and pixel" if arguments.deep else f"the pixels of {found.decoded} labels"
+        )
         verdict = (
-            f"no fault was found; checked: layout, every file's header, duplicates, and {looked_at}"
+            f"no fault was found; checked: layout, every file's header, duplicates, and {pixels}"
         )
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2, default=str))

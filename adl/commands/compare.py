@@ -2,6 +2,8 @@
 
 reads:  dvc.lock and metrics/ of each revision and, to resample images, its reports/evaluate (from DVC's cache)
 writes: a table to the terminal, and a picture: reports/compare.png, or --output
+
+example: adl compare main workspace
 """
 
 from __future__ import annotations
@@ -22,11 +24,6 @@ from adl.workspace import REPORTS, as_path
 if TYPE_CHECKING:
     from adl.report.history import Run
 
-PICTURE = REPORTS / "compare.png"
-
-
-EXAMPLE = "adl compare main workspace"
-
 
 def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
@@ -38,7 +35,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--output",
         type=as_path,
-        default=PICTURE,
+        default=REPORTS / "compare.png",
         metavar="FILE",
         help="picture; default: %(default)s",
     )
@@ -53,14 +50,14 @@ def run(arguments: argparse.Namespace) -> None:
         revisions.append(history.WORKSPACE)
     found = [history.load(revision, CITYSCAPES) for revision in revisions]
     first, *others = found
-    names = [one.name for one in found]
     classes = [one.score["class_IOU"] | {"mIOU": one.score["mIOU"]} for one in found]
-    print(table("class", names, classes), end="\n\n")
-    print(table("category", names, [one.score["category_IOU"] for one in found]), end="\n\n")
+    print(table("class", revisions, classes), end="\n\n")
+    print(table("category", revisions, [one.score["category_IOU"] for one in found]), end="\n\n")
     for other in others:
         print(interval_of_difference(first, other))
-    figure = figures.comparison({one.name: one.score["class_IOU"] for one in found})
-    figures.save(figure, arguments.output)
+    figures.save(
+        figures.comparison({one.name: one.score["class_IOU"] for one in found}), arguments.output
+    )
     print(f"{arguments.output}: the classes side by side")
 
 
@@ -96,8 +93,7 @@ def interval_of_difference(one: Run, other: Run) -> str:
         return f"{title}: no interval for the difference. {error}"
     if names != other_names or not np.array_equal(counts.sum(axis=2), other_counts.sum(axis=2)):
         return f"{title}: no interval for the difference: they were scored on different images."
-    samples = np.subtract(*bootstrap([other_counts, counts])) * 100
-    low, high = interval(samples)
+    low, high = interval(np.subtract(*bootstrap([other_counts, counts])) * 100)
     verdict = "larger than the choice of images can explain"
     if low <= 0 <= high:
         verdict = "these images cannot tell the two runs apart"

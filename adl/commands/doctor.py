@@ -3,12 +3,13 @@
 reads:  params.yaml, the names of the files in data_path, versions of what is installed; imports MindSpore in a process
         of its own, and works without it
 writes: nothing; a line per check to the terminal
+
+example: adl doctor --json
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 
@@ -21,7 +22,6 @@ RETURNS = (
     "returns 0 if there is no fault (warnings are possible), 1 if there is one, 2 for wrong usage, "
     "130 when interrupted"
 )
-EXAMPLE = "adl doctor --json"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     findings = []
     counts = {"ok": 0, "warning": 0, "fault": 0}
     for result in checks.run(Case(CITYSCAPES, child_environment({}))):
-        findings.append(dataclasses.asdict(result))
+        findings.append(result._asdict())
         counts[result.status] += 1
         if not arguments.json:
             print(f"{result.status.upper():<7}  {result.subject:<11}  {result.text}", flush=True)

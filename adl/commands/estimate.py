@@ -1,10 +1,13 @@
 """estimate step time, efficiency and hours of training on 1 to 256 Ascend devices
 
-reads:  params.yaml and the architecture files that it names
+reads:  params.yaml, the architecture files that it names, and the names of the images in data_path; where there are
+        none, the data set is taken to be complete
 writes: a table to the terminal. All of it is estimated: nothing was measured on Ascend with this project. A step on one
         device is scaled by multiplications from the one that the 2021 README states, or is --step-ms; link speeds
         and latencies are assumptions, and options. batch_size counts the images of all devices: one table keeps it
         as it is, the other keeps the images per device, which is another training
+
+example: adl estimate --node-link-gbps 200 --cores-per-node 96
 """
 
 from __future__ import annotations
@@ -12,8 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,7 @@ from tabulate import tabulate
 
 from adl.architecture import Architecture, cost
 from adl.commands import scaling
+from adl.commands.parameters import positive
 from adl.commands.scaling import Machines, Workload
 from adl.config import params
 from adl.config.params import Params
@@ -28,12 +30,9 @@ from adl.console.text import MISSING, counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.workspace import SYNTHETIC
+from adl.preflight import image_counts
 
-DEVICES = tuple(2**power for power in range(9))
-LEAST_EFFICIENCY = 0.5
-"""Below it, more than half of what is added is wasted: there scaling is said to stop."""
-
+DEVICES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 QUOTED_MS, QUOTED_IMAGES = 440.0, 2
 """A step of S at crop 769 on one Ascend 910: the mean of epochs 2 to 10 in the log of the 2021 README.
 
@@ -54,47 +53,30 @@ MACHINE_OPTIONS = {
 """Field of Machines, which is an option, too → meaning."""
 
 
-def _positive(kind: type) -> Callable[[str], float]:
-    """What reads an option. kind: int or float."""
-
-    def number(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise ValueError
-        return value
-
-    number.__name__ = "positive number"
-    return number
-
-
-EXAMPLE = "adl estimate --node-link-gbps 200 --cores-per-node 96"
-
-
 def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--step-ms",
-        type=_positive(float),
+        type=positive(float),
         metavar="N",
         help="step on one device with these parameters; default: scaled",
     )
     command.add_argument(
         "--step-images",
-        type=_positive(int),
+        type=positive(int),
         metavar="N",
         help="images of that step; default: batch_size / device_num",
     )
-    for field, meaning in MACHINE_OPTIONS.items():
-        default = getattr(Machines, field)
+    for field, default in Machines._field_defaults.items():
         command.add_argument(
             f"--{field.replace('_', '-')}",
-            type=_positive(type(default)),
+            type=positive(type(default)),
             default=default,
             metavar="N",
-            help=f"{meaning}; default: %(default)g",
+            help=f"{MACHINE_OPTIONS[field]}; default: %(default)g",
         )
     command.add_argument(
         "--start-minutes",
-        type=_positive(float),
+        type=positive(float),
         default=QUOTED_START,
         metavar="N",
         help="before the first step; 2021 README; default: %(default)g",
@@ -110,30 +92,37 @@ def run(arguments: argparse.Namespace) -> None:
     machines = Machines(**{field: getattr(arguments, field) for field in MACHINE_OPTIONS})
     # Batch norm needs two images on each device where it is not over all of them.
     least = 1 if p.parallel else 2
-    strong = {
-        devices: p.batch_size // devices
-        for devices in DEVICES
-        if p.batch_size % devices == 0 and p.batch_size // devices >= least
+    shares = {
+        "same batch_size": {
+            devices: p.batch_size // devices
+            for devices in DEVICES
+            if p.batch_size % devices == 0 and p.batch_size // devices >= least
+        },
+        "same images per device": dict.fromkeys(DEVICES, p.batch_size // p.device_num),
     }
-    weak = dict.fromkeys(DEVICES, p.batch_size // p.device_num)
-    found: dict[str, Any] = {"estimated": True, "machines": vars(machines)}
-    text = _heading(p, work, machines, arguments)
-    for title, images in (("same batch_size", strong), ("same images per device", weak)):
+    train_images = image_counts(p, CITYSCAPES)["train"] or CITYSCAPES.split_sizes["train"]
+    found: dict[str, Any] = {"estimated": True, "machines": machines._asdict()}
+    text = _heading(p, work, arguments)
+    for title, images in shares.items():
         steps = scaling.steps(work, machines, images)
-        steps["hours"] = training_hours(p, steps, arguments.start_minutes)
-        found[title] = {"steps": steps.to_dict("records"), "verdict": verdict(steps)}
-        text += f"\n\nestimated, the {title} on all:\n\n{_table(steps)}\n\n{verdict(steps)}"
+        per_epoch = steps_per_epoch(train_images, steps.devices * steps.images_per_device)
+        steps["hours"] = (
+            p.epochs * per_epoch * steps.seconds + 60 * arguments.start_minutes
+        ) / 3600
+        sentence = verdict(steps)
+        found[title] = {"steps": steps.to_dict("records"), "verdict": sentence}
+        text += f"\n\nestimated, the {title} on all:\n\n{_table(steps)}\n\n{sentence}"
     print(json.dumps(found, indent=2) if arguments.json else text)
 
 
 def workload(p: Params, arguments: argparse.Namespace) -> Workload:
     architecture = Architecture.from_params(p)
     if arguments.step_ms:
-        images = arguments.step_images or p.batch_size // p.device_num
-        per_image = arguments.step_ms / 1000 / images
+        per_image = arguments.step_ms / 1000
+        per_image /= arguments.step_images or p.batch_size // p.device_num
     else:
-        share = cost.share_of_published(architecture, p.crop_size)
-        per_image = QUOTED_MS / 1000 / QUOTED_IMAGES * share
+        per_image = QUOTED_MS / 1000 / QUOTED_IMAGES
+        per_image *= cost.share_of_published(architecture, p.crop_size)
     layers = cost.layers(architecture, p.crop_size, p.crop_size)
     return Workload(
         seconds_per_image=per_image,
@@ -142,27 +131,15 @@ def workload(p: Params, arguments: argparse.Namespace) -> Workload:
     )
 
 
-def training_hours(p: Params, steps: pd.DataFrame, start_minutes: float) -> pd.Series:
-    """Hours of all epochs; validation during training is left out."""
-    images = CITYSCAPES.split_sizes["train"]
-    if p.expected_train_images:
-        images = p.expected_train_images
-    elif Path(p.data_path) == SYNTHETIC:
-        images = p.synthetic_train_images
-    per_epoch = steps_per_epoch(images, steps.devices * steps.images_per_device)
-    return (p.epochs * per_epoch * steps.seconds + 60 * start_minutes) / 3600
-
-
 def verdict(steps: pd.DataFrame) -> str:
     """One sentence: where it stops scaling, and why."""
-    rows = list(steps.itertuples())
-    for before, step in itertools.pairwise(rows):
-        if step.efficiency < LEAST_EFFICIENCY:
+    for before, step in itertools.pairwise(steps.itertuples()):
+        if step.efficiency < 0.5:  # more than half of the computing power is wasted
             return (
                 f"Stops scaling at {counted(before.devices, 'device')}: on {step.devices}, efficiency "
                 f"is {step.efficiency:.0%}, because {_reason(step)}."
             )
-    last = rows[-1]
+    last = steps.iloc[-1]
     if last.devices < DEVICES[-1]:
         return (
             f"Stops scaling at {counted(last.devices, 'device')}: twice as many need another batch_size than "
@@ -179,7 +156,7 @@ def _reason(step: Any) -> str:
     return f"the gradients take {step.gradients * 1000:.0f} ms on the links"
 
 
-def _heading(p: Params, work: Workload, machines: Machines, arguments: argparse.Namespace) -> str:
+def _heading(p: Params, work: Workload, arguments: argparse.Namespace) -> str:
     source = "--step-ms"
     if not arguments.step_ms:
         source = (
@@ -190,11 +167,11 @@ def _heading(p: Params, work: Workload, machines: Machines, arguments: argparse.
         f"Estimated, not measured: training for {counted(p.epochs, 'epoch')} at crop {p.crop_size} on Ascend 910.\n"
         f"one device: {work.seconds_per_image * 1000:.3g} ms per image ({source}); {work.parameters:,} parameters; "
         f"{work.synchronised} batch norms over devices\n"
-        f"assumed: {machines.link_gbps:g} Gb/s and {machines.latency_us:g} µs per hop within a node, "
-        f"{machines.node_link_gbps:g} Gb/s and {machines.node_latency_us:g} µs between nodes; "
+        f"assumed: {arguments.link_gbps:g} Gb/s and {arguments.latency_us:g} µs per hop within a node, "
+        f"{arguments.node_link_gbps:g} Gb/s and {arguments.node_latency_us:g} µs between nodes; "
         f"memory is not looked at\n"
-        f"a node: {machines.devices_per_node} devices, {machines.cores_per_node} cores that prepare "
-        f"{machines.samples_per_core:g} samples/s each (measured on 2 cores at crop 769)\n"
+        f"a node: {arguments.devices_per_node} devices, {arguments.cores_per_node} cores that prepare "
+        f"{arguments.samples_per_core:g} samples/s each (measured on 2 cores at crop 769)\n"
         f"before the first step: {arguments.start_minutes:g} min (quoted); validation during training is left out"
     )
 
@@ -211,6 +188,9 @@ def _table(steps: pd.DataFrame) -> str:
             f"{step.hours:.1f}",
             step.bound,
         )
-    headers = ("devices", "images per device", "ms/step", "efficiency", "hours", "bound by")
-    aligned = (*["right"] * 5, "left")
-    return tabulate(cells.values(), headers=headers, disable_numparse=True, colalign=aligned)
+    return tabulate(
+        cells.values(),
+        headers=("devices", "images per device", "ms/step", "efficiency", "hours", "bound by"),
+        disable_numparse=True,
+        colalign=(*["right"] * 5, "left"),
+    )

@@ -3,6 +3,8 @@
 reads:  params.yaml
 writes: nothing; a table to the terminal. --update: docs/reference/parameters.md and the parameter lists of dvc.yaml,
         which follow from the schema
+
+example: adl explain bn_momentum
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ the shipped file, which trains a small network on the embedded scenes; `adl reci
 Missing, unknown or impossible values are refused before any work starts, with all problems in one message. `adl
 explain` prints these tables with your current values.
 """
-EXAMPLE = "adl explain bn_momentum"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -50,10 +51,15 @@ def run(arguments: argparse.Namespace) -> None:
     for name in arguments.names or entries:
         if name not in entries:
             raise unknown("parameter", name, entries)
-        now = recipes.shown(present, name)
-        rows.append((name, now, entries[name].takes, entries[name].meaning))
-    headers = ("parameter", "now", "takes", "meaning")
-    print(tabulate(rows, headers=headers, maxcolwidths=[None, 34, 26, 60]))
+        entry = entries[name]
+        rows.append((name, recipes.shown(present, name), entry.takes, entry.meaning))
+    print(
+        tabulate(
+            rows,
+            headers=("parameter", "now", "takes", "meaning"),
+            maxcolwidths=[None, 34, 26, 60],
+        )
+    )
 
 
 def up_to_date() -> dict[Path, str]:
@@ -74,13 +80,11 @@ def _with_params(path: Path, *stages: str) -> str:
 def reference() -> str:
     """The page of all parameters: a table for each section of params.yaml."""
     page = HEADING
-    headers = ("parameter", "default", "takes", "meaning")
     for heading, entries in recipes.sections().items():
-        rows = []
+        rows = [("parameter", "default", "takes", "meaning")]
         for entry in entries:
-            shipped = recipes.as_yaml(entry.shipped)
-            default = f"`{shipped}`" if shipped else "empty"
+            default = f"`{entry.shipped}`" if entry.shipped else "empty"
             rows.append((f"`{entry.name}`", default, entry.takes, entry.meaning))
-        table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+        table = tabulate(rows, headers="firstrow", tablefmt="github", disable_numparse=True)
         page += f"\n## {heading}\n\n{table}\n"
     return page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 from ruamel.yaml import YAML
@@ -56,6 +57,19 @@ def value(name: str, text: str) -> Any:
         return YAML(typ="safe").load(text)
     except (YAMLError, ValueError):  # a ValueError of a date that does not exist
         raise argparse.ArgumentTypeError(f"{text!r} is no value of YAML") from None
+
+
+def positive(kind: type) -> Callable[[str], float]:
+    """The type of an option that takes a number above 0. kind: int or float."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    number.__name__ = "positive number"
+    return number
 
 
 def switch(text: str) -> bool:

@@ -5,6 +5,8 @@ writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palett
         for each video <name>_overlay.mp4, frame by frame
 A file that cannot be read, or a video that is cut short, does not keep the others from being labelled; the exit code is
 then 2, and they are named.
+
+example: adl predict photo.jpg --model models/autodeeplab.mindir --output labelled
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import itertools
 import math
 import os
 import sys
@@ -38,11 +39,6 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
-MOST_CLASSES = 3
-"""Classes that a line names."""
-
-
-EXAMPLE = "adl predict photo.jpg --model models/autodeeplab.mindir --output labelled"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -163,7 +159,7 @@ def run(arguments: argparse.Namespace) -> None:
     predictor = None
     for path, label in _readable(found):
         predictor = predictor or load_predictor(arguments)
-        with _noted(path, found.faults):
+        with _noted(path, found):
             label(predictor, results[path])
     if predictor:
         labelled = len(results.keys() - found.faults.keys())
@@ -174,13 +170,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _noted(path: Path, faults: dict[Path, str]) -> Iterator[None]:
+def _noted(path: Path, found: Found) -> Iterator[None]:
     """What is wrong with one file is said at once, and keeps no other from being labelled."""
     try:
         yield
     except AdlError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        faults[path] = str(error)
+        found.faults[path] = str(error)
 
 
 def _readable(
@@ -191,11 +187,11 @@ def _readable(
 
     images = [path for path in found.images if path not in found.faults]
     for path in track(images, len(images), "predicting"):
-        with _noted(path, found.faults):
+        with _noted(path, found):
             yield path, functools.partial(_label_photograph, path, photographs.read(path))
     for path in found.unlike_images:
         if path not in found.faults:
-            with _noted(path, found.faults):
+            with _noted(path, found):
                 clip = videos.Video.open(path)
                 yield path, functools.partial(_label_video, clip, videos.Encoding.like(clip))
 
@@ -213,7 +209,8 @@ def _label_photograph(
     told = [text.size(*labels.shape)]
     if photograph.used_bits:
         told.append(f"{photograph.used_bits} of 16 bits are used")
-    for name, share in itertools.islice(shares(labels, CITYSCAPES).items(), MOST_CLASSES):
+    # The three largest classes.
+    for name, share in list(shares(labels, CITYSCAPES).items())[:3]:
         told.append(f"{name} {100 * share:.0f} %")
     print(f"{path}: {', '.join(told)}", flush=True)
 
@@ -234,8 +231,10 @@ def _label_video(
         count += f" (its header states {clip.frames})"
     if encoding.rate != clip.rate:
         rate += f" (its header states {clip.rate:g}, which no MP4 can have)"
-    codec = videos.CODECS[encoding.codec]
-    print(f"{clip.path}: {count}, {rate} per second, without sound, as {codec}", flush=True)
+    print(
+        f"{clip.path}: {count}, {rate} per second, without sound, as {videos.CODECS[encoding.codec]}",
+        flush=True,
+    )
     clip.check_complete(written)
 
 

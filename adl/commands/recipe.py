@@ -4,6 +4,8 @@ reads:  pipeline/recipes/*.yaml, params.yaml
 writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
         every other value is overwritten with the recipe's. Where data_path holds images, warmup_iters and the
         exported size are made to fit them. --all replaces the whole file, also one that cannot be read
+
+example: adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run
 """
 
 from __future__ import annotations
@@ -25,10 +27,8 @@ from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.files import write_text
 from adl.prepare import DataError, png
-from adl.prepare.layout import pairs
+from adl.prepare.layout import Split
 from adl.workspace import PARAMS, SYNTHETIC
-
-EXAMPLE = "adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -91,8 +91,7 @@ def _write(arguments: argparse.Namespace) -> Params:
             notes.append(note)
         p = params.parse(text, source)
     finally:
-        changes = recipes.changes(present, text, "recipe")
-        print(changes or "no change", *notes, sep="\n\n")
+        print(recipes.changes(present, text, "recipe") or "no change", *notes, sep="\n\n")
     if not arguments.dry_run:
         write_text(PARAMS, text)
         print(f"\n{PARAMS} is now the recipe {arguments.name}. `dvc repro` runs it.")
@@ -113,7 +112,7 @@ def _fits(p: Params, name: str) -> Iterator[tuple[dict[str, Any], str]]:
                 f"{name} --data-path PATH).",
             )
         return
-    splits = {split: pairs(root, split, CITYSCAPES) for split in CITYSCAPES.labelled_splits}
+    splits = {split: Split(root, split, CITYSCAPES) for split in CITYSCAPES.labelled_splits}
     for found in splits.values():
         if not found.frames:
             yield {}, f"data_path: {found.problems[0]}"
@@ -122,17 +121,16 @@ def _fits(p: Params, name: str) -> Iterator[tuple[dict[str, Any], str]]:
         preflight.check_counts(p, CITYSCAPES)
     except AdlError as error:
         yield {}, f"`dvc repro` will refuse these data: {error}"
-    images = preflight.image_counts(p, CITYSCAPES)["train"]
+    images = len(splits["train"].frames)
     steps = p.epochs * steps_per_epoch(images, p.batch_size)
-    if images and p.warmup_iters >= steps:
+    if p.warmup_iters >= steps:
         yield (
             {"warmup_iters": steps // 10},
             f"warmup_iters {steps // 10} (the recipe: {p.warmup_iters}): {counted(images, 'train image')} make "
             f"{counted(steps, 'step')}.",
         )
     try:
-        frame = splits["val"].frames[0]
-        width, height = png.header(frame.image, CITYSCAPES.images).size
+        width, height = png.header(splits["val"].frames[0].image, CITYSCAPES.images).size
     except DataError:
         return  # `check` reports a file that cannot be read
     if (width, height) != (p.export_width, p.export_height):
@@ -155,8 +153,13 @@ def _list() -> None:
         steps = p.epochs * steps_per_epoch(images, p.batch_size)
         seconds = estimate.training_seconds(p, steps=steps, device_target=device)
         rows.append((name, recipes.about(name), f"{steps:,}", rough_duration(seconds)))
-    headers = ("recipe", "", "steps", f"training on {device}")
-    print(tabulate(rows, headers=headers, maxcolwidths=[None, 62]))
+    print(
+        tabulate(
+            rows,
+            headers=("recipe", "", "steps", f"training on {device}"),
+            maxcolwidths=[None, 62],
+        )
+    )
     print(
         f"\nTimes: {estimate.basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}."
     )

@@ -4,6 +4,8 @@ reads:  reports/speed, metrics/, the checkpoint and its sidecar, params.yaml, dv
         reports/evaluate/overlays/median.png
 writes: reports/performance.md and reports/performance.html, which git ignores; with --preview reports/preview.png, the
         picture of README
+
+example: adl report --preview
 """
 
 from __future__ import annotations
@@ -15,10 +17,7 @@ from adl.errors import AdlError
 from adl.workspace import PERFORMANCE, PERFORMANCE_PAGE, REPORTS
 
 PREVIEW = REPORTS / "preview.png"
-MEDIAN = REPORTS / "evaluate" / "overlays" / "median.png"
-
-
-EXAMPLE = "adl report --preview"
+MEDIAN = REPORTS / "evaluate/overlays/median.png"
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -4,6 +4,8 @@ reads:  params.yaml, dvc.lock, DVC's cache and run cache
 writes: the outputs of every stage whose run DVC remembers, and dvc.lock; `check` and `report` are run
 
 `make restore` puts the committed params.yaml in place first.
+
+example: adl restore
 """
 
 from __future__ import annotations
@@ -16,9 +18,6 @@ from adl.errors import AdlError
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
-
-
-EXAMPLE = "adl restore"
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -10,37 +10,30 @@ Each all-reduce is a ring within the node, and a ring over the nodes in which ev
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-BATCH_NORM_SUMS = 4
-"""All-reduces of a batch norm over devices in a step: mean and variance, forward and backward."""
-BYTES_PER_VALUE = 4  # gradients are float32
 
-
-@dataclasses.dataclass(frozen=True)
-class Machines:
+class Machines(NamedTuple):
     """What the nodes are. Bandwidths in Gb/s and direction, latencies in microseconds of one hop of a ring.
 
     The defaults are assumptions, but for those that name a source. What decides is `latency_us`: the 2021 README
     has two logs of eight devices, of 541 and 605 ms, which 7 and 12 µs would give.
     """
 
-    devices_per_node: int = 8  # 2021 README: Ascend 910 × 8
     link_gbps: float = 240.0  # assumed: a link of HCCS
     node_link_gbps: float = 100.0  # assumed: RoCE for each device
     latency_us: float = 10.0  # assumed: one hop between devices of a node
     node_latency_us: float = 30.0  # assumed: one hop between nodes
+    devices_per_node: int = 8  # 2021 README: Ascend 910 × 8
     cores_per_node: int = 192  # 2021 README: "CPU 2.60GHz, 192cores"
     samples_per_core: float = 6.5  # measured for this project: 13 samples/s on 2 cores, at crop 769
 
 
-@dataclasses.dataclass(frozen=True)
-class Workload:
+class Workload(NamedTuple):
     """What one training step is, whatever the devices.
 
     seconds_per_image: of one device. parameters: trained ones. synchronised: batch norms that are over all devices; 0
@@ -61,16 +54,18 @@ def steps(work: Workload, machines: Machines, images: Mapping[int, int]) -> pd.D
     """
     devices, share = np.array(list(images)), np.array(list(images.values()))
     compute = share * work.seconds_per_image
-    gradients = all_reduce(BYTES_PER_VALUE * work.parameters, devices, machines)
-    # A few hundred bytes each: only their latency counts.
-    sums = BATCH_NORM_SUMS * work.synchronised * all_reduce(0, devices, machines)
-    images_of_node = share * np.minimum(devices, machines.devices_per_node)
-    data = images_of_node / (machines.cores_per_node * machines.samples_per_core)
+    # The gradients are float32: four bytes each.
+    gradients = all_reduce(4 * work.parameters, devices, machines)
+    # A batch norm has four sums in a step: mean and variance, forward and backward. They are a few hundred bytes each:
+    # only their latency counts.
+    sums = 4 * work.synchronised * all_reduce(0, devices, machines)
+    # The cores of a node prepare the images of all its devices.
+    prepared = machines.cores_per_node * machines.samples_per_core
+    data = share * np.minimum(devices, machines.devices_per_node) / prepared
     communication = gradients + sums
     busy = compute + communication
     seconds = np.maximum(busy, data)
     speed = share / seconds
-    bound = np.where(communication > compute, "link", "compute")
     return pd.DataFrame(
         {
             "devices": devices,
@@ -81,7 +76,7 @@ def steps(work: Workload, machines: Machines, images: Mapping[int, int]) -> pd.D
             "data": data,
             "seconds": seconds,
             "efficiency": speed / speed[0],
-            "bound": np.where(data > busy, "data", bound),
+            "bound": np.select([data > busy, communication > compute], ["data", "link"], "compute"),
         }
     )
 
@@ -90,8 +85,9 @@ def all_reduce(size: float, devices: Any, machines: Machines) -> Any:
     """Seconds until all devices have the sum of `size` bytes of each. devices: one number, or many."""
     here = np.minimum(devices, machines.devices_per_node)
     nodes = -(-devices // machines.devices_per_node)
-    within = ring(size, here, machines.link_gbps, machines.latency_us)
-    return within + ring(size / here, nodes, machines.node_link_gbps, machines.node_latency_us)
+    return ring(size, here, machines.link_gbps, machines.latency_us) + ring(
+        size / here, nodes, machines.node_link_gbps, machines.node_latency_us
+    )
 
 
 def ring(size: Any, members: Any, gbps: float, latency_us: float) -> Any:

@@ -5,11 +5,14 @@ writes: nothing: pictures stay in memory until they are answered
 
 POST /api/predict answers in JSON; /openapi.json describes it. One picture is segmented at a time, the others wait.
 Only this machine can reach it, unless --host names an address that others can reach: there is no password.
+
+example: adl serve --model models/autodeeplab.mindir --port 8080
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import logging
 import os
@@ -34,12 +37,6 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 PORT = 8000
-MOST_AT_ONCE = 32
-"""Pictures that wait or are at work, each of at most 20 MB; as many bytes as theirs may be on their way."""
-PUBLIC_NAME = re.compile(r"([\w.-]+|\[(?P<ipv6>[\da-fA-F:.]+)\])(:\d+)?")
-
-
-EXAMPLE = "adl serve --model models/autodeeplab.mindir --port 8080"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -51,6 +48,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--public-name",
+        type=public_name,
         action="append",
         default=[],
         metavar="NAME",
@@ -60,17 +58,10 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    choose_model(arguments)
-    for name in arguments.public_name:
-        if not is_public_name(name):
-            raise AdlError(
-                f"--public-name: {name!r} is no name; write what stands between // and the next / in the address bar, "
-                "such as segment.example.org or example.org:8443."
-            )
-
     from adl.predict.serve import server
     from adl.predict.serve.queue import Queue
 
+    choose_model(arguments)
     with server.listen(arguments.host, arguments.port) as listening:
         is_open = not ipaddress.ip_address(listening.getsockname()[0]).is_loopback
         if is_open:
@@ -79,19 +70,26 @@ def run(arguments: argparse.Namespace) -> None:
                 "password.",
                 file=sys.stderr,
             )
-        queue = Queue(MOST_AT_ONCE)
+        # At most 32 pictures, of at most 20 MB each, wait or are at work; as many bytes more may be on their way.
+        queue = Queue(32)
         segmenter = queue.submit(load, arguments).result()
 
         from adl.predict.serve.app import App
         from adl.predict.serve.guard import Guard
 
-        app = App(segmenter, queue, file=arguments.model, images=images())
-        guarded = Guard(app, arguments.host, is_open=is_open, public_names=arguments.public_name)
+        guarded = Guard(
+            App(segmenter, queue, file=arguments.model, images=images()),
+            arguments.host,
+            is_open=is_open,
+            public_names=arguments.public_name,
+        )
         logging.basicConfig(
             format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO
         )
-        addresses = ", ".join(server.urls(arguments.host, listening))
-        print(f"serving {arguments.model} at {addresses} (Ctrl-C ends it)", flush=True)
+        print(
+            f"serving {arguments.model} at {', '.join(server.urls(arguments.host, listening))} (Ctrl-C ends it)",
+            flush=True,
+        )
         server.Server(guarded, queue).run([listening])
     if queue.running:
         # Python would wait for the thread, and the thread for the network.
@@ -99,12 +97,16 @@ def run(arguments: argparse.Namespace) -> None:
         os._exit(0)
 
 
-def is_public_name(name: str) -> bool:
-    found = PUBLIC_NAME.fullmatch(name)
-    try:
-        return found is not None and bool(ipaddress.IPv6Address(found["ipv6"] or "::"))
-    except ValueError:
-        return False
+def public_name(text: str) -> str:
+    """The type of --public-name: a host, and perhaps its port."""
+    found = re.fullmatch(r"([\w.-]+|\[(?P<ipv6>[\da-fA-F:.]+)\])(:\d+)?", text)
+    with contextlib.suppress(ValueError):
+        if found and ipaddress.IPv6Address(found["ipv6"] or "::"):
+            return text
+    raise AdlError(
+        f"--public-name: {text!r} is no name; write what stands between // and the next / in the address bar, such as "
+        "segment.example.org or example.org:8443."
+    )
 
 
 def load(arguments: argparse.Namespace) -> Segmenter:
@@ -125,4 +127,4 @@ def images() -> dict[str, Path]:
         return {}
     from adl.prepare import layout
 
-    return layout.pairs(Path(params.load().data_path), "val", CITYSCAPES).images
+    return layout.Split(Path(params.load().data_path), "val", CITYSCAPES).images

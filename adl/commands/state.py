@@ -3,6 +3,8 @@
 reads:  .adl/state, or the folder that ADL_STATE_DIR names; dvc.yaml
 writes: adopt lets a run resume with the current code; drop removes a state; prune removes every finished one, and
         all but the newest save of the others
+
+example: adl state list
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import shlex
+from collections.abc import Collection
 
 from tabulate import tabulate
 
@@ -22,9 +25,6 @@ from adl.training.state import State
 
 USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
 """Parameters that the list shows of every state, besides those in which the states differ."""
-MOST_SHOWN = 12
-"""Characters of a value: enough of a digest to tell it from another."""
-EXAMPLE = "adl state list"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = {state.name: state for state in runs.found(workspace.state_folder())}
     action = arguments.action
     if action == "list":
-        _list(list(found.values()))
+        _list(found.values())
         return
     names = arguments.names
     if arguments.all or action == "prune":
@@ -73,7 +73,7 @@ def _act(action: str, chosen: State) -> None:
             print(f"{old}: removed")
 
 
-def _list(found: list[State]) -> None:
+def _list(found: Collection[State]) -> None:
     """A row per state; then the models that runs kept beside the final one, and how to use them."""
     if not found:
         print("no state")
@@ -86,7 +86,8 @@ def _list(found: list[State]) -> None:
     ]
     rows = []
     for state, values in zip(found, parts, strict=True):
-        parameters = [f"{name} {str(values.get(name))[:MOST_SHOWN]}" for name in shown]
+        # Twelve characters are enough of a digest to tell it from another.
+        parameters = ", ".join(f"{name} {str(values.get(name))[:12]}" for name in shown)
         positions = state.positions()
         at = MISSING
         if positions:
@@ -96,9 +97,7 @@ def _list(found: list[State]) -> None:
         if state.finished:
             status = "finished"
         size = sum(path.stat().st_size for path in state.folder.rglob("*") if path.is_file())
-        rows.append(
-            (state.name, status, at, len(positions), f"{size / 1e6:.0f}", ", ".join(parameters))
-        )
+        rows.append((state.name, status, at, len(positions), f"{size / 1e6:.0f}", parameters))
     print(tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters")))
     models = [path for state in found for path in state.kept_models()]
     if models:

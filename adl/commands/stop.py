@@ -2,6 +2,8 @@
 
 reads:  .adl/state, or the folder that ADL_STATE_DIR names
 writes: a request; the run saves its state and exits with a non-zero code, and `dvc repro` resumes it later
+
+example: adl stop
 """
 
 from __future__ import annotations
@@ -11,8 +13,6 @@ import argparse
 from adl import workspace
 from adl.errors import AdlError
 from adl.training import runs
-
-EXAMPLE = "adl stop"
 
 
 def add(command: argparse.ArgumentParser) -> None:

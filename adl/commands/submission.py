@@ -2,6 +2,8 @@
 
 reads:  PATH/leftImg8bit/test (no labels: they are withheld) and a trained model; or label maps that already exist
 writes: label-id PNGs below data/predictions/test, kept so that an interrupted run resumes, and the zip
+
+example: adl submission /data/cityscapes --output submission.zip
 """
 
 from __future__ import annotations
@@ -19,11 +21,6 @@ from adl.errors import AdlError
 from adl.files import check_output, code_digest, digest, write_png
 from adl.prepare.check import check_dataset
 from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
-
-SPLIT = "test"
-
-
-EXAMPLE = "adl submission /data/cityscapes --output submission.zip"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -66,13 +63,13 @@ def run(arguments: argparse.Namespace) -> None:
             f"{root} holds the embedded scenes, which the stage synthesize makes (`dvc repro`), without a test split: "
             "name the PATH of Cityscapes."
         )
-    checked = check_dataset(root, CITYSCAPES, [SPLIT], official=not arguments.partial).passed()
-    frames = checked.splits[SPLIT].frames
+    found = check_dataset(root, CITYSCAPES, ["test"], official=not arguments.partial)
+    frames = found.passed().splits["test"].frames
     predictions = arguments.predictions or _predict(arguments, root, frames)
     submission.pack(submission.check(predictions, frames, CITYSCAPES), arguments.output)
     print(
         f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image\n"
-        f"No mIOU is reported: {CITYSCAPES.withheld[SPLIT].split(':')[0]}."
+        f"No mIOU is reported: {CITYSCAPES.withheld['test'].split(':')[0]}."
     )
 
 
@@ -82,7 +79,7 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
 
     choose_model(arguments)
     predictor = load_predictor(arguments, one_size=True)
-    folder = PREDICTIONS / SPLIT / f"{key_of(arguments, frames)}-{predictor.mode.name}"
+    folder = PREDICTIONS / f"test/{key_of(arguments, frames)}-{predictor.mode.name}"
     remaining = {}
     for frame in frames:
         place = CITYSCAPES.prediction_path(folder, frame.name)
@@ -92,7 +89,7 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> 
     if done:
         print(f"{done} of {len(frames)} label maps already exist: {folder}", flush=True)
     if remaining:
-        check_dataset(root, CITYSCAPES, [SPLIT], deep=True).passed()
+        check_dataset(root, CITYSCAPES, ["test"], deep=True).passed()
     for place, image in track(remaining.items(), len(remaining), "predicting"):
         labels = predictor(photographs.read(image).pixels)
         write_png(place, CITYSCAPES.label_ids[labels])

@@ -2,6 +2,8 @@
 
 reads:  git's history, and of each revision dvc.lock and metrics/; reports/evaluate is not needed
 writes: a table to the terminal, or to --output; quoted figures are marked as quoted
+
+example: adl table --format latex
 """
 
 from __future__ import annotations
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from adl.report.history import Run
 
 FORMATS = {"markdown": "github", "csv": "", "latex": "latex_booktabs", "html": "html"}
-
-
-EXAMPLE = "adl table --format latex"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -68,9 +67,12 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.format == "csv":
         text = table.to_csv(index=False, lineterminator="\n").rstrip()
     else:
-        layout = FORMATS[arguments.format]
         text = tabulate(
-            table, headers="keys", showindex=False, tablefmt=layout, disable_numparse=True
+            table,
+            headers="keys",
+            showindex=False,
+            tablefmt=FORMATS[arguments.format],
+            disable_numparse=True,
         )
     if arguments.output:
         write_text(arguments.output, f"{text}\n")
@@ -84,8 +86,7 @@ def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
     from adl.report.history import over_seeds
 
     parameters = pd.DataFrame([_texts(run.params) for run in found])
-    differing = parameters.columns[parameters.nunique() > 1]
-    names = dict.fromkeys(("epochs", "bn_momentum", *differing))
+    names = dict.fromkeys(("epochs", "bn_momentum", *parameters.columns[parameters.nunique() > 1]))
     rows = []
     for run in sorted(found, key=lambda run: (run.steps, run.score["mIOU"])):
         texts, scored = _texts(run.params), run.score["images"]

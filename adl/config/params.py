@@ -28,10 +28,19 @@ NO_GPU = (
 )
 
 
-def param(shipped: Any, meaning: str, *stages: str, **limits: Any) -> Any:
-    """A parameter. shipped: its value in params.yaml. stages: those whose results it can change."""
+def param(shipped: str, meaning: str, *stages: str, **limits: Any) -> Any:
+    """A parameter. stages: those whose results it can change.
+
+    shipped: its value, as params.yaml spells it; a number in scientific notation with a point, since PyYAML takes 1e-5
+    for a text.
+    """
     extra: dict[str, Any] = {"shipped": shipped, "stages": list(stages)}
     return Field(description=meaning, json_schema_extra=extra, **limits)
+
+
+def of_training(shipped: str, meaning: str, *stages: str, **limits: Any) -> Any:
+    """A parameter that can change the trained weights. stages: the others whose results it can change."""
+    return param(shipped, meaning, "train", *stages, **limits)
 
 
 class Params(BaseModel):
@@ -42,83 +51,83 @@ class Params(BaseModel):
     # fmt: off
     # Data
     data_path: str = param("data/synthetic", "folder that holds leftImg8bit/ and gtFine/", "report", min_length=1)
-    expected_train_images: int | None = param(None, "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1)
-    expected_val_images: int | None = param(None, "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1)
-    num_classes: int = param(19, "number of classes; must equal that of the data set (19)", "train", ge=2, le=255)
-    ignore_label: int = param(255, "label of ignored pixels; 255, or at least num_classes", "train", ge=0, le=255)
-    workers: int = param(4, "data loading workers; at most the number of cores", ge=1)
+    expected_train_images: int | None = param("", "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1)
+    expected_val_images: int | None = param("", "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1)
+    num_classes: int = of_training("19", "number of classes; must equal that of the data set (19)", ge=2, le=255)
+    ignore_label: int = of_training("255", "label of ignored pixels; 255, or at least num_classes", ge=0, le=255)
+    workers: int = param("4", "data loading workers; at most the number of cores", ge=1)
 
     # Embedded data: drawn street scenes
-    synthetic_seed: int = param(0, "seed of the drawn scenes", "synthesize", ge=0)
-    synthetic_height: int = param(112, "pixels; images are twice as wide", "synthesize", ge=64, le=2048)
-    synthetic_train_images: int = param(480, "drawn scenes to train on", "synthesize", ge=1)
-    synthetic_val_images: int = param(60, "drawn scenes to evaluate on", "synthesize", ge=1)
+    synthetic_seed: int = param("0", "seed of the drawn scenes", "synthesize", ge=0)
+    synthetic_height: int = param("112", "pixels; images are twice as wide", "synthesize", ge=64, le=2048)
+    synthetic_train_images: int = param("480", "drawn scenes to train on", "synthesize", ge=1)
+    synthetic_val_images: int = param("60", "drawn scenes to evaluate on", "synthesize", ge=1)
 
     # Network
-    net_arch: str = param("architectures/small/net_arch.npy", "file with the network path: level of each cell", "train", min_length=1)
-    cell_arch: str = param("architectures/small/cell_arch.npy", "file with the cell: (state, operation) rows", "train", min_length=1)
-    filter_multiplier: int = param(24, "F: channels per block at output stride 4 (20 is S, 32 M, 48 L)", "train", ge=1)
-    block_multiplier: int = param(2, "blocks per cell; must equal those of cell_arch", "train", ge=1)
-    initial_fm: int | None = param(16, "channels of the stem's first two convolutions; empty: 64", "train", ge=1)
-    head_channels: int = param(64, "channels of ASPP and decoder (256 as published)", "train", ge=1)
-    use_ABN: bool = param(True, "batch norm, then LeakyReLU; false: ReLU before the convolution", "train")
-    affine: bool = param(True, "train gamma and beta of the separable and dilated convolutions", "train")
-    bn_momentum: float = param(0.97, "fraction of the old running statistics that each step keeps", "train", ge=0, lt=1)
-    bn_eps: float = param(1.0e-5, "added to the variance", "train", gt=0, lt=1)
-    parallel: bool = param(True, "batch norm over all devices; no effect on one device", "train")
-    drop_path_keep_prob: float = param(1.0, "scheduled drop path's final keep probability; 1: off", "train", gt=0, le=1)
+    net_arch: str = of_training("architectures/small/net_arch.npy", "file with the network path: level of each cell", min_length=1)
+    cell_arch: str = of_training("architectures/small/cell_arch.npy", "file with the cell: (state, operation) rows", min_length=1)
+    filter_multiplier: int = of_training("24", "F: channels per block at output stride 4 (20 is S, 32 M, 48 L)", ge=1)
+    block_multiplier: int = of_training("2", "blocks per cell; must equal those of cell_arch", ge=1)
+    initial_fm: int | None = of_training("16", "channels of the stem's first two convolutions; empty: 64", ge=1)
+    head_channels: int = of_training("64", "channels of ASPP and decoder (256 as published)", ge=1)
+    use_ABN: bool = of_training("true", "batch norm, then LeakyReLU; false: ReLU before the convolution")
+    affine: bool = of_training("true", "train gamma and beta of the separable and dilated convolutions")
+    bn_momentum: float = of_training("0.97", "fraction of the old running statistics that each step keeps", ge=0, lt=1)
+    bn_eps: float = of_training("1.0e-5", "added to the variance", gt=0, lt=1)
+    parallel: bool = of_training("true", "batch norm over all devices; no effect on one device")
+    drop_path_keep_prob: float = of_training("1.0", "scheduled drop path's final keep probability; 1: off", gt=0, le=1)
 
     # Training
-    epochs: int = param(16, "passes over the training images", "train", ge=1)
-    batch_size: int = param(4, "images per step, over all devices", "train", ge=1)
-    crop_size: int = param(97, "pixels; side of the training crop (Cityscapes: 769)", "train", ge=SMALLEST_SIDE)
-    min_scale: float = param(1.0, "lower bound of the random scale of training images (0.5 as published)", "train", gt=0, le=8)
-    max_scale: float = param(1.0, "upper bound of the random scale of training images (2 as published)", "train", gt=0, le=8)
-    seed: int = param(0, "seed of weights, order, augmentation, dropout and drop path", "train", ge=0, lt=2**31)
-    schedule: Literal["poly"] = param("poly", "learning rate after the warm-up: polynomial decay", "train")
-    base_lr: float = param(0.1, "learning rate after the warm-up", "train", gt=0)
-    warmup_start_lr: float = param(5.0e-6, "learning rate of the first step", "train", gt=0)
-    warmup_iters: int = param(30, "steps of warm-up", "train", ge=0)
-    min_lr: float | None = param(None, "the learning rate never falls below it; empty: 0", "train", ge=0)
-    optimizer: Literal["momentum"] = param("momentum", "optimizer: stochastic gradient descent with momentum", "train")
-    weight_decay: float = param(1.0e-4, "L2 penalty on all but batch norm's gamma and beta", "train", ge=0)
-    criterion: Literal["ce", "ohemce"] = param("ohemce", "loss: cross entropy, or cross entropy with online hard example mining", "train")
-    ohem_thresh: float = param(0.7, "pixels whose true class gets at most this probability count as hard", "train", gt=0, lt=1)
-    ckpt_name: str | None = param(None, "file in pretrained/ to start training from; empty: none", "train", min_length=1)
-    ckpt_classifier: bool = param(True, "load the classifier from ckpt_name too; false: its classes differ", "train")
-    start_epoch: int = param(0, "epoch to start at when ckpt_name is set; equal to epochs: only copy the weights", "train", ge=0)
-    save_epochs: int = param(100, "epochs between saves of the resumable state", ge=1)
-    save_minutes: float | None = param(15, "minutes between saves of the resumable state, also within an epoch; empty: off", gt=0)
-    eval_epochs: int = param(8, "epochs between validations during training; 0: none", ge=0)
+    epochs: int = of_training("16", "passes over the training images", ge=1)
+    batch_size: int = of_training("4", "images per step, over all devices", ge=1)
+    crop_size: int = of_training("97", "pixels; side of the training crop (Cityscapes: 769)", ge=SMALLEST_SIDE)
+    min_scale: float = of_training("1.0", "lower bound of the random scale of training images (0.5 as published)", gt=0, le=8)
+    max_scale: float = of_training("1.0", "upper bound of the random scale of training images (2 as published)", gt=0, le=8)
+    seed: int = of_training("0", "seed of weights, order, augmentation, dropout and drop path", ge=0, lt=2**31)
+    schedule: Literal["poly"] = of_training("poly", "learning rate after the warm-up: polynomial decay")
+    base_lr: float = of_training("0.1", "learning rate after the warm-up", gt=0)
+    warmup_start_lr: float = of_training("5.0e-6", "learning rate of the first step", gt=0)
+    warmup_iters: int = of_training("30", "steps of warm-up", ge=0)
+    min_lr: float | None = of_training("", "the learning rate never falls below it; empty: 0", ge=0)
+    optimizer: Literal["momentum"] = of_training("momentum", "optimizer: stochastic gradient descent with momentum")
+    weight_decay: float = of_training("1.0e-4", "L2 penalty on all but batch norm's gamma and beta", ge=0)
+    criterion: Literal["ce", "ohemce"] = of_training("ohemce", "loss: cross entropy, or cross entropy with online hard example mining")
+    ohem_thresh: float = of_training("0.7", "pixels whose true class gets at most this probability count as hard", gt=0, lt=1)
+    ckpt_name: str | None = of_training("", "file in pretrained/ to start training from; empty: none", min_length=1)
+    ckpt_classifier: bool = of_training("true", "load the classifier from ckpt_name too; false: its classes differ")
+    start_epoch: int = of_training("0", "epoch to start at when ckpt_name is set; equal to epochs: only copy the weights", ge=0)
+    save_epochs: int = param("100", "epochs between saves of the resumable state", ge=1)
+    save_minutes: float | None = param("15", "minutes between saves of the resumable state, also within an epoch; empty: off", gt=0)
+    eval_epochs: int = param("8", "epochs between validations during training; 0: none", ge=0)
     log_lines: Literal["plain", "model_zoo"] = param("plain", "what a training run prints: an estimate now and then, or also the lines of the 2021 model zoo after each epoch")
-    keep_checkpoints: int = param(1, "number of models to keep: the final one, and earlier ones every save_epochs", ge=1)
-    amp_level: Literal["O0", "O2", "O3"] = param("O0", "mixed precision: O0 none; O2, O3 on Ascend", "train")
+    keep_checkpoints: int = param("1", "number of models to keep: the final one, and earlier ones every save_epochs", ge=1)
+    amp_level: Literal["O0", "O2", "O3"] = of_training("O0", "mixed precision: O0 none; O2, O3 on Ascend")
 
     # Evaluation and export
-    ms_infer: bool = param(False, "average over scales 0.5 to 1.75", "evaluate", "report")
-    eval_flip: bool = param(True, "average over the image and its mirror", "evaluate", "export", "infer", "report")
-    eval_images: int | None = param(None, "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", "report", ge=1)
-    export_height: int = param(112, "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
-    export_width: int = param(224, "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
-    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param(["onnx", "onnx-int8"], "files to export beside the MINDIR (docs/tutorials/deploy.md)", "export", "infer")
-    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param(["openvino"], "inference runtimes to benchmark besides MindSpore", "infer")
+    ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate", "report")
+    eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "export", "infer", "report")
+    eval_images: int | None = param("", "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", "report", ge=1)
+    export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
+    export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
+    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param("[onnx, onnx-int8]", "files to export beside the MINDIR (docs/tutorials/deploy.md)", "export", "infer")
+    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param("[openvino]", "inference runtimes to benchmark besides MindSpore", "infer")
 
     # Machine
-    device_target: Literal["CPU", "Ascend"] = param("CPU", "device that MindSpore runs on", "train", "evaluate", "export", "infer")
-    device_num: int = param(1, "devices to train on", "train", "evaluate", ge=1)
-    modelArts: bool = param(False, "run on Huawei Cloud ModelArts (docs/tutorials/modelarts.md)")
-    data_url: str | None = param(None, "ModelArts: where data sets and records are; empty: train_url", min_length=1)
-    train_url: str | None = param(None, "ModelArts: where results go, and state", min_length=1)
+    device_target: Literal["CPU", "Ascend"] = of_training("CPU", "device that MindSpore runs on", "evaluate", "export", "infer")
+    device_num: int = of_training("1", "devices to train on", "evaluate", ge=1)
+    modelArts: bool = param("false", "run on Huawei Cloud ModelArts (docs/tutorials/modelarts.md)")
+    data_url: str | None = param("", "ModelArts: where data sets and records are; empty: train_url", min_length=1)
+    train_url: str | None = param("", "ModelArts: where results go, and state", min_length=1)
     # fmt: on
 
 
 class Entry(NamedTuple):
-    """What a parameter is. takes: its values, in words. shipped: its value in params.yaml."""
+    """What a parameter is. takes: its values, in words. shipped: its value, as params.yaml spells it."""
 
     name: str
     takes: str
     meaning: str
-    shipped: Any
+    shipped: str
     stages: list[str]
 
 
@@ -139,7 +148,7 @@ def load(path: str | Path = "params.yaml", **overrides: Any) -> Params:
     Raises AdlError with every fault at once: unknown key (with the nearest name), missing key, wrong type, out of
     range, impossible combination.
     """
-    return _checked(content(path) | overrides, str(path))
+    return _checked(content(path) | overrides, path)
 
 
 def parse(text: str, name: str) -> Params:
@@ -155,10 +164,10 @@ def content(path: str | Path) -> dict[str, Any]:
         raise AdlError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         raise AdlError(f"{path}: not UTF-8 text ({error}). Save it as UTF-8.") from None
-    return _mapping(text, str(path))
+    return _mapping(text, path)
 
 
-def _mapping(text: str, name: str) -> dict[str, Any]:
+def _mapping(text: str, name: str | Path) -> dict[str, Any]:
     try:
         found = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:  # a ValueError of a date that does not exist
@@ -171,7 +180,7 @@ def _mapping(text: str, name: str) -> dict[str, Any]:
     return found
 
 
-def _checked(values: Mapping[str, Any], name: str) -> Params:
+def _checked(values: Mapping[str, Any], name: str | Path) -> Params:
     try:
         params = Params.model_validate(values)
         faults = list(_impossible(params))
@@ -226,13 +235,17 @@ def _fault(error: ErrorDetails) -> str:
         meant = nearest(name, fields)
         hint = f"; did you mean {meant}?" if meant else "."
         return f"{name}: unknown parameter{hint}"
+    meaning = fields[name]["description"]
     if error["type"] == "missing":
-        return f"{name}: missing. Meaning: {fields[name]['description']}."
-    hint = ""
+        return f"{name}: missing. Meaning: {meaning}."
+    hint = f" Meaning: {meaning}."
     if name == "device_target" and str(value).upper() in GPU:
         hint = f" {NO_GPU}"
-    is_text = isinstance(value, str) and error["type"].endswith("_type")
-    if is_text and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value):
+    if (
+        error["type"].endswith("_type")
+        and isinstance(value, str)
+        and re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", value)
+    ):
         hint = " Remove the quotes."
     return f"{name}: {value!r} is not accepted; expected: {_takes(fields[name])}.{hint}"
 
@@ -263,9 +276,9 @@ def _impossible(p: Params) -> Iterator[str]:
     group = p.batch_size if p.parallel else p.batch_size // p.device_num
     if group == 1:
         yield (
-            "batch_size: one image per batch norm group, which is all devices, or one without `parallel`. ASPP pools "
-            "each image to one value per channel, so batch norm has no variance with a single image; use at least 2 "
-            "per group."
+            "batch_size: one image per batch norm group (all devices; without `parallel`, each device). ASPP pools each "
+            "image to one value per channel, so batch norm has no variance with a single image; use at least 2 per "
+            "group."
         )
     for name in ("export_formats", "infer_backends"):
         if len(set(values[name])) < len(values[name]):

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from ruamel.yaml import YAML
 from tabulate import tabulate
 
@@ -76,7 +75,7 @@ def machine_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 def stated(name: str) -> dict[str, Any]:
     """The values that a recipe states; that of the shipped parameters states them all."""
     _, changes = _read(name)
-    return changes or {entry.name: entry.shipped for entry in params.schema()}
+    return changes or YAML(typ="safe").load(shipped_text())
 
 
 def _read(name: str) -> tuple[str, dict[str, Any]]:
@@ -84,16 +83,15 @@ def _read(name: str) -> tuple[str, dict[str, Any]]:
     if name not in names():
         raise unknown("recipe", name, names())
     source = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
-    lines = source.splitlines(keepends=True)
-    head = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
-    return head, YAML(typ="safe").load(source) or {}
+    head = itertools.takewhile(lambda line: line[0] == "#", source.splitlines(keepends=True))
+    return "".join(head), YAML(typ="safe").load(source) or {}
 
 
 def shipped_text() -> str:
     """params.yaml as it is shipped, without the sentence at its head."""
     text = ""
     for heading, entries in sections().items():
-        rows = [(f"{e.name}: {as_yaml(e.shipped)}", f"# {e.meaning}") for e in entries]
+        rows = [(f"{e.name}: {e.shipped}", f"# {e.meaning}") for e in entries]
         text += f"# {heading}\n{tabulate(rows, tablefmt='plain', disable_numparse=True)}\n"
     return text
 
@@ -106,20 +104,6 @@ def sections() -> dict[str, list[Entry]]:
             section = found[_SECTIONS[entry.name]] = []
         section.append(entry)
     return found
-
-
-def as_yaml(value: Any) -> str:
-    """A shipped value as the file holds it."""
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return f"[{', '.join(value)}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value < 1e-3:
-        # PyYAML takes 1e-05 for a text, and 1.0e-5 for a number.
-        return np.format_float_scientific(value, trim="0", exp_digits=1)
-    return str(value)
 
 
 def edited(text: str, changes: Mapping[str, Any]) -> str:
@@ -155,8 +139,9 @@ def changes(before: Mapping[str, Any], after: str, heading: str) -> str:
     values = YAML(typ="safe").load(after)
     rows = [(key, shown(before, key), shown(values, key)) for key in {**values, **before}]
     changed = [row for row in rows if row[1] != row[2]]
-    headers = ("parameter", "now", heading)
-    return tabulate(changed, headers=headers, disable_numparse=True) if changed else ""
+    if not changed:
+        return ""
+    return tabulate(changed, headers=("parameter", "now", heading), disable_numparse=True)
 
 
 def shown(values: Mapping[str, Any], key: str) -> str:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import statistics
-import sys
-import time
 from collections.abc import Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from adl.console.progress import LINE_EVERY, on_terminal
+from adl.console.progress import Progress
 from adl.console.text import duration
 
 ESTIMATE_AFTER = 20
 """Steps after which the time of the whole run can be estimated."""
-RECENT = 50
-"""Steps whose mean tells how fast it goes."""
 
 
 class Reporter:
@@ -26,8 +22,7 @@ class Reporter:
     read; None: never.
     """
 
-    reported: float
-    bar: tqdm
+    bar: Progress
 
     def __init__(self, steps: int, *, model_zoo_lines_every: int | None = None) -> None:
         self.steps = steps
@@ -44,27 +39,22 @@ class Reporter:
     ) -> None:
         """After a step. epoch: from 1. position: steps done. seconds: of each step of this attempt."""
         if len(seconds) == 1:
-            self._first(position, seconds[0])
+            print(f"first step, with compilation: {seconds[0]:.1f} s", flush=True)
+            self.bar = Progress(self.steps, "training", "steps", initial=position, mininterval=1)
         else:
-            # The first step compiled: it does not count.
-            per_step = statistics.fmean(seconds[max(1, len(seconds) - RECENT) :])
+            # The first step compiled, and does not count. The last 50 tell how fast it goes.
+            per_step = statistics.fmean(seconds[max(1, len(seconds) - 50) :])
             remaining = self.steps - position
             left = duration(remaining * per_step)
             if len(seconds) == ESTIMATE_AFTER + 1 and remaining:
                 tqdm.write(f"from {ESTIMATE_AFTER} steps: {left} for the remaining {remaining:,}")
             losses = f"loss {loss:.4f}, learning rate {learning_rate:.3g}"
-            if not self.bar.disable:
-                self.bar.set_postfix_str(f"epoch {epoch}, {losses}", refresh=False)
-                self.bar.update()
-                if not remaining:
-                    self.bar.close()
-            elif not remaining or time.monotonic() - self.reported >= LINE_EVERY:
-                self.reported = time.monotonic()
-                print(
-                    f"epoch {epoch} step {position}/{self.steps}: {losses}, {per_step:.2f} s/step, {left} left",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            self.bar.set_postfix_str(f"epoch {epoch}, {losses}", refresh=False)
+            self.bar.advance(
+                line=f"epoch {epoch} step {position}/{self.steps}: {losses}, {per_step:.2f} s/step, {left} left"
+            )
+            if not remaining:
+                self.bar.close()
         per_epoch = self.model_zoo_lines_every
         if per_epoch and position % per_epoch == 0:
             of_epoch = 1000 * np.array(seconds[-per_epoch:])  # fewer after a resume in its middle
@@ -72,16 +62,3 @@ class Reporter:
             tqdm.write(
                 f"epoch time: {of_epoch.sum():.3f} ms, per step time: {of_epoch.mean():.3f} ms"
             )
-
-    def _first(self, position: int, seconds: float) -> None:
-        print(f"first step, with compilation: {seconds:.1f} s", flush=True)
-        self.reported = time.monotonic()
-        self.bar = tqdm(
-            desc="training",
-            total=self.steps,
-            initial=position,
-            unit="step",
-            dynamic_ncols=True,
-            mininterval=1,
-            disable=not on_terminal(),
-        )

@@ -7,7 +7,7 @@ import psutil
 from adl.architecture import Architecture, cost
 from adl.architecture.genotype import OUTPUT_STRIDES
 from adl.config.params import Params
-from adl.console.text import counted
+from adl.console.text import byte_size, counted
 
 SMALLEST_GROUP = 16
 """Images per batch norm group below which the 2021 README did not reach the published mIOU."""
@@ -40,7 +40,7 @@ def before_training(
         f"data         {images} images, {steps // params.epochs} steps per epoch",
         f"steps        {steps:,} in {params.epochs} epochs{beginning}",
         f"batch norm   {counted(group, 'image')} per group",
-        f"memory       about {memory / 1e9:.1f} GB{each}",
+        f"memory       about {byte_size(memory)}{each}",
     ]
     if group < SMALLEST_GROUP:
         remedy = "." if params.parallel else ", or set parallel to true."
@@ -50,10 +50,9 @@ def before_training(
         )
     installed = psutil.virtual_memory().total
     if params.device_target == "CPU" and devices * memory > installed:
-        needed = ""
-        if devices > 1:
-            needed = f", {devices} processes need {devices * memory / 1e9:.0f} GB"
         lines.append(
-            f"warning: this machine has {installed / 1e9:.0f} GB of memory{needed}. Lower crop_size or batch_size."
+            f"warning: this machine has {byte_size(installed)} of memory; training takes "
+            f"{byte_size(devices * memory)} in {counted(devices, 'process', 'processes')}. Lower crop_size or "
+            "batch_size."
         )
     return lines

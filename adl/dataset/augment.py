@@ -5,23 +5,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from adl.dataset.descriptor import IGNORE
+from adl.dataset.descriptor import IGNORE, DatasetDescriptor
 
 
 class Normalise:
-    """Pixels 0-255 to what the network takes: x / 255, minus mean, over standard deviation.
+    """Pixels 0-255 to what the network takes: x / 255, minus the data set's mean, over its standard deviation."""
 
-    mean, std: per channel, in the order of the channels, of values 0-1.
-    """
-
-    def __init__(
-        self, *, mean: tuple[float, float, float], std: tuple[float, float, float]
-    ) -> None:
-        self.mean = 255 * np.array(mean, np.float32)
-        self.factor = 1 / (255 * np.array(std, np.float32))
+    def __init__(self, dataset: DatasetDescriptor) -> None:
+        self.mean = 255 * np.array(dataset.mean, np.float32)
+        self.factor = 1 / (255 * np.array(dataset.std, np.float32))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 → (H, W, 3) float32, channels in the order of the constants."""
+        """(H, W, 3) uint8 → (H, W, 3) float32, channels in the data set's order."""
         return (image - self.mean) * self.factor
 
 
@@ -45,10 +40,9 @@ def augment(
     image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     label = cv2.resize(np.ascontiguousarray(label), size, interpolation=cv2.INTER_NEAREST)
     # Black pixels that are ignored are added at the bottom and on the right.
-    below, right = np.maximum(crop_size - np.array(label.shape), 0).tolist()
+    below, right = np.maximum(np.subtract(crop_size, label.shape), 0).tolist()
     image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
     label = cv2.copyMakeBorder(label, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(IGNORE,))
-    top = rng.integers(label.shape[0] - crop_size, endpoint=True)
-    left = rng.integers(label.shape[1] - crop_size, endpoint=True)
+    top, left = rng.integers(np.subtract(label.shape, crop_size), endpoint=True)
     window = np.s_[top : top + crop_size, left : left + crop_size]
     return image[window], label[window]

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as _official_labels
@@ -20,8 +21,7 @@ IGNORE = 255
 """Train id of every pixel that belongs to no class."""
 
 
-@dataclasses.dataclass(frozen=True)
-class DatasetClass:
+class DatasetClass(NamedTuple):
     """A class, or a label that is ignored. colour: RGB. label_ids: the values that mean it in a label file."""
 
     name: str
@@ -30,8 +30,7 @@ class DatasetClass:
     label_ids: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class FileKind:
+class FileKind(NamedTuple):
     """Either the images of a data set or its label maps, all of them 8-bit PNG files.
 
     pattern: path below the data set's root, made of {split}, {city} (or another group; may be missing) and {name}.
@@ -96,19 +95,17 @@ class DatasetDescriptor:
         return tuple(label.name for label in self.classes)
 
     @cached_property
-    def categories(self) -> dict[str, tuple[int, ...]]:
-        """Category → train ids of its classes, in the order of the classes."""
-        found: dict[str, tuple[int, ...]] = {}
-        for train_id, label in enumerate(self.classes):
-            found[label.category] = (*found.get(label.category, ()), train_id)
-        return found
+    def categories(self) -> tuple[str, ...]:
+        """In the order of their classes."""
+        return tuple(dict.fromkeys(label.category for label in self.classes))
 
     @cached_property
     def label_names(self) -> dict[int, str]:
         """Every value that a label file may hold → its name, ascending."""
-        names: dict[int, str] = {}
+        names = {}
         for label in (*self.classes, *self.ignored):
-            names |= dict.fromkeys(label.label_ids, label.name)
+            for label_id in label.label_ids:
+                names[label_id] = label.name
         return dict(sorted(names.items()))
 
     @cached_property
@@ -145,37 +142,12 @@ class DatasetDescriptor:
         return root / city / f"{name}.png"
 
 
-@dataclasses.dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """One image and its label map. name: unique in the data set; in Cityscapes `<city>_<sequence>_<frame>`."""
 
     name: str
     image: Path
     label: Path
-
-
-_RELATED_FOLDERS = {
-    "leftImg8bit_foggy": "the images with fog added",
-    "leftImg8bit_foggyDBF": "the images with fog added",
-    "leftImg8bit_rain": "the images with rain added",
-    "leftImg8bit_sequence": "the frames before and after the labelled ones",
-    "leftImg8bit_blurred": "the images with faces and number plates blurred",
-    "leftImg16bit": "the images with 16 bits",
-    "rightImg8bit": "the images of the right camera",
-    "gtCoarse": "the coarse labels",
-    "gtBbox3d": "3D boxes",
-    "gtBboxCityPersons": "boxes of persons",
-    "disparity": "depth",
-    "camera": "the cameras' calibration",
-    "vehicle": "the vehicle's speed and position",
-    "timestamp": "the time of each image",
-}
-_RELATED_LABELS = {
-    "_gtFine_labelTrainIds.png": "train ids, made by another tool",
-    "_gtFine_color.png": "the coloured picture for people",
-    "_gtFine_instanceIds.png": "the instances, 16-bit",
-    "_gtFine_polygons.json": "the outlines",
-}
 
 
 def _cityscapes() -> DatasetDescriptor:
@@ -209,8 +181,28 @@ def _cityscapes() -> DatasetDescriptor:
             "test": "the labels of the test split are withheld by Cityscapes, so no mIOU can be computed here: "
             "`adl submission` writes the zip that the benchmark's server scores"
         },
-        related_folders=_RELATED_FOLDERS,
-        related_labels=_RELATED_LABELS,
+        related_folders={
+            "leftImg8bit_foggy": "the images with fog added",
+            "leftImg8bit_foggyDBF": "the images with fog added",
+            "leftImg8bit_rain": "the images with rain added",
+            "leftImg8bit_sequence": "the frames before and after the labelled ones",
+            "leftImg8bit_blurred": "the images with faces and number plates blurred",
+            "leftImg16bit": "the images with 16 bits",
+            "rightImg8bit": "the images of the right camera",
+            "gtCoarse": "the coarse labels",
+            "gtBbox3d": "3D boxes",
+            "gtBboxCityPersons": "boxes of persons",
+            "disparity": "depth",
+            "camera": "the cameras' calibration",
+            "vehicle": "the vehicle's speed and position",
+            "timestamp": "the time of each image",
+        },
+        related_labels={
+            "_gtFine_labelTrainIds.png": "train ids, made by another tool",
+            "_gtFine_color.png": "the coloured picture for people",
+            "_gtFine_instanceIds.png": "the instances, 16-bit",
+            "_gtFine_polygons.json": "the outlines",
+        },
     )
 
 

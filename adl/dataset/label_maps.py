@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ def describe(
     write_json(folder / _ABOUT, _origin(model, record, dataset) | {"mode": mode})
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelMaps:
+class LabelMaps(NamedTuple):
     """Label maps that `evaluate` wrote, in a mode."""
 
     folder: Path

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-_STREAM = 1
-"""Keeps these draws apart from those of the masks (2) and of the augmentation (none)."""
-
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
     """Steps that show every image at least once; the last batch is completed."""
@@ -18,5 +15,6 @@ def epoch_order(*, seed: int, epoch: int, images: int, batch_size: int) -> np.nd
 
     Returns (steps per epoch · batch_size,) int64; it follows from seed and epoch alone.
     """
-    permutation = np.random.default_rng([seed, epoch, _STREAM]).permutation(images)
+    # The 1 keeps these draws apart from those of the masks (2) and of the augmentation (none).
+    permutation = np.random.default_rng([seed, epoch, 1]).permutation(images)
     return np.resize(permutation, steps_per_epoch(images, batch_size) * batch_size)

@@ -39,8 +39,10 @@ def read_manifest(record: Path, dataset: DatasetDescriptor) -> dict[str, Any]:
         raise AdlError(
             f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it."
         ) from None
-    named = (manifest.get("dataset"), manifest.get("classes"))
-    if named != (dataset.name, list(dataset.class_names)):
+    if (manifest.get("dataset"), manifest.get("classes")) != (
+        dataset.name,
+        list(dataset.class_names),
+    ):
         raise AdlError(
             f"{path}: is not a record of {dataset.title} and its classes. `dvc repro mindrecord` makes it."
         )
@@ -52,8 +54,7 @@ def evenly(rows: int) -> list[int]:
 
     Rows that follow one another are frames of one drive: the first hundred of Cityscapes are one city.
     """
-    bits = rows.bit_length()
-    return sorted(range(rows), key=lambda number: f"{number:0{bits}b}"[::-1])
+    return sorted(range(rows), key=lambda number: f"{number:0{rows.bit_length()}b}"[::-1])
 
 
 def read(

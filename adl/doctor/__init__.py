@@ -16,7 +16,6 @@ from adl.config import params
 from adl.config.params import Params
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
-from adl.workspace import PARAMS
 
 DEVICES = Path("/dev")
 
@@ -46,7 +45,7 @@ class Case:
 
 def valid_params() -> Params:
     """Those of params.yaml, whose architecture can be read. Raises AdlError."""
-    p = params.load(PARAMS)
+    p = params.load()
     Architecture.from_params(p)
     return p
 

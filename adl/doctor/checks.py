@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from adl import preflight
 from adl.doctor import Case, Skipped, machine, project, software
 from adl.errors import AdlError, Caution
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a check says. subject: a word or two. text: one line. advice: what to do; empty if ok."""
 
     subject: str

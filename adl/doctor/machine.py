@@ -20,23 +20,23 @@ from adl.launch.topology import free_port
 
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 """The control groups of this machine, and the names of those that this process is in."""
-FULL, SCARCE = 0.2e9, 2e9
-"""Free bytes. The embedded scenes with their records, models and DVC's copies take 0.3 GB."""
 
 
 def devices(case: Case) -> str:
     p = case.params
     preflight.check_devices(p)
-    found = counted(device.devices("Ascend") or 0, "Ascend device")
-    text = f"device_target {p.device_target}, device_num {p.device_num}; {found}"
+    text = f"device_target {p.device_target}, device_num {p.device_num}; "
+    text += counted(device.devices("Ascend") or 0, "Ascend device")
     gpus = len(list(DEVICES.glob("nvidia[0-9]*")))
     return f"{text}; {counted(gpus, 'GPU')}. {NO_GPU}" if gpus else text
 
 
 def cores(case: Case) -> str:
     asked = case.params.workers
-    started = device.workers(asked)
-    return f"{counted(device.cores(), 'core')}; of workers {asked}, {started} are started"
+    return (
+        f"{counted(device.cores(), 'core')}; of workers {asked}, "
+        f"{device.workers(asked)} are started"
+    )
 
 
 def memory(case: Case) -> str:
@@ -46,9 +46,9 @@ def memory(case: Case) -> str:
     text = f"{byte_size(total)} of memory, {byte_size(free)} free"
     if p.device_target != "CPU":
         return text
-    architecture = Architecture.from_params(p)
-    each = cost.training_memory(architecture, p.crop_size, p.batch_size // p.device_num)
-    needed = p.device_num * each
+    needed = p.device_num * cost.training_memory(
+        Architecture.from_params(p), p.crop_size, p.batch_size // p.device_num
+    )
     text += f"; training takes about {byte_size(needed)}"
     if needed > free:
         error = AdlError if needed > total else Caution
@@ -63,7 +63,7 @@ def total_and_free() -> tuple[float, float]:
     """
     machine = psutil.virtual_memory()
     total, free = machine.total, machine.available
-    own = re.findall(r"^\d+:[^:]*:(.*)$", text_of(OWN_GROUPS), re.MULTILINE)
+    own = re.findall(r"(?m)^\d+:[^:]*:(.*)$", text_of(OWN_GROUPS))
     for name in {"/", *own}:
         for folder, limit, use in (
             (GROUPS, "memory.max", "memory.current"),
@@ -73,8 +73,8 @@ def total_and_free() -> tuple[float, float]:
             most = text_of(group / limit)
             if most.isdecimal():
                 # The first version also counts what is in the groups below, under a name of its own.
-                pattern = r"^(?:total_)?inactive_file (\d+)$"
-                files = re.findall(pattern, text_of(group / "memory.stat"), re.MULTILINE)
+                statistics = text_of(group / "memory.stat")
+                files = re.findall(r"(?m)^(?:total_)?inactive_file (\d+)$", statistics)
                 used = int(text_of(group / use) or 0) - max(map(int, files), default=0)
                 total = min(total, int(most))
                 free = min(free, int(most) - used)
@@ -83,11 +83,14 @@ def total_and_free() -> tuple[float, float]:
 
 def disk(case: Case) -> str:
     """The fullest of the places that a run writes to."""
-    folders = (Path(), workspace.state_folder(), dvc_cache())
-    free, folder = min((shutil.disk_usage(nearest_existing(path)).free, path) for path in folders)
+    free, folder = min(
+        (shutil.disk_usage(nearest_existing(path)).free, path)
+        for path in (Path(), workspace.state_folder(), dvc_cache())
+    )
     text = f"{byte_size(free)} free in {folder.absolute()}"
-    if free < SCARCE:
-        error = AdlError if free < FULL else Caution
+    # The embedded scenes with their records, models and DVC's copies take 0.3 GB.
+    if free < 2e9:
+        error = AdlError if free < 0.2e9 else Caution
         raise error(
             f"only {text}",
             "Make room: `adl state prune` and `dvc gc --workspace` remove what is no longer needed.",

@@ -11,7 +11,7 @@ from adl.console.text import byte_size, counted, rough_duration
 from adl.doctor import Case, valid_params
 from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError, Caution
-from adl.prepare.layout import pairs
+from adl.prepare.layout import Split
 from adl.training.plan import Plan
 from adl.workspace import PARAMS, RECORDS, SYNTHETIC, record
 
@@ -22,7 +22,7 @@ def git(case: Case) -> str:
         answer = preflight.git(*preflight.IS_SHALLOW)
     except FileNotFoundError:
         raise AdlError("git is not installed", "Install it: DVC needs it.") from None
-    if answer.returncode != 0:
+    if answer.returncode:
         raise AdlError(
             answer.stderr.removeprefix("fatal: "),
             "DVC needs a clone of the project that git can read, not an unpacked archive.",
@@ -35,8 +35,8 @@ def git(case: Case) -> str:
         )
     for name in ("name", "email"):
         # DVC takes the variable first.
-        stated = case.environment.get(f"GIT_COMMITTER_{name.upper()}")
-        identity = stated or preflight.git("config", f"user.{name}").stdout.strip()
+        identity = case.environment.get(f"GIT_COMMITTER_{name.upper()}")
+        identity = identity or preflight.git("config", f"user.{name}").stdout.strip()
         if not identity:
             raise Caution(
                 f"no identity (user.{name} not set): `dvc exp run` needs a name and an email",
@@ -75,17 +75,17 @@ def data(case: Case) -> str:
     """Folders and file names; `adl check-data` reads the files."""
     p = case.params
     root = Path(p.data_path)
-    splits = case.dataset.labelled_splits
     if root != SYNTHETIC:
-        problems = [
-            problem for split in splits for problem in pairs(root, split, case.dataset).problems
-        ]
+        problems = []
+        for split in case.dataset.labelled_splits:
+            problems += Split(root, split, case.dataset).problems
         if problems:
             # A folder that is missing is missing for every split.
-            number = counted(len(set(problems)), "fault")
-            raise AdlError(str(problems[0]), f"`adl check-data {root}` lists all: {number}.")
-    preflight.check_counts(p, case.dataset)
-    counts = preflight.image_counts(p, case.dataset)
+            raise AdlError(
+                str(problems[0]),
+                f"`adl check-data {root}` lists all: {counted(len(set(problems)), 'fault')}.",
+            )
+    counts = preflight.check_counts(p, case.dataset)
     images = " and ".join(f"{count} {split} images" for split, count in counts.items())
     drawn = "" if root.exists() else ", not drawn yet; `dvc repro` does it"
     return f"{root}: {images}{drawn}"
@@ -99,7 +99,7 @@ def records(case: Case) -> str:
         return f"{RECORDS}: {', '.join(splits)} are made"
     needed = 0
     for split in splits:
-        for frame in pairs(Path(case.params.data_path), split, dataset).frames:
+        for frame in Split(Path(case.params.data_path), split, dataset).frames:
             needed += frame.image.stat().st_size + frame.label.stat().st_size
     preflight.check_room(needed)
     return f"not made yet; `dvc repro` makes them of the images, {byte_size(needed)} at present"
@@ -116,8 +116,7 @@ def training(case: Case) -> str:
     plan = Plan.of(p, counts["train"] or case.dataset.split_sizes["train"])
     steps = plan.steps - plan.first_step
     seconds = estimate.training_seconds(p, steps=steps, device_target=p.device_target)
-    size = cost.parameters(Architecture.from_params(p))
     return (
-        f"{size:,} parameters; {steps:,} steps take about {rough_duration(seconds)}, "
-        f"{estimate.basis(p.device_target)}"
+        f"{cost.parameters(Architecture.from_params(p)):,} parameters; {steps:,} steps take about "
+        f"{rough_duration(seconds)}, {estimate.basis(p.device_target)}"
     )

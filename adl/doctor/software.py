@@ -29,7 +29,6 @@ CANN_OF = {"2.10": ("8.2", "8.3", "8.5", "9.0", "9.1")}
 DRIVER_OF = {"8.2": "25.2", "8.3": "25.3", "8.5": "25.5", "9.0": "26.0"}
 """CANN → driver: https://www.mindspore.cn/mindformers/docs/en/r1.9.0/installation.html, version matching."""
 ASCEND = Path("/usr/local/Ascend")
-_INFO = "*-linux/ascend_toolkit_install.info"
 _PAGE = "https://www.mindspore.cn/install lists what fits."
 
 
@@ -57,21 +56,19 @@ def mindspore(case: Case) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _not_imported(f"nothing happened in {LONGEST_IMPORT:.0f} s") from None
-    if done.returncode < 0:
-        raise _not_imported(f"it crashes ({signal.Signals(-done.returncode).name})")
-    if done.returncode > 0:
+        raise AdlError(
+            f"MindSpore cannot be imported: nothing happened in {LONGEST_IMPORT:.0f} s", INSTALL
+        ) from None
+    if done.returncode:
         *_, reason = [f"exit code {done.returncode}", *done.stderr.strip().splitlines()]
-        raise _not_imported(reason)
+        if done.returncode < 0:
+            reason = f"it crashes ({signal.Signals(-done.returncode).name})"
+        raise AdlError(f"MindSpore cannot be imported: {reason}", INSTALL)
     version = done.stdout.split()[-1]
     needed = requirements().get("mindspore", SpecifierSet())
     if not needed.contains(version, prereleases=True):
         raise AdlError(f"MindSpore {version}, but {needed} is needed", INSTALL)
     return f"MindSpore {version}"
-
-
-def _not_imported(reason: str) -> AdlError:
-    return AdlError(f"MindSpore cannot be imported: {reason}", INSTALL)
 
 
 def packages(case: Case) -> str:
@@ -91,8 +88,10 @@ def packages(case: Case) -> str:
             wrong.append(f"{name} {version} is not {needed}")
     if wrong:
         raise AdlError(listing(wrong, 4), INSTALL)
-    others = len(wanted) - 2
-    return f"numpy {version_of('numpy')}, dvc {version_of('dvc')} and {others} others, as required"
+    return (
+        f"numpy {version_of('numpy')}, dvc {version_of('dvc')} and {len(wanted) - 2} others, "
+        "as required"
+    )
 
 
 def requirements() -> dict[str, SpecifierSet]:
@@ -123,12 +122,11 @@ def cann(case: Case) -> str:
     accepted = CANN_OF.get(series(with_mindspore), ())
     if series(found) in accepted:
         return f"CANN {found}, which MindSpore {with_mindspore} accepts"
-    if accepted:
-        raise AdlError(
-            f"CANN {found}: MindSpore {with_mindspore} accepts {', '.join(accepted)}",
-            f"Install one of these. {_PAGE}",
-        )
-    raise Caution(f"CANN {found}: not known to fit MindSpore {with_mindspore or '(none)'}", _PAGE)
+    error = AdlError if accepted else Caution
+    raise error(
+        f"CANN {found}: not known to fit MindSpore {with_mindspore or '(none)'}",
+        f"Install one that MindSpore accepts ({', '.join(accepted) or 'none is known here'}). {_PAGE}",
+    )
 
 
 def cann_version(case: Case) -> str:
@@ -138,14 +136,14 @@ def cann_version(case: Case) -> str:
     Package Version": the first up to 8.3, the second from 8.5 on. Raises Skipped if there are no Ascend devices, and
     none are wanted.
     """
-    has_devices = any(DEVICES.glob("davinci[0-9]*"))
-    if not has_devices and case.params.device_target != "Ascend":
+    if not any(DEVICES.glob("davinci[0-9]*")) and case.params.device_target != "Ascend":
         raise Skipped
     installed = ASCEND / "ascend-toolkit/latest"
-    in_use = Path(case.environment.get("ASCEND_HOME_PATH") or installed)
+    in_use = case.environment.get("ASCEND_HOME_PATH") or installed
     files = []
-    for home in (in_use, installed, ASCEND / "cann"):
-        files += [home / "compiler/version.info", *sorted(home.glob(_INFO))]
+    for home in (Path(in_use), installed, ASCEND / "cann"):
+        files.append(home / "compiler/version.info")
+        files += sorted(home.glob("*-linux/ascend_toolkit_install.info"))
     return version_in(*files)
 
 
@@ -169,8 +167,7 @@ def driver(case: Case) -> str:
 def version_in(*files: Path) -> str:
     """What the first line `version=…` of some files says; empty if there is none."""
     lines = "\n".join(map(text_of, files))
-    stated = re.search(r"^version\s*=\s*(\S+)", lines, re.MULTILINE | re.IGNORECASE)
-    return stated[1] if stated else ""
+    return next(iter(re.findall(r"(?im)^version\s*=\s*(\S+)", lines)), "")
 
 
 def series(version: str) -> str:
@@ -200,8 +197,9 @@ def onednn(case: Case) -> str:
     """The instructions that MindSpore's oneDNN may use; adl/device.py says why they are limited."""
     name = "ONEDNN_MAX_CPU_ISA"
     limit = case.environment.get(name, "DEFAULT").upper()
-    is_slow = limit.startswith(("DEFAULT", "ALL", "AVX512", "AVX10"))
-    if is_slow and "AVX512_CORE" in device.instruction_sets():
+    if "AVX512_CORE" in device.instruction_sets() and limit.startswith(
+        ("DEFAULT", "ALL", "AVX512", "AVX10")
+    ):
         raise Caution(
             f"{name}={limit}: on this CPU with AVX-512, convolutions take 45 to 70 times as long",
             f"`unset {name}`: the project then sets AVX2.",

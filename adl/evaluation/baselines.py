@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,10 +34,7 @@ def score(train: Path, val: Path, dataset: DatasetDescriptor, *, processes: int)
         for part in pool.map(functools.partial(_tally, train, dataset), shares):
             tally.merge(part)
         count = functools.partial(_count, Baselines(tally), val, dataset)
-        counted: dict[str, dict[str, np.ndarray]] = {}
-        for counts in pool.map(count, shares):
-            counted |= counts
-    return Scores.of_images(counted)
+        return Scores.of_images(collections.ChainMap(*pool.map(count, shares)))
 
 
 def _tally(record: Path, dataset: DatasetDescriptor, share: World) -> Tally:

@@ -1,10 +1,37 @@
-"""What is counted and timed while images are predicted."""
+"""What the processes of an evaluation are given, and what they give back: pickled, so no module that is run."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+
+from adl.architecture import Architecture
+from adl.dataset import records
+from adl.dataset.descriptor import DatasetDescriptor
+from adl.evaluation.inference import Mode
+
+
+class EvaluationJob(NamedTuple):
+    """What every process of an evaluation needs to know.
+
+    model: a checkpoint, or an exported file. architecture: of a checkpoint; None for an exported file. limit: the
+    first so many images; None: all.
+    """
+
+    model: Path
+    architecture: Architecture | None
+    record: Path
+    device_target: str
+    mode: Mode
+    limit: int | None
+    batch_size: int
+
+    def images(self, dataset: DatasetDescriptor) -> int:
+        in_record = records.read_manifest(self.record, dataset)["images"]
+        return min(self.limit or in_record, in_record)
 
 
 @dataclasses.dataclass

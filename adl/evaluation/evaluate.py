@@ -16,9 +16,9 @@ import numpy as np
 from adl import device
 from adl.dataset import label_maps
 from adl.dataset.descriptor import DatasetDescriptor
-from adl.evaluation.counts import ImageResult
-from adl.evaluation.worker import EvaluationJob
-from adl.files import percent, read_png, replacing_folder, scratch_folder, write_json
+from adl.evaluation.counts import EvaluationJob, ImageResult
+from adl.evaluation.inference import Mode
+from adl.files import percent, read_png, replacing_folder, scratch_folder
 from adl.metrics import Confusion
 from adl.metrics.bootstrap import bootstrap, interval
 from adl.metrics.confusion import mean
@@ -71,8 +71,8 @@ class Evaluation:
             chosen |= {"median": ranked[len(ranked) // 2], "best": ranked[-1]}
         return chosen
 
-    def metrics(self, baselines: Mapping[str, Confusion] | None = None) -> dict[str, Any]:
-        """What metrics/evaluate.json holds, beside the scores of the baselines on the same images."""
+    def metrics(self, baselines: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """What metrics/evaluate.json holds. baselines: name → mIOU on the same images, in percent."""
         confusion = self.confusion()
         class_iou, category_iou = confusion.class_iou(), confusion.category_iou()
         scores = {"mIOU": confusion.mean_iou(), "mIOU_low": None, "mIOU_high": None}
@@ -81,14 +81,13 @@ class Evaluation:
         for mode in self.results[0].counts:
             scores[f"mIOU_{mode}"] = self.confusion(mode).mean_iou()
         scores |= {"mIOU_category": mean(category_iou), **confusion.accuracies()}
-        beside = {name: baseline.mean_iou() for name, baseline in (baselines or {}).items()}
         return {
             **_percents(scores),
             "images": len(self.results),
             "classes_counted": sum(value is not None for value in class_iou.values()),
             "class_IOU": _percents(class_iou),
             "category_IOU": _percents(category_iou),
-            "baseline": _percents(beside),
+            "baseline": baselines or {},
         }
 
     def speed(self) -> dict[str, Any]:
@@ -125,17 +124,16 @@ def evaluate(
     runs a command as one or several ranks, and returns 0 or the exit code of the one that failed, with which the
     program then ends.
     """
-    at_scale_1 = job.mode.at_scale_1.name
+    at_scale_1 = Mode(mirror=job.mode.mirror).name
     with (
         replacing_folder(predictions) as target,
         scratch_folder(predictions.with_name("counts")) as scratch,
     ):
-        job_file = scratch / "job.json"
-        write_json(job_file, job._asdict())
+        job_file = scratch / "job"
+        job_file.write_bytes(pickle.dumps(job))
         # Another one for exported files, whose code scores no checkpoint.
         worker = "adl.evaluation.worker" if job.architecture else "adl.export.file_worker"
-        code = launch([sys.executable, "-m", worker, str(job_file)])
-        if code:
+        if code := launch([sys.executable, "-m", worker, str(job_file)]):
             sys.exit(code)
         parts = [pickle.loads(path.read_bytes()) for path in scratch.glob("*.pickle")]
         results = sorted(itertools.chain.from_iterable(parts), key=lambda result: result.name)
@@ -151,8 +149,8 @@ def evaluate(
         (scratch / at_scale_1).replace(target)
         label_maps.describe(
             target,
-            model=Path(job.model),
-            record=Path(job.record),
+            model=job.model,
+            record=job.record,
             mode=at_scale_1,
             dataset=dataset,
         )

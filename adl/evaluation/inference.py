@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -20,33 +20,22 @@ MULTISCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 Pass = Callable[[Tensor], Tensor]
 """(N, H, W, 3) uint8 BGR → (N, classes, H, W) float32 probabilities."""
 
-Array = TypeVar("Array", bound=Any)
 
+class Mode(NamedTuple):
+    """What is averaged for a prediction: the image at one scale or, if `multiscale`, at several; its mirror image too
+    if `mirror`. The parameters `ms_infer` and `eval_flip` select it.
+    """
 
-@dataclasses.dataclass(frozen=True)
-class Mode:
-    """What is averaged for a prediction: the image at some scales, and its mirror image if `mirror`."""
-
-    scales: tuple[float, ...] = (1.0,)
+    multiscale: bool = False
     mirror: bool = False
 
     @property
-    def name(self) -> str:
-        words = []
-        if len(self.scales) > 1:
-            words.append("multiscale")
-        if self.mirror:
-            words.append("flip")
-        return "_".join(words) or "single"
+    def scales(self) -> tuple[float, ...]:
+        return MULTISCALE if self.multiscale else (1.0,)
 
     @property
-    def at_scale_1(self) -> Mode:
-        return Mode(mirror=self.mirror)
-
-
-def mode(*, multiscale: bool, flip: bool) -> Mode:
-    """The mode that the parameters `ms_infer` and `eval_flip` select."""
-    return Mode(MULTISCALE if multiscale else (1.0,), flip)
+    def name(self) -> str:
+        return "_".join(itertools.compress(("multiscale", "flip"), self)) or "single"
 
 
 class Probabilities(nn.Cell):
@@ -54,7 +43,7 @@ class Probabilities(nn.Cell):
 
     def __init__(self, network: nn.Cell, dataset: DatasetDescriptor, scale: float = 1.0) -> None:
         super().__init__()
-        normalise = Normalise(mean=dataset.mean, std=dataset.std)
+        normalise = Normalise(dataset)
         self.network = network
         self.scale = scale
         self.mean = Tensor(normalise.mean)
@@ -88,34 +77,28 @@ def label_maps(
 
 
 def probabilities(
-    passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode
-) -> dict[str, Tensor]:
-    """Name of the mode → (N, classes, H, W) float32: probabilities, summed over its passes. As `label_maps`."""
-    return summed(passes, images, chosen, to_device=Tensor, flip=ops.flip)
-
-
-def summed(
-    passes: Mapping[float, Callable[[Array], Array]],
+    passes: Mapping[float, Callable[[Any], Any]],
     images: np.ndarray,
     chosen: Mode,
     *,
-    to_device: Callable[[np.ndarray], Array],
-    flip: Callable[[Array, tuple[int]], Array],
-) -> dict[str, Array]:
-    """The average of every mode that the passes of the chosen one allow, as a sum; of tensors, or of NumPy's arrays.
+    to_device: Callable[[np.ndarray], Any] = Tensor,
+    flip: Callable[[Any, tuple[int]], Any] = ops.flip,
+) -> dict[str, Any]:
+    """Predict as `label_maps` does. Returns name of the mode → (N, classes, H, W) float32, summed over its passes.
 
-    to_device: makes of an image what a pass takes. flip: mirrors what a pass gave, on one axis.
+    to_device: makes of images what a pass takes. flip: mirrors what a pass gave, on one axis. Both are NumPy's for
+    passes of NumPy's arrays.
     """
     upright = to_device(np.ascontiguousarray(images))
-    sums: dict[str, Array] = {}
+    sums: dict[str, Any] = {}
     for scale, run in passes.items():
         of_pass = {False: run(upright)}
         if chosen.mirror:
             mirrored = run(to_device(np.ascontiguousarray(images[:, :, ::-1])))
             of_pass[True] = of_pass[False] + flip(mirrored, (3,))
         for is_mirrored, addend in of_pass.items():
-            for scales in {(1.0,), chosen.scales}:
-                name = Mode(scales, is_mirrored).name
-                if scale in scales:
+            for mode in {Mode(mirror=is_mirrored), Mode(chosen.multiscale, is_mirrored)}:
+                if scale in mode.scales:
+                    name = mode.name
                     sums[name] = sums[name] + addend if name in sums else addend
     return sums

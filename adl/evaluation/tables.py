@@ -37,9 +37,10 @@ def write_report(
         predicted = pd.Index([*names, "void"], name="predicted")
         pixels = pd.DataFrame(confusion, pd.Index(names, name="truth"), predicted)
         write_csv(target / "confusion.csv", pixels.stack().reset_index(name="pixels"))
-        scores = [(name, percent(iou)) for name, iou in evaluation.per_image().items()]
-        images = pd.DataFrame(scores, columns=["image", "mIOU"])
-        write_csv(target / "images.csv", images.sort_values(["mIOU", "image"]))
+        scores = evaluation.per_image()
+        percents = [(name, percent(miou)) for name, miou in scores.items()]
+        table = pd.DataFrame(percents, columns=["image", "mIOU"])
+        write_csv(target / "images.csv", table.sort_values(["mIOU", "image"]))
         # What `adl compare` resamples.
         np.savez_compressed(
             target / "images.npz", names=evaluation.names, counts=evaluation.counts()
@@ -50,22 +51,18 @@ def write_report(
             figures.frequency_against_iou(trained_pixels, class_iou), target / "frequency.png"
         )
         figures.save(figures.confusion_matrix(confusion, names), target / "confusion.png")
-        _write_overlays(evaluation, record, target / "overlays")
 
-
-def _write_overlays(evaluation: Evaluation, record: Path, folder: Path) -> None:
-    overlays, scores = evaluation.overlays(), evaluation.per_image()
-    images = len(evaluation.results)
-    for row in track(records.read(record, limit=images), images, "drawing overlays"):
-        for overlay, name in overlays.items():
-            if name != row.name:
-                continue
-            title = f"{name}: mIOU of this image {100 * scores[name]:.1f} % ({evaluation.selected})"
-            figure = figures.overlay(
-                row.image[..., ::-1],
-                truth=row.label,
-                prediction=evaluation.shown[name],
-                dataset=evaluation.dataset,
-                title=title,
-            )
-            figures.save(figure, folder / f"{overlay}.png")
+        images, overlays = len(evaluation.results), evaluation.overlays()
+        rows = records.read(record, limit=images)
+        for name, image, label in track(rows, images, "drawing overlays"):
+            for overlay, shown in overlays.items():
+                if shown != name:
+                    continue
+                figure = figures.overlay(
+                    image[..., ::-1],
+                    truth=label,
+                    prediction=evaluation.shown[name],
+                    dataset=evaluation.dataset,
+                    title=f"{name}: mIOU of this image {100 * scores[name]:.1f} % ({evaluation.selected})",
+                )
+                figures.save(figure, target / f"overlays/{overlay}.png")

@@ -1,4 +1,4 @@
-"""`python -m adl.evaluation.worker JOB.json`: one process of an evaluation. Only the launcher starts it."""
+"""`python -m adl.evaluation.worker JOB`: one process of an evaluation. Only the launcher starts it."""
 
 from __future__ import annotations
 
@@ -9,50 +9,22 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from adl.architecture import Architecture
 from adl.console.progress import track
 from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
 from adl.dataset.records import Row
 from adl.errors import reported
 from adl.evaluation import inference
-from adl.evaluation.counts import ImageResult
+from adl.evaluation.counts import EvaluationJob, ImageResult
 from adl.evaluation.inference import Mode
-from adl.files import read_json, write_png
+from adl.files import write_png
 from adl.metrics.confusion import count_image
 from adl.network import checkpoint
 from adl.parallel import world as world_module
 from adl.parallel.world import ALONE, World
-
-
-class EvaluationJob(NamedTuple):
-    """What every process of an evaluation needs to know.
-
-    model: a checkpoint, or an exported file. architecture: of a checkpoint; empty for an exported file. limit: the
-    first so many images; None: all.
-    """
-
-    model: str
-    architecture: dict[str, Any]
-    record: str
-    device_target: str
-    multiscale: bool
-    flip: bool
-    limit: int | None
-    batch_size: int
-
-    @property
-    def mode(self) -> Mode:
-        return inference.mode(multiscale=self.multiscale, flip=self.flip)
-
-    def images(self, dataset: DatasetDescriptor) -> int:
-        in_record = records.read_manifest(Path(self.record), dataset)["images"]
-        return min(self.limit or in_record, in_record)
-
 
 LabelMaps = Callable[[np.ndarray], dict[str, np.ndarray]]
 """(N, H, W, 3) uint8 → name of each mode that is counted → (N, H, W) uint8 train ids."""
@@ -65,7 +37,7 @@ def main(load: Callable[[EvaluationJob, DatasetDescriptor, World], LabelMaps]) -
     """
     path = Path(sys.argv[1])
     with reported():
-        job = EvaluationJob(**read_json(path))
+        job = pickle.loads(path.read_bytes())
         world = world_module.from_environment()
         results = count(load(job, CITYSCAPES, world), job, path.parent, CITYSCAPES, world)
         (path.parent / f"rank_{world.rank}.pickle").write_bytes(pickle.dumps(results))
@@ -73,11 +45,9 @@ def main(load: Callable[[EvaluationJob, DatasetDescriptor, World], LabelMaps]) -
 
 def of_checkpoint(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
     """Raises AdlError if the checkpoint is damaged."""
+    assert job.architecture
     network = checkpoint.restore(
-        Path(job.model),
-        Architecture.from_json(job.architecture),
-        device_target=job.device_target,
-        world=world,
+        job.model, job.architecture, device_target=job.device_target, world=world
     )
     passes = inference.passes(network, dataset, job.mode)
     return functools.partial(inference.label_maps, passes, chosen=job.mode)
@@ -94,8 +64,8 @@ def count(
 
     folder: receives a folder for each of these modes.
     """
-    written = {job.mode.name, job.mode.at_scale_1.name}
-    rows = records.read(Path(job.record), limit=job.limit, world=world)
+    written = {job.mode.name, Mode(mirror=job.mode.mirror).name}
+    rows = records.read(job.record, limit=job.limit, world=world)
     images = len(range(world.rank, job.images(dataset), world.size))
     compiled: set[tuple[int, ...]] = set()
     results: list[ImageResult] = []

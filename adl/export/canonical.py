@@ -26,8 +26,8 @@ def canonicalise(path: Path) -> None:
         values[one.name] = one.name.rpartition(":")[2]
     scopes: dict[str, itertools.count] = collections.defaultdict(itertools.count)
     for node in graph.node:
-        node.input[:] = [values[name] for name in node.input]
-        node.output[:] = [values[name] for name in node.output]
+        for names in (node.input, node.output):
+            names[:] = [values[name] for name in names]
         node.name = values[node.name]
         scope, operator, _ = node.domain.rpartition("-op")
         node.domain = f"{scope}{operator}{next(scopes[scope])}"

@@ -9,33 +9,16 @@ import numpy as np
 
 from adl import device
 from adl.architecture import Architecture
+from adl.architecture.genotype import Size
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode
 from adl.export import runtimes
-from adl.export.formats import Format
-from adl.files import check_sidecar, digest, read_json, write_json
+from adl.files import check_sidecar, read_json
 from adl.parallel.world import World
 from adl.workspace import sidecar
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
-
-PROBABILITIES = {
-    "layout": "NCHW",
-    "dtype": "float32",
-    "meaning": "probability of each train id",
-}
-LABELS = {
-    "layout": "NHW",
-    "dtype": "uint8",
-    "meaning": "train id of each pixel, averaged over the image and its mirror image",
-}
-"""What a file returns, as its sidecar says it."""
-
-_AGAIN = "Export it again: `dvc repro export`."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +50,24 @@ class Exported:
         """
         if not path.is_file():
             raise AdlError(f"{path}: no such exported file. `dvc repro export` writes it.")
-        size, labels = _described(path)
-        classes = Architecture.from_sidecar(sidecar(path)).num_classes
+        description = sidecar(path)
+        try:
+            about = read_json(description)
+            height, width = about["input"]["height"], about["input"]["width"]
+            labels = about["output"]["dtype"] == "uint8"
+            about["digest"]  # `check_sidecar` compares it
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise AdlError(
+                f"{description}: lacks the digest, the size of the input or the output, or cannot be read ({error!r}). "
+                "Export it again: `dvc repro export`."
+            ) from None
+        classes = Architecture.from_sidecar(description).num_classes
         dataset.check_classes(classes, f"{path}: number of classes")
-        if (backend or runtimes.default(path)) == "mindspore":
+        if (backend or runtimes.able_to_run(path)[0]) == "mindspore":
             device.start(device_target, world=World(device=device_id))
         run = runtimes.load(path, backend=backend, device_target=device_target, device_id=device_id)
         check_sidecar(path)
-        return cls(run, size, labels=labels, name=str(path))
+        return cls(run, (height, width) if height else None, labels=labels, name=str(path))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(1, H, W, 3) uint8 → (1, classes, H, W) float32, or (1, H, W) uint8. Raises AdlError for other images."""
@@ -92,13 +85,14 @@ class Exported:
 
     def check_mode(self, mode: Mode) -> None:
         """Raises AdlError if the file cannot average as the mode says."""
-        if len(mode.scales) > 1:
+        if mode.multiscale:
             raise AdlError(
                 f"{self.name}: an exported file has a single scale; for several scales use the checkpoint."
             )
         if self.labels and not mode.mirror:
             raise AdlError(
-                f"{self.name}: averages over the image and its mirror image by itself; it cannot do without."
+                f"{self.name}: always averages over the image and its mirror image. To do without, use the checkpoint "
+                "or a file that returns probabilities."
             )
 
     def label_maps(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
@@ -110,66 +104,6 @@ class Exported:
 
     def probabilities(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
         """As `label_maps`: (1, classes, H, W) float32, summed over passes; not for a file that returns labels."""
-        return inference.summed({1.0: self}, images, mode, to_device=np.asarray, flip=np.flip)
-
-
-def _described(path: Path) -> tuple[Size | None, bool]:
-    """What a file's sidecar says of it: the size of the only images that it takes (None: any); does it return labels?
-
-    Raises AdlError if the sidecar is missing, or lacks any of these or the digest.
-    """
-    description = sidecar(path)
-    try:
-        about = read_json(description)
-        height, width = about["input"]["height"], about["input"]["width"]
-        size = None if height is None else (height, width)
-        about["digest"]  # `check_sidecar` compares it
-        return size, about["output"]["dtype"] == "uint8"
-    except OSError as error:
-        raise AdlError(f"{description}: cannot be read ({error.strerror}). {_AGAIN}") from None
-    except (KeyError, TypeError, ValueError):
-        raise AdlError(
-            f"{description}: lacks the digest, the size of the input or the output. {_AGAIN}"
-        ) from None
-
-
-def write_sidecar(
-    path: Path,
-    kind: Format,
-    *,
-    source: Path,
-    architecture: Architecture,
-    dataset: DatasetDescriptor,
-    size: Size,
-    instruction_sets: list[str] | None = None,
-) -> None:
-    """Say beside an exported file what it takes, what it returns, and from which checkpoint it comes.
-
-    size: of the images that a file takes whose format takes only one size. instruction_sets: of a file in 8 bits, those
-    with which it was proved.
-    """
-    height, width = (None, None) if kind.any_size else size
-    described = read_json(sidecar(source)) if sidecar(source).exists() else {}
-    content = {
-        "format": 1,
-        "architecture": architecture.to_json(),
-        "checkpoint_digest": digest(source),
-        "data": described.get("data", {}),
-        "digest": digest(path),
-        "verified": kind.verified,
-        "input": {
-            "layout": "NHWC",
-            "dtype": "uint8",
-            "channels": dataset.channels,
-            "values": "0 to 255, as in the image; the file normalises them",
-            "batch": 1,
-            "height": height,
-            "width": width,
-        },
-        "output": LABELS if kind.labels else PROBABILITIES,
-        "classes": list(dataset.class_names),
-        "palette": [one.colour for one in dataset.classes],
-    }
-    if instruction_sets is not None:
-        content["proved_with"] = {"backend": "openvino", "instruction_sets": instruction_sets}
-    write_json(sidecar(path), content)
+        return inference.probabilities(
+            {1.0: self}, images, mode, to_device=np.asarray, flip=np.flip
+        )

@@ -1,4 +1,4 @@
-"""`python -m adl.export.file_worker JOB.json`: a process that scores an exported file. Only the launcher starts it.
+"""`python -m adl.export.file_worker JOB`: a process that scores an exported file. Only the launcher starts it.
 
 In this folder, because the stage `evaluate`, which scores checkpoints, depends on none of it.
 """
@@ -6,11 +6,11 @@ In this folder, because the stage `evaluate`, which scores checkpoints, depends 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.evaluation import worker
-from adl.evaluation.worker import EvaluationJob, LabelMaps
+from adl.evaluation.counts import EvaluationJob
+from adl.evaluation.worker import LabelMaps
 from adl.export.exported import Exported
 from adl.parallel.world import World
 
@@ -18,7 +18,7 @@ from adl.parallel.world import World
 def of_file(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
     """Raises AdlError if the file is damaged, or cannot do what the job asks for."""
     file = Exported.load(
-        Path(job.model), dataset, device_target=job.device_target, device_id=world.device
+        job.model, dataset, device_target=job.device_target, device_id=world.device
     )
     file.check_mode(job.mode)
     return functools.partial(file.label_maps, mode=job.mode)

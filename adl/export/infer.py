@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,30 +20,20 @@ from adl.metrics import Confusion
 from adl.parallel.pool import map_ahead
 from adl.prepare import png
 
-AHEAD = 2
-"""Images that are decoded before they are needed."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Inference:
-    """What was measured. agreement: share of the labels that are as in `evaluate`, 0-1; None without its label maps.
+class Inference(NamedTuple):
+    """What was measured. metrics: mIOU and images; with label maps of `evaluate` also the share of equal labels.
 
     milliseconds: the usual time of an image, mirror image included; None for a single one, which waits for compilation.
     """
 
-    images: int
-    miou: float | None
-    agreement: float | None
+    metrics: dict[str, Any]
     milliseconds: float | None
 
-    def metrics(self) -> dict[str, Any]:
-        agreement = {} if self.agreement is None else {"agreement": percent(self.agreement)}
-        return {"mIOU": percent(self.miou), **agreement, "images": self.images}
-
     def __str__(self) -> str:
-        words = [f"mIOU {text.percentage(percent(self.miou))}"]
-        if self.agreement is not None:
-            words.append(f"{100 * self.agreement:.4f} % of the labels as in evaluate")
+        words = [f"mIOU {text.percentage(self.metrics['mIOU'])}"]
+        if "agreement" in self.metrics:
+            words.append(f"{self.metrics['agreement']:.4f} % of the labels as in evaluate")
         if self.milliseconds is not None:
             words.append(f"{self.milliseconds:.1f} ms/image")
         return ", ".join(words)
@@ -68,7 +57,7 @@ def infer(
     confusion, agreement, seconds = Confusion(dataset), [], []
     receiving = replacing_folder(predictions) if predictions else contextlib.nullcontext()
     with receiving as folder:
-        samples = map_ahead(lambda frame: read(frame, dataset), frames, threads=1, ahead=AHEAD)
+        samples = map_ahead(lambda frame: read(frame, dataset), frames, threads=1)
         for frame, image, truth in track(samples, len(frames), f"inferring with {file.name}"):
             start = time.perf_counter()
             try:
@@ -82,13 +71,13 @@ def infer(
                 write_png(dataset.prediction_path(folder, frame.name), label_ids)
             if reference:
                 expected = _reference(dataset.prediction_path(reference, frame.name))
-                agreement.append(float((label_ids == expected).mean()))
-    return Inference(
-        images=len(frames),
-        miou=confusion.mean_iou(),
-        agreement=float(np.mean(agreement)) if agreement else None,
-        milliseconds=round(1000 * float(np.median(seconds[1:])), 1) if len(seconds) > 1 else None,
-    )
+                agreement.append((label_ids == expected).mean())
+    metrics: dict[str, Any] = {"mIOU": percent(confusion.mean_iou())}
+    if reference:
+        metrics["agreement"] = percent(float(np.mean(agreement)))
+    metrics["images"] = len(frames)
+    milliseconds = round(1000 * float(np.median(seconds[1:])), 1) if len(seconds) > 1 else None
+    return Inference(metrics, milliseconds)
 
 
 def read(frame: Frame, dataset: DatasetDescriptor) -> tuple[Frame, np.ndarray, np.ndarray]:

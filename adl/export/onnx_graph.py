@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,18 +40,21 @@ def build(
     invalid.
     """
     graph = _Network(architecture, weights, dataset)
-    image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "H", "W", 3])
-    output = helper.make_tensor_value_info(
-        PROBABILITIES, TensorProto.FLOAT, [1, architecture.num_classes, "H", "W"]
-    )
+    shape: list[Any] = [1, architecture.num_classes, "H", "W"]
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "auto_deeplab", [image], [output], graph.constants),
+        helper.make_graph(
+            graph.nodes,
+            "auto_deeplab",
+            [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [1, "H", "W", 3])],
+            [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, shape)],
+            graph.constants,
+        ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="auto-deeplab",
     )
     metadata = {
-        "classes": [one.name for one in dataset.classes],
+        "classes": dataset.class_names,
         "palette": [one.colour for one in dataset.classes],
         "architecture": architecture.to_json(),
     }
@@ -77,14 +80,15 @@ def with_labels(model: onnx.ModelProto) -> onnx.ModelProto:
     total = added.node("Add", "upright", added.mirror("mirrored", 3))
     best = added.node("ArgMax", total, axis=1, keepdims=0)
     added.node("Cast", best, to=TensorProto.UINT8, name=LABELS)
-    nodes = [*before, *graph.node, *added.nodes]
-    graph.ClearField("node")
-    graph.node.extend(nodes)
-    graph.initializer.extend(added.constants)
-    # The lengths that were inferred are those of a single image.
-    graph.ClearField("value_info")
-    graph.output[0].CopyFrom(
-        helper.make_tensor_value_info(LABELS, TensorProto.UINT8, [1, "H", "W"])
+    # Without the lengths that were inferred inside, which are those of a single image.
+    graph.CopyFrom(
+        helper.make_graph(
+            [*before, *graph.node, *added.nodes],
+            graph.name,
+            graph.input,
+            [helper.make_tensor_value_info(LABELS, TensorProto.UINT8, [1, "H", "W"])],
+            [*graph.initializer, *added.constants],
+        )
     )
     onnx.checker.check_model(labelling, full_check=True)
     return labelling
@@ -150,50 +154,49 @@ class _Network(Graph):
     ) -> None:
         super().__init__()
         self.architecture, self.weights = architecture, weights
-        normalise = Normalise(mean=dataset.mean, std=dataset.std)
+        normalise = Normalise(dataset)
         x = self.node("Cast", INPUT, to=TensorProto.FLOAT)
         x = self.node("Sub", x, self.constant(normalise.mean))
         x = self.node("Mul", x, self.constant(normalise.factor))
         x = self.node("Transpose", x, perm=[0, 3, 1, 2])
-        low_level, features = self._encoder(x)
-        x = self._decoder(low_level, self._aspp(features))
+        outputs = self._encoder(x)
+        x = self._decoder(outputs[LOW_LEVEL_CELL], self._aspp(outputs[-1]))
         x = self.resize(x, self.node("Shape", INPUT, start=1, end=3))
         self.node("Softmax", x, axis=1, name=PROBABILITIES)
 
-    def _encoder(self, x: str) -> tuple[str, str]:
-        """Returns (low level features, last output)."""
+    def _encoder(self, x: str) -> list[str]:
+        """Returns the output of each cell."""
         older = self._leaky(self._conv_norm(x, "encoder.stem.0", stride=2))
         older = self._leaky(self._conv_norm(older, "encoder.stem.1"))
         previous = self._leaky(self._conv_norm(older, "encoder.stem.2", stride=2))
         size = self.node("Shape", previous, start=2, end=4)
-        low_level = previous
+        outputs = []
         last_move = 1
-        for i, place in enumerate(self.architecture.cells):
+        for i, (_, _, move) in enumerate(self.architecture.cells):
             at = f"encoder.nas_cells.{i}"
-            size = self.side_after(size, place.move)
+            size = self.side_after(size, move)
             states = [
-                self._preprocess(older, size, (last_move, place.move), f"{at}.older"),
-                self._preprocess(previous, size, (place.move,), f"{at}.previous"),
+                self._preprocess(older, size, f"{at}.older", last_move, move),
+                self._preprocess(previous, size, f"{at}.previous", move),
             ]
-            older, previous = previous, self._cell(states, at)
-            last_move = place.move
-            if i == LOW_LEVEL_CELL:
-                low_level = previous
-        return low_level, previous
+            older, previous, last_move = previous, self._cell(states, at), move
+            outputs.append(previous)
+        return outputs
 
-    def _preprocess(self, x: str, size: str, moves: Sequence[int], at: str) -> str:
+    def _preprocess(self, x: str, size: str, at: str, *moves: int) -> str:
         """moves: by how many levels each cell between x and this one moved; without any, x has the size already."""
-        use_abn = self.architecture.use_abn
+        if not self.architecture.use_abn:
+            if any(moves):
+                x = self.resize(x, size)
+            return self._conv_norm(self.node("Relu", x), at)
         # Convolution and resize are linear, so they commute; the convolution comes where the image is smaller.
-        is_resized_last = use_abn and sum(moves) <= 0
-        if any(moves) and not is_resized_last:
+        shrinks = sum(moves) > 0
+        if shrinks:
             x = self.resize(x, size)
-        if not use_abn:
-            x = self.node("Relu", x)
         x = self._conv_norm(x, at)
-        if any(moves) and is_resized_last:
+        if any(moves) and not shrinks:
             x = self.resize(x, size)
-        return self._leaky(x) if use_abn else x
+        return self._leaky(x)
 
     def _cell(self, states: list[str], at: str) -> str:
         """states: the two earlier outputs, at the size and width of this cell."""
@@ -201,7 +204,7 @@ class _Network(Graph):
         for i, (state, op) in enumerate(self.architecture.cell):
             outputs.append(self._primitive(op, states[state], f"{at}.operations.{i}"))
             if i % 2:
-                states.append(self.node("Add", outputs[-2], outputs[-1]))
+                states.append(self.node("Add", *outputs[-2:]))
         return self.node("Concat", *states[2:], axis=1)
 
     def _primitive(self, op: int, x: str, at: str) -> str:
@@ -225,17 +228,17 @@ class _Network(Graph):
                 use_abn = self.architecture.use_abn
                 if not use_abn:
                     x = self.node("Relu", x)
-                dilation = chosen.convolutions[0].dilation
-                x = self._conv(x, self.weights[f"{at}.conv.weight"], dilation=dilation)
+                kernel = self.weights[f"{at}.conv.weight"]
+                x = self._conv(x, kernel, dilation=chosen.convolutions[0].dilation)
                 x = self._conv_norm(x, at, conv="pointwise")
                 return self._leaky(x) if use_abn else x
         raise KeyError(chosen.name)
 
     def _aspp(self, x: str) -> str:
-        branches = []
-        for i, dilation in enumerate((1, *ASPP_DILATIONS)):
-            branch = self._conv_norm(x, f"aspp.branches.{i}", dilation=dilation)
-            branches.append(self._leaky(branch))
+        branches = [
+            self._leaky(self._conv_norm(x, f"aspp.branches.{i}", dilation=dilation))
+            for i, dilation in enumerate((1, *ASPP_DILATIONS))
+        ]
         mean = self.node("ReduceMean", x, self.integers(2, 3))
         pooled = self._leaky(self._conv_norm(mean, "aspp.pooled"))
         shape = self.node(
@@ -254,18 +257,15 @@ class _Network(Graph):
             x = self.node("Relu", self._conv_norm(x, f"decoder.refine.{i}"))
         return self._conv(x, self.weights["decoder.classifier.weight"])
 
-    def _conv_norm(
-        self, x: str, at: str, *, conv: str = "conv", stride: int = 1, dilation: int = 1
-    ) -> str:
-        """A convolution and the batch norm after it, as one convolution with a bias."""
+    def _conv_norm(self, x: str, at: str, *, conv: str = "conv", **geometry: int) -> str:
+        """A convolution and the batch norm after it, as one convolution with a bias. geometry: as of `_conv`."""
         gamma, beta, mean, variance = (
             self.weights[f"{at}.norm.{name}"].astype(np.float64)
             for name in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         factor = gamma / np.sqrt(variance + self.architecture.bn_eps)
         kernel = self.weights[f"{at}.{conv}.weight"] * factor[:, None, None, None]
-        bias = beta - mean * factor
-        return self._conv(x, kernel, bias, stride=stride, dilation=dilation)
+        return self._conv(x, kernel, beta - mean * factor, **geometry)
 
     def _conv(
         self,
@@ -278,14 +278,13 @@ class _Network(Graph):
     ) -> str:
         """kernel: (out, in / groups, k, k). Padded so that stride 1 keeps the size."""
         constants = [self.constant(value.astype(np.float32)) for value in (kernel, *bias)]
-        padding = dilation * (kernel.shape[-1] - 1) // 2
         return self.node(
             "Conv",
             x,
             *constants,
             strides=[stride] * 2,
             dilations=[dilation] * 2,
-            pads=[padding] * 4,
+            pads=[dilation * (kernel.shape[-1] - 1) // 2] * 4,
             group=groups,
             # It follows from the weights, but OpenCV, ncnn and onnx2tf look for it here.
             kernel_shape=kernel.shape[2:],

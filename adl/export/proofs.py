@@ -6,8 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from adl.console.text import counted
+from adl.dataset.descriptor import DatasetDescriptor
 from adl.files import percent
+from adl.metrics import Confusion
+from adl.metrics.bootstrap import bootstrap, interval
 
 LARGEST_DIFFERENCE = 1e-4
 LEAST_AGREEMENT = 0.9999
@@ -53,7 +58,7 @@ class Equality:
         )
 
     def __str__(self) -> str:
-        labels = f"equal labels {100 * self.agreement:.4f} %"
+        labels = f"equal labels {percent(self.agreement):.4f} %"
         if self.difference is None:
             return labels
         return f"largest difference of a probability {self.difference:.2g}, {labels}"
@@ -80,6 +85,18 @@ class AccuracyDrop:
     agreement: float
     interval: tuple[float, float] | None = None
 
+    @classmethod
+    def of_images(cls, dataset: DatasetDescriptor, samples: list[tuple[Any, ...]]) -> AccuracyDrop:
+        """samples: of each image (C, C + 1) pixels of the file and of the checkpoint, equal labels, and all labels."""
+        counts, checkpoint, equal, pixels = map(np.array, zip(*samples, strict=True))
+        ours, theirs = (Confusion(dataset, c.sum(axis=0)).mean_iou() for c in (counts, checkpoint))
+        lost = None
+        if ours is not None and len(samples) > 1:
+            drawn, drawn_checkpoint = bootstrap([counts, checkpoint])
+            low, high = interval(100 * (drawn_checkpoint - drawn))
+            lost = round(low, 4), round(high, 4)
+        return cls(len(samples), ours, theirs, float(equal.sum() / pixels.sum()), lost)
+
     @property
     def points_lost(self) -> float | None:
         """Of mIOU; below 0 where the file is the better one."""
@@ -89,9 +106,8 @@ class AccuracyDrop:
 
     @property
     def holds(self) -> bool:
-        points = self.points_lost
-        loses_little = points is not None and points <= MOST_POINTS_LOST
-        return loses_little and self.agreement >= LEAST_AGREEMENT_IN_8_BITS
+        points, agrees = self.points_lost, self.agreement >= LEAST_AGREEMENT_IN_8_BITS
+        return points is not None and points <= MOST_POINTS_LOST and agrees
 
     @property
     def is_certain(self) -> bool:
@@ -103,15 +119,14 @@ class AccuracyDrop:
 
     def __str__(self) -> str:
         images = counted(self.images, "image")
-        if self.miou is None or self.checkpoint is None:
+        if self.points_lost is None:
             return f"no pixel of {images} is scored, so that nothing is proved"
         lost = f"{self.points_lost:.2f} points of mIOU lost"
         if self.interval:
-            low, high = self.interval
-            lost += f" (95 % between {low:.2f} and {high:.2f})"
+            lost += " (95 % between {:.2f} and {:.2f})".format(*self.interval)
         return (
-            f"{lost}: {100 * self.miou:.2f} instead of {100 * self.checkpoint:.2f} on {images}, "
-            f"equal labels {100 * self.agreement:.2f} %"
+            f"{lost}: {percent(self.miou):.2f} instead of {percent(self.checkpoint):.2f} on {images}, "
+            f"equal labels {percent(self.agreement):.2f} %"
         )
 
     def metrics(self) -> dict[str, float | int | None]:
@@ -154,8 +169,10 @@ class EightBits:
 
     def metrics(self) -> dict[str, Any]:
         """Those of the worst drop, and of each instruction set what it loses."""
-        lost = {name: drop.points_lost for name, drop in self.drops.items()}
-        return self.worst.metrics() | {"kept": self.holds, "points_lost_with": lost}
+        return self.worst.metrics() | {
+            "kept": self.holds,
+            "points_lost_with": {name: drop.points_lost for name, drop in self.drops.items()},
+        }
 
 
 Proof = Equality | EightBits

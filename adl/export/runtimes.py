@@ -20,7 +20,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 """(1, H, W, 3) uint8 → what the file gives: (1, classes, H, W) float32, or (1, H, W) uint8."""
 
 OPENVINO = {"INFERENCE_PRECISION_HINT": "f32"}
-"""By itself OpenVINO takes bfloat16 where the processor has it: the results would no longer be the checkpoint's."""
+"""Else OpenVINO takes bfloat16 where the processor has it: the results would no longer be the checkpoint's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +45,12 @@ def load(
     MindSpore runs it on the device that `device.start` chose. Raises AdlError if the runtime is missing, if it does
     not run such files or not on this device, or if the file is damaged.
     """
-    name = backend or default(path)
+    able = able_to_run(path)
+    name = backend or able[0]
     chosen = BACKENDS[name]
-    if path.suffix != chosen.suffix:
-        runs = ", ".join(other for other, one in BACKENDS.items() if one.suffix == path.suffix)
+    if name not in able:
         raise AdlError(
-            f"{path}: {name} runs {chosen.suffix} files; for this one take {runs or 'another file'}."
+            f"{path}: {name} runs {chosen.suffix} files; for this one take {', '.join(able)}."
         )
     if device_target == "Ascend" and not chosen.on_ascend:
         raise AdlError(f"{path}: {name} runs it on a CPU only; choose device CPU (device_target).")
@@ -66,16 +66,18 @@ def load(
 
 def _reason(error: Exception) -> str:
     """The first line that says something: OpenVINO's begin with places in its source."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith("Exception from")), "damaged")
+    for line in map(str.strip, str(error).splitlines()):
+        if line and not line.startswith("Exception from"):
+            return line
+    return "damaged"
 
 
-def default(path: Path) -> str:
-    """The back end that runs a file unless another one is named. Raises AdlError if none does."""
-    for name, backend in BACKENDS.items():
-        if backend.suffix == path.suffix:
-            return name
-    raise AdlError(f"{path}: no back end runs {path.suffix or 'such'} files.")
+def able_to_run(path: Path) -> list[str]:
+    """The back ends that run a file, first the one that does unless another is named. Raises AdlError if none does."""
+    names = [name for name, backend in BACKENDS.items() if backend.suffix == path.suffix]
+    if not names:
+        raise AdlError(f"{path}: no back end runs {path.suffix or 'such'} files.")
+    return names
 
 
 def check_installed(name: str) -> None:
@@ -87,14 +89,14 @@ def check_installed(name: str) -> None:
         )
 
 
-def _mindspore(path: Path, _: str, __: int) -> Run:
+def _mindspore(path: Path, *_: object) -> Run:
     import mindspore as ms
 
     cell = ms.nn.GraphCell(ms.load(str(path)))
     return lambda images: cell(ms.Tensor(images)).asnumpy()
 
 
-def _openvino(path: Path, _: str, __: int) -> Run:
+def _openvino(path: Path, *_: object) -> Run:
     with device.all_instructions():
         return _compiled(path)
 
@@ -138,7 +140,7 @@ _file: Run
 """What this process runs, if it is one of `limited`."""
 
 
-def _onnxruntime(path: Path, _: str, __: int) -> Run:
+def _onnxruntime(path: Path, *_: object) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

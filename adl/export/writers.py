@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import mindspore as ms
@@ -15,6 +17,7 @@ from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from adl import device
+from adl.architecture.genotype import Size
 from adl.console.progress import track
 from adl.dataset import records
 from adl.dataset.augment import Normalise
@@ -23,16 +26,32 @@ from adl.dataset.label_maps import LabelMaps
 from adl.dataset.records import Row
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode, Probabilities, label_maps
-from adl.export import accuracy, onnx_graph, runtimes
+from adl.export import onnx_graph, runtimes
 from adl.export.canonical import canonicalise
-from adl.export.exported import Exported, Size
+from adl.export.exported import Exported
 from adl.export.formats import Format
-from adl.export.proofs import EightBits, Equality, Proof
+from adl.export.proofs import AccuracyDrop, EightBits, Equality, Proof
 from adl.export.quantise import quantise
-from adl.files import full_disk_reported, remove, scratch_folder
+from adl.files import digest, full_disk_reported, read_json, remove, scratch_folder, write_json
+from adl.metrics.confusion import count_image
 from adl.network import AutoDeepLab, checkpoint
+from adl.workspace import sidecar
+
+PROBABILITIES = {
+    "layout": "NCHW",
+    "dtype": "float32",
+    "meaning": "probability of each train id",
+}
+LABELS = {
+    "layout": "NHW",
+    "dtype": "uint8",
+    "meaning": "train id of each pixel, averaged over the image and its mirror image",
+}
+"""What a file returns, as its sidecar says it."""
 
 PROOF_IMAGES = 3
+FIRST_IMAGES = 60
+"""Images that 8 bits are scored on first; then twice as many, until it is certain whether too much is lost."""
 CALIBRATION_IMAGES = 100
 """Training images from which 8-bit ranges come. metrics/export.json shows what mIOU is lost."""
 CALIBRATION_SIDE = 769
@@ -65,7 +84,7 @@ class Exporter:
     size: Size
     record: Path
     training_record: Path
-    mode: Mode = Mode(mirror=True)  # noqa: RUF009 (it is frozen)
+    mode: Mode = Mode(mirror=True)  # noqa: RUF009 (it is a tuple)
     evaluated: LabelMaps | None = None
 
     @functools.cached_property
@@ -88,84 +107,127 @@ class Exporter:
             if kind.quantised:
                 proof = self.score(temporary, kind)
             elif kind.verified:
-                run = runtimes.load(temporary)
-                size = None if kind.any_size else self.size
-                proof = self.compare(Exported(run, size, labels=kind.labels, name=str(temporary)))
+                proof = self.compare(temporary, kind)
             if proof is None or proof.holds:
                 temporary.replace(path)
                 return proof
         remove(path)
-        if isinstance(proof, Equality):
+        if not kind.quantised:
             raise AdlError(f"{path.name}: {proof.fault}. No file was kept.")
         print(f"{path.name}: not kept: {proof.fault}", flush=True)
         return proof
 
-    def compare(self, file: Exported) -> Equality:
+    def compare(self, path: Path, kind: Format) -> Equality:
         """Run the file and the network on the same images."""
+        run, mode = runtimes.load(path), Mode(mirror=True)
         height, width = self.size
-        numbers = _spread(self.record, self.dataset, PROOF_IMAGES)
-        rows = records.read(self.record, numbers=numbers)
-        images = [cv2.resize(row.image, (width, height)) for row in rows]
-        proof = compare(file, self.model, images)
+        rows = self._spread(self.record, slice(PROOF_IMAGES), "comparing with the checkpoint")
+        images = [cv2.resize(row.image, (width, height))[None] for row in rows]
+        differences, agreements = [], []
+        for image in images:
+            ours = run(image)
+            if kind.labels:
+                theirs = label_maps({1.0: self.model}, image, mode)[mode.name]
+            else:
+                expected = self.model(Tensor(image)).asnumpy()
+                with np.errstate(invalid="ignore"):
+                    differences.append(np.abs(ours - expected).max())
+                ours, theirs = ours.argmax(axis=1), expected.argmax(axis=1)
+            agreements.append((ours == theirs).mean())
+        # NumPy's `max` keeps a NaN, which Python's would lose.
+        difference = float(np.max(differences)) if differences else None
+        proof = Equality(len(images), difference, float(np.mean(agreements)))
         if proof.holds:
             return proof
-        normalise = Normalise(mean=self.dataset.mean, std=self.dataset.std)
-        inputs = (normalise(image[None]).transpose(0, 3, 1, 2) for image in images)
-        logits = [self.network(Tensor(x)).asnumpy() for x in inputs]
+        normalise = Normalise(self.dataset)
+        logits = [
+            self.network(Tensor(normalise(image).transpose(0, 3, 1, 2))).asnumpy()
+            for image in images
+        ]
         return dataclasses.replace(proof, largest_logit=float(np.abs(logits).max()))
 
     def score(self, path: Path, kind: Format) -> EightBits:
-        """What the file loses in the mode in which it is used."""
+        """What the file loses in the mode in which it is used, with each instruction set that this processor has.
+
+        Images are added until it is certain whether the file loses too much.
+        """
         mode = Mode(mirror=True) if kind.labels else self.mode
+        images = records.read_manifest(self.record, self.dataset)["images"]
+        places = slice(0, FIRST_IMAGES)
+        with contextlib.ExitStack() as stack:
+            # Each instruction set adds up the products of 8 bits in its own way.
+            files: dict[str, tuple[Exported, list[tuple[Any, ...]]]] = {}
+            for name in device.instruction_sets():
+                run = stack.enter_context(runtimes.limited(path, name))
+                files[name] = Exported(run, None, labels=kind.labels, name=path.name), []
+            while True:
+                for row in self._spread(self.record, places, "scoring 8 bits and the checkpoint"):
+                    theirs = self.network_labels(row, mode)
+                    expected = count_image(self.dataset, row.label, theirs)
+                    for file, samples in files.values():
+                        ours = file.label_maps(row.image[None], mode)[mode.name][0]
+                        counts = count_image(self.dataset, row.label, ours)
+                        samples.append((counts, expected, (ours == theirs).sum(), ours.size))
+                drops = {
+                    name: AccuracyDrop.of_images(self.dataset, samples)
+                    for name, (_, samples) in files.items()
+                }
+                if places.stop >= images or all(drop.is_certain for drop in drops.values()):
+                    return EightBits(drops)
+                places = slice(places.stop, 2 * places.stop)
 
-        def expected(row: Row) -> np.ndarray:
-            if self.evaluated and self.evaluated.mode == mode.name:
-                known = self.evaluated.read(row.name)
-                if known is not None:
-                    return known
-            return label_maps({1.0: self.model}, row.image[None], mode)[mode.name][0]
+    def network_labels(self, row: Row, mode: Mode) -> np.ndarray:
+        """(H, W) uint8 train ids that the network gives for an image, from the evaluation where it has them."""
+        if self.evaluated and self.evaluated.mode == mode.name:
+            known = self.evaluated.read(row.name)
+            if known is not None:
+                return known
+        return label_maps({1.0: self.model}, row.image[None], mode)[mode.name][0]
 
-        return accuracy.score(
-            path, self.record, self.dataset, mode, labels=kind.labels, expected=expected
-        )
+    def _spread(self, record: Path, places: slice, what: str) -> Iterator[Row]:
+        """Some images of a record, with progress. places: in an order whose beginning is spread over the record."""
+        numbers = records.evenly(records.read_manifest(record, self.dataset)["images"])[places]
+        return track(records.read(record, numbers=numbers), len(numbers), what)
+
+    def write_sidecar(self, path: Path, kind: Format, source: Path, proof: Proof | None) -> None:
+        """Say beside a file what it takes, what it returns, and from which checkpoint, `source`, it comes."""
+        height, width = (None, None) if kind.any_size else self.size
+        described = read_json(sidecar(source)) if sidecar(source).exists() else {}
+        content = {
+            "format": 1,
+            "architecture": self.network.architecture.to_json(),
+            "checkpoint_digest": digest(source),
+            "data": described.get("data", {}),
+            "digest": digest(path),
+            "verified": kind.verified,
+            "input": {
+                "layout": "NHWC",
+                "dtype": "uint8",
+                "channels": self.dataset.channels,
+                "values": "0 to 255, as in the image; the file normalises them",
+                "batch": 1,
+                "height": height,
+                "width": width,
+            },
+            "output": LABELS if kind.labels else PROBABILITIES,
+            "classes": self.dataset.class_names,
+            "palette": [one.colour for one in self.dataset.classes],
+        }
+        if isinstance(proof, EightBits):
+            content["proved_with"] = {"backend": "openvino", "instruction_sets": [*proof.drops]}
+        write_json(sidecar(path), content)
 
     @functools.cached_property
     def onnx_model(self) -> onnx.ModelProto:
-        parameters = checkpoint.native(self.network).items()
-        weights = {name: parameter.asnumpy() for name, parameter in parameters}
+        weights = {
+            name: parameter.asnumpy() for name, parameter in checkpoint.native(self.network).items()
+        }
         return onnx_graph.build(self.network.architecture, weights, self.dataset)
 
     @functools.cached_property
     def onnx_model_in_8_bits(self) -> onnx.ModelProto:
-        numbers = _spread(self.training_record, self.dataset, CALIBRATION_IMAGES)
-        rows = records.read(self.training_record, numbers=numbers)
-        images = (_middle(row.image) for row in rows)
-        return quantise(self.onnx_model, track(images, len(numbers), "calibrating 8 bits"))
-
-
-def compare(file: Exported, model: Probabilities, images: list[np.ndarray]) -> Equality:
-    """Run a file and the network of the same checkpoint on the same images, (H, W, 3) uint8 BGR, of one size."""
-    differences, agreements = [], []
-    for image in images:
-        batch = image[None]
-        if file.labels:
-            mode = Mode(mirror=True)
-            ours = file(batch)
-            theirs = label_maps({1.0: model}, batch, mode)[mode.name]
-        else:
-            probabilities, expected = file(batch), model(Tensor(batch)).asnumpy()
-            with np.errstate(invalid="ignore"):
-                differences.append(np.abs(probabilities - expected).max())
-            ours, theirs = probabilities.argmax(axis=1), expected.argmax(axis=1)
-        agreements.append((ours == theirs).mean())
-    # NumPy's `max` keeps a NaN, which Python's would lose.
-    difference = float(np.max(differences)) if differences else None
-    return Equality(len(images), difference, float(np.mean(agreements)))
-
-
-def _spread(record: Path, dataset: DatasetDescriptor, wanted: int) -> list[int]:
-    """Numbers of so many images, spread over a record."""
-    return records.evenly(records.read_manifest(record, dataset)["images"])[:wanted]
+        rows = self._spread(self.training_record, slice(CALIBRATION_IMAGES), "calibrating 8 bits")
+        return quantise(self.onnx_model, (_middle(row.image) for row in rows))
 
 
 def _middle(image: np.ndarray) -> np.ndarray:

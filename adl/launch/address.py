@@ -28,7 +28,7 @@ def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
     on_loopback: all nodes are this machine, which must be so if the address cannot be reached from another one.
     """
     form = re.fullmatch(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)", master)
-    if form is None:
+    if not form:
         raise AdlError(
             f"--master: {master} is not HOST:PORT, such as 10.0.0.1:8118 or [fd00::1]:8118."
         )

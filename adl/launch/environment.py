@@ -20,10 +20,8 @@ def inherited() -> dict[str, str]:
 
 def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
     """Ours, without what another launcher left in it, and with what `assigned` says."""
-    environment = dict(os.environ)
-    for name in inherited():
-        del environment[name]
-    return environment | assigned(variables, shown=shown)
+    ours = os.environ.items() - inherited().items()
+    return dict(ours) | assigned(variables, shown=shown)
 
 
 def assigned(variables: Mapping[str, str], *, shown: bool) -> dict[str, str]:
@@ -43,16 +41,15 @@ def plan(command: Sequence[str], chosen: Topology) -> str:
     The process has the rest of our environment too. What another launcher left in that is taken out by `env -u`.
     """
     lines = []
-    if chosen.scheduler is not None:
-        variables = assigned(chosen.scheduler, shown=False)
-        lines.append(_line("scheduler", variables, scheduler_command()))
+    if chosen.scheduler:
+        lines.append(_line("scheduler", scheduler_command(), chosen.scheduler))
     for rank, own in chosen.workers.items():
-        variables = assigned(own, shown=rank == min(chosen.workers))
-        lines.append(_line(f"rank {rank}", variables, command))
+        lines.append(_line(f"rank {rank}", command, own, shown=rank == min(chosen.workers)))
     return "\n".join(lines)
 
 
-def _line(name: str, variables: Mapping[str, str], command: Sequence[str]) -> str:
+def _line(name: str, command: Sequence[str], own: Mapping[str, str], *, shown: bool = False) -> str:
+    variables = assigned(own, shown=shown)
     words = [f"{name}:"]
     removed = sorted(inherited().keys() - variables.keys())
     if removed:

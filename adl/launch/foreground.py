@@ -15,19 +15,19 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
 
     environment: of the command; None: ours.
     """
-    started: list[subprocess.Popen] = []
+    process: subprocess.Popen | None = None
     early: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        if not started:
-            early.append(number)
-        for process in started:
+        if process:
             process.send_signal(number)
+        else:
+            early.append(number)
 
     with taken(pass_on):
         # In a session of its own, so that a terminal's Ctrl-C does not reach it twice.
-        started.append(subprocess.Popen(tied(command), env=environment, start_new_session=True))
+        process = subprocess.Popen(tied(command), env=environment, start_new_session=True)
         for number in early:
-            pass_on(number, None)
-        code = started[0].wait()
+            process.send_signal(number)
+        code = process.wait()
     return code if code >= 0 else 128 - code

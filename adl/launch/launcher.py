@@ -52,14 +52,21 @@ class Launcher:
             try:
                 return self._run(command, chosen)
             finally:
-                self._end_all()
+                # Even if the worker itself is gone: what it started may not be.
+                for process in self.processes:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                for process in self.processes:
+                    process.wait()
+                if self.tee:
+                    self.tee.join(timeout=2)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = self.signal or number
 
     def _run(self, command: Sequence[str], chosen: Topology) -> int:
         scheduler = None
-        if chosen.scheduler is not None:
+        if chosen.scheduler:
             scheduler = self._start(topology.scheduler_command(), chosen.scheduler, "scheduler")
             self._wait_for_scheduler(scheduler)
             if scheduler.poll() is not None:
@@ -67,8 +74,7 @@ class Launcher:
                 return 1
         workers: dict[int, psutil.Popen] = {}
         for rank, variables in chosen.workers.items():
-            name = f"rank_{rank}"
-            workers[rank] = self._start(command, variables, name, shown=not workers)
+            workers[rank] = self._start(command, variables, f"rank_{rank}", shown=not workers)
         while not self.signal:
             codes = {rank: worker.poll() for rank, worker in workers.items()}
             for rank, code in codes.items():
@@ -78,7 +84,7 @@ class Launcher:
                     return self._report(rank, code, chosen)
             if None not in codes.values():
                 return max(codes.values())
-            if scheduler is not None and scheduler.poll():
+            if scheduler and scheduler.poll():
                 self._show_log("scheduler", "the scheduler failed")
                 print(f"error: {LOST}", file=sys.stderr)
                 return 1
@@ -118,9 +124,9 @@ class Launcher:
 
     def _wait_for_scheduler(self, scheduler: psutil.Popen) -> None:
         """Workers that start before the scheduler's log says that it is ready need up to a minute longer to find it."""
-        log = self.logs / "scheduler.log"
         for _ in range(round(60 / _POLL)):
-            is_ready = b"Finish to Initialize MetaServerNode" in log.read_bytes()
+            log = (self.logs / "scheduler.log").read_bytes()
+            is_ready = b"Finish to Initialize MetaServerNode" in log
             if is_ready or self.signal or scheduler.poll() is not None:
                 return
             time.sleep(_POLL)
@@ -138,18 +144,7 @@ class Launcher:
 
     def _show_log(self, name: str, what: str) -> None:
         text = (self.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-        end = text.splitlines()[-40:]
-        print(f"{what}; the end of its log:", *end, sep="\n", file=sys.stderr)
-
-    def _end_all(self) -> None:
-        # Even if the worker itself is gone: what it started may not be.
-        for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        for process in self.processes:
-            process.wait()
-        if self.tee is not None:
-            self.tee.join(timeout=2)
+        print(f"{what}; the end of its log:", *text.splitlines()[-40:], sep="\n", file=sys.stderr)
 
 
 def _tee(source: IO[bytes], log: IO[bytes]) -> None:

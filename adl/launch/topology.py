@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from adl.errors import AdlError
 from adl.launch import address
@@ -16,8 +16,7 @@ from adl.parallel import world
 from adl.parallel.world import share
 
 
-@dataclasses.dataclass(frozen=True)
-class Topology:
+class Topology(NamedTuple):
     """The processes that this machine starts.
 
     workers: rank → the variables that this worker has beside ours, by ascending rank. devices: how many this machine
@@ -34,8 +33,10 @@ def local(size: int = 1, first_device: int = 0) -> Topology:
 
     first_device: the devices are numbered from it on.
     """
-    workers = {rank: _place(rank, size, first_device + rank) for rank in range(size)}
-    return Topology(workers, devices=first_device + size)
+    return Topology(
+        workers={rank: _place(rank, size, first_device + rank) for rank in range(size)},
+        devices=first_device + size,
+    )
 
 
 def _cluster(size: int, host: str, port: int, ranks: range, first_device: int) -> Topology:
@@ -50,8 +51,13 @@ def _cluster(size: int, host: str, port: int, ranks: range, first_device: int) -
     }
     workers = {}
     for device, rank in enumerate(ranks, start=first_device):
-        own = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank)}
-        workers[rank] = _place(rank, size, device) | meeting | own | _timeouts()
+        workers[rank] = {
+            **_place(rank, size, device),
+            **meeting,
+            "MS_ROLE": "MS_WORKER",
+            "MS_NODE_ID": str(rank),
+            **_timeouts(),
+        }
     scheduler = None
     if 0 in ranks:
         # At another level of logging it does not say that it is ready.
@@ -66,31 +72,31 @@ def _from_rank_table(path: Path, size: int, device_of: Mapping[int, str]) -> Top
     """
     workers = {}
     for rank, device in sorted(device_of.items()):
-        table = {
+        workers[rank] = {
+            **_place(rank, size, device),
             "RANK_TABLE_FILE": str(path.resolve()),
             "RANK_SIZE": str(size),
             "RANK_ID": str(rank),
             "DEVICE_ID": device,
+            **_timeouts(),
         }
-        workers[rank] = _place(rank, size, device) | table | _timeouts()
     return Topology(workers, len(workers))
 
 
 def _read_rank_table(path: Path, size: int, node_rank: int) -> dict[int, str]:
     """Rank → device, of a node. Raises AdlError if the file is no rank table, or names other than `size` devices."""
-    ranks: list[int] = []
     try:
         servers = json.loads(path.read_bytes())["server_list"]
-        for server in servers:
-            ranks += [int(device["rank_id"]) for device in server["device"]]
-        here = servers[node_rank]["device"]
-        device_of = {int(device["rank_id"]): str(int(device["device_id"])) for device in here}
+        ranks = sorted(int(device["rank_id"]) for server in servers for device in server["device"])
+        device_of = {
+            int(device["rank_id"]): str(int(device["device_id"]))
+            for device in servers[node_rank]["device"]
+        }
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise AdlError(
             f"{path}: not a rank table with an entry for node {node_rank} ({type(error).__name__}: {error}). "
             "It is the JSON that Huawei's hccl_tools.py writes."
         ) from None
-    ranks.sort()
     if ranks != list(range(size)):
         raise AdlError(
             f"{path}: names the ranks {ranks}, but device_num is {size}: they must be equal."
@@ -116,34 +122,26 @@ def topology(
     all nodes are this machine. dry: nothing will be started, so that the rank table need not exist.
     Raises AdlError if the values do not fit together.
     """
-    for is_wrong, message in (
-        (nodes < 1, f"--nodes: {nodes}; at least 1."),
-        (
-            nodes > 0 and device_num % nodes,
-            f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}.",
-        ),
-        (
-            not 0 <= node_rank < nodes,
-            f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}.",
-        ),
-        (
-            nodes > 1 and not (master or rank_table),
-            f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.",
-        ),
-        (
-            master is not None and rank_table,
-            "--master and --rank-table-file: use only one of the two.",
-        ),
-        (
-            master is not None and device_num == 1,
-            "--master: device_num is 1; a process without others meets nobody.",
-        ),
-        (loopback and not master, "--loopback: says what --master is; give both."),
-        (rank_table and device_target != "Ascend", "--rank-table-file needs device_target Ascend."),
-        (rank_table and first_device, "--device-id: the rank table names the devices."),
-    ):
-        if is_wrong:
-            raise AdlError(message)
+    if nodes < 1:
+        raise AdlError(f"--nodes: {nodes}; at least 1.")
+    if device_num % nodes:
+        raise AdlError(
+            f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}."
+        )
+    if not 0 <= node_rank < nodes:
+        raise AdlError(f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}.")
+    if nodes > 1 and not (master or rank_table):
+        raise AdlError(f"--nodes {nodes} needs --master HOST:PORT, or --rank-table-file.")
+    if master is not None and rank_table:
+        raise AdlError("--master and --rank-table-file: use only one of the two.")
+    if master is not None and device_num == 1:
+        raise AdlError("--master: device_num is 1; a process without others meets nobody.")
+    if loopback and not master:
+        raise AdlError("--loopback: says what --master is; give both.")
+    if rank_table and device_target != "Ascend":
+        raise AdlError("--rank-table-file needs device_target Ascend.")
+    if rank_table and first_device:
+        raise AdlError("--device-id: the rank table names the devices.")
     check_first_device(first_device, device_target)
     ranks = share(device_num, node_rank, nodes)
     if rank_table:
@@ -192,6 +190,5 @@ def _timeouts() -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +83,13 @@ class Scores:
     counts: dict[str, np.ndarray]
 
     @classmethod
-    def of_images(cls, counted: dict[str, dict[str, np.ndarray]]) -> Scores:
+    def of_images(cls, counted: Mapping[str, dict[str, np.ndarray]]) -> Scores:
         """counted: name of each image → baseline → (C, C + 1) pixels."""
-        images = dict(sorted(counted.items()))
-        scores = cls(list(images), {})
-        for baseline in dict.fromkeys(itertools.chain.from_iterable(images.values())):
-            scores.counts[baseline] = np.array(
-                [
-                    counts.get(baseline, np.zeros_like(counts["constant"]))
-                    for counts in images.values()
-                ]
-            )
+        scores = cls(sorted(counted), {})
+        for place, name in enumerate(scores.names):
+            for baseline, counts in counted[name].items():
+                blank = np.zeros((len(counted), *counts.shape), counts.dtype)
+                scores.counts.setdefault(baseline, blank)[place] = counts
         return scores
 
     def save(self, path: Path) -> None:
@@ -114,14 +109,13 @@ class Scores:
             ) from None
 
     def metrics(self, dataset: DatasetDescriptor) -> dict[str, Any]:
-        miou = {
-            baseline: percent(confusion.mean_iou())
-            for baseline, confusion in self.confusions(dataset, self.names).items()
-        }
-        return {"images": len(self.names), "mIOU": miou}
+        return {"images": len(self.names), "mIOU": self.mean_ious(dataset, self.names)}
 
-    def confusions(self, dataset: DatasetDescriptor, names: Sequence[str]) -> dict[str, Confusion]:
-        """Baseline → its counts over these images, if it has a score there. Raises AdlError if one is unknown."""
+    def mean_ious(self, dataset: DatasetDescriptor, names: Sequence[str]) -> dict[str, float]:
+        """Baseline → its mIOU over these images in percent, if it has one there.
+
+        Raises AdlError if an image is unknown.
+        """
         unknown = sorted(set(names).difference(self.names))
         if unknown:
             raise AdlError(
@@ -129,12 +123,12 @@ class Scores:
                 "them again."
             )
         chosen = np.isin(self.names, names)
-        confusions = {}
-        for name, counts in self.counts.items():
-            confusion = Confusion(dataset, counts[chosen].sum(axis=0))
-            if confusion.mean_iou() is not None:
-                confusions[name] = confusion
-        return confusions
+        scores = {}
+        for baseline, counts in self.counts.items():
+            score = percent(Confusion(dataset, counts[chosen].sum(axis=0)).mean_iou())
+            if score is not None:
+                scores[baseline] = score
+        return scores
 
 
 def _colour(image: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ class Confusion:
 
     def category_iou(self) -> dict[str, float | None]:
         """IoU of each category; confusion inside a category counts as correct."""
-        names = list(self.dataset.categories)
+        names = self.dataset.categories
         of_class = [names.index(label.category) for label in self.dataset.classes]
         merged = np.zeros((len(names), len(names) + 1), np.int64)
         np.add.at(merged, np.ix_(of_class, [*of_class, -1]), self.counts)
@@ -73,8 +73,10 @@ def iou(counts: np.ndarray) -> np.ndarray:
 
 def _existing(names: Iterable[str], values: np.ndarray) -> dict[str, float | None]:
     """Name → value; None where it is NaN."""
-    pairs = zip(names, values.tolist(), strict=True)
-    return {name: None if math.isnan(value) else value for name, value in pairs}
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in zip(names, values.tolist(), strict=True)
+    }
 
 
 def count_image(

@@ -47,7 +47,7 @@ def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None
 
     Raises AdlError if the file is unreadable, if its sidecar describes another one, or if it and the network do not
     match exactly; the message lists missing, unexpected and mis-shaped parameters with the nearest names. The network
-    is then unchanged. Returns in words what the file held.
+    is then unchanged. Returns in words what was loaded.
     """
     path = Path(path)
     _check_file(path)
@@ -55,8 +55,9 @@ def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None
         # MindSpore logs its own error first, and insists on the suffix.
         stored = ms.load_checkpoint(str(path))
     except Exception as error:  # it raises whatever its parser meets
-        reason = str(error).strip().splitlines()[0]
-        raise AdlError(f"{path}: not a readable MindSpore checkpoint ({reason})") from None
+        raise AdlError(
+            f"{path}: not a readable MindSpore checkpoint ({str(error).strip().splitlines()[0]})"
+        ) from None
     is_2021 = names_2021.recognised(stored)
     wanted = {}
     for name, parameter in native(network).items():
@@ -73,6 +74,8 @@ def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None
         found += f"; {len(left_out)} entries left out that are not weights"
     for name in left_out:
         del stored[name]
+    if leave_out:
+        found += f", without {leave_out}"
     _check_match(path, wanted, stored)
     for name, parameter in wanted.items():
         parameter.set_data(ms.Tensor(stored[name].asnumpy(), parameter.dtype))
@@ -162,8 +165,8 @@ def restore(
 
     Every rank works for itself.
     """
-    print("\n".join(architecture.describe()), flush=True)
-    device.start(device_target, graph=graph, world=world.single())
+    print(*architecture.describe(), sep="\n", flush=True)
+    device.start(device_target, graph=graph, world=World(device=world.device))
     network = build(architecture)
     print(f"{path}: {load(network, path)}", flush=True)
     return network

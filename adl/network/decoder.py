@@ -28,8 +28,8 @@ class Decoder(nn.Cell):
         )
         self.refine = nn.CellList(
             [
-                ConvNormAct(channels + LOW_LEVEL_CHANNELS, channels, 3, norm, activation=nn.ReLU),
-                ConvNormAct(channels, channels, 3, norm, activation=nn.ReLU),
+                ConvNormAct(in_channels, channels, 3, norm, activation=nn.ReLU)
+                for in_channels in (channels + LOW_LEVEL_CHANNELS, channels)
             ]
         )
         self.dropout = nn.CellList([HashedDropout(0.5), HashedDropout(0.1)])

@@ -18,9 +18,6 @@ from adl.errors import AdlError
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
-DROPOUT_LAYERS = 2
-_STREAM = 2  # keeps these draws apart from those of the order (1) and the augmentation (none)
-
 
 def survivors(draws: np.ndarray, *, step: int, steps: int, final: float) -> np.ndarray:
     """Turn uniform draws (cells, operations, N) into factors: 0 for a dropped path, 1 / keep for a survivor.
@@ -43,8 +40,9 @@ def draw(
     """
     keys, draws = [], []
     for place in places:
-        generator = np.random.default_rng([seed, position, place, _STREAM])
-        keys.append(generator.integers(0, 2**31, DROPOUT_LAYERS, dtype=np.int32))
+        # The last number keeps these draws apart from those of the order (1) and the augmentation (none).
+        generator = np.random.default_rng([seed, position, place, 2])
+        keys.append(generator.integers(0, 2**31, 2, dtype=np.int32))  # one for each dropout layer
         draws.append(generator.random((cells, operations)))
     return np.stack(keys, axis=-1), np.stack(draws, axis=-1)
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 _PARENT = os.getppid()
 """Whoever started this program: asked for here, because seconds of imports may follow, in which it may die."""
-_SET_PARENT_DEATH_SIGNAL = 1
 _TIED = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
@@ -25,7 +24,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
     """Ask Linux to signal this process when its parent is gone, however that died; at once if it is gone already."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, number)
+        ctypes.CDLL(None).prctl(1, number)  # 1: PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
 

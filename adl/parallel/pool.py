@@ -33,18 +33,16 @@ def _prepare(parent: int) -> None:
     cv2.setNumThreads(1)
 
 
-def map_ahead(
-    function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int
-) -> Iterator[R]:
+def map_ahead(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
     """What a function returns for each item, in their order, computed in threads before it is asked for.
 
-    ahead: at most so many results wait, so that a long input never lies in memory as a whole.
+    At most four results a thread wait, so that a long input never lies in memory as a whole.
     """
     waiting: collections.deque[concurrent.futures.Future[R]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                if len(waiting) == ahead:
+                if len(waiting) == 4 * threads:
                     yield waiting.popleft().result()
                 waiting.append(pool.submit(function, item))
             for future in waiting:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+from typing import NamedTuple
 
 RANK, WORLD_SIZE, DEVICE = "ADL_RANK", "ADL_WORLD_SIZE", "ADL_DEVICE"
 """Environment variables in which the launcher says it."""
@@ -14,21 +14,21 @@ def share(n: int, part: int, parts: int) -> range:
     return range(part * n // parts, (part + 1) * n // parts)
 
 
-@dataclasses.dataclass(frozen=True)
-class World:
+class World(NamedTuple):
     """The processes that share a piece of work, one per device. device: number of this one's device on its machine."""
 
     rank: int = 0
     size: int = 1
     device: int = 0
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the rank that saves and reports for all."""
+        return self.rank == 0
+
     def share(self, n: int) -> range:
         """This rank's part of n things; the number of ranks divides n."""
         return share(n, self.rank, self.size)
-
-    def single(self) -> World:
-        """This process on its device, without the other ranks."""
-        return World(device=self.device)
 
 
 ALONE = World()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence, Set
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL.ExifTags import Base
 
 from adl.console.text import counted, listing
 from adl.errors import AdlError
@@ -21,8 +21,6 @@ from adl.files import LONGEST_NAME, fitting
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
 """What `adl predict` writes for an image: label ids, palette, both in one."""
-VIDEO_OUTPUTS = ("_overlay.mp4",)
-"""What it writes for a video."""
 RESULTS = "results of an earlier `adl predict`"
 HEIC = (
     "HEIC, which cannot be read here. Convert it to JPEG first (heif-convert, ImageMagick, or the phone's “most "
@@ -30,11 +28,6 @@ HEIC = (
 )
 OTHERS = "not images; to label a video, give its own path"
 """Why files of a folder are not labelled."""
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that cameras and scanners really use of 16."""
-_HEIC_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
-"""Tags of EXIF and TIFF."""
 
 
 class ImageError(AdlError):
@@ -49,31 +42,30 @@ class HeicError(NotAnImageError):
     """An image as phones save it, for which there is no decoder."""
 
 
-@dataclasses.dataclass
 class Found:
     """What is to be labelled: each file, and where its results go below the output folder.
 
     unlike_images: named one by one, and perhaps videos. hidden: files and folders whose names begin with a dot.
-    skipped: another file of the folders → why. faults: what keeps which file or folder from being labelled.
+    skipped: why other files of the folders are left out → their names. faults: what keeps which file or folder from
+    being labelled.
     """
 
-    images: dict[Path, list[Path]] = dataclasses.field(default_factory=dict)
-    unlike_images: dict[Path, list[Path]] = dataclasses.field(default_factory=dict)
-    hidden: int = 0
-    skipped: dict[Path, str] = dataclasses.field(default_factory=dict)
-    faults: dict[Path, str] = dataclasses.field(default_factory=dict)
+    def __init__(self) -> None:
+        self.images: dict[Path, list[Path]] = {}
+        self.unlike_images: dict[Path, list[Path]] = {}
+        self.hidden = 0
+        self.skipped: dict[str, list[str]] = {}
+        self.faults: dict[Path, str] = {}
 
     def left_out(self) -> list[str]:
         """Lines that say what was not taken for an image."""
         lines = []
         if self.hidden:
             lines.append(f"skipped: {self.hidden} hidden (names that begin with a dot)")
-        for reason in (RESULTS, HEIC, OTHERS):
-            names = [path.name for path, why in self.skipped.items() if why == reason]
-            if names:
-                lines.append(
-                    f"skipped: {counted(len(names), 'file')} ({listing(names, most=3)}), {reason}"
-                )
+        for reason, names in self.skipped.items():
+            lines.append(
+                f"skipped: {counted(len(names), 'file')} ({listing(names, most=3)}), {reason}"
+            )
         return lines
 
 
@@ -89,9 +81,9 @@ def find(paths: Sequence[Path]) -> Found:
         elif not path.exists():
             raise AdlError(f"{path}: no such image or folder.")
         elif _why_not(path) == OTHERS:
-            found.unlike_images[path] = results(Path(path.name), VIDEO_OUTPUTS)
+            found.unlike_images[path] = results(Path(path.name), ["_overlay.mp4"])
         else:
-            found.images.setdefault(path, results(Path(path.name), OUTPUTS))
+            found.images.setdefault(path, results(Path(path.name)))
     if not (found.images or found.unlike_images):
         nothing = f"{', '.join(map(str, paths))}: holds no image."
         raise AdlError("\n".join([nothing, *found.faults.values(), *found.left_out()]))
@@ -104,7 +96,7 @@ def _find_below(root: Path, found: Found) -> None:
     earlier = set()
     for image in images:
         # A run that was interrupted may have written no more than the first of three.
-        beside = results(image, OUTPUTS)
+        beside = results(image)
         if beside[0] in images:
             earlier.update(beside)
         # Elsewhere they are known by standing together: a picture may well be called `x_color.png`.
@@ -116,12 +108,12 @@ def _find_below(root: Path, found: Found) -> None:
         if path in earlier:
             reason = RESULTS
         if reason:
-            found.skipped[path] = reason
+            found.skipped.setdefault(reason, []).append(path.name)
         else:
-            found.images.setdefault(path, results(path.relative_to(root), OUTPUTS))
+            found.images.setdefault(path, results(path.relative_to(root)))
 
 
-def results(path: Path, endings: Sequence[str]) -> list[Path]:
+def results(path: Path, endings: Sequence[str] = OUTPUTS) -> list[Path]:
     """The files that hold the results of an image or a video, beside it. A name is shortened if they need it."""
     stem = fitting(path.stem, LONGEST_NAME - max(map(len, endings)))
     return [path.with_name(stem + ending) for ending in endings]
@@ -166,8 +158,7 @@ def _why_not(path: Path) -> str | None:
         return None
 
 
-@dataclasses.dataclass
-class Photograph:
+class Photograph(NamedTuple):
     """pixels: (H, W, 3) uint8 BGR, upright. used_bits: of 16 in the file; None where the file has 8."""
 
     pixels: np.ndarray
@@ -195,11 +186,11 @@ def decode(content: bytes | bytearray) -> Photograph:
         if bits > 16:
             raise ImageError(f"has pixels of {bits} bits; 8 or 16 are needed.")
         if bits == 16:
-            orientation = picture.getexif().get(_ORIENTATION, 1)
+            orientation = picture.getexif().get(Base.Orientation, 1)
             picture, used_bits = _decode_16_bits(content)
-            picture.getexif()[_ORIENTATION] = orientation
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
-        return Photograph(cv2.cvtColor(np.asarray(upright), cv2.COLOR_RGB2BGR), used_bits)
+            picture.getexif()[Base.Orientation] = orientation
+        pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        return Photograph(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), used_bits)
 
 
 @contextlib.contextmanager
@@ -219,7 +210,7 @@ def opened(file: BinaryIO) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError:
         file.seek(4)
-        if file.read(8) in _HEIC_BRANDS:
+        if file.read(8) in (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"):
             raise HeicError(f"is {HEIC}") from None
         raise NotAnImageError("is not an image that can be read.") from None
     except Image.DecompressionBombError:
@@ -231,7 +222,7 @@ def opened(file: BinaryIO) -> Iterator[Image.Image]:
 def _sample_bits(picture: Image.Image) -> int:
     """Bits of one sample in the file. Pillow itself cuts colours of 16 bits down to 8."""
     if picture.format == "TIFF":
-        return max(picture.tag_v2.get(_BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+        return max(picture.tag_v2.get(Base.BitsPerSample, (8,)))  # type: ignore[attr-defined]
     is_deep = picture.mode.startswith("I")
     if picture.format == "PNG":
         is_deep |= ";16" in str(picture.tile)  # type: ignore[attr-defined]
@@ -245,6 +236,7 @@ def _decode_16_bits(content: bytes | bytearray) -> tuple[Image.Image, int]:
     samples = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if samples is None or samples.dtype != np.uint16:
         raise ValueError("its 16-bit pixels cannot be decoded")
-    bits = next(bits for bits in _DEPTHS if samples.max() < 1 << bits)
+    # Cameras and scanners use no other numbers of bits.
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if samples.max() < 1 << bits)
     narrowed = np.right_shift(samples, bits - 8).astype(np.uint8)
     return Image.fromarray(cv2.cvtColor(narrowed, cv2.COLOR_BGR2RGB)), bits

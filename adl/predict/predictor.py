@@ -63,7 +63,7 @@ class Predictor:
         backend: a name of `runtimes.BACKENDS`, for an exported file; None: its default.
         Raises AdlError if the file is missing, or is not such a model.
         """
-        mode = inference.mode(multiscale=multiscale, flip=flip)
+        mode = Mode(multiscale=multiscale, mirror=flip)
         if not model.is_file():
             raise AdlError(
                 f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt, .mindir or .onnx with --model."
@@ -76,9 +76,11 @@ class Predictor:
             raise AdlError(f"{model}: not a model; name a .ckpt, .mindir or .onnx with --model.")
         if backend:
             raise AdlError(f"--backend {backend}: {model} is a checkpoint, which MindSpore runs.")
-        architecture = checkpoint.architecture_of(model, params, dataset)
         network = checkpoint.restore(
-            model, architecture, device_target=device_target, graph=one_size
+            model,
+            checkpoint.architecture_of(model, params, dataset),
+            device_target=device_target,
+            graph=one_size,
         )
         return cls(Checkpoint(inference.passes(network, dataset, mode)), mode, longest_side)
 
@@ -100,16 +102,11 @@ class Predictor:
             # Padded as in training: black, at the bottom and on the right.
             below, right = np.subtract(model.size, (height, width))
             canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        is_resized = canvas.shape[:2] != size
-        if is_resized and not model.labels:
+        if canvas.shape[:2] != size and not model.labels:
             [probabilities] = model.probabilities(canvas[None], mode)[mode.name]
             return _enlarged_argmax(probabilities[:, :height, :width], size)
         [labels] = model.label_maps(canvas[None], mode)[mode.name]
-        if is_resized:
-            labels = cv2.resize(
-                labels[:height, :width], size[::-1], interpolation=cv2.INTER_NEAREST
-            )
-        return labels
+        return cv2.resize(labels[:height, :width], size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def _enlarged_argmax(probabilities: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

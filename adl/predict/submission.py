@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zipfile
 from pathlib import Path
 
@@ -17,7 +16,6 @@ CODE = (
     "dataset",
     "evaluation/inference.py",
     "export/exported.py",
-    "export/formats.py",
     "export/runtimes.py",
     "network",
     "parallel",
@@ -40,16 +38,14 @@ def check(predictions: Path, frames: list[Frame], dataset: DatasetDescriptor) ->
         name = "_".join(path.stem.split("_")[:3])
         if name not in expected:
             faults.append(f"{path}: belongs to no image of the test split.")
-        elif name in found:
+        elif found.setdefault(name, path) != path:
             faults.append(f"{name}: more than one label map: {found[name]}, {path}.")
-        else:
-            found[name] = path
     for frame in track(frames, len(frames), "checking"):
         if frame.name not in found:
             faults.append(f"{frame.name}: no label map.")
             continue
         try:
-            png.read_frame(dataclasses.replace(frame, label=found[frame.name]), dataset)
+            png.read_frame(frame._replace(label=found[frame.name]), dataset)
         except DataError as error:
             faults += [f"{problem.file}: {problem.problem}." for problem in error.problems]
     if faults:

@@ -8,6 +8,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,17 +17,11 @@ from adl.console import text
 from adl.errors import AdlError
 from adl.files import replacing
 
-USUAL_RATE = 25.0
-"""Frames per second of a result whose source states what no MP4 can have."""
 CODECS = {
     "avc1": "H.264",
     "mp4v": "MPEG-4 Part 2, which VLC and mpv show, and web browsers do not",
 }
 """What is written, the best first; not every build of OpenCV has an encoder for H.264."""
-MOST_UNREADABLE = 1000
-"""Frames in a row. OpenCV does not tell a damaged one from the end."""
-_START = 4096
-"""Bytes in which every container of videos has a zero, and no text has one: FFmpeg makes a film of a text, too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +51,8 @@ class Video:
         """(H, W, 3) uint8 BGR of each frame that can be read, upright."""
         capture = _capture(self.path)
         unreadable = 0
-        while unreadable < MOST_UNREADABLE:
+        # OpenCV does not tell a damaged frame from the end.
+        while unreadable < 1000:
             unreadable += 1
             readable, frame = capture.read()
             if readable:
@@ -78,7 +74,8 @@ def _capture(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise AdlError(f"{path}: no such video.")
     with path.open("rb") as file:
-        if b"\0" not in file.read(_START):
+        # Every container of videos has a zero there, and no text has one: FFmpeg makes a film of a text, too.
+        if b"\0" not in file.read(4096):
             return cv2.VideoCapture()
     capture = cv2.VideoCapture(_opencv_name(path))
     # Without this a film of a phone that was held upright lies on its side.
@@ -100,8 +97,7 @@ def _opencv_name(path: Path) -> str:
     return name
 
 
-@dataclasses.dataclass(frozen=True)
-class Encoding:
+class Encoding(NamedTuple):
     """How a video is written. codec: one of CODECS. rate: frames per second. size: (height, width)."""
 
     codec: str
@@ -112,7 +108,8 @@ class Encoding:
     def like(cls, video: Video) -> Encoding:
         """What this OpenCV can write for it: as fast as it is, or at the usual rate. Raises AdlError if nothing."""
         with tempfile.TemporaryDirectory() as folder:
-            for rate, codec in itertools.product((video.rate, USUAL_RATE), CODECS):
+            # 25 frames per second, if the source states what no MP4 can have.
+            for rate, codec in itertools.product((video.rate, 25.0), CODECS):
                 encoding = cls(codec, rate, video.size)
                 if encoding._writer(Path(folder, "trial.mp4")).isOpened():
                     return encoding
@@ -132,8 +129,8 @@ class Encoding:
                 )
             for frame in frames:
                 # The size may change within a video; OpenCV leaves such a frame out without a word.
-                same = cv2.resize(frame, self.size[::-1])
-                writer.write(cv2.cvtColor(same, cv2.COLOR_RGB2BGR))
+                frame = cv2.resize(frame, self.size[::-1])
+                writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
                 written += 1
             writer.release()
             # OpenCV does not say that a disk is full.

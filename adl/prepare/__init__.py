@@ -5,12 +5,11 @@ What is wrong is a `Problem`: which file, what was found, why, and what to do ab
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
+import glob
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from adl.errors import AdlError
 
@@ -18,8 +17,7 @@ MOST_LISTED = 5
 """Problems of one kind that a text lists."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """What is wrong with one file or folder.
 
     kind: one word for each sort of problem. problem, cause: clauses without their full stop. remedy: what to do, in
@@ -46,11 +44,9 @@ class DataError(AdlError):
 
 def listing(problems: Sequence[Problem]) -> str:
     """One problem a line, kind by kind: the first few of each, and how many more there are."""
-    of_kind = defaultdict(list)
-    for problem in problems:
-        of_kind[problem.kind].append(str(problem))
     lines = []
-    for kind, found in of_kind.items():
+    for kind in dict.fromkeys(problem.kind for problem in problems):
+        found = [str(problem) for problem in problems if problem.kind == kind]
         lines += found[:MOST_LISTED]
         if len(found) > MOST_LISTED:
             lines.append(f"… and {len(found) - MOST_LISTED} more of this kind ({kind})")
@@ -85,8 +81,6 @@ def unreadable(path: Path, error: OSError, what: str = "read") -> Problem:
     return Problem("unreadable", path, f"cannot be {what} ({error.strerror})", cause, remedy)
 
 
-def subfolders(folder: Path, pattern: str = "[!.]*") -> list[Path]:
-    """Folders below a folder, sorted; by default those in it that are not hidden. None if it cannot be listed."""
-    with contextlib.suppress(OSError):
-        return [path for path in sorted(folder.glob(pattern)) if is_folder(path)]
-    return []
+def subfolders(folder: Path, pattern: str = "*/") -> list[Path]:
+    """Folders below a folder that are not hidden, sorted; none if it cannot be listed. pattern: for deeper ones."""
+    return sorted(folder / name for name in glob.glob(pattern, root_dir=folder))  # noqa: PTH207

@@ -16,14 +16,12 @@ from adl.console.text import MISSING, byte_size
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.files import digest
 from adl.parallel.pool import map_ahead
-from adl.prepare import DataError, Problem, layout, png
+from adl.prepare import DataError, Problem, png
 from adl.prepare.layout import Split
 from adl.prepare.png import Png
 
 SAMPLED_LABELS = 24
 """Label files per split that a shallow check decodes: a wrong encoding is in all of them."""
-_THREADS = 8
-"""Reading waits for the disk; decoding releases the interpreter's lock."""
 
 
 @dataclasses.dataclass
@@ -70,7 +68,7 @@ class DatasetCheck:
             "splits": {name: split.to_json() for name, split in self.splits.items()},
             "labels_decoded": self.decoded,
             "hidden": self.hidden,
-            "faults": [vars(problem) for problem in self.problems],
+            "faults": [problem._asdict() for problem in self.problems],
         }
 
 
@@ -79,7 +77,7 @@ def check_dataset(
     dataset: DatasetDescriptor,
     splits: Iterable[str] = (),
     *,
-    expected: Mapping[str, int | None] | None = None,
+    expected: Mapping[str, int | None] = {},
     official: bool = False,
     deep: bool = False,
 ) -> DatasetCheck:
@@ -96,7 +94,7 @@ def check_dataset(
         found.splits[name] = split
         images = len(split.images)
         key = f"expected_{name}_images"
-        wanted = (expected or {}).get(name)
+        wanted = expected.get(name)
         expectation = f"{key} is {wanted}"
         remedy = f"Unpack the missing ones, or set {key} to null to use a part."
         if official:
@@ -123,7 +121,7 @@ def _check_split(
     found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, deep: bool
 ) -> Split:
     """Look at the files of a split. What is wrong joins the problems."""
-    split = layout.pairs(found.root, name, dataset)
+    split = Split(found.root, name, dataset)
     found.problems += split.problems
     found.hidden += split.hidden
     stride = 1 if deep else max(1, len(split.frames) // SAMPLED_LABELS)
@@ -148,7 +146,8 @@ def _check_split(
         return image, size, pixels
 
     pixels = np.zeros(256, int)
-    looking = map_ahead(look, split.frames, threads=_THREADS, ahead=4 * _THREADS)
+    # Reading waits for the disk; decoding releases the interpreter's lock.
+    looking = map_ahead(look, split.frames, threads=8)
     results = track(looking, len(split.frames), f"checking {name}")
     for frame, result in zip(split.frames, results, strict=True):
         if isinstance(result, DataError):
@@ -200,12 +199,14 @@ def _duplicates(splits: Mapping[str, Split]) -> Iterable[Problem]:
                     cause = (
                         f"{other_split} and {name} share this frame, so the score would be too high"
                     )
-                problem = Problem(
-                    kind=kind,
-                    file=frame.image,
-                    problem=f"{how} {other}",
-                    cause=cause,
-                    remedy="Remove one of the two, with its label.",
+                problems.setdefault(
+                    frame,
+                    Problem(
+                        kind=kind,
+                        file=frame.image,
+                        problem=f"{how} {other}",
+                        cause=cause,
+                        remedy="Remove one of the two, with its label.",
+                    ),
                 )
-                problems.setdefault(frame, problem)
     return problems.values()

@@ -44,11 +44,12 @@ def convert(
         writer = FileWriter(str(target), shard_num=1, overwrite=True)
         writer.add_schema(SCHEMA, f"{dataset.title}: raw image PNG, train-id label PNG")
         # Threads are enough: reading, checksums and OpenCV all release the interpreter's lock.
-        converting = map_ahead(
-            lambda frame: _convert(frame, dataset), frames, threads=workers, ahead=4 * workers
+        converting = track(
+            map_ahead(lambda frame: _convert(frame, dataset), frames, threads=workers),
+            len(frames),
+            f"converting {record.stem}",
         )
-        tracked = track(converting, len(frames), f"converting {record.stem}")
-        while batch := list(itertools.islice(tracked, 16)):
+        while batch := list(itertools.islice(converting, 16)):
             writer.write_raw_data([row for row, _ in batch])
             for row, sample in batch:
                 pixels += sample.pixels
@@ -83,5 +84,8 @@ def _convert(frame: Frame, dataset: DatasetDescriptor) -> tuple[dict[str, Any], 
     """The row of a frame as the schema has it, and what the frame holds."""
     sample = png.read_frame(frame, dataset)
     _, label = cv2.imencode(".png", cv2.LUT(sample.ids, dataset.train_ids))
-    row = {"file_name": frame.name, "image": sample.image.content, "label": label.tobytes()}
-    return row, sample
+    return {
+        "file_name": frame.name,
+        "image": sample.image.content,
+        "label": label.tobytes(),
+    }, sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -36,11 +37,17 @@ class Png(NamedTuple):
 
         Raises DataError if they cannot be decoded.
         """
-        is_label = self.kind.colour_type == _GREY
-        pixels = decoded(self.content, cv2.IMREAD_UNCHANGED if is_label else cv2.IMREAD_COLOR)
+        flags = cv2.IMREAD_UNCHANGED if self.kind.colour_type == _GREY else cv2.IMREAD_COLOR
+        pixels = None
+        with contextlib.suppress(cv2.error):  # of one that is larger than OpenCV takes
+            pixels = cv2.imdecode(np.frombuffer(self.content, np.uint8), flags)
         if pixels is None:
-            raise _unsound(self.path, self.kind, "its compressed pixels cannot be decoded")
+            raise _fault(self.path, self.kind, "its compressed pixels cannot be decoded")
         return pixels
+
+
+class _Unsound(Exception):  # noqa: N818
+    """What is wrong with a file's bytes: the arguments of `_fault` from `problem` on."""
 
 
 class Sample(NamedTuple):
@@ -59,16 +66,18 @@ def header(path: Path, kind: FileKind, *, whole: bool = False) -> Png:
     content = b""
     try:
         with path.open("rb") as file:
-            size = _header_size(file.read(_HEADER_BYTES), path, kind)
+            size = _header_size(file.read(_HEADER_BYTES), kind)
             file.seek(-len(_END), os.SEEK_END)
             # A file with another end lacks some part, or has something behind its end, which does no harm.
             if file.read() != _END or whole:
                 file.seek(0)
                 content = file.read()
-                _check_chunks(content, path, kind)
+                _check_chunks(content)
             return Png(path, kind, size, content if whole else b"", file.tell())
     except OSError as error:
         raise DataError(unreadable(path, error)) from None
+    except _Unsound as error:
+        raise _fault(path, kind, *error.args) from None
 
 
 def read_frame(frame: Frame, dataset: DatasetDescriptor) -> Sample:
@@ -83,14 +92,6 @@ def read_frame(frame: Frame, dataset: DatasetDescriptor) -> Sample:
     pixels = np.bincount(ids.ravel(), minlength=256)
     check_ids(frame.label, np.flatnonzero(pixels), dataset)
     return Sample(image, ids, pixels)
-
-
-def decoded(content: bytes, flags: int) -> np.ndarray | None:
-    """What OpenCV sees in a file's bytes; None if that is no image, or one larger than it takes."""
-    try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:
-        return None
 
 
 def check_pair(image: Png, label: Png) -> None:
@@ -169,7 +170,7 @@ def in_pixels(size: tuple[int, int]) -> str:
     return f"{text.size(size[1], size[0])} pixels"
 
 
-def _unsound(
+def _fault(
     path: Path,
     kind: FileKind,
     problem: str,
@@ -177,33 +178,34 @@ def _unsound(
     cause: str = "the download, the unpacking or a copy was interrupted",
 ) -> DataError:
     """The error for a file of this kind."""
-    remedy = f"Unpack the original from {kind.archive}."
-    return DataError(Problem(sort, path, problem, cause, remedy))
+    return DataError(
+        Problem(sort, path, problem, cause, remedy=f"Unpack the original from {kind.archive}.")
+    )
 
 
-def _header_size(start: bytes, path: Path, kind: FileKind) -> tuple[int, int]:
+def _header_size(start: bytes, kind: FileKind) -> tuple[int, int]:
     """(width, height) of a PNG of this kind. start: its first bytes."""
     if not start:
         cause = "the disk was full, or the unpacking was interrupted"
-        raise _unsound(path, kind, "the file is empty (0 bytes)", "empty", cause)
+        raise _Unsound("the file is empty (0 bytes)", "empty", cause)
     if start.startswith(b"\xff\xd8\xff"):
         problem = "is a JPEG named .png; JPEG changes pixels"
-        raise _unsound(path, kind, problem, "not a PNG", "it was converted and kept its name")
+        raise _Unsound(problem, "not a PNG", "it was converted and kept its name")
     if len(start) < _HEADER_BYTES:
-        raise _unsound(path, kind, f"the file is truncated after {len(start)} bytes")
+        raise _Unsound(f"the file is truncated after {len(start)} bytes")
     if not start.startswith(_START):
         problem = f"not a PNG file (it begins {start[:16]!r})"
         cause = "another kind of file was given this name"
-        raise _unsound(path, kind, problem, "not a PNG", cause)
+        raise _Unsound(problem, "not a PNG", cause)
     width, height, depth, colour, checksum = struct.unpack_from(">IIBB3xI", start, len(_START))
     if zlib.crc32(start[12:29]) != checksum:
-        raise _unsound(path, kind, "wrong checksum of its header")
+        raise _Unsound("wrong checksum of its header")
     if not width or not height:
-        raise _unsound(path, kind, f"its header states {in_pixels((width, height))}")
+        raise _Unsound(f"its header states {in_pixels((width, height))}")
     if (depth, colour) != (8, kind.colour_type):
-        expected = _COLOUR_TYPES[kind.colour_type]
-        problem = f"is {depth}-bit {_COLOUR_TYPES.get(colour, colour)}; expected 8-bit {expected}"
-        raise _unsound(path, kind, problem, "kind of PNG", _origin(kind, depth, colour))
+        found = f"{depth}-bit {_COLOUR_TYPES.get(colour, colour)}"
+        problem = f"is {found}; expected 8-bit {_COLOUR_TYPES[kind.colour_type]}"
+        raise _Unsound(problem, "kind of PNG", _origin(kind, depth, colour))
     return width, height
 
 
@@ -219,8 +221,8 @@ def _origin(kind: FileKind, depth: int, colour: int) -> str:
     return "an image editor or a conversion changed it"
 
 
-def _check_chunks(content: bytes, path: Path, kind: FileKind) -> None:
-    """Raises DataError unless every chunk of a PNG is there and has the checksum that it states."""
+def _check_chunks(content: bytes) -> None:
+    """Raises _Unsound unless every chunk of a PNG is there and has the checksum that it states."""
     position = 8
     name = b""
     try:
@@ -229,8 +231,7 @@ def _check_chunks(content: bytes, path: Path, kind: FileKind) -> None:
             end = position + 8 + length
             [stated] = struct.unpack_from(">I", content, end)
             if zlib.crc32(content[position + 4 : end]) != stated:
-                raise _unsound(path, kind, f"wrong checksum at byte {position}")
+                raise _Unsound(f"wrong checksum at byte {position}")
             position = end + 4
     except struct.error:
-        problem = f"the file is truncated after {len(content)} bytes"
-        raise _unsound(path, kind, problem) from None
+        raise _Unsound(f"the file is truncated after {len(content)} bytes") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from dvclive import Live
@@ -19,26 +20,24 @@ DECLARED = ("loss", "val_mIOU", "learning_rate")
 class Curves:
     """Rows as they come. folder None: nowhere."""
 
-    live: Live
-
     def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+        self.live: Any = (
+            Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None) if folder else None
+        )
         self.rows: list[dict[str, float]] = []
 
     def __enter__(self) -> Curves:
-        if self.folder is not None:
-            self.live = Live(str(self.folder), dvcyaml=None, save_dvc_exp=False, report=None)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.folder is not None:
+        if self.live:
             self.live.end()
 
     def log(self, rows: Sequence[Mapping[str, float | None]]) -> None:
         """Add rows. What is not finite, as the mean loss where one overflowed, is a gap."""
         finite = [_finite(row) for row in rows]
         self.rows += finite
-        if self.folder is None or not finite:
+        if not self.live or not finite:
             return
         # What DVCLive would write for these rows, in one go: it takes ten milliseconds for each.
         history = pd.DataFrame(finite).astype({"epoch": int}).set_index("epoch")

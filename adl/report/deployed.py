@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from adl.console.text import counted, percentage
-from adl.report.results import NOT_MEASURED, Results, of_runtimes
+from adl.report.page import NOT_MEASURED
+from adl.report.results import Results, of_runtimes
 
 
 def rows(results: Results) -> list[dict[str, str]]:
@@ -26,7 +27,7 @@ def rows(results: Results) -> list[dict[str, str]]:
         proved = _words(proofs[kind]) if kind in proofs else NOT_MEASURED
         for cells in runs or [{}]:
             found.append({"file": kind, "compared with the checkpoint": proved, **cells})
-    return found or [{"file": NOT_MEASURED}]
+    return found
 
 
 def _words(proof: Mapping[str, Any]) -> str:

@@ -102,10 +102,14 @@ def _axes(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
 def _iou_bars(axis: Axes, places: Any, iou: pd.Series, *, fontsize: int = 9, **style: Any) -> None:
     """Horizontal bars with their values in percent; what has no value has no length."""
     bars = axis.barh(places, iou.fillna(0), **style)
-    # On white, because a line may pass behind.
-    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    labels = iou.map("{:.1f}".format, na_action="ignore").fillna(MISSING)
-    axis.bar_label(bars, labels, padding=3, fontsize=fontsize, bbox=white)
+    axis.bar_label(
+        bars,
+        iou.map("{:.1f}".format, na_action="ignore").fillna(MISSING),
+        padding=3,
+        fontsize=fontsize,
+        # On white, because a line may pass behind.
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
     axis.set(xlabel="IoU (%)", xlim=(0, 108))
 
 
@@ -118,8 +122,13 @@ def class_bars(class_iou: dict[str, float | None], baselines: dict[str, float]) 
     axis.axvline(mean, color="black", linestyle="--", zorder=0, label=f"mean {mean:.1f}")
     if baselines:
         name = max(baselines, key=baselines.__getitem__)
-        label = f"best baseline ({name}) {baselines[name]:.1f}"
-        axis.axvline(baselines[name], color=BASELINE, linestyle=":", zorder=0, label=label)
+        axis.axvline(
+            baselines[name],
+            color=BASELINE,
+            linestyle=":",
+            zorder=0,
+            label=f"best baseline ({name}) {baselines[name]:.1f}",
+        )
     axis.set(xlim=(0, 105), title="Intersection over union of each class")
     axis.legend(loc="lower right")
     return figure
@@ -141,8 +150,7 @@ def frequency_against_iou(pixels: dict[str, int], class_iou: dict[str, float | N
     )
     left.xaxis.set_major_formatter("{x:g}")
     left.invert_xaxis()
-    iou = pd.Series(class_iou, index=shares.index, dtype=float)
-    _iou_bars(right, shares.index, iou, color=BAR)
+    _iou_bars(right, shares.index, pd.Series(class_iou, shares.index, dtype=float), color=BAR)
     right.set_title("How well it is found")
     return figure
 

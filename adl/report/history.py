@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -38,8 +37,7 @@ _METRICS, _IMAGES = str(workspace.METRICS / "evaluate.json"), str(workspace.IMAG
 _MODEL = str(workspace.CHECKPOINT)
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """A finished training run and its evaluation.
 
     revision: None for the workspace. date: of its commit; empty for the workspace. params: of training and evaluation,
@@ -126,10 +124,10 @@ def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     params = train["params"]["params.yaml"] | evaluate["params"]["params.yaml"]
     # The folder that was converted is known from what the conversion of val read there.
     images = f"/{dataset.images.folder}/val"
-    converted = [dep["path"] for dep in stages["mindrecord@val"]["deps"]]
-    params["data_path"] = next(
-        (path.removesuffix(images) for path in converted if path.endswith(images)), ""
-    )
+    params["data_path"] = ""
+    for converted in stages["mindrecord@val"]["deps"]:
+        if converted["path"].endswith(images):
+            params["data_path"] = converted["path"].removesuffix(images)
     if Path(params["data_path"]) == workspace.SYNTHETIC:
         drawn = _locked(files, "pipeline/synthetic/dvc.lock")["synthesize"]
         params |= drawn["params"]["params.yaml"]
@@ -201,11 +199,12 @@ def _revisions(all_commits: bool) -> list[tuple[str, str]]:
 
 def _log(*which: str) -> list[str]:
     """Names of commits."""
-    command = ["git", "log", "--format=%h", *which]
-    printed = subprocess.run(
-        command, check=True, capture_output=True, encoding="utf-8", errors="replace"
-    )
-    return printed.stdout.split()
+    return subprocess.check_output(
+        ["git", "log", "--format=%h", *which],
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        errors="replace",
+    ).split()
 
 
 def over_seeds(run: Run, others: Sequence[Run]) -> str:

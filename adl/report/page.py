@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 import pandas as pd
 from markdown_it import MarkdownIt
-from tabulate import tabulate
 
 from adl.console.text import MISSING
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture of the web page; the Markdown, which is kept in git, has none."""
 
     path: Path
@@ -26,7 +24,8 @@ class Picture:
 
 
 Block = str | Picture
-TEMPLATE = Path(__file__).with_name("page.html")
+NOT_MEASURED = "not measured yet"
+"""What stands for a stage that has not run; `dvc repro` fills it."""
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 # Wide tables scroll in themselves, not the page.
 MARKDOWN.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
@@ -34,10 +33,12 @@ MARKDOWN.add_render_rule("table_close", lambda *_: "</table></div>\n")
 
 
 def table(rows: Sequence[Mapping[str, str]] | pd.DataFrame) -> str:
-    """In Markdown. A row may lack a column; a column that has nothing in any row is left out."""
+    """In Markdown. A row may lack a column; a column that is empty in every row is left out. No rows: not measured."""
     cells = pd.DataFrame(rows).fillna(MISSING)
+    if cells.empty:
+        return NOT_MEASURED
     shown = cells.loc[:, ~cells.isin(["", MISSING]).all()]
-    return tabulate(shown, headers="keys", showindex=False, tablefmt="pipe", disable_numparse=True)
+    return shown.to_markdown(index=False, disable_numparse=True)
 
 
 def markdown(content: Sequence[Block]) -> str:
@@ -60,9 +61,12 @@ def web_page(content: Sequence[Block], other: Mapping[str, str]) -> str:
             tokens[0].attrSet("id", anchor)
             links[heading] = f"#{anchor}"
         rendered.append(MARKDOWN.renderer.render(tokens, MARKDOWN.options, {}))
-    listed = "\n".join(f'<a href="{address}">{name}</a>' for name, address in links.items())
-    page = Template(TEMPLATE.read_text(encoding="utf-8"))
-    return page.substitute(title=title, links=listed, body="\n".join(rendered))
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        title=title,
+        links="\n".join(f'<a href="{address}">{name}</a>' for name, address in links.items()),
+        body="\n".join(rendered),
+    )
 
 
 def _figure(picture: Picture) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 from adl.console.text import MISSING, counted, duration
 from adl.files import digest, write_text
 from adl.report import quoted
-from adl.report.page import Block, markdown, table, web_page
-from adl.report.results import NOT_MEASURED, Results, of_runtimes, read_or_empty
+from adl.report.page import NOT_MEASURED, Block, markdown, table, web_page
+from adl.report.results import Results, of_runtimes, read_or_empty
 from adl.workspace import CHECKPOINT, DRAWN, PERFORMANCE, PERFORMANCE_PAGE, SPEED
 
 REMEDIES = {
@@ -38,17 +38,17 @@ def write(results: Results) -> None:
 
 def blocks(results: Results) -> list[Block]:
     model = digest(CHECKPOINT) if CHECKPOINT.exists() else ""
-    speeds, left_out = {}, []
+    about = [f"All that was measured here is of the model `{model[:16]}`."]
+    speeds = {}
     for stage, remedy in REMEDIES.items():
         speed = read_or_empty(SPEED / f"{stage}.json")
-        is_of_model = model and speed.get("checkpoint_digest") == model
-        speeds[stage] = speed if is_of_model else {}
-        if not is_of_model:
+        if speed.get("checkpoint_digest") != model:
             why = "measured for another model" if speed else NOT_MEASURED
-            left_out.append(f"**Left out: `{stage}`**, {why}; run {remedy}.")
-    about = ["**There is no model here yet**: run `dvc repro`."]
-    if model:
-        about = [f"All that was measured here is of the model `{model[:16]}`.", *left_out]
+            about.append(f"**Left out: `{stage}`**, {why}; run {remedy}.")
+            speed = {}
+        speeds[stage] = speed
+    if not model:
+        about = ["**There is no model here yet**: run `dvc repro`."]
     dataset = results.dataset.name
     published = quoted.TRAINING.get(dataset, {})
     return [
@@ -57,11 +57,11 @@ def blocks(results: Results) -> list[Block]:
         "Times depend on the machine and the moment: this page is kept neither in git nor in DVC.",
         *about,
         "## Training performance",
-        _side_by_side(published, training(results, speeds["train"])),
+        _side_by_side(published, _training(results, speeds["train"])),
         "## Inference performance",
         _side_by_side(
             quoted.INFERENCE.get(dataset, {}),
-            inference(results, speeds["infer"], speeds["evaluate"]),
+            _inference(results, speeds["infer"], speeds["evaluate"]),
         ),
         "## The exported files",
         _exported(speeds["infer"]),
@@ -69,13 +69,13 @@ def blocks(results: Results) -> list[Block]:
     ]
 
 
-def training(results: Results, speed: Mapping[str, Any]) -> dict[str, str]:
-    trained, params = results.metrics["train"], results.params
+def _training(results: Results, speed: Mapping[str, Any]) -> dict[str, str]:
+    trained = results.metrics["train"]
     if not ("ms_per_step" in speed and trained and results.sidecar):
         return {}
-    shown = ("epochs", "batch_size", "base_lr", "bn_momentum")
     # A run from before these parameters existed had the only optimizer and the only schedule.
-    optimizer, schedule = params.get("optimizer", "momentum"), params.get("schedule", "poly")
+    params = {"optimizer": "momentum", "schedule": "poly", **results.params}
+    shown = ("epochs", "batch_size", "base_lr", "bn_momentum")
     compilation = f"{MISSING}, for there was one step"
     if speed["compile_seconds"] is not None:
         compilation = duration(speed["compile_seconds"])
@@ -83,9 +83,9 @@ def training(results: Results, speed: Mapping[str, Any]) -> dict[str, str]:
         **_machine(speed),
         "Dataset": f"{results.data} (cropped {params['crop_size']}×{params['crop_size']}), {trained['images']} images",
         "Training parameters": ", ".join(f"{name} {params[name]}" for name in shown),
-        "Optimizer": WORDS[optimizer],
+        "Optimizer": WORDS[params["optimizer"]],
         "Loss": WORDS[params["criterion"]],
-        "Learning rate": f"{WORDS[schedule]} after {params['warmup_iters']} steps of warm-up",
+        "Learning rate": f"{WORDS[params['schedule']]} after {params['warmup_iters']} steps of warm-up",
         "Outputs": "probability",
         "Speed": f"{speed['ms_per_step']} ms/step, {speed['samples_per_second']} images/s",
         "Total time": duration(speed["total_seconds"]),
@@ -104,7 +104,7 @@ def _machine(speed: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def inference(
+def _inference(
     results: Results, file: Mapping[str, Any], scored: Mapping[str, Any]
 ) -> dict[str, str]:
     """file: of the exported file. scored: of the stage evaluate."""
@@ -136,8 +136,8 @@ def _exported(speed: Mapping[str, Any]) -> str:
     """The time of each file with each runtime."""
     if not speed:
         return NOT_MEASURED
-    files = of_runtimes(speed, speed["ms_per_image"])
-    shown = pd.DataFrame(files, columns=["file", "run by", "ms/image"])
+    columns = ["file", "run by", "ms/image"]
+    shown = pd.DataFrame(of_runtimes(speed, speed["ms_per_image"]), columns=columns)
     shown["ms/image"] = shown["ms/image"].map("{:g}".format, na_action="ignore")
     shown["model"] = speed["checkpoint_digest"][:16]
     return table(shown)
@@ -145,5 +145,4 @@ def _exported(speed: Mapping[str, Any]) -> str:
 
 def _side_by_side(published: dict[str, str], measured: dict[str, str]) -> str:
     columns = {"this run (measured)": measured, "2021 (quoted)": published}
-    rows = pd.DataFrame(columns, dtype=object).fillna("")
-    return table(rows.reset_index(names="")) if len(rows) else NOT_MEASURED
+    return table(pd.DataFrame(columns, dtype=object).fillna("").reset_index(names=""))

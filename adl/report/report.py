@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,8 @@ from adl.architecture import Architecture
 from adl.config import params as schema
 from adl.console.text import MISSING, interval, percentage
 from adl.report import deployed, quoted
-from adl.report.page import Block, Picture, table
-from adl.report.results import NOT_MEASURED, Results
+from adl.report.page import NOT_MEASURED, Block, Picture, table
+from adl.report.results import Results
 from adl.workspace import DRAWN, REPORTS
 
 
@@ -22,12 +23,7 @@ def blocks(results: Results) -> list[Block]:
     overlays = evaluate / "overlays"
     return [
         f"# mIOU {percentage(results.score['mIOU'])} %" if results.score else "# mIOU",
-        *_what_this_is(results),
-        Picture(
-            overlays / "median.png",
-            "The image with the median mIOU: what the network sees, what is there, what it says, where it is wrong",
-        ),
-        *_how_it_was_scored(results),
+        *_what_was_scored(results, overlays / "median.png"),
         "## Accuracy",
         _accuracy(results),
         "The interval: 95 % of 1000 resamplings of the images, in which a class missing from a resampling keeps its "
@@ -67,11 +63,15 @@ def blocks(results: Results) -> list[Block]:
     ]
 
 
-def _what_this_is(results: Results) -> list[str]:
-    """What the model has seen, and what its score is worth."""
+def _what_was_scored(results: Results, median: Path) -> list[Block]:
+    """What the model has seen, what its score is worth, and how it was computed. median: a picture of its labels."""
     trained, score = results.metrics["train"], results.score
     dataset = results.dataset
-    lines = []
+    picture = Picture(
+        median,
+        "The image with the median mIOU: what the network sees, what is there, what it says, where it is wrong",
+    )
+    lines: list[Block] = []
     if results.is_embedded:
         lines.append(
             f"**{DRAWN.capitalize()}.** This small network learned the embedded synthetic street scenes. It shows that "
@@ -80,7 +80,7 @@ def _what_this_is(results: Results) -> list[str]:
     elif trained:
         lines.append(f"Trained on {trained['images']} images of {results.data}.")
     if not score:
-        return [*lines, "**Nothing has been evaluated yet**: run `dvc repro`."]
+        return [*lines, "**Nothing has been evaluated yet**: run `dvc repro`.", picture]
     scored, complete = score["images"], dataset.split_sizes["val"]
     in_record = results.metrics["mindrecord_val"].get("images", scored)
     if scored < in_record:
@@ -89,20 +89,16 @@ def _what_this_is(results: Results) -> list[str]:
         lines.append(
             f"**Partial: the val record holds {in_record} images, {dataset.title} has {complete}.**"
         )
-    return lines
-
-
-def _how_it_was_scored(results: Results) -> list[str]:
-    score, epochs = results.score, results.params.get("epochs")
-    if not score:
-        return []
     checkpoint = "a checkpoint that does not say after which epoch it was saved"
-    if (epoch := score.get("checkpoint_epoch")) is not None:
+    epoch, epochs = score.get("checkpoint_epoch"), results.params.get("epochs")
+    if epoch is not None:
         which = "the last" if epoch == epochs else "an intermediate"
         checkpoint = f"{which} checkpoint (epoch {epoch} of {epochs})"
     return [
-        f"Evaluated: {score['images']} val images, mode `{results.mode}`, counted as the official script counts; "
-        f"{checkpoint}, not chosen by its score on val.",
+        *lines,
+        picture,
+        f"Evaluated: {scored} val images, mode `{results.mode}`, counted as the official script counts; {checkpoint}, "
+        "not chosen by its score on val.",
         "Times and speeds: `reports/performance.md` and `.html`, which `make repro` and `adl report` write.",
     ]
 
@@ -110,23 +106,28 @@ def _how_it_was_scored(results: Results) -> list[str]:
 def _accuracy(results: Results) -> str:
     """This run, and the figures of the recipe that it followed. A telephone shows no more than the first columns."""
     trained, score = results.metrics["train"], results.score
-    row = {
-        "Itr": f"{trained['steps']:,} steps" if trained else NOT_MEASURED,
-        "mIOU of this project": f"**{score['mIOU']:.2f}**" if score else NOT_MEASURED,
-        "95 % interval": interval(score),
-        **results.published,
-        **{name: str(results.params.get(name, MISSING)) for name in ("epochs", "bn_momentum")},
-        "data": f"{results.data}, val, `{results.mode}`",
-    }
-    return table([row])
+    return table(
+        [
+            {
+                "Itr": f"{trained['steps']:,} steps" if trained else NOT_MEASURED,
+                "mIOU of this project": f"**{score['mIOU']:.2f}**" if score else NOT_MEASURED,
+                "95 % interval": interval(score),
+                **results.published,
+                "epochs": str(results.params.get("epochs", MISSING)),
+                "bn_momentum": str(results.params.get("bn_momentum", MISSING)),
+                "data": f"{results.data}, val, `{results.mode}`",
+            }
+        ]
+    )
 
 
 def _published(results: Results) -> list[str]:
     """What the paper and the model zoo state, of all but the run that this one followed."""
-    rows = []
-    for published in quoted.RUNS.get(results.dataset.name, {}).values():
-        if published != results.published:
-            rows.append(published | {"data": f"{results.dataset.title} val"})
+    rows = [
+        figures | {"data": f"{results.dataset.title} val"}
+        for figures in quoted.RUNS.get(results.dataset.name, {}).values()
+        if figures != results.published
+    ]
     if not rows:
         return []
     return [
@@ -152,8 +153,7 @@ def _scores(results: Results) -> str:
         "mean_accuracy": "mean accuracy of the classes",
         "frequency_weighted_IOU": "frequency-weighted IoU",
     }
-    rows = _rows(results.score, names, "measure", "%")
-    return table(rows or [{"%": NOT_MEASURED}])
+    return table(_rows(results.score, names, "measure", "%"))
 
 
 def _baselines(score: Mapping[str, Any]) -> str:
@@ -217,8 +217,9 @@ def _parameters(results: Results) -> list[str]:
     rows = []
     for name in (*schema.of_stage("train"), "ms_infer", "eval_flip", "eval_images"):
         if name in results.params:
-            value = json.dumps(results.params[name])
-            rows.append({"parameter": f"`{name}`", "value": f"`{value}`"})
+            rows.append(
+                {"parameter": f"`{name}`", "value": f"`{json.dumps(results.params[name])}`"}
+            )
     digests = {
         "training data": sidecar["data"]["digest"] if sidecar else None,
         "evaluation data": results.val_digest,

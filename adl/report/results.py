@@ -14,8 +14,6 @@ from adl.files import check_sidecar, read_json
 from adl.report import history
 from adl.workspace import CHECKPOINT, METRICS, RECORDS, SYNTHETIC, sidecar
 
-NOT_MEASURED = "not measured yet"
-"""What stands for a stage that has not run; `dvc repro` fills it."""
 STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
 
 

@@ -5,13 +5,12 @@ Names and meanings are those of Huawei Cloud's "Managing Environment Variables o
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from adl.errors import AdlError
 from adl.files import read_json
@@ -23,8 +22,7 @@ LONGEST_WAIT = 600.0
 """Seconds that a node waits for the name of the first one, and for a complete rank table."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """This node of the job.
 
     nodes: how many there are. rank: the number of this one. devices: on each; 0 where there is no accelerator. hosts:
@@ -111,7 +109,7 @@ def this_node(environment: Mapping[str, str] = os.environ, *, port: int = PORT) 
     if rank >= nodes:
         raise AdlError(
             f"VC_TASK_INDEX: {environment.get('VC_TASK_INDEX') or 'not set'}, but the job has {nodes} nodes "
-            "(MA_NUM_HOSTS), each of which would take itself for the first. Set it to the node's number, from 0."
+            "(MA_NUM_HOSTS). Set it to this node's number, from 0: without one, each would take itself for the first."
         )
     return Node(
         nodes=nodes,

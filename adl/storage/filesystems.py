@@ -17,8 +17,8 @@ from s3fs import S3FileSystem
 from adl.files import replacing
 from adl.storage import environment
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30
-"""Seconds without an answer, and without another byte, after which a request has failed. A slow copy is no failure."""
+READ_TIMEOUT = 30
+"""Seconds without another byte after which a request has failed. A slow copy is no failure."""
 PART = 2**24
 """Bytes that are sent at a time: a copy that is no longer wanted ends after those."""
 
@@ -59,7 +59,7 @@ class S3(S3FileSystem):
                 },
                 # s3fs repeats requests; botocore must not multiply that.
                 "retries": {"total_max_attempts": 1},
-                "connect_timeout": CONNECT_TIMEOUT,
+                "connect_timeout": 10,
                 "read_timeout": READ_TIMEOUT,
             },
             max_concurrency=1,

@@ -8,9 +8,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from adl import device, preflight, workspace
+from adl import device, preflight
 from adl.architecture import Architecture
 from adl.config import params as schema
 from adl.config import recipes
@@ -34,7 +33,6 @@ from adl.workspace import (
     BASELINES,
     PARAMS,
     PRETRAINED,
-    RECORDS,
     START_WEIGHTS,
     STATE_VARIABLE,
     SYNTHETIC,
@@ -68,14 +66,7 @@ class Job:
         self.dataset.check_classes(self.params.num_classes, "num_classes")
         Architecture.from_params(self.params)
         stores = [open_place(url) for url in (self.params.data_url, self.params.train_url) if url]
-        present = PARAMS.read_text(encoding="utf-8")
-        self.text = recipes.edited(present, self._values(stores))
-        self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
-        self.code = Path.cwd()
-        self.inputs = Inputs(stores, open_place(str(self.code)), stages(), self.params.data_path)
-
-    def _values(self, stores: Sequence[Place]) -> dict[str, Any]:
-        """The parameters; the job knows better how many devices there are, and where raw data is put."""
+        # The job knows better than params.yaml how many devices there are, and where raw data is put.
         values = self.params.model_dump()
         configured, devices = values["device_num"], self.node.nodes * self.node.devices
         if devices not in (0, configured):
@@ -89,7 +80,10 @@ class Job:
         if is_elsewhere:
             values["data_path"] = RAW
             print(f"data_path is {RAW}, where the data set is copied to, instead of {folder}")
-        return values
+        self.text = recipes.edited(PARAMS.read_text(encoding="utf-8"), values)
+        self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
+        self.code = Path.cwd()
+        self.inputs = Inputs(stores, open_place(str(self.code)), stages(), self.params.data_path)
 
     def run(self, stage: Stage) -> int:
         """Returns the exit code of the stage, once all that it wrote is copied. Raises AdlError if a copy fails."""
@@ -135,14 +129,7 @@ class Job:
         write_text(PARAMS, self.text)
 
     def _run_stage(self, stage: Stage) -> int:
-        self._download_inputs(stage)
-        code = self._train(stage) if stage.name == "train" else self._run(stage.command)
-        if self.node.rank == 0:
-            upload_results(self.inputs.train, stage, complete=code == 0)
-        return code
-
-    def _download_inputs(self, stage: Stage) -> None:
-        """Download what the stage reads, in place of what an earlier job in this folder read and wrote.
+        """Run a stage on its inputs, which replace what an earlier job read and wrote in this folder.
 
         Raises AdlError if an input is nowhere; a report says itself what it lacks.
         """
@@ -172,14 +159,15 @@ class Job:
         for output in stage.outputs:  # as DVC does: what stands there afterwards is of this run
             remove(Path(output))
         download(wanted, f"copying what {stage.name} reads")
+        code = self._train(stage) if stage.name == "train" else self._run(stage.command)
+        if self.node.rank == 0:
+            upload_results(self.inputs.train, stage, complete=code == 0)
+        return code
 
     def _train(self, stage: Stage) -> int:
         write_text(START_WEIGHTS, f"{preflight.start_weights(self.params)}\n")
         command = (*stage.command, *self.node.arguments())
-        records = [
-            workspace.record(RECORDS, self.dataset.name, split) for split in ("train", "val")
-        ]
-        state = runs.state_of(STATES, runs.key_of(self.params, self.dataset, *records))
+        state = runs.state_of(STATES, runs.key_of(self.params, self.dataset))
         backup = StateBackup(self.inputs.train, state)
         if self.node.rank > 0:
             return self._follow(command, backup)
@@ -193,7 +181,7 @@ class Job:
         A job.json left by a killed job describes the same run: the workers then wait for the first node's.
         """
         state = backup.state
-        about = state.folder / "about.json"
+        about = state.about_file
 
         def is_finished() -> bool:
             """With this code. False: the first node trains."""
@@ -221,5 +209,6 @@ class Job:
     def _run(self, command: Sequence[str]) -> int:
         """Run a stage as a process."""
         print(f"+ {shlex.join(['python', *command])}", flush=True)
-        environment = child_environment({STATE_VARIABLE: str(STATES)})
-        return foreground.run([sys.executable, *command], environment)
+        return foreground.run(
+            [sys.executable, *command], child_environment({STATE_VARIABLE: str(STATES)})
+        )

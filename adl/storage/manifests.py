@@ -142,8 +142,11 @@ class Inputs:
             # The last one is where earlier versions left what runs keep.
             for folder in ("", "pretrained", "models", "models/intermediate"):
                 yield store / folder
-        models = (self.train / RUNS).find(RUNS)
-        kept = [path for path in models if path.match(f"result/intermediate/{name}")]
+        kept = [
+            path
+            for path in (self.train / RUNS).find(RUNS)
+            if path.match(f"result/intermediate/{name}")
+        ]
         if len(kept) > 1:
             raise AdlError(
                 f"ckpt_name: several runs kept a {name}: {', '.join(map(str, kept))}, in {self.train.url}. Copy the "
@@ -172,5 +175,5 @@ def _listed(
                     f"{store.url}/{name}: this object is missing; the stage {manifest['stage']} left it there. Run it "
                     "again."
                 )
-            files[file] = dataclasses.replace(found[file], sha256=sha256)
+            files[file] = found[file]._replace(sha256=sha256)
     return files

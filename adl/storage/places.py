@@ -6,16 +6,16 @@ reported at once, with what to do about it.
 
 from __future__ import annotations
 
-import dataclasses
-import errno
 import importlib.util
 import os
 import re
 import time
 import zlib
 from collections.abc import Callable
+from errno import EACCES, ENOENT, EROFS
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
@@ -28,24 +28,24 @@ PAUSES = (1.0, 2.0, 4.0)
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of OBS: its AK and SK)"
 
 REMEDIES = {
-    "NoCredentialsError PartialCredentialsError": f"access is refused. Set {CREDENTIALS}.",
+    "NoCredentialsError|PartialCredentialsError": f"access is refused. Set {CREDENTIALS}.",
     "RequestTimeTooSkewed": "this machine's clock differs too much from the storage's. Set it right.",
-    "ExpiredToken InvalidToken TokenRefreshRequired": (
+    "ExpiredToken|InvalidToken|TokenRefreshRequired": (
         "the session token is no longer valid, or never was. Get new temporary credentials, and set AWS_SESSION_TOKEN "
         "with the two keys that belong to it; with permanent keys, leave it unset."
     ),
-    "AccessDenied AccessForbidden AllAccessDisabled": (
+    "AccessDenied|AccessForbidden|AllAccessDisabled": (
         "the key is known, but may not do this. Check the policies of the bucket and of the key's owner: a job lists, "
         "reads, writes and deletes below train_url, and lists and reads below data_url."
     ),
-    "InArrearOrInsufficientBalance AccountProblem NotSignedUp Unauthorized DeregisterUserId FrozenUserId": (
+    "InArrearOrInsufficientBalance|AccountProblem|NotSignedUp|Unauthorized|DeregisterUserId|FrozenUserId": (
         "the account may not use the storage: arrears, or not registered. Settle that with the provider."
     ),
-    "VirtualHostDomainRequired SecondLevelDomainForbidden": (
+    "VirtualHostDomainRequired|SecondLevelDomainForbidden": (
         "this storage wants the bucket in the host name. Name an endpoint whose host begins with obs, as in "
         "https://obs.REGION.myhuaweicloud.com: AWS_ENDPOINT_URL."
     ),
-    "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException": (
+    "PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraintException": (
         "the bucket is in another region. Name the endpoint of its region: AWS_ENDPOINT_URL, and for AWS itself "
         "AWS_DEFAULT_REGION."
     ),
@@ -53,20 +53,19 @@ REMEDIES = {
     "InsufficientStorageSpace": (
         "the bucket has reached its quota. Raise that, or delete what is not needed."
     ),
-    "InvalidAccessKeyId SignatureDoesNotMatch TooManyWrongSignature PermissionError HTTP403": (
+    "InvalidAccessKeyId|SignatureDoesNotMatch|TooManyWrongSignature|PermissionError|HTTP403": (
         f"access is refused. Check {CREDENTIALS}."
     ),
     "FileNotFoundError": "does not exist. Check the bucket and the path.",
 }
-"""Kinds of errors, codes of S3 and of OBS, a status → what is wrong and what to do, said of the first that applies."""
+"""Pattern of an error's kind, code or HTTP status → what is wrong and what to do; the first that matches counts."""
 
 
 class Abandoned(Exception):  # noqa: N818 (not an error)
     """Raised by a progress callback to end a copy that is no longer wanted."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A file, or a folder with all that is below it.
 
     system, path: where it is. url: what people call that. bytes, version, sha256: of a file that was found. The version
@@ -82,22 +81,20 @@ class Place:
 
     def __truediv__(self, name: str | Path) -> Place:
         below = f"/{name}".rstrip("/")
-        return dataclasses.replace(self, path=self.path + below, url=self.url + below)
+        return self._replace(path=self.path + below, url=self.url + below)
 
     def find(self, target: str | Path = "") -> dict[Path, Place]:
         """The files that are here, by their places in a copy at `target`. Raises AdlError if one leads elsewhere."""
         files = {}
-        listing = self.attempt(lambda path: self.system.find(path, detail=True))
-        for path, info in listing.items():
+        for path, info in self.attempt(partial(self.system.find, detail=True)).items():
             # A console makes empty objects that stand for folders; a folder may hold what is only half written.
             if path.endswith("/") or "/.partial-" in path:
                 continue
             name = path.removeprefix(self.path)[1:]
             if name:
                 check_name(name, self.url)
-            version = str(info.get("ETag", info.get("mtime", "")))
-            files[Path(target, name)] = dataclasses.replace(
-                self / name, bytes=info["size"], version=version
+            files[Path(target, name)] = (self / name)._replace(
+                bytes=info["size"], version=str(info.get("ETag", info.get("mtime", "")))
             )
         return files
 
@@ -156,8 +153,7 @@ class Place:
                 raise
             except self.system.passing as error:
                 # Errors of a bucket have other numbers than those of this machine's files, or none.
-                of_this_machine = (*DISK_FULL, errno.EACCES, errno.EROFS, errno.ENOENT)
-                if getattr(error, "errno", None) in of_this_machine:
+                if getattr(error, "errno", None) in (*DISK_FULL, EACCES, EROFS, ENOENT):
                     raise
                 self._check_passing(error)
                 reason = str(error) or type(error).__name__
@@ -173,10 +169,9 @@ class Place:
         # s3fs' error has botocore's as its cause, which names the code; moxing's has the code in its text alone.
         cause = error.__cause__ or error
         answer = (getattr(cause, "response", None) or {}).get("ResponseMetadata", {})
-        status = answer.get("HTTPStatusCode")
-        words = re.findall(r"\w+", f"{type(error).__name__} HTTP{status} {cause} {error}")
+        words = f"{type(error).__name__} HTTP{answer.get('HTTPStatusCode')} {cause} {error}"
         for codes, remedy in REMEDIES.items():
-            if not set(codes.split()).isdisjoint(words):
+            if re.search(rf"\b({codes})\b", words):
                 raise AdlError(f"{self.url}: {remedy} ({cause})")
 
 

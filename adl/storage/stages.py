@@ -74,5 +74,10 @@ def _stage(name: str, body: dict[str, Any]) -> Stage:
     if name == "export":
         # It saves time where it is there, and is computed otherwise: a job may export before it evaluates.
         inputs.remove(str(PREDICTIONS / "evaluate"))
-    command = body["cmd"].removeprefix("exec python ").split()
-    return Stage(name, command, inputs, outputs, results=name)
+    return Stage(
+        name,
+        command=body["cmd"].removeprefix("exec python ").split(),
+        inputs=inputs,
+        outputs=outputs,
+        results=name,
+    )

@@ -109,8 +109,12 @@ class StateBackup:
 
     def _upload_all(self, paths: Sequence[Path]) -> None:
         """Upload one after the other, with progress."""
-        sizes = {path: path.stat().st_size for path in paths}
-        copy_all(self._upload, sizes, f"copying the state to {self.place.url}", threads=1)
+        copy_all(
+            self._upload,
+            {path: path.stat().st_size for path in paths},
+            f"copying the state to {self.place.url}",
+            threads=1,
+        )
 
     def _is_in_the_way(self) -> bool:
         """Does the present copy delay what goes first at the end?"""
@@ -127,11 +131,11 @@ class StateBackup:
 
     def _new(self) -> list[Path]:
         """Files that the store does not have as they are here: what is urgent first, a result's seal last."""
-        of_this_machine = ("lock", "stop")
         new = [
             path
             for path in files_below(self.state.folder)
-            if path.name not in of_this_machine and self.there.get(path) != path.stat().st_mtime_ns
+            # A lock and a request to stop are this machine's own.
+            if path.name not in ("lock", "stop") and self.there.get(path) != path.stat().st_mtime_ns
         ]
         urgent = self._urgent()
         return sorted(new, key=lambda path: (path.name == SEAL, path not in urgent, path))

@@ -16,8 +16,6 @@ from adl.console.progress import Progress
 from adl.errors import AdlError
 from adl.storage.places import Abandoned, Place
 
-_MEGABYTE = 1e6
-
 
 def download(wanted: Mapping[Path, Place], what: str) -> None:
     """Copy what is not here yet. Raises AdlError if a file is not what its sender wrote, or if there is no room.
@@ -31,8 +29,8 @@ def download(wanted: Mapping[Path, Place], what: str) -> None:
     free = shutil.disk_usage(Path.cwd()).free
     if needed > free:
         raise AdlError(
-            f"{Path.cwd()}: needs {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free. Choose a folder on a "
-            "larger disk: --work FOLDER."
+            f"{Path.cwd()}: needs {text.byte_size(needed)}, but only {text.byte_size(free)} are free. Choose a folder "
+            "on a larger disk: --work FOLDER."
         )
     copy_all(lambda target, progress: missing[target].download(target, progress), sizes, what)
 
@@ -62,9 +60,12 @@ def copy_all(
         return
     is_over = threading.Event()
     transfers = {file: ended_once(is_over.is_set) for file in sizes}
-    total = math.ceil(sum(sizes.values()) / _MEGABYTE)
     with (
-        Progress(total, f"{what} ({text.counted(len(sizes), 'file')})", "MB") as progress,
+        Progress(
+            math.ceil(sum(sizes.values()) / 1e6),
+            f"{what} ({text.counted(len(sizes), 'file')})",
+            "MB",
+        ) as progress,
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
     ):
         pending = {pool.submit(copy, file, transfer) for file, transfer in transfers.items()}
@@ -76,7 +77,7 @@ def copy_all(
                 for one in done:
                     one.result()
                 copied = sum(transfer.value for transfer in transfers.values())
-                progress.advance(math.ceil(copied / _MEGABYTE) - progress.done)
+                progress.advance(math.ceil(copied / 1e6) - progress.n)
         finally:
             # What has not begun ends as it begins.
             is_over.set()

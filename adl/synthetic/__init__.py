@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,20 +26,18 @@ CITIES = {
 }
 
 
-class Scene(NamedTuple):
-    """image: (height, 2·height, 3) uint8 RGB. labels: (height, 2·height) uint8 label ids."""
+def scene(
+    dataset: DatasetDescriptor, split: str, number: int, *, height: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one scene; it follows from split, number and seed. dataset: whose label ids it gets.
 
-    image: np.ndarray
-    labels: np.ndarray
-
-
-def scene(dataset: DatasetDescriptor, split: str, number: int, *, height: int, seed: int) -> Scene:
-    """Draw one scene; it follows from split, number and seed. dataset: whose label ids it gets."""
+    Returns the image, (height, 2·height, 3) uint8 RGB, and its labels, (height, 2·height) uint8 label ids.
+    """
     rng = np.random.default_rng([seed, list(CITIES).index(split), number, 3])
     canvas = Canvas(dataset, height, rng)
     for paint in (sky, skyline, ground, line_street, populate, patch, light, frame, expose):
         paint(canvas, rng)
-    return Scene(canvas.image, canvas.labels)
+    return canvas.image, canvas.labels
 
 
 def write(
@@ -63,9 +60,8 @@ def write(
 def _write_scene(
     root: Path, dataset: DatasetDescriptor, height: int, seed: int, split: str, number: int
 ) -> None:
-    drawn = scene(dataset, split, number, height=height, seed=seed)
-    cities = CITIES[split]
-    city = cities[number % len(cities)]
+    image, labels = scene(dataset, split, number, height=height, seed=seed)
+    city = CITIES[split][number % len(CITIES[split])]
     name = f"{city}_{number:06d}_000019"
-    write_png(dataset.images.path(root, split, city, name), drawn.image)
-    write_png(dataset.labels.path(root, split, city, name), drawn.labels)
+    write_png(dataset.images.path(root, split, city, name), image)
+    write_png(dataset.labels.path(root, split, city, name), labels)

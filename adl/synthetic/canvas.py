@@ -39,8 +39,8 @@ def tile(name: str) -> np.ndarray:
     }[name]
     noise = np.random.default_rng(len(name)).normal(size=(_TILE, _TILE))
     frequency = fft.fftfreq(_TILE)
-    distance = np.hypot(frequency, frequency[:, None] / stretch)
-    amplitude = 1 / np.maximum(distance, 1 / _TILE) ** roughness
+    distance = np.hypot(frequency, frequency[:, None] / stretch).clip(1 / _TILE)
+    amplitude = 1 / distance**roughness
     amplitude[0, 0] = 0
     texture = fft.ifft2(fft.fft2(noise) * amplitude).real
     return (texture / texture.std()).astype(np.float32)
@@ -71,10 +71,6 @@ def outline(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.append(x, (x[-1], x[0])), np.append(y, (0, 0))
 
 
-Pattern = Callable[[np.ndarray, np.ndarray], "np.ndarray | float"]
-"""pattern(u, v) in metres along and up a surface → a brightness factor for each."""
-
-
 def plain(u: np.ndarray, v: np.ndarray) -> np.ndarray | float:
     return 1.0
 
@@ -100,9 +96,9 @@ class Canvas:
         self, x: float | np.ndarray, y: float | np.ndarray, z: float | np.ndarray
     ) -> np.ndarray:
         """(column, row) of the point x metres right, y above the ground, z ahead; or (n, 2) of several."""
-        column = self.width / 2 + self.focal * x / z
-        row = self.horizon + self.focal * (self.eye - y) / z
-        return np.array((column, row)).T
+        return np.array(
+            (self.width / 2 + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z)
+        ).T
 
     def paint(
         self,
@@ -120,8 +116,8 @@ class Canvas:
     def polygon(self, part: Part, label: str, z: float) -> None:
         """A flat shape that faces the camera at distance z; its points in pixels."""
         mask = np.zeros_like(self.labels)
-        cv2.fillPoly(mask, [np.round(part.points).astype(np.int32)], (1,))
-        pixels = np.flatnonzero(mask > 0)
+        cv2.fillPoly(mask, [part.points.round().astype(np.int32)], (1,))
+        pixels = np.flatnonzero(mask)
         rows, columns = divmod(pixels, self.width)
         metre = self.focal / z
         shade = 1 + part.contrast * sample(part.texture, columns / metre, rows / metre)
@@ -129,9 +125,14 @@ class Canvas:
 
     def upright(
         self, x: np.ndarray, z: np.ndarray | Sequence[float], height: float, *, label: str, colour: ArrayLike,
-        texture: str, contrast: float = 0.1, pattern: Pattern = plain, base: float = 0.0,
+        texture: str, contrast: float = 0.1, base: float = 0.0,
+        pattern: Callable[[np.ndarray, np.ndarray], np.ndarray | float] = plain,
     ) -> None:  # fmt: skip
-        """A vertical wall with a pattern in perspective. x, z: of its ends, in metres. base: of its foot."""
+        """A vertical wall in perspective.
+
+        x, z: of its ends, in metres. base: of its foot. pattern(u, v): metres along and up the wall → a brightness
+        factor for each.
+        """
         start, end = self.project(x, 0, np.array(z))[:, 0]
         left, right = sorted((start, end))
         if right - left < 1:

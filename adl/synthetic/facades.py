@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from adl.synthetic.canvas import Canvas, Part, Pattern, outline
+from adl.synthetic.canvas import Canvas, Part, outline
 from adl.synthetic.plan import FAR
 from adl.synthetic.shapes import tinted
 
@@ -30,24 +30,23 @@ FACADES = (
 )
 
 
-def windows(rng: Generator) -> Pattern:
+def windows(rng: Generator) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A pattern of windows, alike in all of a house."""
-    least, most = (1.3, 2.2, 0.4, 0.45, 0.2), (2.2, 3.0, 0.6, 0.65, 0.45)
-    wide, high, share_u, share_v, dark = rng.uniform(least, most)
+    wide, high, share_u, share_v, dark = rng.uniform(
+        (1.3, 2.2, 0.4, 0.45, 0.2), (2.2, 3.0, 0.6, 0.65, 0.45)
+    )
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        across = np.abs(u / wide % 1 - 0.5) < share_u / 2
         storey = v / high % 1
-        window = across & (np.abs(storey - 0.55) < share_v / 2)
+        window = (np.abs(u / wide % 1 - 0.5) < share_u / 2) & (np.abs(storey - 0.55) < share_v / 2)
         return np.where(window, dark, 1.0) - 0.12 * (storey < 0.05)
 
     return pattern
 
 
 def _bricks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    row = np.floor(v / 0.3)
-    joint = (v % 0.3 < 0.05) | ((u + 0.35 * (row % 2)) % 0.7 < 0.06)
-    return np.where(joint, 0.55, 1.0)
+    shift = 0.35 * (np.floor(v / 0.3) % 2)
+    return np.where((v % 0.3 < 0.05) | ((u + shift) % 0.7 < 0.06), 0.55, 1.0)
 
 
 def _pickets(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -135,5 +134,6 @@ def _bridge(canvas: Canvas, rng: Generator) -> None:
     span(height=9, label="building", pattern=_bricks)
     angles = np.linspace(0, np.pi, 15)
     across, up = outline(4.5 * np.cos(angles), 1.5 + 3.8 * np.sin(angles))
-    arch = canvas.project(middle + across, up, z)
-    canvas.polygon(Part((0.08, 0.08, 0.09), arch, "fine", 0.1), "tunnel", z)
+    canvas.polygon(
+        Part((0.08, 0.08, 0.09), canvas.project(middle + across, up, z), "fine", 0.1), "tunnel", z
+    )

@@ -184,7 +184,7 @@ def populate(canvas: Canvas, rng: Generator) -> None:
             standing.append((z, kind, x))
     for z, kind, x in sorted(standing, key=itemgetter(0), reverse=True):
         foot = canvas.project(x, 0, z)
-        size = np.array((kind.width, kind.height)) * rng.uniform(0.85, 1.15)
+        size = np.multiply((kind.width, kind.height), rng.uniform(0.85, 1.15))
         if rng.random() < 0.5:
             size *= (-1, 1)  # it faces the other way
         for part in kind.draw(rng):

@@ -36,21 +36,14 @@ def symmetric(colour: ArrayLike, xy: Sequence[float], *finish: Any) -> Part:
     return Part(colour, np.concatenate((left, (1, 0) - left[::-1] * (1, -1))), *finish)
 
 
-def _circle(points: int) -> np.ndarray:
+def circle(points: int) -> np.ndarray:
     """Points around a circle of radius 1; the last one is the first one again."""
     angles = np.linspace(0, 2 * np.pi, points)
     return np.transpose((np.cos(angles), np.sin(angles)))
 
 
 def disc(colour: ArrayLike, x: float, y: float, rx: float, ry: float, *finish: Any) -> Part:
-    return Part(colour, _circle(21)[:-1] * (rx, ry) + (x, y), *finish)
-
-
-def ring(colour: ArrayLike, x: float, y: float, rx: float, ry: float) -> Part:
-    """A closed band, a quarter of the radius wide, as one polygon with a seam."""
-    circle = _circle(25)
-    band = np.concatenate((circle * (rx, ry), circle[::-1] * (rx * 0.75, ry * 0.75)))
-    return Part(colour, np.add(band, (x, y)))
+    return Part(colour, circle(21)[:-1] * (rx, ry) + (x, y), *finish)
 
 
 def wheels(xs: Sequence[float], y: float, rx: float, ry: float) -> list[Part]:
@@ -66,8 +59,9 @@ def bar(
 ) -> Part:
     x, y = np.subtract(end, start)
     across = np.array((-y, x)) / np.hypot(x, y) * width / 2
-    corners = np.array((start + across, end + across, end - across, start - across))
-    return Part(colour, corners, *finish)
+    return Part(
+        colour, np.array((start + across, end + across, end - across, start - across)), *finish
+    )
 
 
 def paint(rng: Generator, *, grey: float = 0.4) -> ArrayLike:

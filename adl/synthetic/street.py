@@ -25,7 +25,7 @@ def sky(canvas: Canvas, rng: Generator) -> None:
     zenith = rng.choice(
         [(0.45, 0.65, 0.92), (0.74, 0.78, 0.84), (0.6, 0.7, 0.85), (0.85, 0.74, 0.7)]
     )
-    haze = np.array((0.85, 0.87, 0.88)) * rng.uniform(0.85, 1.05)
+    haze = np.multiply((0.85, 0.87, 0.88), rng.uniform(0.85, 1.05))
     share = (np.arange(canvas.height) / canvas.horizon).clip(0, 1)[:, None, None]
     canvas.image[:] = (1 - share) * zenith + share * haze + clouds
     canvas.labels[:] = canvas.label_ids["sky"]
@@ -45,8 +45,11 @@ def skyline(canvas: Canvas, rng: Generator) -> None:
             )  # fmt: skip
         elif kind == 2:
             across, up = outline(x + size * np.linspace(0, 1, 9), rng.uniform(6, 14, 9))
-            wood = Part((0.22, 0.34, 0.2), canvas.project(across, up, FAR), "leaves", 0.3)
-            canvas.polygon(wood, "vegetation", FAR)
+            canvas.polygon(
+                Part((0.22, 0.34, 0.2), canvas.project(across, up, FAR), "leaves", 0.3),
+                "vegetation",
+                FAR,
+            )
         x += size * rng.uniform(0.8, 1.3)
 
 
@@ -57,7 +60,7 @@ def ground(canvas: Canvas, rng: Generator) -> None:
     rows, columns = divmod(pixels, canvas.width)
     z = canvas.focal * canvas.eye / (rows - canvas.horizon)
     x = (columns - canvas.width / 2) * z / canvas.focal - layout.middle(z)
-    labels = np.array(layout.labels)[np.digitize(x, layout.edges)]
+    labels = np.take(layout.labels, np.digitize(x, layout.edges))
     start, end = layout.crossing
     labels[(z > start) & (z < end)] = "road"
     grey = rng.uniform(0.22, 0.36)
@@ -101,7 +104,7 @@ def patch(canvas: Canvas, rng: Generator) -> None:
 
 def light(canvas: Canvas, rng: Generator) -> None:
     """Haze with distance, shadows, and the colour of the light."""
-    haze = np.array((0.75, 0.78, 0.8)) * rng.uniform(0.7, 1.1)
+    haze = np.multiply((0.75, 0.78, 0.8), rng.uniform(0.7, 1.1))
     share = 1 - np.exp(-canvas.depth / rng.uniform(150, 600))[..., None]
     image = canvas.image * (1 - share) + haze * share
     shadow = cv2.GaussianBlur(_clouds(canvas, 1.5, rng), (0, 0), canvas.width / 60)

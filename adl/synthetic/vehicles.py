@@ -15,11 +15,11 @@ from adl.synthetic.shapes import (
     TYRE,
     bar,
     box,
+    circle,
     disc,
     livery,
     paint,
     polygon,
-    ring,
     symmetric,
     wheels,
 )
@@ -38,9 +38,10 @@ def car(rng: Generator) -> list[Part]:
             box((0.7, 0.08, 0.06), 0.03, 0.5, 0.17, 0.62),
             box((0.7, 0.08, 0.06), 0.83, 0.5, 0.97, 0.62),
         ]
-    outline = [0, 0.52, 0.16, 0.45, 0.3, 0.04, 0.7, 0.04, 0.86, 0.45, 1, 0.55, 1, 0.86, 0, 0.86]
     return [
-        polygon(body, outline),
+        polygon(
+            body, [0, 0.52, 0.16, 0.45, 0.3, 0.04, 0.7, 0.04, 0.86, 0.45, 1, 0.55, 1, 0.86, 0, 0.86]
+        ),
         polygon(GLASS, [0.22, 0.42, 0.33, 0.12, 0.48, 0.12, 0.48, 0.42]),
         polygon(GLASS, [0.52, 0.42, 0.52, 0.12, 0.67, 0.12, 0.79, 0.42]),
         *wheels((0.21, 0.79), 0.83, 0.085, 0.2),
@@ -82,9 +83,8 @@ def train(rng: Generator) -> list[Part]:
 
 
 def caravan(rng: Generator) -> list[Part]:
-    outline = [0.08, 0, 0.9, 0, 1, 0.3, 1, 0.88, 0, 0.88, 0, 0.2]
     return [
-        polygon((0.85, 0.83, 0.78), outline),
+        polygon((0.85, 0.83, 0.78), [0.08, 0, 0.9, 0, 1, 0.3, 1, 0.88, 0, 0.88, 0, 0.2]),
         box(GLASS, 0.15, 0.2, 0.45, 0.48),
         box((0.7, 0.68, 0.62), 0.6, 0.18, 0.78, 0.85),
         disc(TYRE, 0.5, 0.9, 0.09, 0.12),
@@ -99,13 +99,20 @@ def trailer(rng: Generator) -> list[Part]:
     ]
 
 
+def _tyre(x: float) -> Part:
+    """A closed band, a quarter of the radius wide, as one polygon with a seam."""
+    rim = circle(25)
+    band = np.concatenate((rim * (0.22, 0.32), rim[::-1] * (0.165, 0.24)))
+    return Part(TYRE, np.add(band, (x, 0.68)))
+
+
 def bicycle(rng: Generator) -> list[Part]:
     frame = paint(rng, grey=0.3)
     rear, seat, front, pedals = (0.22, 0.68), (0.4, 0.3), (0.72, 0.3), (0.5, 0.7)
     return [
         # Wheels are filled: annotators label through the spokes.
         *(disc(0.5, x, 0.68, 0.22, 0.32, "ribs", 0.3) for x in (0.22, 0.78)),
-        *(ring(TYRE, x, 0.68, 0.22, 0.32) for x in (0.22, 0.78)),
+        *(_tyre(x) for x in (0.22, 0.78)),
         *(
             bar(frame, start, end, 0.08)
             for start, end in pairwise((seat, front, pedals, rear, seat, pedals))
@@ -119,11 +126,10 @@ def bicycle(rng: Generator) -> list[Part]:
 
 def motorcycle(rng: Generator) -> list[Part]:
     body = livery(rng, (0.6, 0.1, 0.1), (0.14, 0.14, 0.16))
-    outline = [0.1, 0.35, 0.45, 0.32, 0.66, 0.2, 0.82, 0.34, 0.72, 0.72, 0.34, 0.76]
     return [
         *wheels((0.2, 0.8), 0.7, 0.19, 0.3),
         *(disc(METAL, x, 0.7, 0.07, 0.12) for x in (0.2, 0.8)),
-        polygon(body, outline),
+        polygon(body, [0.1, 0.35, 0.45, 0.32, 0.66, 0.2, 0.82, 0.34, 0.72, 0.72, 0.34, 0.76]),
         box(TYRE, 0.12, 0.28, 0.48, 0.38),
         bar(METAL, (0.66, 0.06), (0.76, 0.4), 0.06),
     ]

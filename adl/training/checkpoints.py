@@ -38,10 +38,10 @@ class Weights:
         self.parameters = checkpoint.native(network)
         self.trained = optimizer.parameters
         self._stored = {f"network/{name}": value for name, value in self.parameters.items()}
-        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        trained = [name for name, value in self.parameters.items() if value.requires_grad]
         for slot, values in optimizer.slots.items():
-            for parameter, value in zip(optimizer.parameters, values, strict=True):
-                self._stored[f"{slot}/{names[id(parameter)]}"] = value
+            for name, value in zip(trained, values, strict=True):
+                self._stored[f"{slot}/{name}"] = value
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of everything, by name."""
@@ -49,7 +49,7 @@ class Weights:
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> bool:
         """Set everything to what `arrays` returned; returns False if that was of another network."""
-        ours = {name: tuple(parameter.shape) for name, parameter in self._stored.items()}
+        ours = {name: parameter.shape for name, parameter in self._stored.items()}
         if ours != {name: array.shape for name, array in arrays.items()}:
             return False
         for name, parameter in self._stored.items():
@@ -92,7 +92,7 @@ class Run:
             raise AdlError(
                 f"the ranks read different states from {self.state.folder}; do all nodes share it?"
             )
-        if saved is None:
+        if not saved:
             return
         if not self.weights.restore(saved.arrays):
             raise AdlError(
@@ -101,28 +101,33 @@ class Run:
             )
         self.stopwatch.resume(saved.meta["speed"])
         self.counters = Counters(plan=self.counters.plan, **saved.meta)
-        if self.world.rank == 0:
+        if self.world.is_first:
             print(f"resuming at {self.counters}", flush=True)
 
     def after_step(self, *, stop: bool) -> None:
-        """Save if it is due, or if the run is asked to stop."""
+        """Keep a model and save the state when they are due; save also if the run is asked to stop."""
         params, counters = self.params, self.counters
         epoch, batch = counters.epochs
         is_end = counters.is_finished
         is_kept = batch == 0 and epoch % params.save_epochs == 0
         minutes = (time.monotonic() - self.saved_at) / 60
         self.is_due |= is_kept or is_end or minutes >= (params.save_minutes or math.inf)
-        # The model first: an attempt that resumes from the state does not come by here again.
-        if is_kept and not is_end and params.keep_checkpoints > 1 and self.world.rank == 0:
-            self._keep_model(epoch)
+        if is_kept and not is_end and params.keep_checkpoints > 1 and self.world.is_first:
+            # The model first: an attempt that resumes from the state does not come by here again.
+            folder = self.state.intermediate
+            self._write_model(folder / f"epoch_{epoch:05d}.ckpt", epoch)
+            newest_first = sorted(folder.glob("epoch_*.ckpt"), reverse=True)
+            for old in newest_first[params.keep_checkpoints - 1 :]:  # the final model is one
+                remove(old)
+                remove(sidecar(old))
         # If the last update was skipped, the next ones show whether the run recovers.
         if stop or (self.is_due and not counters.skipped_in_a_row):
             self.save()
 
     def save(self) -> None:
-        if self.world.rank == 0:
+        if self.world.is_first:
             self.check_finite()
-            meta = self.counters.model_dump() | {"speed": self.stopwatch.speed(self.params)}
+            meta = {**self.counters.model_dump(), "speed": self.stopwatch.speed(self.params)}
             self.state.save(Saved(self.weights.arrays(), meta))
         self.saved_at, self.is_due = time.monotonic(), False
 
@@ -134,15 +139,6 @@ class Run:
                     f"{name} is no longer finite, and this state is not saved"
                 )
 
-    def _keep_model(self, epoch: int) -> None:
-        """Keep the present model beside the final one, and drop the oldest beyond keep_checkpoints."""
-        folder = self.state.intermediate
-        self._write_model(folder / f"epoch_{epoch:05d}.ckpt", epoch)
-        newest_first = sorted(folder.glob("epoch_*.ckpt"), reverse=True)
-        for old in newest_first[self.params.keep_checkpoints - 1 :]:  # the final model is one
-            remove(old)
-            remove(sidecar(old))
-
     def _write_model(self, path: Path, epoch: int) -> None:
         """Write the weights, and beside them what they come from.
 
@@ -150,34 +146,38 @@ class Run:
         """
         self.check_finite()
         checkpoint.save(self.weights.parameters, path)
-        content = {
-            "format": 1,
-            "architecture": self.weights.architecture.to_json(),
-            "data": {name: self.manifest.get(name) for name in ("digest", "images", "drawn")},
-            "digest": digest(path),
-            "epoch": epoch,
-            "params": self.params.model_dump(include=set(schema.of_stage("train"))),
-        }
-        write_json(sidecar(path), content)
+        write_json(
+            sidecar(path),
+            {
+                "format": 1,
+                "architecture": self.weights.architecture.to_json(),
+                "data": {name: self.manifest.get(name) for name in ("digest", "images", "drawn")},
+                "digest": digest(path),
+                "epoch": epoch,
+                "params": self.params.model_dump(include=set(schema.of_stage("train"))),
+            },
+        )
 
     def write_result(self) -> None:
         """Write the folder `result`, whose presence says that the run is complete, and drop what it replaces."""
         intermediate, params, counters = self.state.intermediate, self.params, self.counters
         loss = counters.history[-1]["loss"] if counters.history else None
-        metrics = {
-            "loss": None if loss is None else round(loss, 6),
-            "epochs": params.epochs - params.start_epoch,
-            "steps": counters.step - counters.plan.first_step,
-            "skipped_steps": counters.skipped,
-            "images": counters.plan.images,
-            "parameters": sum(parameter.size for parameter in self.weights.trained),
-        }
         with replacing_folder(self.state.result) as folder:
             self._write_model(folder / CHECKPOINT.name, params.epochs)
             (folder / intermediate.name).mkdir()
             for file in intermediate.glob("epoch_*"):
                 shutil.copy(file, folder / intermediate.name)
-            write_json(folder / "metrics.json", metrics)
+            write_json(
+                folder / "metrics.json",
+                {
+                    "loss": None if loss is None else round(loss, 6),
+                    "epochs": params.epochs - params.start_epoch,
+                    "steps": counters.step - counters.plan.first_step,
+                    "skipped_steps": counters.skipped,
+                    "images": counters.plan.images,
+                    "parameters": sum(parameter.size for parameter in self.weights.trained),
+                },
+            )
             write_json(folder / "history.json", counters.history)
             write_json(folder / "speed.json", self.stopwatch.speed(params))
             seal(folder)

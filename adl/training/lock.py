@@ -12,8 +12,6 @@ from filelock import AcquireReturnProxy, Timeout, UnixFileLock
 
 from adl.errors import AdlError
 
-_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
-
 
 def holder(folder: Path) -> int | None:
     """The process that holds the folder's lock, if one does."""
@@ -46,14 +44,13 @@ def held(folder: Path) -> Iterator[None]:
 
 def _acquired(path: Path, *, timeout: float) -> AcquireReturnProxy:
     """Raises Timeout if another process has the lock, AdlError if the file system has no locks."""
-    lock = UnixFileLock(path, timeout=timeout, fallback_to_soft=False)
     while True:
         try:
-            return lock.acquire()
+            return UnixFileLock(path, timeout=timeout, fallback_to_soft=False).acquire()
         except FileNotFoundError:
             pass  # a folder that another process removes in between takes its lock along
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK):
                 raise
             raise AdlError(
                 f"{path}: its file system gives no locks ({error.strerror}), so two runs there could overwrite "

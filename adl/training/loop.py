@@ -43,7 +43,7 @@ class Loop(Run):
         """Add the val mIOU to the history's last row, if it is due and not there yet. Raises Stopped as `run_epoch`."""
         validation, history = self.validation, self.counters.history
         epoch, batch = self.counters.epochs
-        if validation is None or batch or epoch % self.params.eval_epochs:
+        if not validation or batch or epoch % self.params.eval_epochs:
             return
         if not history or "val_mIOU" in history[-1]:
             return
@@ -56,9 +56,10 @@ class Loop(Run):
             ) from None
         if miou is not None:
             history[-1]["val_mIOU"] = miou
-        if self.world.rank == 0:
-            of_what = f"{validation.mode.name}, {validation.images} images"
-            tqdm.write(f"epoch {epoch}: val mIOU {miou} % ({of_what})")
+        if self.reporter:
+            tqdm.write(
+                f"epoch {epoch}: val mIOU {miou} % ({validation.mode.name}, {validation.images} images)"
+            )
 
     def run_epoch(self) -> None:
         """Train from the present position to the end of its epoch, and add a row to the history.
@@ -72,8 +73,11 @@ class Loop(Run):
         stopwatch.start()
         for images, labels in self.batches.epoch(epoch, first_batch=first_batch):
             is_last = (counters.position + 1) % counters.plan.steps_per_epoch == 0
-            asked = self.stop.requested or (is_last and self.state.stop_request.exists())
-            loss, applied, stop = self.take_step(images, labels, stop=asked)
+            loss, applied, stop = self.take_step(
+                images,
+                labels,
+                stop=self.stop.requested or (is_last and self.state.stop_request.exists()),
+            )
             counters.count(loss=loss, applied=applied)
             if not math.isfinite(loss):
                 self.check_finite()
@@ -113,13 +117,14 @@ class Loop(Run):
         )
         survivors = None
         if params.drop_path_keep_prob < 1:
-            factors = drop_path.survivors(
-                draws,
-                step=counters.step,
-                steps=counters.plan.steps,
-                final=params.drop_path_keep_prob,
+            survivors = Tensor(
+                drop_path.survivors(
+                    draws,
+                    step=counters.step,
+                    steps=counters.plan.steps,
+                    final=params.drop_path_keep_prob,
+                )
             )
-            survivors = Tensor(factors)
         scalars = np.array([counters.learning_rate, counters.loss_scale.value, stop], np.float32)
         loss, applied, stopped = self.graph(
             Tensor(images), Tensor(labels), Tensor(keys), survivors, *map(Tensor, scalars)

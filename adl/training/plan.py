@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -19,8 +19,7 @@ MOST_SKIPPED = 32
 """Updates skipped in a row after which the loss scale cannot be the reason (it falls below 1 before)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Sizes of a run that follow from the parameters and the data. first_step: where `start_epoch` begins."""
 
     images: int

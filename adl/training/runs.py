@@ -24,28 +24,27 @@ from adl.training.state import State
 OPTIONS = {"save_epochs", "keep_checkpoints", "eval_epochs"}
 """Parameters that change what a run keeps and shows, but not its weights; they are not in the key."""
 CONTENT = "content of "
-FORMAT = 3
-"""Of what a state holds; another one is another key."""
 
 
-def key_of(
-    params: Params, dataset: DatasetDescriptor, record: Path, val_record: Path
-) -> dict[str, Any]:
+def key_of(params: Params, dataset: DatasetDescriptor) -> dict[str, Any]:
     """All that changes the result of a training run. Raises AdlError if a file is missing."""
     if not workspace.START_WEIGHTS.exists():
         raise AdlError(
             f"{workspace.START_WEIGHTS}: no such file. `dvc repro mindrecord` makes it, and the records."
         )
     architecture = Architecture.from_params(params)
+    # The val data changes no weights, but the curves that belong to the result.
+    records = [
+        workspace.record(workspace.RECORDS, dataset.name, split) for split in ("train", "val")
+    ]
     return {
-        "format": FORMAT,
+        "format": 3,  # of what a state holds: another one is another key
         "params": params.model_dump(include=set(schema.of_stage("train"))),
         "contents": {
             "net_arch": " ".join(map(str, architecture.net)),
             "cell_arch": " ".join(map(str, architecture.cell)),
             "ckpt_name": workspace.START_WEIGHTS.read_text(encoding="utf-8").strip(),
-            # The val data changes no weights, but the curves that belong to the result.
-            **{path.stem: read_manifest(path, dataset)["digest"] for path in (record, val_record)},
+            **{path.stem: read_manifest(path, dataset)["digest"] for path in records},
         },
     }
 
@@ -67,10 +66,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, now = parts(old), parts(new)
     found: dict[str, str] = {}
     for name in [*before, *now]:
+        there, here = before.get(name), now.get(name)
         # Two files have two contents: then only their names are worth a word.
-        is_said = name.removeprefix(CONTENT) in found
-        if before.get(name) != now.get(name) and not is_said:
-            found[name] = f"{name}: {before.get(name)} there, {now.get(name)} now"
+        if there != here and name.removeprefix(CONTENT) not in found:
+            found[name] = f"{name}: {there} there, {here} now"
     return list(found.values())
 
 
@@ -96,7 +95,7 @@ def nearest_unfinished(state: State, key: Mapping[str, Any]) -> tuple[State, lis
     """The unfinished run that differs least from the one that begins, and what it differs in."""
     differing = [
         (other, differences(other.about["key"], key))
-        for other in found(state.root)
+        for other in found(state.folder.parent)
         if other.name != state.name and not other.finished and other.positions()
     ]
     return min(differing, key=lambda pair: len(pair[1]), default=None)
@@ -109,15 +108,12 @@ def prepare(state: State, key: Mapping[str, Any], code: str, options: Mapping[st
     step 0. Raises AdlError if one is unfinished under other code: to give up its work is for a person to decide.
     """
     state.drop_leftovers()
-    if (state.folder / "about.json").exists():
+    if state.about_file.exists():
         damaged = state.damaged_result()
-        if state.finished and damaged is not None:
+        if state.finished and damaged:
             print(f"warning: {damaged} is damaged; training starts over", flush=True)
             remove(state.result)
-        is_same_code = state.about["code"] == code
-        if is_same_code and state.finished:
-            return
-        if not is_same_code:
+        if state.about["code"] != code:
             if not state.finished and (state.positions() or state.damaged_positions()):
                 raise AdlError(
                     f"an unfinished training run is in {state.folder}, but the code that it depends on has changed "
@@ -127,28 +123,19 @@ def prepare(state: State, key: Mapping[str, Any], code: str, options: Mapping[st
             state.drop_positions()
             remove(state.result)
             remove(state.intermediate)
-    about = {"key": key, "code": code, "options": options}
-    write_json(state.folder / "about.json", about)
-
-
-def without_effect(state: State, options: Mapping[str, Any]) -> list[str]:
-    """The options that differ from those with which a finished run was trained, with both values."""
-    trained = state.about.get("options", options)
-    return [
-        f"{name} {value} (trained with {trained.get(name)})"
-        for name, value in options.items()
-        if value != trained.get(name)
-    ]
+        elif state.finished:
+            return
+    write_json(state.about_file, {"key": key, "code": code, "options": options})
 
 
 def adopt(state: State) -> None:
     """Let a run resume with the current code."""
-    write_json(state.folder / "about.json", {**state.about, "code": code_digest()})
+    write_json(state.about_file, state.about | {"code": code_digest()})
 
 
 def drop_other_finished(kept: State) -> None:
     """A finished state is kept until a run with another key finishes; with models of its own, until it is pruned."""
-    for state in found(kept.root):
+    for state in found(kept.folder.parent):
         if state.folder != kept.folder and state.finished and not state.kept_models():
             # One that another process holds is in use.
             with contextlib.suppress(AdlError), state.held():

@@ -12,30 +12,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
 
 from adl.config.params import Params
 from adl.errors import DISK_FULL, AdlError
-from adl.files import digest, finite, read_json, remove, replacing, write_json
+from adl.files import digest, finite, read_json, remove, replacing, to_disk, write_json
 from adl.training import lock
 
 SEAL = "digests.json"
 """File of a result, written last, with the digests of all others."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Saved:
+class Saved(NamedTuple):
     """arrays: name → values. meta: plain numbers and lists; what is not finite is None when it is read again."""
 
     arrays: Mapping[str, np.ndarray]
@@ -52,8 +49,7 @@ class Saved:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 # As a whole, because only that compares its checksum.
-                content = io.BytesIO(archive.read(name))
-                arrays[name.removesuffix(".npy")] = np.lib.format.read_array(content)
+                arrays[name.removesuffix(".npy")] = np.load(io.BytesIO(archive.read(name)))
         return cls(arrays, json.loads(arrays.pop("meta").tobytes()))
 
 
@@ -63,7 +59,7 @@ class State:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = folder.name
-        self.root = folder.parent
+        self.about_file = folder / "about.json"
         self.result = folder / "result"
         self.intermediate = folder / "intermediate"
         self.logs = folder / "logs"
@@ -92,7 +88,7 @@ class State:
 
     @property
     def about(self) -> dict[str, Any]:
-        return read_json(self.folder / "about.json")
+        return read_json(self.about_file)
 
     def positions(self) -> list[Path]:
         """Saved states, the newest last."""
@@ -104,15 +100,14 @@ class State:
     def save(self, saved: Saved) -> None:
         """Write a state whole or not at all, then drop all but the last two. Raises AdlError if the disk is full."""
         path = self.folder / f"position_{saved.position:09d}.npz"
-        meta = json.dumps(finite(saved.meta), allow_nan=False).encode()
+        meta = json.dumps(finite(saved.meta)).encode()
         # In memory first: on a full disk np.savez leaves its archive open, and a second error behind.
         content = io.BytesIO()
         np.savez(content, meta=np.frombuffer(meta, np.uint8), **saved.arrays)
         try:
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
+            with replacing(path) as temporary:
+                temporary.write_bytes(content.getbuffer())
+                to_disk(temporary)
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
@@ -179,12 +174,8 @@ class State:
 
 def seal(result: Path) -> None:
     """Write the digest of every file into a result that is complete."""
-    digests = {
-        str(path.relative_to(result)): digest(path)
-        for path in sorted(result.rglob("*"))
-        if path.is_file()
-    }
-    write_json(result / SEAL, digests)
+    files = (path for path in sorted(result.rglob("*")) if path.is_file())
+    write_json(result / SEAL, {str(path.relative_to(result)): digest(path) for path in files})
 
 
 class TrainingJob(BaseModel):
@@ -200,19 +191,3 @@ class TrainingJob(BaseModel):
     state: Path
     pretrained: Path
     curves: Path
-
-    @contextlib.contextmanager
-    def published(self) -> Iterator[None]:
-        """The file that the workers of all nodes read, as long as they run."""
-        file = State(self.state).job
-        write_json(file, self.model_dump(mode="json"))
-        try:
-            yield
-        finally:
-            remove(file)
-
-    def is_published(self) -> bool:
-        try:
-            return bool(read_json(State(self.state).job) == self.model_dump(mode="json"))
-        except FileNotFoundError:
-            return False

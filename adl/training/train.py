@@ -60,16 +60,14 @@ def train(
 
     device.start(params.device_target, seed=params.seed, world=world)
     drop_path.check_hash()
-    architecture = Architecture.from_params(params)
-    net = network.build(architecture, world=world if params.parallel else ALONE)
-    if world.rank == 0:
-        _describe(architecture, params, plan)
-    if params.ckpt_name is not None:
+    net = network.build(Architecture.from_params(params), world=world if params.parallel else ALONE)
+    if world.is_first:
+        _describe(net.architecture, params, plan)
+    if params.ckpt_name:
         leave_out = None if params.ckpt_classifier else "decoder.classifier."
         loaded = checkpoint.load(net, job.pretrained / params.ckpt_name, leave_out=leave_out)
-        if world.rank == 0:
-            without = f", without {leave_out}" if leave_out else ""
-            print(f"weights from {params.ckpt_name}: {loaded}{without}")
+        if world.is_first:
+            print(f"weights from {params.ckpt_name}: {loaded}")
 
     loop = assemble(job, dataset, net, manifest, plan, world=world, stop=stop)
     loop.resume()
@@ -79,7 +77,7 @@ def train(
         loop.run_epoch()
         loop.validate()
         log_epochs(loop.counters.history[-1:])
-    if world.rank == 0:
+    if world.is_first:
         loop.write_result()
 
 
@@ -95,18 +93,6 @@ def assemble(
 ) -> Loop:
     """The loop that trains a network, at its first step. manifest: of the job's record."""
     params = job.params
-    batches = Batches(
-        record=job.record,
-        images=plan.images,
-        seed=params.seed,
-        batch_size=params.batch_size,
-        crop_size=params.crop_size,
-        ignore_label=params.ignore_label,
-        workers=device.workers(params.workers),
-        normalise=Normalise(mean=dataset.mean, std=dataset.std),
-        scales=(params.min_scale, params.max_scale),
-        world=world,
-    )
     optimizer = OPTIMIZERS[params.optimizer](params, net)
     weights = Weights(net, optimizer)  # before mixed precision moves them
     # O2 leaves batch norm in float32, that over all ranks included: it is a nn.BatchNorm2d.
@@ -114,14 +100,8 @@ def assemble(
     criterion = LOSSES[params.criterion](params, world)
     validation = reporter = None
     if params.eval_epochs:
-        validation = Validation(
-            net.architecture,
-            job.val_record,
-            dataset,
-            world=world,
-            stop=stop,
-        )
-    if world.rank == 0:
+        validation = Validation(net.architecture, job.val_record, dataset, world=world, stop=stop)
+    if world.is_first:
         per_epoch = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
         reporter = Reporter(plan.steps, model_zoo_lines_every=per_epoch)
     return Loop(
@@ -131,7 +111,13 @@ def assemble(
         params=params,
         manifest=manifest,
         world=world,
-        batches=batches,
+        batches=Batches(
+            record=job.record,
+            images=plan.images,
+            params=params,
+            normalise=Normalise(dataset),
+            world=world,
+        ),
         graph=TrainStep(precise, criterion, optimizer, world).set_train(),
         learning_rates=SCHEDULES[params.schedule](params, plan.steps),
         validation=validation,
@@ -142,17 +128,20 @@ def assemble(
 
 def _describe(architecture: Architecture, params: Params, plan: Plan) -> None:
     """Print what will run."""
-    lines = architecture.describe()
-    lines += summary.before_training(
-        architecture,
-        params,
-        images=plan.images,
-        steps=plan.steps,
-        first_step=plan.first_step,
-        devices=params.device_num,
+    print(
+        *architecture.describe(),
+        *summary.before_training(
+            architecture,
+            params,
+            images=plan.images,
+            steps=plan.steps,
+            first_step=plan.first_step,
+            devices=params.device_num,
+        ),
+        sep="\n",
+        flush=True,
     )
     if params.parallel and params.device_num == 1:
-        lines.append("parallel: no effect on one device")
+        print("parallel: no effect on one device")
     if params.workers > device.cores():
-        lines.append(f"workers: {device.cores()} instead of {params.workers}, the number of cores")
-    print(*lines, sep="\n", flush=True)
+        print(f"workers: {device.cores()} instead of {params.workers}, the number of cores")

@@ -56,7 +56,7 @@ class Validation:
             values = Tensor(trained[name].asnumpy())
             if self.world.size > 1 and ".moving_" in name:
                 # If each device has statistics of its own, the model is rank 0's.
-                values = self.over_ranks(values * float(self.world.rank == 0))
+                values = self.over_ranks(values * float(self.world.is_first))
             parameter.set_data(values)
         confusion = Confusion(self.dataset)
         images = 0
@@ -66,8 +66,9 @@ class Validation:
             maps = inference.label_maps(self.passes, row.image[None], self.mode)
             confusion.add(row.label, maps[self.mode.name][0])
             images += 1
-        own = np.append(confusion.counts, [images, self.stop.requested])
-        *counts, images, stops = sum_counts(own, self.world)
+        *counts, images, stops = sum_counts(
+            np.append(confusion.counts, [images, self.stop.requested]), self.world
+        )
         if stops:
             raise Interrupted
         if images != self.images:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from adl.commands import scaling
@@ -49,7 +47,7 @@ def test_step_is_computation_and_what_is_waited_for():
     # 8 images of a node whose CPUs prepare 20 a second.
     assert step.data == pytest.approx(0.4)
     assert step.seconds == pytest.approx(0.4)
-    enough = dataclasses.replace(ROUND, cores_per_node=100)
+    enough = ROUND._replace(cores_per_node=100)
     alone, step = scaling.steps(WORK, enough, {1: 2, 4: 2}).itertuples()
     assert step.seconds == pytest.approx(0.2 + 6.06e-3 + 12e-3)
     assert alone.seconds == pytest.approx(0.2)
@@ -58,21 +56,21 @@ def test_step_is_computation_and_what_is_waited_for():
 
 def test_the_slowest_part_is_named():
     def bound(work: Workload = WORK, **machines: float) -> str:
-        ample = dataclasses.replace(ROUND, cores_per_node=1000, **machines)
+        ample = ROUND._replace(cores_per_node=1000, **machines)
         return step_of(work, ample, devices=8).bound
 
     assert bound() == "compute"
     assert bound(samples_per_core=0.01) == "data"
     assert bound(node_link_gbps=0.008) == "link"
     assert bound(node_latency_us=1e4) == "link"
-    assert bound(dataclasses.replace(WORK, synchronised=0), node_latency_us=1e4) == "compute"
+    assert bound(WORK._replace(synchronised=0), node_latency_us=1e4) == "compute"
 
 
 @pytest.mark.parametrize(
     "name", ["link_gbps", "node_link_gbps", "cores_per_node", "samples_per_core"]
 )
 def test_better_machines_are_never_slower(name):
-    better = dataclasses.replace(ROUND, **{name: 2 * getattr(ROUND, name)})
+    better = ROUND._replace(**{name: 2 * getattr(ROUND, name)})
     images = dict.fromkeys((1, 4, 8, 64), 2)
     now, then = (scaling.steps(WORK, machines, images).seconds for machines in (ROUND, better))
     assert (then <= now).all()

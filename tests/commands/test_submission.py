@@ -91,7 +91,7 @@ def test_interrupted_submission_goes_on_and_gives_the_same_zip(
 
 
 def test_entries_of_the_zip_may_be_read_by_everybody(scenes, tmp_path):
-    frames = layout.pairs(scenes, "test", CITYSCAPES).frames
+    frames = layout.Split(scenes, "test", CITYSCAPES).frames
     (tmp_path / "a_000000_000019.png").write_bytes(frames[0].image.read_bytes())
     name = f"{'x' * 251}.zip"
     for umask in (0o022, 0o077):
@@ -116,8 +116,8 @@ def key(models, monkeypatch):
 
 def test_maps_belong_to_the_bytes_of_their_images(key, scenes, tmp_path):
     shutil.copytree(scenes / "leftImg8bit", tmp_path / "other/leftImg8bit")
-    frames = layout.pairs(scenes, "test", CITYSCAPES).frames
-    others = layout.pairs(tmp_path / "other", "test", CITYSCAPES).frames
+    frames = layout.Split(scenes, "test", CITYSCAPES).frames
+    others = layout.Split(tmp_path / "other", "test", CITYSCAPES).frames
     assert key(frames) == key(others), "copies, elsewhere"
     cv2.imwrite(str(others[1].image), cv2.imread(str(others[1].image))[::-1])
     assert key(frames) != key(others), "the same names"
@@ -127,7 +127,7 @@ def test_maps_belong_to_their_code_back_end_device_and_parameters(
     key, scenes, tmp_path, monkeypatch
 ):
     """A 2021 file has no sidecar: the parameters stand for it."""
-    frames = layout.pairs(scenes, "test", CITYSCAPES).frames
+    frames = layout.Split(scenes, "test", CITYSCAPES).frames
     p = params.load(ROOT / "params.yaml")
     keys = {
         key(frames),

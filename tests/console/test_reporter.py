@@ -8,7 +8,7 @@ from adl.console import reporter
 
 
 def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkeypatch):
-    monkeypatch.setattr(reporter, "LINE_EVERY", 0)
+    monkeypatch.setattr("adl.console.progress.LINE_EVERY", 0)
     progress = reporter.Reporter(1000)
     seconds = [30.0]
     progress.step(
@@ -25,7 +25,7 @@ def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkey
 
 
 def test_time_left_follows_from_the_last_50_steps(capsys, monkeypatch):
-    monkeypatch.setattr(reporter, "LINE_EVERY", 0)
+    monkeypatch.setattr("adl.console.progress.LINE_EVERY", 0)
     progress = reporter.Reporter(1000)
     for position, seconds in ((840, [30.0]), (900, [30.0] + 10 * [9.0] + 50 * [2.0])):
         progress.step(epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=seconds)
@@ -33,7 +33,7 @@ def test_time_left_follows_from_the_last_50_steps(capsys, monkeypatch):
 
 
 def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
-    monkeypatch.setattr(reporter, "on_terminal", lambda: True)
+    monkeypatch.setattr("adl.console.progress.on_terminal", lambda: True)
     progress = reporter.Reporter(3)
     for position in (1, 2):
         progress.step(

@@ -58,9 +58,7 @@ def test_normalisation_takes_the_constants_in_channel_order():
     pixel = np.array([[[0, 128, 255]]], np.uint8)
     # As published: statistics of RGB, on blue, green and red.
     expected = [(0 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
-    np.testing.assert_allclose(
-        Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)(pixel)[0, 0], expected, rtol=1e-5
-    )
+    np.testing.assert_allclose(Normalise(CITYSCAPES)(pixel)[0, 0], expected, rtol=1e-5)
 
 
 def test_scales_and_mirrors_vary():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 
@@ -23,12 +25,18 @@ def record(once):
     return workspace.record(once("five-images", make), "cityscapes", "train")
 
 
-def epoch(record, *, epoch=0, **changes):
+def epoch(record, *, epoch=0, images=5, **changes):
     settings = {
-        "images": 5, "seed": 1, "batch_size": 2, "crop_size": 48, "ignore_label": 255, "workers": 1,
-        "normalise": Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std), "scales": (0.5, 2.0),
+        "seed": 1, "batch_size": 2, "crop_size": 48, "ignore_label": 255, "workers": 1,
+        "min_scale": 0.5, "max_scale": 2.0,
     }  # fmt: skip
-    return list(Batches(record=record, **(settings | changes)).epoch(epoch))
+    batches = Batches(
+        record=record,
+        images=images,
+        params=types.SimpleNamespace(**settings | changes),
+        normalise=Normalise(CITYSCAPES),
+    )
+    return list(batches.epoch(epoch))
 
 
 def test_batches_have_the_promised_form(record):
@@ -82,7 +90,7 @@ def test_scale_of_one_takes_windows_of_the_image_itself(record):
         for left in range(89)
         for flip in (1, -1)
     }
-    for pixels, _ in epoch(record, crop_size=40, scales=(1.0, 1.0)):
+    for pixels, _ in epoch(record, crop_size=40, min_scale=1.0, max_scale=1.0):
         for sample in pixels:
             original = np.rint(
                 sample.transpose(1, 2, 0) * 255 * CITYSCAPES.std + 255 * np.array(CITYSCAPES.mean)

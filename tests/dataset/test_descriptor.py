@@ -27,4 +27,5 @@ def test_label_map_is_the_official_one():
         )
         assert tuple(CITYSCAPES.palette[train_id]) == entry.colour
     assert not CITYSCAPES.palette[19:].any()
-    assert CITYSCAPES.categories["flat"] == (0, 1)
+    assert CITYSCAPES.categories[0] == "flat"
+    assert [label.category for label in CITYSCAPES.classes[:3]] == ["flat", "flat", "construction"]

@@ -18,9 +18,9 @@ from adl import device
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.evaluation import inference, tables, worker
-from adl.evaluation.counts import ImageResult
+from adl.evaluation.counts import EvaluationJob, ImageResult
 from adl.evaluation.evaluate import Evaluation, evaluate
-from adl.evaluation.worker import EvaluationJob
+from adl.evaluation.inference import Mode
 from adl.files import replacing_folder, write_png
 from adl.metrics import Confusion
 from adl.parallel.world import ALONE, World
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("graph")
 def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, monkeypatch, capsys):
     scenes = write_scenes(tmp_path / "raw", height=256, train=1, val=1)
     record = write_record(scenes, "val", tmp_path)
-    result = score(tmp_path / "predictions", record=str(record))
+    result = score(tmp_path / "predictions", record=record)
     frames = layout.frames(scenes, "val", CITYSCAPES)
     pairs = []
     for frame in frames:
@@ -94,11 +94,11 @@ def score_here(net, evaluation_data):
     device.start("CPU", seed=0, graph=False)
 
     def run(predictions, **changes):
-        settings = {"multiscale": False, "flip": True, "limit": None, "batch_size": 1}
-        record = str(evaluation_data / "cityscapes_val.mindrecord")
+        settings = {"mode": Mode(mirror=True), "limit": None, "batch_size": 1}
+        record = evaluation_data / "cityscapes_val.mindrecord"
         job = EvaluationJob(
-            model=os.devnull,
-            architecture={},
+            model=Path(os.devnull),
+            architecture=None,
             record=record,
             device_target="CPU",
             **(settings | changes),
@@ -109,10 +109,8 @@ def score_here(net, evaluation_data):
 
 
 def test_metrics_hold_what_was_promised(score_here, tmp_path):
-    result = score_here(tmp_path / "p", limit=2, multiscale=True)
-    metrics = result.metrics(
-        {name: Confusion(CITYSCAPES, np.eye(19, 20)) for name in ("constant", "colour")}
-    )
+    result = score_here(tmp_path / "p", limit=2, mode=Mode(multiscale=True, mirror=True))
+    metrics = result.metrics({"constant": 12.5, "colour": 25.0})
     assert metrics["images"] == 2
     assert metrics["mIOU"] == metrics["mIOU_multiscale_flip"]
     assert metrics["mIOU_low"] <= metrics["mIOU"] <= metrics["mIOU_high"]
@@ -127,7 +125,7 @@ def test_metrics_hold_what_was_promised(score_here, tmp_path):
     assert metrics["class_IOU"].keys() == set(CITYSCAPES.class_names)
     assert metrics["category_IOU"].keys() == set(CITYSCAPES.categories)
     assert metrics["classes_counted"] == sum(v is not None for v in metrics["class_IOU"].values())
-    assert metrics["baseline"] == {"constant": 100.0, "colour": 100.0}
+    assert metrics["baseline"] == {"constant": 12.5, "colour": 25.0}
     assert len(list((tmp_path / "p").rglob("*.png"))) == 2
     json.dumps(metrics, allow_nan=False)
     own = result.confusion()
@@ -171,8 +169,8 @@ def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, m
 
     monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(worker, "write_png", write)
-    record = str(evaluation_data / "cityscapes_val.mindrecord")
-    job = EvaluationJob("", {}, record, "CPU", False, False, limit=None, batch_size=2)
+    record = evaluation_data / "cityscapes_val.mindrecord"
+    job = EvaluationJob(Path(), None, record, "CPU", Mode(), limit=None, batch_size=2)
     results = worker.count(predict, job, tmp_path, CITYSCAPES)
     speed = Evaluation(CITYSCAPES, "single", results, "CPU").speed()
     assert (speed["ms_per_image"], speed["network_ms_per_image"]) == (4000.0, 3000.0)
@@ -203,9 +201,9 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(
         save([ImageResult(name, counts) for name in names], Path(command[-1]).parent)
         return 0
 
-    record = str(evaluation_data / "cityscapes_val.mindrecord")
+    record = evaluation_data / "cityscapes_val.mindrecord"
     job = EvaluationJob(
-        os.devnull, {}, record, "CPU", multiscale=False, flip=True, limit=None, batch_size=1
+        Path(os.devnull), None, record, "CPU", Mode(mirror=True), limit=None, batch_size=1
     )
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
         evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
@@ -253,7 +251,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
     evaluation_data, evaluation_scenes, tmp_path, monkeypatch, multiscale, flip
 ):
     record = evaluation_data / "cityscapes_val.mindrecord"
-    job = EvaluationJob(os.devnull, {}, str(record), "CPU", multiscale, flip, None, 1)
+    job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(multiscale, flip), None, 1)
     modes = {"flip": 0, "multiscale_flip": 1} if multiscale else {"flip": 0}
 
     def label_maps(passes, images, chosen):
@@ -304,7 +302,7 @@ def test_two_and_three_processes_count_what_one_counts_each_image_once(
 ):
     ten = tmp_path_factory.mktemp("ten")
     record = write_record(write_scenes(ten / "raw", train=1, val=10), "val", ten)
-    results = [score(tmp_path / str(n), processes=n, record=str(record)) for n in (1, 2, 3)]
+    results = [score(tmp_path / str(n), processes=n, record=record) for n in (1, 2, 3)]
     for result, processes in zip(results, (1, 2, 3), strict=True):
         assert result.metrics() == results[0].metrics()
         assert result.speed()["processes"] == processes
@@ -329,10 +327,10 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
         return label_maps(passes, images, chosen)
 
     monkeypatch.setattr(inference, "label_maps", watched)
-    record = str(evaluation_data / "cityscapes_val.mindrecord")
+    record = evaluation_data / "cityscapes_val.mindrecord"
 
     def counted(batch_size: int, world=ALONE) -> list[ImageResult]:
-        job = EvaluationJob("", {}, record, "CPU", False, False, None, batch_size)
+        job = EvaluationJob(Path(), None, record, "CPU", Mode(), None, batch_size)
         return worker.count(predictor(net, job.mode), job, tmp_path, CITYSCAPES, world)
 
     one, three = (counted(size) for size in (1, 3))  # 4 images: the second batch is filled up
@@ -368,8 +366,8 @@ def test_counts_and_times_of_several_processes_stay_with_their_images(evaluation
             save(results, folder, rank)
         return 0
 
-    record = str(evaluation_data / "cityscapes_val.mindrecord")
-    job = EvaluationJob(os.devnull, {}, record, "CPU", False, False, limit=None, batch_size=1)
+    record = evaluation_data / "cityscapes_val.mindrecord"
+    job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(), limit=None, batch_size=1)
     evaluation = evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
     assert evaluation.processes == 3
     assert evaluation.names == ["a", "b", "c", "d"]

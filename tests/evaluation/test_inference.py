@@ -12,7 +12,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode
 
-normalise = Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)
+normalise = Normalise(CITYSCAPES)
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -58,13 +58,13 @@ def test_multiscale_averages_probabilities_of_all_scales():
 
     images = np.zeros((1, 1, 1, 3), np.uint8)
     labels = inference.label_maps(
-        {0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, images, Mode((0.5, 1.0), mirror=True)
+        {0.5: sure_of(1, 0.99), 1.0: sure_of(0, 0.6)}, images, Mode(multiscale=True, mirror=True)
     )
     assert {mode: int(m[0, 0, 0]) for mode, m in labels.items()} == {
         "single": 0, "flip": 0, "multiscale": 1, "multiscale_flip": 1,
     }  # fmt: skip
     labels = inference.label_maps(
-        {0.5: sure_of(0, 0.6), 1.0: sure_of(0, 0.99)}, images, Mode((0.5, 1.0), mirror=True)
+        {0.5: sure_of(0, 0.6), 1.0: sure_of(0, 0.99)}, images, Mode(multiscale=True, mirror=True)
     )
     assert {int(m[0, 0, 0]) for m in labels.values()} == {0}
 
@@ -127,12 +127,13 @@ def test_scaled_pass_equals_its_definition(rng, scale):
 @pytest.mark.parametrize(
     ("multiscale", "flip", "expected"),
     [
-        (False, False, ("single", "single")),
-        (False, True, ("flip", "flip")),
-        (True, False, ("multiscale", "single")),
-        (True, True, ("multiscale_flip", "flip")),
+        (False, False, "single"),
+        (False, True, "flip"),
+        (True, False, "multiscale"),
+        (True, True, "multiscale_flip"),
     ],
 )
 def test_parameters_select_the_mode(multiscale, flip, expected):
-    mode = inference.mode(multiscale=multiscale, flip=flip)
-    assert (mode.name, mode.at_scale_1.name) == expected
+    mode = Mode(multiscale=multiscale, mirror=flip)
+    assert mode.name == expected
+    assert len(mode.scales) == (6 if multiscale else 1)

@@ -16,7 +16,7 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
-from adl.export import accuracy, proofs, runtimes, writers
+from adl.export import proofs, runtimes, writers
 from adl.export.formats import FORMATS
 from adl.export.onnx_graph import INPUT
 from adl.export.proofs import AccuracyDrop, EightBits
@@ -154,16 +154,16 @@ def scored(record, monkeypatch, expected, *, first: int) -> tuple[AccuracyDrop, 
     """What a file loses that says road everywhere, and the images that were looked at."""
     road, seen = np.full((1, 64, 128), ROAD, np.uint8), []
 
-    def labels_of(row):
+    def network_labels(_, row, mode):
+        assert mode.name == "flip"
         seen.append(row.name)
         return expected(row, len(seen))
 
-    monkeypatch.setattr(accuracy, "FIRST_IMAGES", first)
+    monkeypatch.setattr(writers, "FIRST_IMAGES", first)
     monkeypatch.setattr(runtimes, "limited", lambda *_: contextlib.nullcontext(lambda images: road))
-    proof = accuracy.score(
-        Path("m.onnx"), record, CITYSCAPES, Mode(mirror=True), labels=True, expected=labels_of
-    )
-    return proof.worst, seen
+    monkeypatch.setattr(Exporter, "network_labels", network_labels)
+    exporter = Exporter(None, CITYSCAPES, size=(64, 128), record=record, training_record=record)
+    return exporter.score(Path("m.onnx"), FORMATS["onnx-int8-labels"]).worst, seen
 
 
 def test_images_are_added_until_it_is_certain_whether_too_much_is_lost(record, monkeypatch):
@@ -201,21 +201,29 @@ def test_labels_of_another_mode_model_or_record_are_computed_instead(
     assert LabelMaps.of(tmp_path / "maps", **given | {"record": other}) is None
     model.write_bytes(model.read_bytes() + b"x")
     assert LabelMaps.of(tmp_path / "maps", **given) is None
-    seen = {}
+    seen = []
+    network_labels = Exporter.network_labels
 
-    def score(path, record, dataset, mode, *, labels, expected):
-        row = next(records.read(record))
-        seen[mode.name] = (expected(row) == row.label).all()
+    def watched(exporter, row, mode):
+        labels = network_labels(exporter, row, mode)
+        seen.append((mode.name, (labels == row.label).all()))
+        return labels
 
-    monkeypatch.setattr(accuracy, "score", score)
-    for mirror in (False, True):
+    monkeypatch.setattr(Exporter, "network_labels", watched)
+    monkeypatch.setattr(device, "instruction_sets", lambda: ["AVX2"])
+    for kind, mirror, output in (
+        ("onnx-int8", False, np.zeros((1, 19, 64, 128), np.float32)),
+        ("onnx-int8", True, np.zeros((1, 19, 64, 128), np.float32)),
+        ("onnx-int8-labels", False, np.zeros((1, 64, 128), np.uint8)),
+    ):
+        run = contextlib.nullcontext(lambda images, output=output: output)
+        monkeypatch.setattr(runtimes, "limited", lambda *_, run=run: run)
         exporter = Exporter(
             net, CITYSCAPES, size=(64, 128), record=record, training_record=record,
             mode=Mode(mirror=mirror), evaluated=maps,
         )  # fmt: skip
-        exporter.score(Path("m.onnx"), FORMATS["onnx-int8"])
-    exporter.score(Path("m.onnx"), FORMATS["onnx-int8-labels"])
-    assert seen == {"single": True, "flip": False}
+        exporter.score(Path("m.onnx"), FORMATS[kind])
+    assert seen == 4 * [("single", True)] + 8 * [("flip", False)]
 
 
 def test_each_set_of_instructions_has_a_process_that_uses_no_more(models, monkeypatch, capfd):
@@ -261,7 +269,7 @@ def test_calibration_takes_the_middle_of_images_of_the_whole_record(net, tmp_pat
     first = next(node for node in model.graph.node if node.op_type == "Conv")
     source = next(node for node in model.graph.node if first.input[0] in node.output)
     constants = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
-    normalise = writers.Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)
+    normalise = writers.Normalise(CITYSCAPES)
     brightest = np.abs(normalise(np.full((1, 1, 1, 3), 200, np.uint8))).max()
     assert constants[source.input[1]] * 127 == pytest.approx(brightest, rel=0.01)
 

@@ -71,9 +71,9 @@ def test_exported_file_gives_the_checkpoints_results(deployed, frames, tmp_path,
         Exported.load(path, CITYSCAPES, backend=backend), frames, CITYSCAPES, FLIP,
         reference=deployed / "evaluate", predictions=tmp_path / "infer",
     )  # fmt: skip
-    assert result.metrics()["agreement"] >= 99.99
-    assert result.metrics()["mIOU"] == pytest.approx(expected["mIOU"], abs=0.01)
-    assert result.images == 4
+    assert result.metrics["agreement"] >= 99.99
+    assert result.metrics["mIOU"] == pytest.approx(expected["mIOU"], abs=0.01)
+    assert result.metrics["images"] == 4
     written = sorted((tmp_path / "infer").rglob("*.png"))
     assert len(written) == 4
     for one in written:
@@ -113,9 +113,9 @@ def test_frames_are_read_in_their_order(frames):
     def read(frame):
         return infer.read(frame, CITYSCAPES)
 
-    samples = list(map_ahead(read, frames, threads=1, ahead=infer.AHEAD))
+    samples = list(map_ahead(read, frames, threads=1))
     assert [frame for frame, _, _ in samples] == frames
-    assert list(map_ahead(read, [], threads=1, ahead=infer.AHEAD)) == []
+    assert list(map_ahead(read, [], threads=1)) == []
 
 
 def test_usual_time_is_told_to_a_tenth_of_a_millisecond_and_one_image_alone_has_none(

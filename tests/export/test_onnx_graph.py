@@ -95,7 +95,7 @@ def test_model_equals_the_network(name, seed):
     net = trained(architecture, seed)
     model = with_logits(onnx_graph.build(architecture, weights(net), CITYSCAPES))
     onnx.save(model, "m.onnx")
-    normalise = Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)
+    normalise = Normalise(CITYSCAPES)
     core = openvino.Core()
     compiled = core.compile_model(core.read_model("m.onnx"), "CPU", runtimes.OPENVINO)
     session = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"])

@@ -38,9 +38,9 @@ def test_back_ends_of_one_file_agree(models, photograph, name):
 
 def test_name_of_a_file_decides_what_runs_it():
     for name, backend in (("m.onnx", "openvino"), ("m.labels.mindir", "mindspore")):
-        assert runtimes.default(Path(name)) == backend
+        assert runtimes.able_to_run(Path(name))[0] == backend
     with pytest.raises(AdlError, match=r"m\.air: no back end runs \.air files"):
-        runtimes.default(Path("m.air"))
+        runtimes.able_to_run(Path("m.air"))
 
 
 def test_parameters_name_every_format_and_back_end():

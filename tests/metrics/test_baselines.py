@@ -14,7 +14,7 @@ def test_scores_of_other_data_and_damaged_ones_are_refused(tmp_path):
     with pytest.raises(
         AdlError, match=r"not scored on b: they are of other data\. `dvc repro baselines`"
     ):
-        Scores(["a"], {"constant": np.ones((1, 19, 20), np.uint32)}).confusions(
+        Scores(["a"], {"constant": np.ones((1, 19, 20), np.uint32)}).mean_ious(
             CITYSCAPES, ["a", "b"]
         )
     with pytest.raises(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import types
 
 import mindspore as ms
 import numpy as np
@@ -15,6 +16,7 @@ from adl.config import params
 from adl.dataset.augment import Normalise
 from adl.dataset.batches import Batches
 from adl.dataset.descriptor import CITYSCAPES
+from adl.files import write_json
 from adl.launch.launcher import Launcher
 from adl.launch.topology import topology
 from adl.network import checkpoint
@@ -58,8 +60,8 @@ def train(tiny, tmp_path, record):
             pretrained=tmp_path,
             curves=tmp_path / f"{name}-curves",
         )
-        with job.published():
-            code = Launcher(state.logs).run(command, topology(processes, "CPU"))
+        write_json(state.job, job.model_dump(mode="json"))
+        code = Launcher(state.logs).run(command, topology(processes, "CPU"))
         assert code == changes.get("code", 0), (state.logs / "rank_0.log").read_text()[-3000:]
         return state
 
@@ -222,10 +224,16 @@ CALM = {"base_lr": 5e-6}
 @pytest.mark.slow
 def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny):
     # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
-    batches = Batches(
-        record=record, images=2, seed=0, batch_size=2, crop_size=80, ignore_label=255, workers=1,
-        normalise=Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std), scales=(0.5, 2.0),
-    )  # fmt: skip
+    settings = types.SimpleNamespace(
+        seed=0,
+        batch_size=2,
+        crop_size=80,
+        ignore_label=255,
+        workers=1,
+        min_scale=0.5,
+        max_scale=2.0,
+    )
+    batches = Batches(record=record, images=2, params=settings, normalise=Normalise(CITYSCAPES))
     for _, labels in batches.epoch(0):
         ignored = (labels == 255).sum(axis=(1, 2))
         assert ignored[0] != ignored[1]

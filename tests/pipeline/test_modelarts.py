@@ -110,7 +110,7 @@ def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
         ),
         ("evaluate --train_url=x --batch_size=0", "batch_size: 0 images at a time"),
         ("evaluate --train_url=x --batch_size=two", "batch_size: two images at a time"),
-        ("train --train_url=x --state_seconds=0", "argument --state_seconds: more than 0"),
+        ("train --train_url=x --state_seconds=0", "--state_seconds: invalid positive number value"),
         ("evaluate --train_url=x --ckpt_name=a/b.ckpt", "a/b.ckpt must be the name of a file"),
         ("train --train_url=x --work=params.yaml", "--work params.yaml: "),
     ],

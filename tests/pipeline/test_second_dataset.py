@@ -22,9 +22,9 @@ from adl.dataset import records
 from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, FileKind
 from adl.errors import AdlError
 from adl.evaluation import baselines, tables, worker
+from adl.evaluation.counts import EvaluationJob
 from adl.evaluation.evaluate import Evaluation, evaluate
 from adl.evaluation.inference import Mode
-from adl.evaluation.worker import EvaluationJob
 from adl.export import infer
 from adl.export.exported import Exported
 from adl.export.writers import Exporter
@@ -171,7 +171,7 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeyp
             file, frames, VILLAGE, Mode(mirror=True),
             reference=place / "predictions", predictions=place / "inferred",
         )  # fmt: skip
-        metrics = inferred.metrics()
+        metrics = inferred.metrics
         assert metrics["agreement"] >= 99.99
         assert metrics["mIOU"] == pytest.approx(result.metrics()["mIOU"], abs=0.01)
 
@@ -189,8 +189,8 @@ def evaluated(
     model: Path, architecture: Architecture, record: Path, predictions: Path, *, batch_size: int
 ) -> Evaluation:
     job = EvaluationJob(
-        model=str(model), architecture=architecture.to_json(), record=str(record), device_target="CPU",
-        multiscale=False, flip=True, limit=None, batch_size=batch_size,
+        model=model, architecture=architecture, record=record, device_target="CPU",
+        mode=Mode(mirror=True), limit=None, batch_size=batch_size,
     )  # fmt: skip
 
     def in_this_process(command):

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from adl.config.params import load
 from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
+from adl.evaluation.inference import Mode
 from adl.export.formats import FORMATS
 from adl.export.proofs import AccuracyDrop, EightBits, Equality
 from adl.files import digest, read_json, write_json, write_png, write_text
@@ -68,7 +69,7 @@ def job_of(monkeypatch):
 @pytest.mark.parametrize("eval_flip", [True, False])
 def test_mode_of_the_evaluation_is_that_of_the_parameters(job_of, ms_infer, eval_flip):
     (job, *_), _ = job_of(ms_infer=ms_infer, eval_flip=eval_flip)
-    assert (job.multiscale, job.flip) == (ms_infer, eval_flip)
+    assert job.mode == Mode(multiscale=ms_infer, mirror=eval_flip)
 
 
 def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were_asked_for(
@@ -82,14 +83,14 @@ def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were
     )
     (job, predictions, _), named = job_of(eval_images=7, device_num=2, parallel=True)
     assert (job.limit, job.batch_size) == (7, 1)
-    assert job.record == "data/mindrecord/cityscapes_val.mindrecord"
+    assert job.record == Path("data/mindrecord/cityscapes_val.mindrecord")
     assert predictions == Path("data/predictions/evaluate")
     assert named["launch"](["x"]) == 0
     monkeypatch.setattr(evaluate.device, "devices", lambda device_target: 8)
     arguments = ("--split", "train", "--output", "o", "--eval-batch-size", "3", "--device-id", "5")
     (job, predictions, _), named = job_of(*arguments, device_target="Ascend")
     assert (job.limit, job.batch_size) == (None, 3)
-    assert job.record == "data/mindrecord/cityscapes_train.mindrecord"
+    assert job.record == Path("data/mindrecord/cityscapes_train.mindrecord")
     assert predictions == Path("o/predictions")
     named["launch"](["x"])
     assert started == [(Path(".adl/logs/evaluate"), local(2, 0)), (Path("o/logs"), local(1, 5))]
@@ -166,7 +167,9 @@ def test_export_leaves_files_sidecars_and_proofs_where_dvc_or_the_user_wants_the
     monkeypatch.setattr(export.params, "load", lambda: p)
     monkeypatch.setattr(sys, "argv", ["export", *(["--output", output] if output else [])])
     network = types.SimpleNamespace(architecture=TINY)
-    exporter = types.SimpleNamespace(network=network, dataset=CITYSCAPES, size=(64, 128))
+    exporter = export.Exporter(
+        network, CITYSCAPES, size=(64, 128), record=Path(), training_record=Path()
+    )
     write_text(Path("models/autodeeplab.ckpt"), "weights")
     proofs = {
         "onnx": Equality(3, 1e-6, 0.99999),
@@ -262,7 +265,8 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(worker.world, "from_environment", lambda: World(rank, 2))
     monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "state/job.json")])
-    with job.published(), pytest.raises(SystemExit) as ended:
+    write_json(tmp_path / "state/job.json", job.model_dump(mode="json"))
+    with pytest.raises(SystemExit) as ended:
         worker.main()
     assert ended.value.code == worker.STOPPED != 0
     assert given[0][0] == (job, CITYSCAPES)

@@ -82,11 +82,7 @@ def cloud(tmp_path, monkeypatch):
 def run_name(monkeypatch) -> str:
     """The name of the run that a job trains; its records are no real ones here."""
 
-    def key_of(params, dataset, *records):
-        assert [str(path) for path in records] == [RECORDS[0], RECORDS[3]]
-        return {"a": 1}
-
-    monkeypatch.setattr(runs, "key_of", key_of)
+    monkeypatch.setattr(runs, "key_of", lambda params, dataset: {"a": 1})
     monkeypatch.setattr(runs, "code_digest", lambda: "this code")
     return runs.state_of(Path(), {"a": 1}).name
 

@@ -212,7 +212,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_copied(
     monkeypatch.setattr(
         transfers.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=2_900_000)
     )
-    with pytest.raises(AdlError, match=r"needs 0.00 GB, but only 0.00 GB are free"):
+    with pytest.raises(AdlError, match="needs 3 MB, but only 3 MB are free"):
         fetch(bucket, s3.endpoint, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

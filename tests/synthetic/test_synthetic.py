@@ -26,16 +26,16 @@ def test_every_class_and_void_label_is_drawn(scenes):
     ids = set(np.unique([labels for _, labels in scenes]).tolist())
     assert ids >= set(CITYSCAPES.label_ids[:19])
     # The rarest, a tunnel, is first seen far into the training split.
-    rare = synthetic.scene(CITYSCAPES, "train", 178, height=64, seed=0)
-    assert ids.union(rare.labels.ravel().tolist()) == set(CITYSCAPES.label_names)
+    _, rare = synthetic.scene(CITYSCAPES, "train", 178, height=64, seed=0)
+    assert ids.union(rare.ravel().tolist()) == set(CITYSCAPES.label_names)
 
 
 def test_scenes_are_drawn_as_ever(scenes):
     """Else every score on them would be of other data. Rounding may move an edge on another processor."""
     with np.load(ROOT / "tests/synthetic/scenes.npz") as file:
         images, labels = file["images"], file["labels"]
-    assert (np.stack([sparse(scene.labels) for scene in scenes]) != labels).sum() <= 5
-    difference = np.abs(np.stack([small(scene.image) for scene in scenes]).astype(int) - images)
+    assert (np.stack([sparse(drawn) for _, drawn in scenes]) != labels).sum() <= 5
+    difference = np.abs(np.stack([small(image) for image, _ in scenes]).astype(int) - images)
     assert (difference > 2).sum() <= 20
 
 

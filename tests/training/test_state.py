@@ -203,7 +203,7 @@ def test_file_system_without_locks_is_refused_in_one_message(own, number, monkey
     def no_locks(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setenv("ADL_STATE_DIR", str(own.root))
+    monkeypatch.setenv("ADL_STATE_DIR", str(own.folder.parent))
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with (
         pytest.raises(
@@ -319,7 +319,7 @@ def test_finished_run_says_which_options_came_too_late(tmp_path, monkeypatch, ca
             params=load(**{"keep_checkpoints": 1, "eval_epochs": 8, **changes}),
             record=tmp_path, val_record=tmp_path, key=content, state=own.folder, pretrained=tmp_path, curves=tmp_path,
         )  # fmt: skip
-        nodes.lead(job, local())
+        nodes.lead(own, job, local())
         return capsys.readouterr().out
 
     assert "without effect" not in restored()

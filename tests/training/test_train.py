@@ -24,9 +24,9 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.records import read, read_manifest
 from adl.errors import AdlError
 from adl.evaluation import worker
+from adl.evaluation.counts import EvaluationJob
 from adl.evaluation.evaluate import Evaluation
 from adl.evaluation.inference import Mode, label_maps, passes
-from adl.evaluation.worker import EvaluationJob
 from adl.files import digest
 from adl.metrics import Confusion
 from adl.network import checkpoint, drop_path
@@ -265,7 +265,7 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(
         Architecture.from_sidecar(plain / "result/autodeeplab.ckpt.json"),
         device_target="CPU",
     )
-    job = EvaluationJob("", {}, str(record), "CPU", False, False, limit=None, batch_size=1)
+    job = EvaluationJob(tmp_path, None, record, "CPU", Mode(), limit=None, batch_size=1)
     predict = functools.partial(label_maps, passes(net, CITYSCAPES, Mode()), chosen=Mode())
     results = worker.count(predict, job, tmp_path, CITYSCAPES)
     scored = Evaluation(CITYSCAPES, "single", results, "CPU")
@@ -657,7 +657,7 @@ def test_memory_does_not_grow_with_the_steps(settings, record, tmp_path):
 @pytest.mark.compiled
 def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
     """No augmentation and no dropout: the four images themselves, again and again."""
-    normalise = Normalise(mean=CITYSCAPES.mean, std=CITYSCAPES.std)
+    normalise = Normalise(CITYSCAPES)
     samples = list(read(record))
     images = np.stack([normalise(image).transpose(2, 0, 1) for _, image, _ in samples])
     labels = np.stack([label for _, _, label in samples]).astype(np.int32)

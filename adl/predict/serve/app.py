@@ -27,19 +27,18 @@ DESCRIPTION = """Segments photographs with a trained model, one at a time, in th
     curl --data-binary @photo.jpg http://127.0.0.1:8000/api/predict
 
 No picture is written to disk or kept after the answer. Every error has a sentence in `detail`."""
-BROKEN = "The server failed at this request; what happened is in its terminal."
-REASONS: dict[int | str, str] = {
-    403: "From another web page, or to a foreign host name",
-    408: f"Not received within {uploads.READ_SECONDS} s, or nothing of it for {uploads.SILENT_SECONDS} s",
-    413: f"More than {uploads.MOST_BYTES:,} bytes",
-    415: f"None of {uploads.KINDS}",
-    422: f"Damaged, animated, of more than {uploads.MOST_PIXELS:,} pixels, more than {uploads.MOST_SIDE:,} on a side, "
-    "or a PPM in digits",
-    500: "A fault of the server",
-    503: "Too many waiting (see Retry-After), or shutting down",
-}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": reason} for status, reason in REASONS.items()
+    status: {"model": Problem, "description": reason}
+    for status, reason in {
+        403: "From another web page, or to a foreign host name",
+        408: f"Not received within {uploads.READ_SECONDS} s, or nothing of it for {uploads.SILENT_SECONDS} s",
+        413: f"More than {uploads.MOST_BYTES:,} bytes",
+        415: f"None of {uploads.KINDS}",
+        422: f"Damaged, animated, of more than {uploads.MOST_PIXELS:,} pixels, more than {uploads.MOST_SIDE:,} on a "
+        "side, or a PPM in digits",
+        500: "A fault of the server",
+        503: "Too many waiting (see Retry-After), or shutting down",
+    }.items()
 }
 IMAGE_BODY = {
     "requestBody": {
@@ -172,8 +171,8 @@ async def _unreadable(request: Request, error: ImageError) -> JSONResponse:
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-    faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
-    return JSONResponse({"detail": f"{'; '.join(faults)}."}, 422)
+    faults = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+    return JSONResponse({"detail": f"{faults}."}, 422)
 
 
 async def _gone(request: Request, error: Exception) -> Response:
@@ -182,4 +181,6 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": BROKEN}, 500)
+    return JSONResponse(
+        {"detail": "The server failed at this request; what happened is in its terminal."}, 500
+    )

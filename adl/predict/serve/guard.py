@@ -23,15 +23,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer: nothing is loaded from elsewhere, shown inside another page, or kept by the browser."""
-LOGGED = "/api/predict"
-FOREIGN_ORIGIN = (
-    "Requests from other web pages are refused. Open this server's own page, or use a program. Behind a reverse "
-    "proxy, start the server with --public-name and the name in the page's address."
-)
-FOREIGN_HOST = (
-    "The server does not answer to this name. Use an address that it printed when it started; behind a reverse proxy, "
-    "start it with --public-name and this name."
-)
 
 
 class Guard:
@@ -50,8 +41,13 @@ class Guard:
     ) -> None:
         self.app, self.is_open = app, is_open
         self.public_origins = {name.lower() for name in public_names}
-        public = map(_name, self.public_origins)
-        self.names = {"localhost", "127.0.0.1", "::1", host.lower(), *public}
+        self.names = {
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            host.lower(),
+            *map(_name, self.public_origins),
+        }
         if is_open:
             machine = socket.gethostname().lower()
             self.names |= {machine, f"{machine}.local", socket.getfqdn().lower()}
@@ -62,9 +58,12 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
-                if scope["path"] == LOGGED:  # one short line, and nothing of its owner's
-                    took = 1000 * (time.perf_counter() - began)
-                    logging.info("predict: %d after %.0f ms", message["status"], took)
+                if scope["path"] == "/api/predict":  # one short line, and nothing of its owner's
+                    logging.info(
+                        "predict: %d after %.0f ms",
+                        message["status"],
+                        1000 * (time.perf_counter() - began),
+                    )
             await send(message)
 
         app = self.app
@@ -76,7 +75,10 @@ class Guard:
         """Why a request is not answered; None: it is."""
         host = headers.get("host", "").lower()
         if not self._is_own(host):
-            return FOREIGN_HOST
+            return (
+                "The server does not answer to this name. Use an address that it printed when it started; behind a "
+                "reverse proxy, start it with --public-name and this name."
+            )
         origin = headers.get("origin", f"http://{host}").lower()
         is_own_origin = origin.partition("://")[2] in {host, *self.public_origins}
         # A link on another page may lead here.
@@ -84,7 +86,10 @@ class Guard:
         is_own_page = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
         if is_own_origin and (may_be_linked or is_own_page):
             return None
-        return FOREIGN_ORIGIN
+        return (
+            "Requests from other web pages are refused. Open this server's own page, or use a program. Behind a "
+            "reverse proxy, start the server with --public-name and the name in the page's address."
+        )
 
     def _is_own(self, host: str) -> bool:
         try:

@@ -17,8 +17,11 @@ ENDING = "The server is shutting down. Start it again, and send the picture once
 
 def full() -> HTTPException:
     """The error for a picture for which there is no room."""
-    sentence = "Too many pictures are waiting. Try again in a few seconds."
-    return HTTPException(503, sentence, {"Retry-After": "5"})
+    return HTTPException(
+        503,
+        "Too many pictures are waiting. Try again in a few seconds.",
+        headers={"Retry-After": "5"},
+    )
 
 
 class Queue(ThreadPoolExecutor):

@@ -18,9 +18,6 @@ from adl.predict.serve.answers import ClassShare, LabelClass, Prediction, Previe
 PREVIEW_SIDE = 2048
 """Pixels of the longest side: a Cityscapes image is shown as it is, and a phone's fits into the browser's canvas."""
 
-WRITING = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-"""Else the colours of an overlay would run into each other. A PNG has no such setting."""
-
 
 class Segmenter:
     """A predictor that takes files and gives answers. classes: of the data set, by their names."""
@@ -29,14 +26,15 @@ class Segmenter:
         self, predictor: Callable[[np.ndarray], np.ndarray], dataset: DatasetDescriptor
     ) -> None:
         self.predictor, self.dataset = predictor, dataset
-        self.classes = {}
-        for train_id, one in enumerate(dataset.classes):
-            self.classes[one.name] = LabelClass(
+        self.classes = {
+            one.name: LabelClass(
                 name=one.name,
                 train_id=train_id,
                 label_id=one.label_ids[0],
                 colour=f"#{bytes(one.colour).hex()}",
             )
+            for train_id, one in enumerate(dataset.classes)
+        }
 
     def __call__(
         self,
@@ -89,5 +87,6 @@ def _preview(image: np.ndarray, labels: np.ndarray) -> Preview:
 
 def _encoded(image: np.ndarray, suffix: str) -> str:
     """An image file in base64."""
-    content = cv2.imencode(suffix, image, WRITING)[1]
-    return base64.b64encode(content.data).decode()
+    # Else the colours of an overlay would run into each other. A PNG has no such setting.
+    writing = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    return base64.b64encode(cv2.imencode(suffix, image, writing)[1].data).decode()

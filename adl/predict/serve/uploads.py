@@ -17,10 +17,6 @@ MOST_BYTES = 20_000_000
 MOST_PIXELS = 50_000_000
 MOST_SIDE = 65_500
 """Of a JPEG, which overlays and previews are."""
-ASCII_NETPBM = (b"P1", b"P2", b"P3")
-"""20 MB of digits take five seconds to decode, in which nothing else is answered."""
-MOST_DISCARDED = 5 * MOST_BYTES
-"""Bytes that are received and forgotten. Most clients read an answer only when they have sent all they have."""
 READ_SECONDS = 60
 """In which a body has to arrive."""
 SILENT_SECONDS = 10
@@ -28,16 +24,8 @@ SILENT_SECONDS = 10
 KINDS = "JPEG, PNG, WebP, AVIF, TIFF, JPEG 2000, GIF, BMP or PPM"
 """For people; `photographs.FORMATS` is what is read."""
 
-TOO_LARGE = (
-    f"The file is larger than {MOST_BYTES // 1_000_000} MB. "
-    "Save the picture as a JPEG, or scale it down, and send that."
-)
 NOT_ALONE = (
     "Send the picture itself as the body, as `curl --data-binary @photo.jpg` does, and no form."
-)
-TOO_SLOW = (
-    f"The picture did not arrive within {READ_SECONDS} s, or nothing of it for {SILENT_SECONDS} s. "
-    "Send it again."
 )
 
 
@@ -59,7 +47,11 @@ class Uploads:
             try:
                 await asyncio.wait_for(self._receive(request, content), READ_SECONDS)
             except asyncio.TimeoutError:
-                raise HTTPException(408, TOO_SLOW) from None
+                raise HTTPException(
+                    408,
+                    f"The picture did not arrive within {READ_SECONDS} s, or nothing of it for {SILENT_SECONDS} s. "
+                    "Send it again.",
+                ) from None
             if request.headers.get("content-type", "").startswith("multipart/"):
                 raise HTTPException(415, NOT_ALONE)
             if not content:
@@ -74,7 +66,7 @@ class Uploads:
         received = 0
         has_room = True
         stream = request.stream()
-        while size <= MOST_DISCARDED:
+        while size <= 5 * MOST_BYTES:
             chunk = await asyncio.wait_for(anext(stream, b""), SILENT_SECONDS)
             if not chunk:
                 break
@@ -88,7 +80,11 @@ class Uploads:
                 self.free += len(content)
                 content.clear()
         if size > MOST_BYTES:
-            raise HTTPException(413, TOO_LARGE)
+            raise HTTPException(
+                413,
+                f"The file is larger than {MOST_BYTES // 1_000_000} MB. "
+                "Save the picture as a JPEG, or scale it down, and send that.",
+            )
         if not has_room:
             raise full()
 
@@ -106,7 +102,8 @@ def check(content: bytes | bytearray) -> None:
             raise ImageError(
                 f"is an animated {picture.format}. Save one of its frames, and send that."
             )
-        if content[:2] in ASCII_NETPBM:
+        # 20 MB of digits take five seconds to decode, in which nothing else is answered.
+        if content[:2] in (b"P1", b"P2", b"P3"):
             raise ImageError(
                 "is a PPM that holds its pixels as text. Save it as a PNG, and send that."
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
 
 from adl import device
 from adl.errors import AdlError
+from adl.files import read_json, remove, write_json
 from adl.launch.launcher import Launcher
 from adl.launch.topology import Topology
 from adl.training import runs
@@ -16,7 +18,6 @@ from adl.training.state import State, TrainingJob
 
 PATIENCE = 1800.0
 """Seconds that a node waits for node 0: as long as Ascend's ranks wait for each other."""
-_POLL = 0.5
 
 
 def worker_command(job: Path) -> list[str]:
@@ -24,12 +25,11 @@ def worker_command(job: Path) -> list[str]:
     return [sys.executable, "-m", worker.__name__, str(job)]
 
 
-def lead(job: TrainingJob, nodes: Topology) -> State:
-    """Node 0: train, unless the run is finished, and return its state.
+def lead(state: State, job: TrainingJob, nodes: Topology) -> None:
+    """Node 0: train, unless the run is finished.
 
-    Ends the program with an exit code other than 0 if the run did not finish. Call it with the lock held.
+    Ends the program with an exit code other than 0 if the run did not finish. Call it with the state's lock held.
     """
-    state = State(job.state)
     options = job.params.model_dump(include=runs.OPTIONS)
     runs.prepare(state, job.key, runs.code_digest(), options)
     if state.finished:
@@ -37,12 +37,17 @@ def lead(job: TrainingJob, nodes: Topology) -> State:
             f"this run is already finished: its results are restored from {state.folder}. To train again: "
             f"`adl state drop {state.name}`, then `dvc repro -f -s train`."
         )
-        idle = runs.without_effect(state, options)
+        trained = state.about.get("options", options)
+        idle = [
+            f"{name} {value} (trained with {trained.get(name)})"
+            for name, value in options.items()
+            if value != trained.get(name)
+        ]
         if idle:
             print(f"without effect on a finished run: {', '.join(idle)}")
-        return state
+        return
     nearest = runs.nearest_unfinished(state, job.key)
-    if nearest is not None and len(nearest[1]) <= 3 and not state.positions():
+    if nearest and len(nearest[1]) <= 3 and not state.positions():
         # A person may take that one, which is so much alike, for this one, which begins at its first step.
         other, differing = nearest
         print(
@@ -50,20 +55,24 @@ def lead(job: TrainingJob, nodes: Topology) -> State:
             f"{'; '.join(differing)}. Change that back to resume it, or remove it: `adl state drop {other.name}`.",
             flush=True,
         )
-    with job.published():
-        exit_code = _launch(job, nodes)
+    write_json(state.job, job.model_dump(mode="json"))
+    try:
+        exit_code = _launch(state, job, nodes)
+    finally:
+        remove(state.job)
     if exit_code or not state.finished:
         sys.exit(exit_code or 1)
-    return state
 
 
-def follow(job: TrainingJob, nodes: Topology) -> None:
+def follow(state: State, job: TrainingJob, nodes: Topology) -> None:
     """Another node: wait until node 0 has begun this very run, or has finished it. Writes nothing before."""
-    state = State(job.state)
     deadline = time.monotonic() + PATIENCE
     print("waiting for node 0", flush=True)
-    while not job.is_published():
-        if state.damaged_result() is None:
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            if read_json(state.job) == job.model_dump(mode="json"):
+                break
+        if not state.damaged_result():
             print(
                 f"this run is already finished: {state.folder}. `dvc repro` on node 0 restores its results."
             )
@@ -72,11 +81,10 @@ def follow(job: TrainingJob, nodes: Topology) -> None:
             raise AdlError(
                 f"node 0 did not start this run, or has other parameters: {state.job} does not describe it."
             )
-        time.sleep(_POLL)
-    sys.exit(_launch(job, nodes))
+        time.sleep(0.5)
+    sys.exit(_launch(state, job, nodes))
 
 
-def _launch(job: TrainingJob, nodes: Topology) -> int:
+def _launch(state: State, job: TrainingJob, nodes: Topology) -> int:
     device.check_device_target(job.params.device_target, nodes.devices)
-    state = State(job.state)
     return Launcher(state.logs).run(worker_command(state.job), nodes)

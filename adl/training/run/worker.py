@@ -44,7 +44,7 @@ def main() -> None:
     job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_bytes())
     this = world.from_environment()
     # Only rank 0 draws.
-    with reported(), Curves(job.curves if this.rank == 0 else None) as curves:
+    with reported(), Curves(job.curves if this.is_first else None) as curves:
         try:
             train.train(
                 job,
@@ -54,7 +54,7 @@ def main() -> None:
                 stop=SignalledStop(alone=this.size == 1),
             )
         except Stopped as stopped:
-            if this.rank == 0:
+            if this.is_first:
                 print(f"{stopped}. `dvc repro` resumes from there.", flush=True)
             sys.exit(STOPPED)
 
