@@ -322,7 +322,7 @@ def test_what_people_need_without_mindspore_imports_without_it():
         "console.reporter", "console.summary", "report.figures", "report.report", "report.history",
         "report.curves", "training.runs", "training.schedules", "training.plan", "training.run.worker",
         "predict.photographs", "predict.overlays", "launch.topology", "launch.launcher",
-        "commands.scaling", "commands.estimate", "doctor.checks", "commands.doctor",
+        "console.scaling", "console.estimate", "commands.estimate", "doctor.checks", "commands.doctor",
     ]  # fmt: skip
     code = "import sys; sys.modules['mindspore'] = None\n" + "\n".join(
         f"import adl.{name}" for name in modules

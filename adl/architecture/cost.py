@@ -119,16 +119,3 @@ def cpu_step(architecture: Architecture, crop: int, batch: int, *, cores: int) -
     """Seconds of a training step on a CPU; it depends on the kind of CPU, and is right to a factor of two at best."""
     # So long takes a multiplication on one core, forward and backward.
     return 2.4e-10 * batch * macs(architecture, crop, crop) / cores
-
-
-def ascend_step(architecture: Architecture, crop: int, images_per_device: int) -> float:
-    """Seconds of a training step on each of 8 Ascend 910, scaled from the published one.
-
-    That is a step of S at the published crop with 2 images on each device, quoted from the 2021 README.
-    """
-    return images_per_device * (0.589757 / 2 * share_of_published(architecture, crop))
-
-
-def share_of_published(architecture: Architecture, crop: int) -> float:
-    """Multiplications of an image, as a share of those of the published S at its crop."""
-    return macs(architecture, crop, crop) / macs(Architecture(), PUBLISHED_CROP, PUBLISHED_CROP)

@@ -20,12 +20,11 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from adl.architecture import Architecture, cost
-from adl.commands import scaling
 from adl.commands.parameters import positive
-from adl.commands.scaling import Machines, Workload
 from adl.config import params
 from adl.config.params import Params
+from adl.console import estimate, scaling
+from adl.console.scaling import Machines, Workload
 from adl.console.text import MISSING, counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
@@ -33,13 +32,6 @@ from adl.errors import AdlError
 from adl.preflight import image_counts
 
 DEVICES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-QUOTED_MS, QUOTED_IMAGES = 440.0, 2
-"""A step of S at crop 769 on one Ascend 910: the mean of epochs 2 to 10 in the log of the 2021 README.
-
-The log is headed "batch_size = 8", but its 1487 steps per epoch of 2975 images are of two images each.
-"""
-QUOTED_START = 29.0
-"""Minutes before the first step: the first epoch of eight devices, less a later one, in the 2021 README."""
 
 MACHINE_OPTIONS = {
     "link_gbps": "between devices of a node; assumed",
@@ -77,7 +69,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--start-minutes",
         type=positive(float),
-        default=QUOTED_START,
+        default=estimate.QUOTED_START,
         metavar="N",
         help="before the first step; 2021 README; default: %(default)g",
     )
@@ -88,7 +80,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.step_images and not arguments.step_ms:
         raise AdlError("--step-images: says of how many images --step-ms is; give both.")
     p = params.load()
-    work = workload(p, arguments)
+    work = estimate.workload(p)
+    if arguments.step_ms:
+        images = arguments.step_images or p.batch_size // p.device_num
+        work = work._replace(seconds_per_image=arguments.step_ms / 1000 / images)
     machines = Machines(**{field: getattr(arguments, field) for field in MACHINE_OPTIONS})
     # Batch norm needs two images on each device where it is not over all of them.
     least = 1 if p.parallel else 2
@@ -113,22 +108,6 @@ def run(arguments: argparse.Namespace) -> None:
         found[title] = {"steps": steps.to_dict("records"), "verdict": sentence}
         text += f"\n\nestimated, the {title} on all:\n\n{_table(steps)}\n\n{sentence}"
     print(json.dumps(found, indent=2) if arguments.json else text)
-
-
-def workload(p: Params, arguments: argparse.Namespace) -> Workload:
-    architecture = Architecture.from_params(p)
-    if arguments.step_ms:
-        per_image = arguments.step_ms / 1000
-        per_image /= arguments.step_images or p.batch_size // p.device_num
-    else:
-        per_image = QUOTED_MS / 1000 / QUOTED_IMAGES
-        per_image *= cost.share_of_published(architecture, p.crop_size)
-    layers = cost.layers(architecture, p.crop_size, p.crop_size)
-    return Workload(
-        seconds_per_image=per_image,
-        parameters=cost.parameters(architecture),
-        synchronised=sum(layer.norm for layer in layers) if p.parallel else 0,
-    )
 
 
 def verdict(steps: pd.DataFrame) -> str:
@@ -157,12 +136,7 @@ def _reason(step: Any) -> str:
 
 
 def _heading(p: Params, work: Workload, arguments: argparse.Namespace) -> str:
-    source = "--step-ms"
-    if not arguments.step_ms:
-        source = (
-            f"scaled by multiplications from {QUOTED_MS:g} ms for {QUOTED_IMAGES} images of S at crop "
-            f"{cost.PUBLISHED_CROP}, quoted from the 2021 README"
-        )
+    source = "--step-ms" if arguments.step_ms else estimate.QUOTED
     return (
         f"Estimated, not measured: training for {counted(p.epochs, 'epoch')} at crop {p.crop_size} on Ascend 910.\n"
         f"one device: {work.seconds_per_image * 1000:.3g} ms per image ({source}); {work.parameters:,} parameters; "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,19 +29,10 @@ NO_GPU = (
 )
 
 
-def param(shipped: str, meaning: str, *stages: str, **limits: Any) -> Any:
-    """A parameter. stages: those whose results it can change.
-
-    shipped: its value, as params.yaml spells it; a number in scientific notation with a point, since PyYAML takes 1e-5
-    for a text.
-    """
-    extra: dict[str, Any] = {"shipped": shipped, "stages": list(stages)}
+def param(*, shipped: Any, meaning: str, stages: Collection[str] = (), **limits: Any) -> Any:
+    """A parameter. shipped: its value in the shipped file. stages: those whose results it can change."""
+    extra = {"shipped": shipped, "stages": list(stages)}
     return Field(description=meaning, json_schema_extra=extra, **limits)
-
-
-def of_training(shipped: str, meaning: str, *stages: str, **limits: Any) -> Any:
-    """A parameter that can change the trained weights. stages: the others whose results it can change."""
-    return param(shipped, meaning, "train", *stages, **limits)
 
 
 class Params(BaseModel):
@@ -48,77 +40,353 @@ class Params(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
-    # fmt: off
     # Data
-    data_path: str = param("data/synthetic", "folder that holds leftImg8bit/ and gtFine/", "report", min_length=1)
-    expected_train_images: int | None = param("", "images that the train split must have (Cityscapes: 2975); empty: any", "mindrecord@train", ge=1)
-    expected_val_images: int | None = param("", "images that the val split must have (Cityscapes: 500); empty: any", "mindrecord@val", ge=1)
-    num_classes: int = of_training("19", "number of classes; must equal that of the data set (19)", ge=2, le=255)
-    ignore_label: int = of_training("255", "label of ignored pixels; 255, or at least num_classes", ge=0, le=255)
-    workers: int = param("4", "data loading workers; at most the number of cores", ge=1)
+    data_path: str = param(
+        shipped="data/synthetic",
+        meaning="folder that holds leftImg8bit/ and gtFine/",
+        stages=["report"],
+        min_length=1,
+    )
+    expected_train_images: int | None = param(
+        shipped=None,
+        meaning="images that the train split must have (Cityscapes: 2975); empty: any",
+        stages=["mindrecord@train"],
+        ge=1,
+    )
+    expected_val_images: int | None = param(
+        shipped=None,
+        meaning="images that the val split must have (Cityscapes: 500); empty: any",
+        stages=["mindrecord@val"],
+        ge=1,
+    )
+    num_classes: int = param(
+        shipped=19,
+        meaning="number of classes; must equal that of the data set (19)",
+        stages=["train"],
+        ge=2,
+        le=255,
+    )
+    ignore_label: int = param(
+        shipped=255,
+        meaning="label of ignored pixels; 255, or at least num_classes",
+        stages=["train"],
+        ge=0,
+        le=255,
+    )
+    workers: int = param(
+        shipped=4,
+        meaning="data loading workers; at most the number of cores",
+        ge=1,
+    )
 
     # Embedded data: drawn street scenes
-    synthetic_seed: int = param("0", "seed of the drawn scenes", "synthesize", ge=0)
-    synthetic_height: int = param("112", "pixels; images are twice as wide", "synthesize", ge=64, le=2048)
-    synthetic_train_images: int = param("480", "drawn scenes to train on", "synthesize", ge=1)
-    synthetic_val_images: int = param("60", "drawn scenes to evaluate on", "synthesize", ge=1)
+    synthetic_seed: int = param(
+        shipped=0,
+        meaning="seed of the drawn scenes",
+        stages=["synthesize"],
+        ge=0,
+    )
+    synthetic_height: int = param(
+        shipped=112,
+        meaning="pixels; images are twice as wide",
+        stages=["synthesize"],
+        ge=64,
+        le=2048,
+    )
+    synthetic_train_images: int = param(
+        shipped=480,
+        meaning="drawn scenes to train on",
+        stages=["synthesize"],
+        ge=1,
+    )
+    synthetic_val_images: int = param(
+        shipped=60,
+        meaning="drawn scenes to evaluate on",
+        stages=["synthesize"],
+        ge=1,
+    )
 
     # Network
-    net_arch: str = of_training("architectures/small/net_arch.npy", "file with the network path: level of each cell", min_length=1)
-    cell_arch: str = of_training("architectures/small/cell_arch.npy", "file with the cell: (state, operation) rows", min_length=1)
-    filter_multiplier: int = of_training("24", "F: channels per block at output stride 4 (20 is S, 32 M, 48 L)", ge=1)
-    block_multiplier: int = of_training("2", "blocks per cell; must equal those of cell_arch", ge=1)
-    initial_fm: int | None = of_training("16", "channels of the stem's first two convolutions; empty: 64", ge=1)
-    head_channels: int = of_training("64", "channels of ASPP and decoder (256 as published)", ge=1)
-    use_ABN: bool = of_training("true", "batch norm, then LeakyReLU; false: ReLU before the convolution")
-    affine: bool = of_training("true", "train gamma and beta of the separable and dilated convolutions")
-    bn_momentum: float = of_training("0.97", "fraction of the old running statistics that each step keeps", ge=0, lt=1)
-    bn_eps: float = of_training("1.0e-5", "added to the variance", gt=0, lt=1)
-    parallel: bool = of_training("true", "batch norm over all devices; no effect on one device")
-    drop_path_keep_prob: float = of_training("1.0", "scheduled drop path's final keep probability; 1: off", gt=0, le=1)
+    net_arch: str = param(
+        shipped="architectures/small/net_arch.npy",
+        meaning="file with the network path: level of each cell",
+        stages=["train"],
+        min_length=1,
+    )
+    cell_arch: str = param(
+        shipped="architectures/small/cell_arch.npy",
+        meaning="file with the cell: (state, operation) rows",
+        stages=["train"],
+        min_length=1,
+    )
+    filter_multiplier: int = param(
+        shipped=24,
+        meaning="F: channels per block at output stride 4 (20 is S, 32 M, 48 L)",
+        stages=["train"],
+        ge=1,
+    )
+    block_multiplier: int = param(
+        shipped=2,
+        meaning="blocks per cell; must equal those of cell_arch",
+        stages=["train"],
+        ge=1,
+    )
+    initial_fm: int | None = param(
+        shipped=16,
+        meaning="channels of the stem's first two convolutions; empty: 64",
+        stages=["train"],
+        ge=1,
+    )
+    head_channels: int = param(
+        shipped=64,
+        meaning="channels of ASPP and decoder (256 as published)",
+        stages=["train"],
+        ge=1,
+    )
+    use_ABN: bool = param(
+        shipped=True,
+        meaning="batch norm, then LeakyReLU; false: ReLU before the convolution",
+        stages=["train"],
+    )
+    affine: bool = param(
+        shipped=True,
+        meaning="train gamma and beta of the separable and dilated convolutions",
+        stages=["train"],
+    )
+    bn_momentum: float = param(
+        shipped=0.97,
+        meaning="fraction of the old running statistics that each step keeps",
+        stages=["train"],
+        ge=0,
+        lt=1,
+    )
+    bn_eps: float = param(
+        shipped=1e-05,
+        meaning="added to the variance",
+        stages=["train"],
+        gt=0,
+        lt=1,
+    )
+    parallel: bool = param(
+        shipped=True,
+        meaning="batch norm over all devices; no effect on one device",
+        stages=["train"],
+    )
+    drop_path_keep_prob: float = param(
+        shipped=1.0,
+        meaning="scheduled drop path's final keep probability; 1: off",
+        stages=["train"],
+        gt=0,
+        le=1,
+    )
 
     # Training
-    epochs: int = of_training("16", "passes over the training images", ge=1)
-    batch_size: int = of_training("4", "images per step, over all devices", ge=1)
-    crop_size: int = of_training("97", "pixels; side of the training crop (Cityscapes: 769)", ge=SMALLEST_SIDE)
-    min_scale: float = of_training("1.0", "lower bound of the random scale of training images (0.5 as published)", gt=0, le=8)
-    max_scale: float = of_training("1.0", "upper bound of the random scale of training images (2 as published)", gt=0, le=8)
-    seed: int = of_training("0", "seed of weights, order, augmentation, dropout and drop path", ge=0, lt=2**31)
-    schedule: Literal["poly"] = of_training("poly", "learning rate after the warm-up: polynomial decay")
-    base_lr: float = of_training("0.1", "learning rate after the warm-up", gt=0)
-    warmup_start_lr: float = of_training("5.0e-6", "learning rate of the first step", gt=0)
-    warmup_iters: int = of_training("30", "steps of warm-up", ge=0)
-    min_lr: float | None = of_training("", "the learning rate never falls below it; empty: 0", ge=0)
-    optimizer: Literal["momentum"] = of_training("momentum", "optimizer: stochastic gradient descent with momentum")
-    weight_decay: float = of_training("1.0e-4", "L2 penalty on all but batch norm's gamma and beta", ge=0)
-    criterion: Literal["ce", "ohemce"] = of_training("ohemce", "loss: cross entropy, or cross entropy with online hard example mining")
-    ohem_thresh: float = of_training("0.7", "pixels whose true class gets at most this probability count as hard", gt=0, lt=1)
-    ckpt_name: str | None = of_training("", "file in pretrained/ to start training from; empty: none", min_length=1)
-    ckpt_classifier: bool = of_training("true", "load the classifier from ckpt_name too; false: its classes differ")
-    start_epoch: int = of_training("0", "epoch to start at when ckpt_name is set; equal to epochs: only copy the weights", ge=0)
-    save_epochs: int = param("100", "epochs between saves of the resumable state", ge=1)
-    save_minutes: float | None = param("15", "minutes between saves of the resumable state, also within an epoch; empty: off", gt=0)
-    eval_epochs: int = param("8", "epochs between validations during training; 0: none", ge=0)
-    log_lines: Literal["plain", "model_zoo"] = param("plain", "what a training run prints: an estimate now and then, or also the lines of the 2021 model zoo after each epoch")
-    keep_checkpoints: int = param("1", "number of models to keep: the final one, and earlier ones every save_epochs", ge=1)
-    amp_level: Literal["O0", "O2", "O3"] = of_training("O0", "mixed precision: O0 none; O2, O3 on Ascend")
+    epochs: int = param(
+        shipped=16,
+        meaning="passes over the training images",
+        stages=["train"],
+        ge=1,
+    )
+    batch_size: int = param(
+        shipped=4,
+        meaning="images per step, over all devices",
+        stages=["train"],
+        ge=1,
+    )
+    crop_size: int = param(
+        shipped=97,
+        meaning="pixels; side of the training crop (Cityscapes: 769)",
+        stages=["train"],
+        ge=SMALLEST_SIDE,
+    )
+    min_scale: float = param(
+        shipped=1.0,
+        meaning="lower bound of the random scale of training images (0.5 as published)",
+        stages=["train"],
+        gt=0,
+        le=8,
+    )
+    max_scale: float = param(
+        shipped=1.0,
+        meaning="upper bound of the random scale of training images (2 as published)",
+        stages=["train"],
+        gt=0,
+        le=8,
+    )
+    seed: int = param(
+        shipped=0,
+        meaning="seed of weights, order, augmentation, dropout and drop path",
+        stages=["train"],
+        ge=0,
+        lt=2**31,
+    )
+    schedule: Literal["poly"] = param(
+        shipped="poly",
+        meaning="learning rate after the warm-up: polynomial decay",
+        stages=["train"],
+    )
+    base_lr: float = param(
+        shipped=0.1,
+        meaning="learning rate after the warm-up",
+        stages=["train"],
+        gt=0,
+    )
+    warmup_start_lr: float = param(
+        shipped=5e-06,
+        meaning="learning rate of the first step",
+        stages=["train"],
+        gt=0,
+    )
+    warmup_iters: int = param(
+        shipped=30,
+        meaning="steps of warm-up",
+        stages=["train"],
+        ge=0,
+    )
+    min_lr: float | None = param(
+        shipped=None,
+        meaning="the learning rate never falls below it; empty: 0",
+        stages=["train"],
+        ge=0,
+    )
+    optimizer: Literal["momentum"] = param(
+        shipped="momentum",
+        meaning="optimizer: stochastic gradient descent with momentum",
+        stages=["train"],
+    )
+    weight_decay: float = param(
+        shipped=0.0001,
+        meaning="L2 penalty on all but batch norm's gamma and beta",
+        stages=["train"],
+        ge=0,
+    )
+    criterion: Literal["ce", "ohemce"] = param(
+        shipped="ohemce",
+        meaning="loss: cross entropy, or cross entropy with online hard example mining",
+        stages=["train"],
+    )
+    ohem_thresh: float = param(
+        shipped=0.7,
+        meaning="pixels whose true class gets at most this probability count as hard",
+        stages=["train"],
+        gt=0,
+        lt=1,
+    )
+    ckpt_name: str | None = param(
+        shipped=None,
+        meaning="file in pretrained/ to start training from; empty: none",
+        stages=["train"],
+        min_length=1,
+    )
+    ckpt_classifier: bool = param(
+        shipped=True,
+        meaning="load the classifier from ckpt_name too; false: its classes differ",
+        stages=["train"],
+    )
+    start_epoch: int = param(
+        shipped=0,
+        meaning="epoch to start at when ckpt_name is set; equal to epochs: only copy the weights",
+        stages=["train"],
+        ge=0,
+    )
+    save_epochs: int = param(
+        shipped=100,
+        meaning="epochs between saves of the resumable state",
+        ge=1,
+    )
+    save_minutes: float | None = param(
+        shipped=15,
+        meaning="minutes between saves of the resumable state, also within an epoch; empty: off",
+        gt=0,
+    )
+    eval_epochs: int = param(
+        shipped=8,
+        meaning="epochs between validations during training; 0: none",
+        ge=0,
+    )
+    log_lines: Literal["plain", "model_zoo"] = param(
+        shipped="plain",
+        meaning="what a training run prints: an estimate now and then, or also the lines of the 2021 model zoo after each epoch",
+    )
+    keep_checkpoints: int = param(
+        shipped=1,
+        meaning="number of models to keep: the final one, and earlier ones every save_epochs",
+        ge=1,
+    )
+    amp_level: Literal["O0", "O2", "O3"] = param(
+        shipped="O0",
+        meaning="mixed precision: O0 none; O2, O3 on Ascend",
+        stages=["train"],
+    )
 
     # Evaluation and export
-    ms_infer: bool = param("false", "average over scales 0.5 to 1.75", "evaluate", "report")
-    eval_flip: bool = param("true", "average over the image and its mirror", "evaluate", "export", "infer", "report")
-    eval_images: int | None = param("", "evaluate only this many val images, from the first on; empty: all", "evaluate", "infer", "report", ge=1)
-    export_height: int = param("112", "pixels; height of the exported file's input", "export", ge=SMALLEST_SIDE)
-    export_width: int = param("224", "pixels; width of the exported file's input", "export", ge=SMALLEST_SIDE)
-    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = param("[onnx, onnx-int8]", "files to export beside the MINDIR (docs/tutorials/deploy.md)", "export", "infer")
-    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param("[openvino]", "inference runtimes to benchmark besides MindSpore", "infer")
+    ms_infer: bool = param(
+        shipped=False,
+        meaning="average over scales 0.5 to 1.75",
+        stages=["evaluate", "report"],
+    )
+    eval_flip: bool = param(
+        shipped=True,
+        meaning="average over the image and its mirror",
+        stages=["evaluate", "export", "infer", "report"],
+    )
+    eval_images: int | None = param(
+        shipped=None,
+        meaning="evaluate only this many val images, from the first on; empty: all",
+        stages=["evaluate", "infer", "report"],
+        ge=1,
+    )
+    export_height: int = param(
+        shipped=112,
+        meaning="pixels; height of the exported file's input",
+        stages=["export"],
+        ge=SMALLEST_SIDE,
+    )
+    export_width: int = param(
+        shipped=224,
+        meaning="pixels; width of the exported file's input",
+        stages=["export"],
+        ge=SMALLEST_SIDE,
+    )
+    export_formats: list[
+        Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]
+    ] = param(
+        shipped=["onnx", "onnx-int8"],
+        meaning="files to export beside the MINDIR (docs/tutorials/deploy.md)",
+        stages=["export", "infer"],
+    )
+    infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param(
+        shipped=["openvino"],
+        meaning="inference runtimes to benchmark besides MindSpore",
+        stages=["infer"],
+    )
 
     # Machine
-    device_target: Literal["CPU", "Ascend"] = of_training("CPU", "device that MindSpore runs on", "evaluate", "export", "infer")
-    device_num: int = of_training("1", "devices to train on", "evaluate", ge=1)
-    modelArts: bool = param("false", "run on Huawei Cloud ModelArts (docs/tutorials/modelarts.md)")
-    data_url: str | None = param("", "ModelArts: where data sets and records are; empty: train_url", min_length=1)
-    train_url: str | None = param("", "ModelArts: where results go, and state", min_length=1)
-    # fmt: on
+    device_target: Literal["CPU", "Ascend"] = param(
+        shipped="CPU",
+        meaning="device that MindSpore runs on",
+        stages=["train", "evaluate", "export", "infer"],
+    )
+    device_num: int = param(
+        shipped=1,
+        meaning="devices to train on",
+        stages=["train", "evaluate"],
+        ge=1,
+    )
+    modelArts: bool = param(
+        shipped=False,
+        meaning="run on Huawei Cloud ModelArts (docs/tutorials/modelarts.md)",
+    )
+    data_url: str | None = param(
+        shipped=None,
+        meaning="ModelArts: where data sets and records are; empty: train_url",
+        min_length=1,
+    )
+    train_url: str | None = param(
+        shipped=None,
+        meaning="ModelArts: where results go, and state",
+        min_length=1,
+    )
 
 
 class Entry(NamedTuple):
@@ -133,8 +401,24 @@ class Entry(NamedTuple):
 
 def schema() -> Iterator[Entry]:
     """Every parameter, in the order of the file."""
-    for name, field in Params.model_json_schema()["properties"].items():
-        yield Entry(name, _takes(field), field["description"], field["shipped"], field["stages"])
+    fields = Params.model_json_schema()["properties"]
+    texts = _spelled({name: field["shipped"] for name, field in fields.items()})
+    for name, field in fields.items():
+        yield Entry(name, _takes(field), field["description"], texts[name], field["stages"])
+
+
+def _spelled(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as params.yaml holds them."""
+    yaml = YAML()
+    # YAML 1.1 writes 1.0e-05 with its point, without which PyYAML takes a number for text.
+    yaml.version = (1, 1)
+    yaml.default_flow_style = None
+    stream = io.StringIO()
+    yaml.dump(dict(values), stream)
+    _, _, *lines = (
+        stream.getvalue().splitlines()
+    )  # after the version, and the line that ends the head
+    return {name: line.partition(":")[2].strip() for name, line in zip(values, lines, strict=True)}
 
 
 def of_stage(stage: str) -> tuple[str, ...]:

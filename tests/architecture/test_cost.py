@@ -49,18 +49,6 @@ def test_memory_and_time_grow_with_crop_and_batch():
     )
 
 
-def test_step_on_ascend_is_scaled_from_the_published_one():
-    published = Architecture()
-    # 589.757 ms with two images per device at crop 769; a quarter of the pixels is nearly a quarter of the work.
-    assert cost.ascend_step(published, 769, 2) == pytest.approx(0.589757)
-    assert cost.ascend_step(published, 769, 3) == pytest.approx(1.5 * 0.589757)
-    assert cost.ascend_step(published, 385, 2) == pytest.approx(0.589757 / 4, rel=0.02)
-    # Cells of twice the channels have up to four times the work; the head, which is wider still, stays as it is.
-    assert (
-        1.5 * 0.589757 < cost.ascend_step(Architecture(filter_multiplier=40), 769, 2) < 4 * 0.589757
-    )
-
-
 def lines(**values) -> str:
     settings = {
         "epochs": 4000, "batch_size": 16, "crop_size": 769, "parallel": True, "device_target": "Ascend",

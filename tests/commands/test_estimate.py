@@ -9,8 +9,8 @@ import shutil
 import pytest
 
 from adl import commands
-from adl.commands import estimate
 from adl.config import recipes
+from adl.console import estimate
 from adl.errors import AdlError
 from adl.report import quoted
 from tests.conftest import ROOT

@@ -35,7 +35,7 @@ def test_shipped_file_is_valid_and_commented():
 
 def test_numbers_that_dvc_writes_are_read_as_numbers(file):
     assert (
-        params.load(edit(file, "weight_decay: 1.0e-4", "weight_decay: 1e-05")).weight_decay == 1e-5
+        params.load(edit(file, "weight_decay: 0.0001", "weight_decay: 1e-05")).weight_decay == 1e-5
     )
 
 
@@ -50,7 +50,7 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("\nseed: 0", "\n# seed: 0", "seed: missing. Meaning: seed of weights"),
         ("use_ABN: true", "use_ABN: 1", "use_ABN: 1 is not accepted; expected: true, false."),
         (
-            "weight_decay: 1.0e-4",
+            "weight_decay: 0.0001",
             "weight_decay: '1e-4'",
             "expected: number ≥ 0. Remove the quotes.",
         ),
@@ -75,7 +75,7 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
         ("min_lr: ", "min_lr: 0.2", "min_lr: 0.2 is above base_lr (0.1)"),
         (
-            "warmup_start_lr: 5.0e-6",
+            "warmup_start_lr: 5.0e-06",
             "warmup_start_lr: 1.0",
             "warmup_start_lr: 1.0 is above base_lr",
         ),

@@ -61,11 +61,11 @@ def test_times_on_ascend_are_those_of_2021_for_its_own_runs(workspace, capsys):
     commands.main(["recipe"])
     lines = capsys.readouterr().out.splitlines()
     hours = {line.split()[0]: line.split()[-2:] for line in lines if line.startswith("cityscapes-")}
-    # 186 steps per epoch × 1300, 2700, 4000 epochs × 0.589757 s = 40, 82, 122 h; 2021 states 42, 82, 125 h in all.
+    # 29 minutes, and 186 steps per epoch × 1300, 2700, 4000 epochs × 0.577 s; 2021 states 42, 82, 125 h in all.
     assert [hours[f"cityscapes-{n}"] for n in ("0.5M", "1.0M", "1.5M")] == [
-        ["40", "h"],
-        ["82", "h"],
-        ["122", "h"],
+        ["39", "h"],
+        ["81", "h"],
+        ["120", "h"],
     ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adl.commands import scaling
-from adl.commands.scaling import Machines, Workload
+from adl.console import scaling
+from adl.console.scaling import Machines, Workload
 
 # 1 GB/s and 10 µs within a node, 100 MB/s and 100 µs between nodes.
 ROUND = Machines(
