@@ -14,7 +14,6 @@ from adl import workspace
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.files import read_json
-from adl.parallel.world import ALONE, World
 
 SCHEMA = {"file_name": {"type": "string"}, "image": {"type": "bytes"}, "label": {"type": "bytes"}}
 
@@ -62,9 +61,10 @@ def read(
     *,
     limit: int | None = None,
     numbers: Sequence[int] | None = None,
-    world: World = ALONE,
+    part: int = 0,
+    parts: int = 1,
 ) -> Iterator[Row]:
-    """The first `limit` rows in their order; of several ranks each gets its own, and all together each row once.
+    """The first `limit` rows in their order; of these, one part of several, which together hold each row once.
 
     numbers: those of the rows to read, in this order; None: of all.
     """
@@ -75,7 +75,7 @@ def read(
     if limit is not None:
         rows = rows.take(limit)
     tuples = rows.create_tuple_iterator(num_epochs=1, output_numpy=True)
-    for name, image, label in itertools.islice(tuples, world.rank, None, world.size):
+    for name, image, label in itertools.islice(tuples, part, None, parts):
         yield Row(str(name), decode_image(image), decode_label(label))
 
 

@@ -16,7 +16,6 @@ from adl.dataset.records import Row
 from adl.metrics.baselines import Baselines, Scores, Tally
 from adl.metrics.confusion import count_image
 from adl.parallel.pool import process_pool
-from adl.parallel.world import World
 
 MOST_PROCESSES = 16
 """Each reads the whole record for its share of the images, and holds 160 MB of counts at the size of Cityscapes."""
@@ -28,27 +27,27 @@ def score(train: Path, val: Path, dataset: DatasetDescriptor, *, processes: int)
     The result does not depend on the number of processes, of which there are at most MOST_PROCESSES.
     """
     processes = min(processes, MOST_PROCESSES)
-    shares = [World(rank, processes) for rank in range(processes)]
+    parts = range(processes)
     tally = Tally(len(dataset.classes))
     with process_pool(processes) as pool:
-        for part in pool.map(functools.partial(_tally, train, dataset), shares):
-            tally.merge(part)
-        count = functools.partial(_count, Baselines(tally), val, dataset)
-        return Scores.of_images(collections.ChainMap(*pool.map(count, shares)))
+        for of_part in pool.map(functools.partial(_tally, train, dataset, processes), parts):
+            tally.merge(of_part)
+        count = functools.partial(_count, Baselines(tally), val, dataset, processes)
+        return Scores.of_images(collections.ChainMap(*pool.map(count, parts)))
 
 
-def _tally(record: Path, dataset: DatasetDescriptor, share: World) -> Tally:
+def _tally(record: Path, dataset: DatasetDescriptor, parts: int, part: int) -> Tally:
     tally = Tally(len(dataset.classes))
-    for row in _rows(record, dataset, share, "fitting the baselines"):
+    for row in _rows(record, dataset, part, parts, "fitting the baselines"):
         tally.add(row.image, row.label)
     return tally
 
 
 def _count(
-    fitted: Baselines, record: Path, dataset: DatasetDescriptor, share: World
+    fitted: Baselines, record: Path, dataset: DatasetDescriptor, parts: int, part: int
 ) -> dict[str, dict[str, np.ndarray]]:
     counted = {}
-    for row in _rows(record, dataset, share, "scoring the baselines"):
+    for row in _rows(record, dataset, part, parts, "scoring the baselines"):
         counted[row.name] = {
             baseline: count_image(dataset, row.label, predicted)
             for baseline, predicted in fitted.predict(row.image).items()
@@ -56,10 +55,12 @@ def _count(
     return counted
 
 
-def _rows(record: Path, dataset: DatasetDescriptor, share: World, what: str) -> Iterator[Row]:
-    """This share of a record's images; the first process reports progress."""
-    rows = records.read(record, world=share)
-    if share.rank > 0:
+def _rows(
+    record: Path, dataset: DatasetDescriptor, part: int, parts: int, what: str
+) -> Iterator[Row]:
+    """One part of a record's images; the first reports progress."""
+    rows = records.read(record, part=part, parts=parts)
+    if part > 0:
         return rows
     images = records.read_manifest(record, dataset)["images"]
-    return track(rows, len(range(0, images, share.size)), what)
+    return track(rows, len(range(0, images, parts)), what)

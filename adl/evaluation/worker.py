@@ -65,7 +65,7 @@ def count(
     folder: receives a folder for each of these modes.
     """
     written = {job.mode.name, Mode(mirror=job.mode.mirror).name}
-    rows = records.read(job.record, limit=job.limit, world=world)
+    rows = records.read(job.record, limit=job.limit, part=world.rank, parts=world.size)
     images = len(range(world.rank, job.images(dataset), world.size))
     compiled: set[tuple[int, ...]] = set()
     results: list[ImageResult] = []

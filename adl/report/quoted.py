@@ -9,32 +9,35 @@ RUNS = {
     "cityscapes": {
         "cityscapes-0.5M": {
             "Itr": "0.5M",
-            "mIOU 2021": "76.16 (quoted)",
-            "mIOU in paper": "75.20 (quoted)",
+            "mIOU 2021": "76.16",
+            "mIOU in paper": "75.20",
             "epochs": "1300",
             "bn_momentum": "0.995",
         },
         "cityscapes-1.0M": {
             "Itr": "1.0M",
-            "mIOU 2021": "77.30 (quoted)",
-            "mIOU in paper": "77.09 (quoted)",
+            "mIOU 2021": "77.30",
+            "mIOU in paper": "77.09",
             "epochs": "2700",
             "bn_momentum": "0.9",
         },
         "cityscapes-1.5M": {
             "Itr": "1.5M",
-            "mIOU 2021": "78.13 (quoted)",
-            "mIOU in paper": "78.00 (quoted)",
+            "mIOU 2021": "78.13",
+            "mIOU in paper": "78.00",
             "epochs": "4000",
             "bn_momentum": "0.99",
         },
         "cityscapes-1.5M-drop-path": {
             "Itr": "1.5M, drop path",
-            "mIOU in paper": "79.74 (quoted)",
+            "mIOU in paper": "79.74",
         },
     }
 }
-"""Descriptor's name of a data set → recipe → Auto-DeepLab-S on its val split; what is not stated is left out."""
+"""Descriptor's name of a data set → recipe → Auto-DeepLab-S on its val split; what is not stated is left out.
+
+mIOU in percent.
+"""
 
 TRAINING = {
     "cityscapes": {

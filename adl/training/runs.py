@@ -23,7 +23,6 @@ from adl.training.state import State
 
 OPTIONS = {"save_epochs", "keep_checkpoints", "eval_epochs"}
 """Parameters that change what a run keeps and shows, but not its weights; they are not in the key."""
-CONTENT = "content of "
 
 
 def key_of(params: Params, dataset: DatasetDescriptor) -> dict[str, Any]:
@@ -57,20 +56,30 @@ def state_of(root: Path, key: Mapping[str, Any]) -> State:
 
 def parts(key: Mapping[str, Any]) -> dict[str, Any]:
     """What a key is made of, under the names that people know; if it names a file, its content as well."""
-    contents = {f"{CONTENT}{name}": content for name, content in key.get("contents", {}).items()}
+    contents = {f"content of {name}": digest for name, digest in key.get("contents", {}).items()}
     return {"format": key["format"], **key["params"], **contents}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What two keys differ in, with both values."""
-    before, now = parts(old), parts(new)
-    found: dict[str, str] = {}
-    for name in [*before, *now]:
-        there, here = before.get(name), now.get(name)
-        # Two files have two contents: then only their names are worth a word.
-        if there != here and name.removeprefix(CONTENT) not in found:
-            found[name] = f"{name}: {there} there, {here} now"
-    return list(found.values())
+    params = _changes(
+        {"format": old["format"], **old["params"]}, {"format": new["format"], **new["params"]}
+    )
+    contents = _changes(old.get("contents", {}), new.get("contents", {}))
+    # Two files have two contents: then only their names are worth a word.
+    return [
+        *params.values(),
+        *(f"content of {change}" for name, change in contents.items() if name not in params),
+    ]
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Name of what differs → both values, in words."""
+    return {
+        name: f"{name}: {before.get(name)} there, {now.get(name)} now"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    }
 
 
 def code_digest() -> str:

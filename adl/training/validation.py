@@ -60,7 +60,7 @@ class Validation:
             parameter.set_data(values)
         confusion = Confusion(self.dataset)
         images = 0
-        for row in records.read(self.record, world=self.world):
+        for row in records.read(self.record, part=self.world.rank, parts=self.world.size):
             if self.stop.requested:
                 break
             maps = inference.label_maps(self.passes, row.image[None], self.mode)

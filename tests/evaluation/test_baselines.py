@@ -11,7 +11,6 @@ from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import baselines
 from adl.metrics.baselines import Baselines, Scores, Tally
 from adl.metrics.confusion import Confusion, count_image
-from adl.parallel.world import World
 from tests.data import write_frame, write_record, write_scenes
 
 LONELY = "zwolf_000000_000019"
@@ -109,12 +108,12 @@ def test_scores_of_some_images_are_read_from_a_file(folder, expected, monkeypatc
     assert metrics["mIOU"].keys() == {"constant", "colour", "position"}
 
 
-@pytest.mark.parametrize(("rank", "told"), [(0, [(3, "fitting the baselines")]), (1, [])])
-def test_only_the_first_process_tells_how_far_it_is(folder, monkeypatch, rank, told):
+@pytest.mark.parametrize(("part", "told"), [(0, [(3, "fitting the baselines")]), (1, [])])
+def test_only_the_first_process_tells_how_far_it_is(folder, monkeypatch, part, told):
     heard = []
     monkeypatch.setattr(
         baselines, "track", lambda rows, total, what: heard.append((total, what)) or rows
     )
     train = workspace.record(folder, "cityscapes", "train")
-    baselines._tally(train, CITYSCAPES, World(rank, 2))
+    baselines._tally(train, CITYSCAPES, 2, part)
     assert heard == told
