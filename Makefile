@@ -22,7 +22,7 @@ repro: .venv/complete
 	$(RUN) dvc repro
 	$(RUN) adl report
 	@echo
-	@echo "Done. Open reports/index.html in a browser: scores and pictures. Before any dvc command, once a shell:"
+	@echo "Done. Open reports/index.html in a browser: scores and pictures. Before any dvc command, once per shell:"
 	@echo "  source .venv/bin/activate"
 
 test: .venv/complete

@@ -110,6 +110,12 @@ def expected_images(params: Params) -> dict[str, int | None]:
     return {"train": params.expected_train_images, "val": params.expected_val_images}
 
 
+def train_images(params: Params, dataset: DatasetDescriptor) -> int:
+    """How many there are, or else must be, or else are in the complete data set."""
+    counted = image_counts(params, dataset)["train"]
+    return counted or params.expected_train_images or dataset.split_sizes["train"]
+
+
 def image_counts(params: Params, dataset: DatasetDescriptor) -> dict[str, int]:
     """Split → how many images it has, by their names. The embedded scenes need not be drawn yet."""
     root = Path(params.data_path)

@@ -1,4 +1,4 @@
-"""One image through each run time, in turns; the median of each.
+"""One image through each runtime, in turns; the median of each.
 
 python benchmarks/deployment.py [HEIGHT WIDTH]
 

@@ -1,4 +1,4 @@
-"""How well `adl.cost` foresees a training step on a CPU: its time and the peak memory, measured beside the estimate.
+"""How well `adl.architecture.cost` estimates a training step on a CPU: time and peak memory, measured beside it.
 
     python benchmarks/training_cost.py
 

@@ -1,7 +1,7 @@
 """Stage `evaluate`: score the checkpoint on the val record, beside three baselines.
 
 reads:  params.yaml, models/autodeeplab.ckpt and its sidecar, data/mindrecord, data/baselines.npz
-writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate; beside DVC reports/speed/evaluate.json
+writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate; outside DVC reports/speed/evaluate.json
 
 Outside DVC, --checkpoint FILE --output DIR scores any checkpoint, and replaces DIR/predictions and DIR/report if it
 made them; a checkpoint without a sidecar (FILE.json) takes its architecture from params.yaml. --model FILE scores an

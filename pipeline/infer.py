@@ -2,7 +2,7 @@
 
 reads:  params.yaml, models/autodeeplab.mindir, models/exported, sidecars, the val images and labels,
         data/predictions/evaluate
-writes: metrics/infer.json, data/predictions/infer (label maps of the MINDIR); beside DVC reports/speed/infer.json
+writes: metrics/infer.json, data/predictions/infer (label maps of the MINDIR); outside DVC reports/speed/infer.json
 
 MindSpore runs the MINDIR; each back end in infer_backends runs the files in models/exported that it can. Outside DVC,
 --model FILE --output DIR runs one file on the val images of any folder: `run_infer_310.sh MINDIR DATASET DEVICE_ID` of
@@ -89,9 +89,15 @@ def parse() -> argparse.Namespace:
     command.add_argument("--output", type=as_path, help="folder for the results of --model")
     arguments = command.parse_args()
     if arguments.model is None:
-        alone = [name.replace("_", "-") for name, value in vars(arguments).items() if value]
-        if alone:
-            command.error(f"--{', --'.join(alone)} needs --model")
+        alone = {
+            "--data-path": arguments.data_path,
+            "--device-id": arguments.device_id,
+            "--backend": arguments.backend,
+            "--output": arguments.output,
+        }
+        given = [option for option, value in alone.items() if value]
+        if given:
+            command.error(f"{', '.join(given)} needs --model")
     elif arguments.output is None:
         command.error("--model needs --output, so that the pipeline's own results stay as they are")
     else:

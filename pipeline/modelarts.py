@@ -1,4 +1,4 @@
-"""Any stage as a job of Huawei Cloud's ModelArts: inputs come from object storage, results go back there.
+"""Any stage but `check` as a job of Huawei Cloud's ModelArts: inputs come from object storage, results go back there.
 
 reads:  params.yaml; from data_url and train_url what the stage reads
 writes: to train_url what the stage writes, under its path in the workspace (data/, models/, metrics/, reports/), also

@@ -2,7 +2,7 @@
 
 reads:  params.yaml, dvc.lock, metrics/, reports/, the checkpoint's sidecar, the val manifest. Missing inputs are
         reported as missing.
-writes: reports/miou.md, reports/index.html (the same with pictures, in one file); beside DVC,
+writes: reports/miou.md, reports/index.html (the same with pictures, in one file); outside DVC,
         what `adl report` writes: reports/performance.md and .html
 
 example: python -m pipeline.report

@@ -1,7 +1,7 @@
 """Stage `train`: train on the train record, from the last saved state on; write the checkpoint and what belongs to it.
 
 reads:  params.yaml, data/mindrecord, the architecture files, pretrained/ if ckpt_name names a file
-writes: models/autodeeplab.ckpt and its sidecar, metrics/train.json, reports/train; beside DVC reports/speed/train.json
+writes: models/autodeeplab.ckpt and its sidecar, metrics/train.json, reports/train; outside DVC reports/speed/train.json
         and, below .adl/state (or ADL_STATE_DIR), its state while it trains and the earlier models that it keeps
 
 On several nodes, outside DVC: run it on each node, in one folder that all of them see, with --nodes, --node-rank and

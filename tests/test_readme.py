@@ -297,7 +297,7 @@ def test_version_is_said_in_one_place_and_the_changelog_begins_with_it():
 def test_pages_say_what_a_gpu_is_good_for_and_why_openvino_is_told_its_precision():
     text = " ".join(" ".join((ROOT / page).read_text() for page in PAGES).split())
     for sentence in (
-        "since 2.10, which this project needs, MindSpore's wheels have no GPU back end",
+        "since 2.10, which this project needs, MindSpore's wheels have had no GPU back end",
         "the exported ONNX files run on its GPU with any runtime that supports it",
         "without it OpenVINO computes in bf16 on processors that have it, and 98.7 to 99.6 % of the labels equal",
         "In 8 bits each runtime rounds in its own way",

@@ -321,7 +321,7 @@ def test_what_run_train_set_silently_is_said_and_not_done(project):
         ("export.py --ckpt_name=old.ckpt --modelArts_mode=maybe", "neither True nor False"),
         (
             "export.py --ckpt_name=old.ckpt --device_target=GPU",
-            "MindSpore's wheels have no GPU back end: use CPU",
+            "MindSpore's wheels have had no GPU back end: use CPU",
         ),
     ],
 )

@@ -25,7 +25,7 @@ COMMANDS = (
 def parser() -> argparse.ArgumentParser:
     command_line = argparse.ArgumentParser(
         prog="adl",
-        description="Auto-DeepLab on MindSpore: what is done beside the pipeline, which `dvc repro` runs.",
+        description="Auto-DeepLab on MindSpore: what is done alongside the pipeline, which `dvc repro` runs.",
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)

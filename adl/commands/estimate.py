@@ -29,7 +29,7 @@ from adl.console.text import MISSING, counted
 from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
-from adl.preflight import image_counts
+from adl.preflight import train_images
 
 DEVICES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -95,12 +95,12 @@ def run(arguments: argparse.Namespace) -> None:
         },
         "same images per device": dict.fromkeys(DEVICES, p.batch_size // p.device_num),
     }
-    train_images = image_counts(p, CITYSCAPES)["train"] or CITYSCAPES.split_sizes["train"]
+    to_train_on = train_images(p, CITYSCAPES)
     found: dict[str, Any] = {"estimated": True, "machines": machines._asdict()}
     text = _heading(p, work, arguments)
     for title, images in shares.items():
         steps = scaling.steps(work, machines, images)
-        per_epoch = steps_per_epoch(train_images, steps.devices * steps.images_per_device)
+        per_epoch = steps_per_epoch(to_train_on, steps.devices * steps.images_per_device)
         steps["hours"] = (
             p.epochs * per_epoch * steps.seconds + 60 * arguments.start_minutes
         ) / 3600
@@ -124,7 +124,7 @@ def verdict(steps: pd.DataFrame) -> str:
             f"Stops scaling at {counted(last.devices, 'device')}: twice as many need another batch_size than "
             f"{last.devices * last.images_per_device}."
         )
-    return f"Does not stop scaling up to {last.devices} devices: efficiency is still {last.efficiency:.0%}."
+    return f"Still scales at {last.devices} devices: efficiency is {last.efficiency:.0%}."
 
 
 def _reason(step: Any) -> str:

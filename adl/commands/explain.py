@@ -1,8 +1,8 @@
 """say what parameters mean, which values they take, and what they are set to
 
 reads:  params.yaml
-writes: nothing; a table to the terminal. --update: docs/reference/parameters.md and the parameter lists of dvc.yaml,
-        which follow from the schema
+writes: nothing; a table to the terminal. --update: docs/reference/parameters.md and the parameter lists of dvc.yaml
+        and pipeline/synthetic/dvc.yaml, which follow from the schema
 
 example: adl explain bn_momentum
 """

@@ -166,7 +166,7 @@ def run(arguments: argparse.Namespace) -> None:
         total = text.counted(len(results), "image or video", "images and videos")
         print(f"{labelled} of {total} labelled: {arguments.output}")
     if found.faults:
-        raise AdlError(f"not or not wholly labelled: {', '.join(map(str, found.faults))}.")
+        raise AdlError(f"not labelled, or only in part: {', '.join(map(str, found.faults))}.")
 
 
 @contextlib.contextmanager

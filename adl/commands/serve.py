@@ -35,6 +35,9 @@ from adl.workspace import PARAMS
 if TYPE_CHECKING:
     from adl.predict.serve.segmenter import Segmenter
 
+RETURNS = (
+    "returns 0 when it is stopped (Ctrl-C), 2 for an error that you can fix (one message names it)"
+)
 HOST = "127.0.0.1"
 PORT = 8000
 
@@ -52,7 +55,7 @@ def add(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="under which browsers reach it through a reverse proxy, with its port if the address bar shows one "
+        help="name under which browsers reach it through a reverse proxy, with its port if the address bar shows one "
         "(segment.example.org, example.org:8443); may be given several times",
     )
 

@@ -29,7 +29,7 @@ USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
 
 def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "action", choices=("list", "adopt", "drop", "prune"), help="what to do, as said above"
+        "action", choices=("list", "adopt", "drop", "prune"), help="what to do: see above"
     )
     command.add_argument("names", nargs="*", metavar="STATE", help="as `adl state list` names them")
     command.add_argument("--all", action="store_true", help="every state")

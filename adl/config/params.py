@@ -24,7 +24,7 @@ PATHS = ("data_path", "net_arch", "cell_arch", "data_url", "train_url")
 """Parameters that are paths, or may be."""
 GPU = ("GPU", "CUDA")
 NO_GPU = (
-    "Since 2.10, which this project needs, MindSpore's wheels have no GPU back end: use CPU on such a machine; the "
+    "Since 2.10, which this project needs, MindSpore's wheels have had no GPU back end: use CPU on such a machine; the "
     "exported ONNX files run on its GPU with any runtime for it."
 )
 

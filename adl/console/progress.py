@@ -39,8 +39,8 @@ class Progress(tqdm):
             return
         self.n += n
         now = time.monotonic()
-        # The end of what took less than two seconds is not worth a line.
-        is_end = self.n >= self.total and now - self.began >= 2
+        # The end of what took less than two seconds is not worth a line that only counts.
+        is_end = self.n >= self.total and (line or now - self.began >= 2)
         if is_end or now - self.reported >= LINE_EVERY:
             self.reported = now
             standing = f"{self.what}: {self.n}/{self.total} {self.units}"

@@ -85,9 +85,9 @@ def all_reduce(size: float, devices: Any, machines: Machines) -> Any:
     """Seconds until all devices have the sum of `size` bytes of each. devices: one number, or many."""
     here = np.minimum(devices, machines.devices_per_node)
     nodes = -(-devices // machines.devices_per_node)
-    return ring(size, here, machines.link_gbps, machines.latency_us) + ring(
-        size / here, nodes, machines.node_link_gbps, machines.node_latency_us
-    )
+    within = ring(size, here, machines.link_gbps, machines.latency_us)
+    between = ring(size / here, nodes, machines.node_link_gbps, machines.node_latency_us)
+    return within + between
 
 
 def ring(size: Any, members: Any, gbps: float, latency_us: float) -> Any:

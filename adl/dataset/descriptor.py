@@ -1,7 +1,7 @@
 """What the pipeline knows about a data set: its classes, its files, how its images are normalised.
 
-Everything else is handed a `DatasetDescriptor`; only the stages and the commands name `CITYSCAPES`. What is checked
-about real files is in `adl.prepare`, so that a better message there does not trigger a new training run.
+Everything else is handed a `DatasetDescriptor`; only the stages, the commands and the two workers name `CITYSCAPES`.
+What is checked about real files is in `adl.prepare`, so that a better message there does not trigger a new training.
 """
 
 from __future__ import annotations

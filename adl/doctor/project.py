@@ -110,10 +110,9 @@ def start_weights(case: Case) -> None:
 
 
 def training(case: Case) -> str:
-    """What the present parameters cost, with as many images as there are, or else as the data set has."""
+    """What the present parameters cost."""
     p = case.params
-    counts = preflight.image_counts(p, case.dataset)
-    plan = Plan.of(p, counts["train"] or case.dataset.split_sizes["train"])
+    plan = Plan.of(p, preflight.train_images(p, case.dataset))
     steps = plan.steps - plan.first_step
     seconds = estimate.training_seconds(p, steps=steps, device_target=p.device_target)
     return (

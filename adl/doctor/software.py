@@ -122,11 +122,12 @@ def cann(case: Case) -> str:
     accepted = CANN_OF.get(series(with_mindspore), ())
     if series(found) in accepted:
         return f"CANN {found}, which MindSpore {with_mindspore} accepts"
-    error = AdlError if accepted else Caution
-    raise error(
-        f"CANN {found}: not known to fit MindSpore {with_mindspore or '(none)'}",
-        f"Install one that MindSpore accepts ({', '.join(accepted) or 'none is known here'}). {_PAGE}",
-    )
+    if accepted:
+        raise AdlError(
+            f"CANN {found}: MindSpore {with_mindspore} accepts {', '.join(accepted)}",
+            f"Install one of these. {_PAGE}",
+        )
+    raise Caution(f"CANN {found}: not known to fit MindSpore {with_mindspore or '(none)'}", _PAGE)
 
 
 def cann_version(case: Case) -> str:
@@ -167,7 +168,8 @@ def driver(case: Case) -> str:
 def version_in(*files: Path) -> str:
     """What the first line `version=…` of some files says; empty if there is none."""
     lines = "\n".join(map(text_of, files))
-    return next(iter(re.findall(r"(?im)^version\s*=\s*(\S+)", lines)), "")
+    stated = re.search(r"(?im)^version\s*=\s*(\S+)", lines)
+    return stated[1] if stated else ""
 
 
 def series(version: str) -> str:

@@ -17,7 +17,6 @@ from adl import device
 from adl.dataset import label_maps
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.evaluation.counts import EvaluationJob, ImageResult
-from adl.evaluation.inference import Mode
 from adl.files import percent, read_png, replacing_folder, scratch_folder
 from adl.metrics import Confusion
 from adl.metrics.bootstrap import bootstrap, interval
@@ -124,7 +123,7 @@ def evaluate(
     runs a command as one or several ranks, and returns 0 or the exit code of the one that failed, with which the
     program then ends.
     """
-    at_scale_1 = Mode(mirror=job.mode.mirror).name
+    at_scale_1 = job.mode.at_scale_1.name
     with (
         replacing_folder(predictions) as target,
         scratch_folder(predictions.with_name("counts")) as scratch,

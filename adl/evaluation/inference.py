@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,7 +34,16 @@ class Mode(NamedTuple):
 
     @property
     def name(self) -> str:
-        return "_".join(itertools.compress(("multiscale", "flip"), self)) or "single"
+        words = []
+        if self.multiscale:
+            words.append("multiscale")
+        if self.mirror:
+            words.append("flip")
+        return "_".join(words) or "single"
+
+    @property
+    def at_scale_1(self) -> Mode:
+        return Mode(mirror=self.mirror)
 
 
 class Probabilities(nn.Cell):

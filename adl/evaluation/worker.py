@@ -19,7 +19,6 @@ from adl.dataset.records import Row
 from adl.errors import reported
 from adl.evaluation import inference
 from adl.evaluation.counts import EvaluationJob, ImageResult
-from adl.evaluation.inference import Mode
 from adl.files import write_png
 from adl.metrics.confusion import count_image
 from adl.network import checkpoint
@@ -64,7 +63,7 @@ def count(
 
     folder: receives a folder for each of these modes.
     """
-    written = {job.mode.name, Mode(mirror=job.mode.mirror).name}
+    written = {job.mode.name, job.mode.at_scale_1.name}
     rows = records.read(job.record, limit=job.limit, part=world.rank, parts=world.size)
     images = len(range(world.rank, job.images(dataset), world.size))
     compiled: set[tuple[int, ...]] = set()

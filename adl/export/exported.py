@@ -56,10 +56,15 @@ class Exported:
             height, width = about["input"]["height"], about["input"]["width"]
             labels = about["output"]["dtype"] == "uint8"
             about["digest"]  # `check_sidecar` compares it
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except OSError as error:
             raise AdlError(
-                f"{description}: lacks the digest, the size of the input or the output, or cannot be read ({error!r}). "
-                "Export it again: `dvc repro export`."
+                f"{description}: cannot be read ({error.strerror}). Keep it beside the file, or export the file again: "
+                "`dvc repro export`."
+            ) from None
+        except (KeyError, TypeError, ValueError):
+            raise AdlError(
+                f"{description}: does not state the digest, the size of the input and the output. Export the file "
+                "again: `dvc repro export`."
             ) from None
         classes = Architecture.from_sidecar(description).num_classes
         dataset.check_classes(classes, f"{path}: number of classes")

@@ -106,8 +106,10 @@ class AccuracyDrop:
 
     @property
     def holds(self) -> bool:
-        points, agrees = self.points_lost, self.agreement >= LEAST_AGREEMENT_IN_8_BITS
-        return points is not None and points <= MOST_POINTS_LOST and agrees
+        points = self.points_lost
+        if points is None:
+            return False
+        return points <= MOST_POINTS_LOST and self.agreement >= LEAST_AGREEMENT_IN_8_BITS
 
     @property
     def is_certain(self) -> bool:
@@ -123,7 +125,8 @@ class AccuracyDrop:
             return f"no pixel of {images} is scored, so that nothing is proved"
         lost = f"{self.points_lost:.2f} points of mIOU lost"
         if self.interval:
-            lost += " (95 % between {:.2f} and {:.2f})".format(*self.interval)
+            low, high = self.interval
+            lost += f" (95 % between {low:.2f} and {high:.2f})"
         return (
             f"{lost}: {percent(self.miou):.2f} instead of {percent(self.checkpoint):.2f} on {images}, "
             f"equal labels {percent(self.agreement):.2f} %"

@@ -20,8 +20,10 @@ def inherited() -> dict[str, str]:
 
 def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
     """Ours, without what another launcher left in it, and with what `assigned` says."""
-    ours = os.environ.items() - inherited().items()
-    return dict(ours) | assigned(variables, shown=shown)
+    ours = {
+        key: value for key, value in os.environ.items() if not key.startswith(_CLUSTER_VARIABLES)
+    }
+    return ours | assigned(variables, shown=shown)
 
 
 def assigned(variables: Mapping[str, str], *, shown: bool) -> dict[str, str]:

@@ -88,8 +88,9 @@ class Scores:
         scores = cls(sorted(counted), {})
         for place, name in enumerate(scores.names):
             for baseline, counts in counted[name].items():
-                blank = np.zeros((len(counted), *counts.shape), counts.dtype)
-                scores.counts.setdefault(baseline, blank)[place] = counts
+                if baseline not in scores.counts:
+                    scores.counts[baseline] = np.zeros((len(counted), *counts.shape), counts.dtype)
+                scores.counts[baseline][place] = counts
         return scores
 
     def save(self, path: Path) -> None:

@@ -54,7 +54,7 @@ class Found:
         self.images: dict[Path, list[Path]] = {}
         self.unlike_images: dict[Path, list[Path]] = {}
         self.hidden = 0
-        self.skipped: dict[str, list[str]] = {}
+        self.skipped: dict[Path, str] = {}
         self.faults: dict[Path, str] = {}
 
     def left_out(self) -> list[str]:
@@ -62,10 +62,12 @@ class Found:
         lines = []
         if self.hidden:
             lines.append(f"skipped: {self.hidden} hidden (names that begin with a dot)")
-        for reason, names in self.skipped.items():
-            lines.append(
-                f"skipped: {counted(len(names), 'file')} ({listing(names, most=3)}), {reason}"
-            )
+        for reason in (RESULTS, HEIC, OTHERS):
+            names = [path.name for path, why in self.skipped.items() if why == reason]
+            if names:
+                lines.append(
+                    f"skipped: {counted(len(names), 'file')} ({listing(names, most=3)}), {reason}"
+                )
         return lines
 
 
@@ -108,7 +110,7 @@ def _find_below(root: Path, found: Found) -> None:
         if path in earlier:
             reason = RESULTS
         if reason:
-            found.skipped.setdefault(reason, []).append(path.name)
+            found.skipped[path] = reason
         else:
             found.images.setdefault(path, results(path.relative_to(root)))
 

@@ -38,8 +38,10 @@ def check(predictions: Path, frames: list[Frame], dataset: DatasetDescriptor) ->
         name = "_".join(path.stem.split("_")[:3])
         if name not in expected:
             faults.append(f"{path}: belongs to no image of the test split.")
-        elif found.setdefault(name, path) != path:
+        elif name in found:
             faults.append(f"{name}: more than one label map: {found[name]}, {path}.")
+        else:
+            found[name] = path
     for frame in track(frames, len(frames), "checking"):
         if frame.name not in found:
             faults.append(f"{frame.name}: no label map.")

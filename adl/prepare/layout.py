@@ -98,7 +98,9 @@ class Split:
                         remedy="Rename it.",
                     )
                 )
-            elif files.setdefault(name, path) != path:
+            elif name not in files:
+                files[name] = path
+            else:
                 self.problems.append(
                     Problem(
                         kind="duplicate frame",
@@ -277,6 +279,7 @@ def _none_found(
     place: Path, kind: FileKind, paths: list[Path], dataset: DatasetDescriptor
 ) -> Problem:
     """The problem of a split that has no file of this kind. paths: what is there instead."""
+    sort = "layout"
     cause = "the zip was not unpacked completely"
     remedy = f"Unpack {kind.archive} again."
     others = [path for path in paths if path.suffix and not is_folder(path)]
@@ -290,10 +293,11 @@ def _none_found(
             remedy = "Put each in the folder of its city."
         for suffix, holds in dataset.related_labels.items():
             if example.endswith(suffix):
+                sort = "label encoding"
                 cause = f"there are only other kinds of labels, such as {example}: {holds}"
                 remedy = f"Unpack {kind.archive} again: it holds *{kind.suffix}."
     return Problem(
-        kind="layout",
+        kind=sort,
         file=place,
         problem=f"no file {kind.path(Path(), place.name, '<city>', '*')} was found",
         cause=cause,

@@ -21,9 +21,9 @@ class Curves:
     """Rows as they come. folder None: nowhere."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.live: Any = (
-            Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None) if folder else None
-        )
+        self.live: Any = None
+        if folder:
+            self.live = Live(str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
         self.rows: list[dict[str, float]] = []
 
     def __enter__(self) -> Curves:

@@ -38,17 +38,18 @@ def write(results: Results) -> None:
 
 def blocks(results: Results) -> list[Block]:
     model = digest(CHECKPOINT) if CHECKPOINT.exists() else ""
-    about = [f"All that was measured here is of the model `{model[:16]}`."]
+    about = ["**There is no model here yet**: run `dvc repro`."]
+    if model:
+        about = [f"All that was measured here is of the model `{model[:16]}`."]
     speeds = {}
     for stage, remedy in REMEDIES.items():
         speed = read_or_empty(SPEED / f"{stage}.json")
         if speed.get("checkpoint_digest") != model:
             why = "measured for another model" if speed else NOT_MEASURED
-            about.append(f"**Left out: `{stage}`**, {why}; run {remedy}.")
+            if model:
+                about.append(f"**Left out: `{stage}`**, {why}; run {remedy}.")
             speed = {}
         speeds[stage] = speed
-    if not model:
-        about = ["**There is no model here yet**: run `dvc repro`."]
     dataset = results.dataset.name
     published = quoted.TRAINING.get(dataset, {})
     return [

@@ -59,9 +59,9 @@ class NotYetError(AdlError):
     """Of what another node, or ModelArts itself, may still do."""
 
 
-def awaited(ask: Callable[[], Any], patience: float) -> Any:
-    """What `ask` returns. It is asked again and again until it raises no NotYetError. patience: seconds."""
-    deadline = time.monotonic() + patience
+def awaited(ask: Callable[[], Any], timeout: float) -> Any:
+    """What `ask` returns. It is asked again and again until it raises no NotYetError. timeout: seconds."""
+    deadline = time.monotonic() + timeout
     while True:
         try:
             return ask()

@@ -27,7 +27,7 @@ from adl.storage.stages import Stage, stages
 from adl.storage.state_backup import StateBackup
 from adl.storage.transfers import download
 from adl.training import lock, runs
-from adl.training.run.nodes import PATIENCE
+from adl.training.run.nodes import NODE_TIMEOUT
 from adl.training.state import SEAL
 from adl.workspace import (
     BASELINES,
@@ -193,12 +193,12 @@ class Job:
                 if state.about.get("code") == runs.code_digest():
                     return True
             raise NotYetError(
-                f"{backup.place.url}: the first node did not start in {text.duration(PATIENCE)}."
+                f"{backup.place.url}: the first node did not start in {text.duration(NODE_TIMEOUT)}."
             )
 
         print("waiting for the first node's state", flush=True)
         remove(STATES)
-        if awaited(is_finished, PATIENCE):
+        if awaited(is_finished, NODE_TIMEOUT):
             print("this run is already finished: nothing to do here.")
             return 0
         backup.restore()

@@ -38,10 +38,10 @@ class Weights:
         self.parameters = checkpoint.native(network)
         self.trained = optimizer.parameters
         self._stored = {f"network/{name}": value for name, value in self.parameters.items()}
-        trained = [name for name, value in self.parameters.items() if value.requires_grad]
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
         for slot, values in optimizer.slots.items():
-            for name, value in zip(trained, values, strict=True):
-                self._stored[f"{slot}/{name}"] = value
+            for parameter, value in zip(optimizer.parameters, values, strict=True):
+                self._stored[f"{slot}/{names[id(parameter)]}"] = value
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of everything, by name."""

@@ -112,4 +112,4 @@ def test_page_is_told_what_a_model_was_trained_on_and_scored(workspace, data, se
 def test_device_that_is_none_here_is_told_what_works(command, capsys):
     with pytest.raises(SystemExit, match="2"):
         commands.main([*command, "--device", "GPU"])
-    assert "MindSpore's wheels have no GPU back end: use CPU" in capsys.readouterr().err
+    assert "MindSpore's wheels have had no GPU back end: use CPU" in capsys.readouterr().err

@@ -127,7 +127,7 @@ def test_reason_is_what_the_options_make_it(estimated, options, bound, reason):
 def test_fast_links_scale_to_the_end(estimated):
     fast = ["--latency-us", "0.1", "--node-latency-us", "0.1"]
     verdict = estimated(*fast)["same images per device"]["verdict"]
-    assert re.fullmatch(r"Does not stop scaling up to 256 devices: .* 9\d%\.", verdict)
+    assert re.fullmatch(r"Still scales at 256 devices: .* 9\d%\.", verdict)
 
 
 def test_measured_step_replaces_the_quoted_one(estimated):
@@ -147,6 +147,15 @@ def test_table_says_that_it_is_estimated_and_what_is_assumed(published, capsys):
     ):
         assert part in text
     assert re.search(r"\n +32 +– +– +– +– +batch_size\n", text)
+
+
+def test_hours_are_of_the_images_that_are_expected_where_there_are_none(published, estimated):
+    file = published / "params.yaml"
+    whole = on(estimated(), 8)["hours"]
+    file.write_text(recipes.edited(file.read_text(), {"expected_train_images": 304}))
+    start = 29 / 60
+    # 19 steps per epoch instead of 186, after the same start.
+    assert on(estimated(), 8)["hours"] - start == pytest.approx((whole - start) * 19 / 186)
 
 
 def test_batch_norm_of_one_device_needs_two_images(published, estimated):

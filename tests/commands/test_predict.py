@@ -220,7 +220,7 @@ def test_broken_files_are_named_and_the_others_labelled(models, photograph, tmp_
     assert "film.mp4: is neither an image nor a video that can be read" in told
     assert "2 of 8 images and videos labelled" in printed
     faulty = [*(tmp_path / "in" / name for name in sorted(BROKEN)), tmp_path / "film.mp4"]
-    assert told.endswith(f"error: not or not wholly labelled: {', '.join(map(str, faulty))}.\n")
+    assert told.endswith(f"error: not labelled, or only in part: {', '.join(map(str, faulty))}.\n")
 
 
 def test_image_too_long_for_a_png_is_named_and_the_others_labelled(models, photograph, capsys):
@@ -230,7 +230,7 @@ def test_image_too_long_for_a_png_is_named_and_the_others_labelled(models, photo
         predict("long.png", "z.png", "--model", models / FAST, "--output", "out", "--no-flip")
     told = capsys.readouterr().err
     assert "error: out/long_labelIds.png: no PNG of 1×1000001 pixels can be written. Cut" in told
-    assert told.endswith("error: not or not wholly labelled: long.png.\n")
+    assert told.endswith("error: not labelled, or only in part: long.png.\n")
     assert Path("out/z_overlay.png").exists()
 
 
@@ -354,7 +354,7 @@ def test_folders_that_cannot_be_read_and_images_of_one_name_do_not_stop_the_othe
     assert "in/shut: cannot be searched (Permission denied). Change its perm" in done.stderr
     assert "in/y.jpg and in/y.png would write the same files; rename one" in done.stderr
     faulty = "in/link, in/shut, in/y.jpg, in/y.png"
-    found = done.stderr.splitlines()[-1].removeprefix("error: not or not wholly labelled: ")
+    found = done.stderr.splitlines()[-1].removeprefix("error: not labelled, or only in part: ")
     assert sorted(found.rstrip(".").split(", ")) == faulty.split(", ")
     assert "1 of 3 images and videos labelled: out" in done.stdout
     assert {path.name for path in Path("out").iterdir()} == {

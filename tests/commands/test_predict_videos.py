@@ -95,7 +95,7 @@ def test_film_that_is_cut_in_half_is_labelled_and_reported(predict, frames, tmp_
     readable = len(read_film(path))
     assert len(read_film(tmp_path / "out/a_overlay.mp4")) == readable < 6
     assert f"a.avi: only {readable} of the 10 frames that its header states could be read" in told
-    assert told.endswith("error: not or not wholly labelled: a.avi.\n")
+    assert told.endswith("error: not labelled, or only in part: a.avi.\n")
     assert "1 of 2 images and videos labelled" in printed
     assert (tmp_path / "out/c_overlay.mp4").exists()
 

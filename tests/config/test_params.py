@@ -63,7 +63,7 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         (
             "device_target: CPU",
             "device_target: GPU",
-            "MindSpore's wheels have no GPU back end: use CPU",
+            "MindSpore's wheels have had no GPU back end: use CPU",
         ),
         ("device_target: CPU", "device_target: cuda", "run on its GPU with any runtime for it."),
         (

@@ -46,6 +46,15 @@ def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
     assert "loss 1.0000, learning rate 0.1" in capsys.readouterr().err
 
 
+def test_log_ends_with_the_last_step_however_fast_it_came(capsys):
+    progress = reporter.Reporter(3)
+    for position in (1, 2, 3):
+        progress.step(
+            epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=[0.1] * position
+        )
+    assert "epoch 1 step 3/3: loss 1.0000" in capsys.readouterr().err
+
+
 EPOCH_OF_2021 = r"epoch: (\d+) step: (\d+), loss is ([\d.]+)"
 TIME_OF_2021 = r"epoch time: ([\d.]+) ms, per step time: ([\d.]+) ms"
 

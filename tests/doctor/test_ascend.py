@@ -46,6 +46,7 @@ def test_cann_that_mindspore_does_not_accept_is_a_fault(ascend_case, write, name
     found = result(software.cann, ascend_case)
     assert found.status == status
     assert f"CANN {version}" in found.text
+    assert (status == "fault") == ("accepts 8.2, 8.3" in found.text)
 
 
 def test_nothing_is_claimed_of_a_mindspore_that_is_not_in_the_table(

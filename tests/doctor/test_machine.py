@@ -51,7 +51,7 @@ def test_gpus_are_said_to_be_of_no_use(case, write):
     found = result(machine.devices, case())
     assert found.status == "ok"
     assert "; 2 GPUs. Since 2.10," in found.text
-    assert "MindSpore's wheels have no GPU back end" in found.text
+    assert "MindSpore's wheels have had no GPU back end" in found.text
 
 
 def test_workers_beyond_the_cores_are_said_to_be_left_out(case, monkeypatch):

@@ -325,7 +325,7 @@ def test_second_node_does_what_the_first_decided_and_writes_nothing_before(
     first, second = (
         ("--nodes", "2", "--master", "10.0.0.1:8118", "--node-rank", rank) for rank in "01"
     )
-    monkeypatch.setattr(nodes, "PATIENCE", 0.0)
+    monkeypatch.setattr(nodes, "NODE_TIMEOUT", 0.0)
     undecided = pytest.raises(
         AdlError, match="node 0 did not start this run, or has other parameters"
     )

@@ -125,6 +125,14 @@ def test_what_is_left_out_of_a_folder_is_said(tmp_path, picture):
         photographs.read(tmp_path / "IMG_1.HEIC")
 
 
+def test_what_is_left_out_of_two_folders_is_said_once(tmp_path, picture):
+    written(tmp_path / "below/a.jpg", picture)
+    (tmp_path / "below/notes.txt").write_text("x")
+    found = photographs.find([tmp_path, tmp_path / "below"])
+    [line] = found.left_out()
+    assert line.startswith("skipped: 1 file (notes.txt), not images")
+
+
 def test_heic_that_is_named_is_told_as_that(tmp_path):
     (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
     (tmp_path / "clip").write_bytes(b"\0\0\0\x18ftypisom" + bytes(20))

@@ -122,7 +122,7 @@ def test_onnx_takes_any_size_like_the_checkpoint(models, photograph, size, longe
     ("name", "sidecar", "message"),
     [
         ("m.pth", "{}", r"m\.pth: not a model; name a \.ckpt, \.mindir or \.onnx"),
-        ("m.mindir", None, r"m\.mindir\.json: lacks the digest, the size of the input"),
+        ("m.mindir", None, r"m\.mindir\.json: does not state the digest, the size of the input"),
     ],
 )
 def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, message):
@@ -130,6 +130,14 @@ def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, m
     (tmp_path / f"{name}.json").write_text(sidecar or (models / "m.ckpt.json").read_text())
     with pytest.raises(AdlError, match=message):
         Predictor.load(tmp_path / name, CITYSCAPES, device_target="CPU", flip=True)
+
+
+def test_exported_file_without_its_sidecar_is_refused_in_words(models, tmp_path):
+    shutil.copy(models / "m.mindir", tmp_path)
+    with pytest.raises(
+        AdlError, match=r"json: cannot be read \(No such file or directory\)\. Keep it"
+    ):
+        Predictor.load(tmp_path / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)
 
 
 def test_mindir_does_several_scales_only_as_a_checkpoint(models):

@@ -87,6 +87,14 @@ def test_other_kinds_of_labels_beside_the_right_one_are_ignored(root, capsys):
     assert check_data(capsys, root)[0] == 0
 
 
+def test_labels_of_other_kinds_alone_are_a_problem_of_their_encoding(root):
+    for path in (root / "gtFine/train").rglob("*_labelIds.png"):
+        path.rename(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    [problem] = layout.Split(root, "train", CITYSCAPES).problems
+    assert problem.kind == "label encoding"
+    assert "train ids, made by another tool" in problem.cause
+
+
 def contents(root: Path) -> dict[Path, bytes | None]:
     return {p: p.read_bytes() if p.is_file() else None for p in root.rglob("*")}
 

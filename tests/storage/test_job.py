@@ -408,7 +408,7 @@ class TestSecondNode:
         """Where the run's state is in the bucket. The first node publishes it at the second look."""
         with_records(cloud)
         monkeypatch.setattr(environment.time, "sleep", lambda seconds: None)
-        monkeypatch.setattr(module, "PATIENCE", 0.2)
+        monkeypatch.setattr(module, "NODE_TIMEOUT", 0.2)
         return cloud.train / "state" / run_name
 
     def test_it_begins_from_what_the_first_one_published_and_leaves_its_logs(

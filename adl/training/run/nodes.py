@@ -16,7 +16,7 @@ from adl.training import runs
 from adl.training.run import worker
 from adl.training.state import State, TrainingJob
 
-PATIENCE = 1800.0
+NODE_TIMEOUT = 1800.0
 """Seconds that a node waits for node 0: as long as Ascend's ranks wait for each other."""
 
 
@@ -66,7 +66,7 @@ def lead(state: State, job: TrainingJob, nodes: Topology) -> None:
 
 def follow(state: State, job: TrainingJob, nodes: Topology) -> None:
     """Another node: wait until node 0 has begun this very run, or has finished it. Writes nothing before."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + NODE_TIMEOUT
     print("waiting for node 0", flush=True)
     while True:
         with contextlib.suppress(FileNotFoundError):
