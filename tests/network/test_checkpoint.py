@@ -28,10 +28,12 @@ pytestmark = pytest.mark.usefixtures("pynative")
 
 
 @pytest.fixture
-def file(tiny, tmp_path):
-    ms.set_seed(5)
-    checkpoint.save(checkpoint.native(network.build(tiny)), tmp_path / "a.ckpt")
-    return tmp_path / "a.ckpt"
+def file(tiny, once, tmp_path):
+    def make(folder):
+        ms.set_seed(5)
+        checkpoint.save(checkpoint.native(network.build(tiny)), folder / "a.ckpt")
+
+    return Path(shutil.copy(once("checkpoint-of-seed-5", make) / "a.ckpt", tmp_path))
 
 
 def values(net):

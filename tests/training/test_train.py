@@ -449,9 +449,7 @@ def test_weights_of_other_classes_start_a_training_without_their_classifier(
 
 
 @pytest.mark.usefixtures("updates")
-@pytest.mark.parametrize(
-    ("trained", "wanted"), [(False, False), (False, True), (True, False)], ids=str
-)
+@pytest.mark.parametrize(("trained", "wanted"), [(False, True), (True, False)], ids=str)
 def test_2021_file_starts_a_training_whatever_affine_it_was_trained_with(
     settings, record, tmp_path, tiny, capsys, trained, wanted
 ):
