@@ -7,7 +7,9 @@ import resource
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -34,7 +36,9 @@ def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> 
 
 def write_scenes(root: Path, *, height: int = 64, **images: int) -> Path:
     """A small tree of drawn scenes: write_scenes(root, train=4, val=2)."""
-    synthetic.write(root, CITYSCAPES, images=images, height=height, seed=0, workers=2)
+    # Threads: processes would take longer to start than to draw.
+    with mock.patch.object(synthetic, "process_pool", ThreadPoolExecutor):
+        synthetic.write(root, CITYSCAPES, images=images, height=height, seed=0, workers=2)
     return root
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import runpy
 import shutil
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import mindspore as ms
@@ -58,7 +63,7 @@ def net(tiny):
 
 
 def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1, **changes: object):
-    """Evaluate with the processes that the stage starts, in which the model is read from its file."""
+    """Evaluate with the processes that the stage starts, in which the model is read from its file; 0: in this one."""
     settings = {
         "model": model, "architecture": TINY, "record": data / "cityscapes_val.mindrecord",
         "device_target": "CPU", "mode": Mode(mirror=True), "limit": None, "batch_size": 1,
@@ -68,7 +73,32 @@ def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1,
         return Launcher(predictions.parent / "logs").run(command, local(processes))
 
     job = EvaluationJob(**(settings | changes))
+    launch = launch if processes else in_this_process
     return evaluate(job, predictions, CITYSCAPES, launch=launch)
+
+
+@contextlib.contextmanager
+def operation_by_operation() -> Iterator[None]:
+    """What stages and commands run in this process is not compiled: that takes longer than these small networks."""
+    start = device.start
+
+    def uncompiled(*given, **named) -> None:
+        start(*given, **named | {"graph": False})
+
+    with mock.patch.object(device, "start", uncompiled):
+        yield
+
+
+def in_this_process(command) -> int:
+    """Launch the process of an evaluation here, operation by operation: nothing is imported anew, nothing compiled."""
+    with (
+        operation_by_operation(),
+        mock.patch.object(sys, "argv", command[2:]),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", RuntimeWarning)  # that the module was imported before
+        runpy.run_module(command[2], run_name="__main__")
+    return 0
 
 
 @pytest.fixture

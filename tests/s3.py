@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import uuid
@@ -23,6 +24,17 @@ ALL_ALLOWED = {
 
 Application = Callable[[dict[str, Any], Callable], Iterable[bytes]]
 """As WSGI has it."""
+
+
+@functools.cache  # it reads the descriptions of every call
+def client_of(endpoint: str, key: str, secret: str) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+    )
 
 
 class Server(NamedTuple):
@@ -46,13 +58,7 @@ class Server(NamedTuple):
         }
 
     def client(self) -> Any:
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=self.key,
-            aws_secret_access_key=self.secret,
-        )
+        return client_of(self.endpoint, self.key, self.secret)
 
     def bucket(self) -> str:
         """The name of a new, empty bucket."""

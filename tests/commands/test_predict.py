@@ -36,8 +36,9 @@ def predict(*arguments) -> None:
     commands.main(["predict", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("model", ["m.ckpt", "m.mindir"])
-@pytest.mark.parametrize("size", [(33, 33), (20, 90), (70, 50), (64, 128)])
+@pytest.mark.parametrize(
+    ("model", "size"), [("m.ckpt", (33, 33)), ("m.ckpt", (20, 90)), ("m.mindir", (70, 50))]
+)
 def test_small_and_odd_sizes_are_labelled_at_their_size(models, photograph, tmp_path, model, size):
     cv2.imwrite(str(tmp_path / "p.png"), photograph(*size))
     predict(tmp_path / "p.png", "--model", models / model, "--output", tmp_path / "out")

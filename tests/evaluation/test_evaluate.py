@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("graph")
 def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, monkeypatch, capsys):
     scenes = write_scenes(tmp_path / "raw", height=256, train=1, val=1)
     record = write_record(scenes, "val", tmp_path)
-    result = score(tmp_path / "predictions", record=record)
+    result = score(tmp_path / "predictions", processes=0, record=record)
     frames = layout.frames(scenes, "val", CITYSCAPES)
     pairs = []
     for frame in frames:
@@ -108,7 +108,8 @@ def score_here(net, evaluation_data):
     return run
 
 
-def test_metrics_hold_what_was_promised(score_here, tmp_path):
+def test_metrics_hold_what_was_promised(score_here, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "MULTISCALE", (0.5, 1.0))  # fewer shapes to get ready for
     result = score_here(tmp_path / "p", limit=2, mode=Mode(multiscale=True, mirror=True))
     metrics = result.metrics({"constant": 12.5, "colour": 25.0})
     assert metrics["images"] == 2
@@ -215,7 +216,7 @@ def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_pat
     monkeypatch.setattr(
         figures, "frequency_against_iou", lambda *values: drawn.append(values) or draw(*values)
     )
-    first = score_here(tmp_path / "p")
+    first = score_here(tmp_path / "p", limit=2)
     pixels = dict.fromkeys(CITYSCAPES.class_names, 5)
     tables.write_report(
         first,
@@ -240,7 +241,7 @@ def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_pat
     assert cells["pixels"].sum() == first.confusion().counts.sum()
     ranked = pd.read_csv(tmp_path / "report/images.csv")
     assert ranked["mIOU"].is_monotonic_increasing
-    assert len(ranked) == 4
+    assert len(ranked) == 2
     with np.load(tmp_path / "report/images.npz") as stored:
         assert stored["names"].tolist() == first.names
         np.testing.assert_array_equal(stored["counts"], first.counts("flip"))
@@ -267,6 +268,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
         return Figure(figsize=(1, 1))
 
     monkeypatch.setattr(figures, "overlay", overlay)
+    monkeypatch.setattr(figures, "save", lambda figure, path: None)
     tables.write_report(
         result,
         result.metrics(),
@@ -382,8 +384,7 @@ def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(
     with replacing_folder(tmp_path / "p") as earlier:
         (earlier / "old.png").touch()
     with pytest.raises(SystemExit, match="2"):
-        evaluated(evaluation_data, tmp_path / "none.ckpt", tmp_path / "p", processes=2)
-    # Of the first rank all is shown, of another one the end of its log.
+        evaluated(evaluation_data, tmp_path / "none.ckpt", tmp_path / "p")
     assert "none.ckpt" in "".join(capfd.readouterr())
     assert [path.name for path in (tmp_path / "p").glob("*.png")] == ["old.png"]
     assert not list(tmp_path.glob(".partial*"))

@@ -65,18 +65,16 @@ def evaluated(folder: Path, record: Path, model: Path, labels_of, mode: str = "f
     return LabelMaps.of(folder, model=model, record=record, dataset=CITYSCAPES)
 
 
-@pytest.mark.parametrize("checkpoint_labels", ["truth", "car", "all but a twentieth"])
+@pytest.mark.parametrize("is_right", [True, False])
 def test_labels_of_evaluate_decide_whether_8_bits_are_kept(
-    net, record, tmp_path, monkeypatch, capsys, checkpoint_labels
+    net, record, tmp_path, monkeypatch, capsys, is_right
 ):
-    """The file says car everywhere; the checkpoint is right, says the same, or nearly."""
+    """The file says car everywhere; the checkpoint is right, or says nearly the same as the file."""
     checkpoint.save(checkpoint.native(net), source := tmp_path / "m.ckpt")
-    car = np.full((64, 128), CAR, np.uint8)
-    nearly = car.copy()
+    nearly = np.full((64, 128), CAR, np.uint8)
     nearly[:, :6] = ROAD
-    given = {"truth": lambda row: row.label, "car": lambda _: car}
     known = evaluated(
-        tmp_path / "maps", record, source, given.get(checkpoint_labels, lambda _: nearly)
+        tmp_path / "maps", record, source, lambda row: row.label if is_right else nearly
     )
     monkeypatch.setitem(
         writers.WRITERS, ".onnx", lambda exporter, path, kind: onnx.save(always(CAR), path)
@@ -93,7 +91,7 @@ def test_labels_of_evaluate_decide_whether_8_bits_are_kept(
     assert [*proved["points_lost_with"]] == device.instruction_sets()
     assert set(proved["points_lost_with"].values()) == {proved["points_lost"]}
     assert f"{proved['points_lost']:.2f} points of mIOU lost" in said, "one value, one sign"
-    if checkpoint_labels == "truth":
+    if is_right:
         assert proved["mIOU_checkpoint"] == 100
         assert proved["points_lost"] > 90
         assert proved["points_lost_low"] > 90
@@ -104,7 +102,7 @@ def test_labels_of_evaluate_decide_whether_8_bits_are_kept(
         assert not path.exists()
         return
     assert proved["kept"]
-    assert proved["agreement"] == pytest.approx(100 if checkpoint_labels == "car" else 95.3, abs=1)
+    assert proved["agreement"] == pytest.approx(95.3, abs=1)
     assert proved["points_lost"] <= 1
     assert read_json(path.with_name(f"{path.name}.json"))["proved_with"] == {
         "backend": "openvino",

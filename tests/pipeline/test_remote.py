@@ -139,28 +139,38 @@ def test_requests_are_as_obs_wants_them(small, obs, tmp_path):
         assert not [name for name in headers if "CHECKSUM" in name or "TRAILER" in name]
 
 
-def test_other_storage_needs_no_settings_of_its_own(small, obs, tmp_path):
+def test_other_storage_needs_no_settings_of_its_own_and_stored_keys_stay_out_of_git(
+    small, obs, monkeypatch, tmp_path
+):
     fill_in(small, obs.bucket())
     dvc(small, "remote", "modify", "obs", "endpointurl", obs.endpoint)
     dvc(small, "remote", "modify", "--unset", "obs", "configpath")
     commit(small)
-    succeeds(small, "dvc", "push")
+    for name, value in (("access_key_id", obs.key), ("secret_access_key", obs.secret)):
+        dvc(small, "remote", "modify", "--local", "obs", name, value)
+    with monkeypatch.context() as patch:
+        patch.delenv("AWS_ACCESS_KEY_ID")
+        patch.delenv("AWS_SECRET_ACCESS_KEY")
+        succeeds(small, "dvc", "push")
+    assert status(small) == ""
+    assert obs.secret not in in_git(small)
     second = clone(small, tmp_path / "second")
     succeeds(second, "dvc", "pull")
     assert (second / "data/file.txt").read_text() == "content\n"
 
 
 @pytest.mark.parametrize(
-    ("fault", "push_says", "pull_says"),
+    ("fault", "command", "says"),
     [
-        ("wrong secret", "Forbidden", "Forbidden"),
-        ("no keys", "Unable to locate credentials", "Unable to locate credentials"),
+        ("wrong secret", "push", "Forbidden"),
+        ("no keys", "pull", "Unable to locate credentials"),
+        ("no bucket", "push", "bucket does not exist"),
         # Of few files DVC asks for each, and takes the bucket's absence for theirs.
-        ("no bucket", "bucket does not exist", "Missing cache files"),
+        ("no bucket", "pull", "Missing cache files"),
     ],
 )
 def test_fault_is_named_and_the_exit_code_tells_it(
-    small, obs, monkeypatch, tmp_path, fault, push_says, pull_says
+    small, obs, monkeypatch, tmp_path, fault, command, says
 ):
     fill_in(small, "no-such-bucket" if fault == "no bucket" else obs.bucket())
     commit(small)
@@ -169,26 +179,13 @@ def test_fault_is_named_and_the_exit_code_tells_it(
     if fault == "no keys":
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    second = clone(small, tmp_path / "second")
-    for folder, command, says in ((small, "push", push_says), (second, "pull", pull_says)):
-        done = run(folder, "dvc", command)
-        assert done.returncode != 0
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
-        assert status(folder) == ""
-    assert not (second / "data").exists()
-
-
-def test_keys_that_are_stored_locally_work_and_stay_out_of_git(small, obs, monkeypatch):
-    fill_in(small, obs.bucket())
-    commit(small)
-    for name, value in (("access_key_id", obs.key), ("secret_access_key", obs.secret)):
-        dvc(small, "remote", "modify", "--local", "obs", name, value)
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    succeeds(small, "dvc", "push")
-    assert status(small) == ""
-    assert obs.secret not in in_git(small)
+    folder = clone(small, tmp_path / "second") if command == "pull" else small
+    done = run(folder, "dvc", command)
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert status(folder) == ""
+    assert (folder / "data").exists() == (command == "push")
 
 
 def test_the_project_itself_names_no_storage():

@@ -30,7 +30,8 @@ from adl.training import runs
 from adl.training.state import State
 from adl.workspace import sidecar
 from tests.conftest import ROOT
-from tests.workspace import TINY, set_params
+from tests.data import write_scenes
+from tests.workspace import TINY, files, set_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
 
@@ -138,12 +139,14 @@ def repro(place, stage, monkeypatch):
 
 @pytest.fixture
 def refusal(stage, capsys):
-    """refusal("evaluate", "--split", "val"): the one message with which a stage ends."""
+    """refusal("evaluate", "--split", "val"): the one message with which a stage ends, before it wrote anything."""
 
     def told(name: str, *arguments: str) -> str:
+        before = files(Path())
         with pytest.raises(SystemExit) as ended:
             stage(name, *arguments)
         assert ended.value.code == 2
+        assert files(Path()) == before
         return capsys.readouterr().err
 
     return told
@@ -353,6 +356,51 @@ def test_report_is_made_of_what_dvc_knows_as_its_inputs(described, stage, repro)
     assert Path("reports/performance.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bn_momentum": 2}, "bn_momentum: 2 is not accepted"),
+        ({"net_arch": "architectures/none.npy"}, "architectures/none.npy: no such file"),
+        ({"warmup_iters": 100}, "warmup_iters is 100, but the whole run has 3 steps"),
+        (
+            {"export_width": 64},
+            "export_width × export_height is 64×64 pixels, but the val images in data/synthetic are 128×64",
+        ),
+        ({"data_path": "nowhere"}, "nowhere: does not exist"),
+        (
+            {"expected_train_images": 2975},
+            "data/synthetic has 6 train images (not 2975). Set data_path to",
+        ),
+        ({"modelArts": True}, "modelArts: true. DVC copies nothing from object storage"),
+        (
+            {"ckpt_name": "lost.ckpt"},
+            "lost.ckpt: unknown checkpoint in pretrained/ (ckpt_name); available: none",
+        ),
+    ],
+)
+def test_check_refuses_what_cannot_work(place, refusal, values, message):
+    set_params(place, **values)
+    assert message in refusal("check")
+
+
+def test_conversion_refuses_a_damaged_file_by_name(place, refusal):
+    for name in ("synthetic", "mindrecord"):
+        Path("data", name).unlink()
+    write_scenes(place / "data/synthetic", val=1)
+    image = next(Path("data/synthetic/leftImg8bit/val").rglob("*.png"))
+    image.write_bytes(image.read_bytes()[:1000])
+    assert f"{image}: the file is truncated" in refusal("mindrecord", "--split", "val")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("mindrecord", ()), ("evaluate", ("--output", "o"))]
+)
+def test_asking_for_the_test_split_explains_that_its_labels_are_withheld(refusal, name, arguments):
+    message = refusal(name, "--split", "test", *arguments)
+    assert "the labels of the test split are withheld by Cityscapes" in message
+    assert "adl submission" in message
+
+
 MODEL, OUTPUT = ("--model", "m.onnx"), ("--output", "o")
 
 
@@ -365,6 +413,7 @@ MODEL, OUTPUT = ("--model", "m.onnx"), ("--output", "o")
         ("train", ("--master", "here"), "--master: device_num is 1"),
         ("train", ("--rank-table-file", "t.json"), "--rank-table-file needs device_target Ascend"),
         ("evaluate", MODEL, "--model needs --output"),
+        ("evaluate", ("--checkpoint", "x.ckpt"), "--checkpoint needs --output"),
         ("evaluate", (*MODEL, *OUTPUT, "--checkpoint", "x.ckpt"), "instead of --checkpoint"),
         ("evaluate", (*MODEL, *OUTPUT, "--eval-batch-size", "2"), "takes one image at a time"),
         ("evaluate", ("--eval-batch-size", "0"), "--eval-batch-size: at least 1"),

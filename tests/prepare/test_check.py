@@ -174,39 +174,47 @@ def test_train_ids_without_255_are_found_over_all_files(root, tmp_path, capsys):
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("place", "mode"),
-    [
-        (f"leftImg8bit/train/a/{A}_leftImg8bit.png", 0),
-        ("leftImg8bit/train/a", 0),
-        ("gtFine/train/a", 0o444),
-        ("leftImg8bit/train", 0),
-        ("leftImg8bit", 0),
-        ("gtFine", 0o444),
-        ("", 0),
-    ],
-)
-def test_permissions_are_named(root, place, mode):
-    place = root / place
-    cannot = "read" if place.is_file() else "listed"
+CLOSED = [
+    (f"leftImg8bit/train/a/{A}_leftImg8bit.png", 0),
+    ("leftImg8bit/train/a", 0),
+    ("gtFine/train/a", 0o444),
+    ("leftImg8bit/train", 0),
+    ("leftImg8bit", 0),
+    ("gtFine", 0o444),
+    ("", 0),
+]
+"""A place and its permissions."""
+CHECK_WITH_EACH = """
+import contextlib, io, json, sys
+from pathlib import Path
+from adl import commands
+told = []
+for place, mode in json.loads(sys.argv[2]):
+    path, printed, code = Path(sys.argv[1], place), [io.StringIO(), io.StringIO()], 0
+    path.chmod(mode)
+    with contextlib.redirect_stdout(printed[0]), contextlib.redirect_stderr(printed[1]):
+        try:
+            commands.main(["check-data", sys.argv[1]])
+        except SystemExit as stop:
+            code = stop.code
+    path.chmod(0o755)
+    told.append([code, *(one.getvalue() for one in printed)])
+print(json.dumps(told))
+"""
+
+
+def test_permissions_are_named(root):
     (root / "gtFine/train/a/notes.txt").touch()
-    place.chmod(mode)
-    try:
-        command = [
-            *WITHOUT_ROOT_RIGHTS,
-            sys.executable,
-            "-m",
-            "adl.commands",
-            "check-data",
-            str(root),
-        ]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    finally:
-        place.chmod(0o755)
-    assert done.returncode == 2
-    assert f"1 fault:\n{place}: cannot be {cannot} (Permission denied)" in done.stdout
-    assert "belongs to another user" in done.stdout
-    assert not done.stderr
+    arguments = [CHECK_WITH_EACH, str(root), json.dumps(CLOSED)]
+    command = [*WITHOUT_ROOT_RIGHTS, sys.executable, "-c", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for (name, _), (code, told, errors) in zip(CLOSED, json.loads(done.stdout), strict=True):
+        place = root / name
+        cannot = "read" if place.is_file() else "listed"
+        assert code == 2, name
+        assert f"1 fault:\n{place}: cannot be {cannot} (Permission denied)" in told
+        assert "belongs to another user" in told
+        assert not errors
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,8 @@ def test_a_line_that_always_breaks_is_given_up_and_nothing_half_remains(bucket, 
 def test_a_slow_server_is_waited_for_and_progress_has_a_time(
     bucket, line, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("adl.console.progress.LINE_EVERY", 0.2)
-    line.pause = 0.03
+    monkeypatch.setattr("adl.console.progress.LINE_EVERY", 0.1)
+    line.pause = 0.015
     fetch(bucket, line.endpoint, tmp_path)
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
     assert re.search(r"copying \(1 file\): [12]/3 MB, [\d.]+/s, .+ left", capsys.readouterr().err)
@@ -119,7 +119,7 @@ def test_a_slow_server_is_waited_for_and_progress_has_a_time(
 
 def test_a_slow_way_there_is_waited_for_too(s3, bucket, line, tmp_path):
     (tmp_path / "file").write_bytes(CONTENT)
-    line.pause_there = 0.02
+    line.pause_there = 0.005
     (opened(f"obs://{bucket}/run", line.endpoint) / "slow").upload(tmp_path / "file")
     body = s3.client().get_object(Bucket=bucket, Key="run/slow")["Body"].read()
     assert body == CONTENT

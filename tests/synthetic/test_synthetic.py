@@ -73,7 +73,8 @@ def test_full_size_scene_can_be_drawn():
 
 
 def test_tree_has_the_layout_of_cityscapes(tmp_path):
-    root = write_scenes(tmp_path / "data", train=5, val=3)
+    root = tmp_path / "data"
+    synthetic.write(root, CITYSCAPES, images={"train": 5, "val": 3}, height=64, seed=0, workers=2)
     train, val = layout.frames(root, "train", CITYSCAPES), layout.frames(root, "val", CITYSCAPES)
     assert (len(train), len(val)) == (5, 3)
     assert len({f.image.parent.name for f in train}) > 1
