@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from adl import device
-from adl.doctor import machine
+from adl.doctor import DEVICES, machine
 from tests.doctor.conftest import result
 
 GIB = 2**30
@@ -40,6 +40,10 @@ def test_lacking_devices_are_a_fault(case, monkeypatch, there, wanted, status):
 def test_idle_ascend_devices_are_mentioned_on_a_cpu(case, monkeypatch):
     monkeypatch.setattr(device, "devices", lambda target: None if target == "CPU" else 8)
     assert result(machine.devices, case()).text.endswith("8 Ascend devices")
+
+
+def test_devices_are_looked_for_where_linux_has_them():
+    assert (DEVICES / "null").is_char_device()
 
 
 def test_gpus_are_said_to_be_of_no_use(case, write):
