@@ -50,7 +50,7 @@ def test_gpus_are_said_to_be_of_no_use(case, write):
     assert "GPU" not in result(machine.devices, case()).text
     write("dev/nvidiactl", "")
     assert "GPU" not in result(machine.devices, case()).text
-    for number in (0, 1):
+    for number in (0, 10):
         write(f"dev/nvidia{number}", "")
     found = result(machine.devices, case())
     assert found.status == "ok"
@@ -75,10 +75,12 @@ def test_memory_is_held_against_what_training_takes(case, memory, total, availab
     assert "training takes about 791 MB" in found.text
 
 
-def test_each_process_on_a_cpu_takes_memory(case, memory):
+def test_each_process_on_a_cpu_takes_memory_for_its_share_of_the_images(case, memory):
     memory(2 * GIB, 2 * GIB)
     assert result(machine.memory, case()).status == "ok"
     assert result(machine.memory, case(device_num=4)).status == "fault"
+    memory(3 * GIB, 3 * GIB)
+    assert result(machine.memory, case(device_num=4)).status == "ok"
 
 
 def test_devices_have_their_own_memory(case, memory):
