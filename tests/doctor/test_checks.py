@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adl import commands
+from adl import commands, device
 from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import Case, Skipped, checks
 from adl.doctor.checks import Result
@@ -107,7 +107,10 @@ def test_without_mindspore_all_else_is_examined_and_the_reason_said(machine, imp
     assert "steps take about" in found["training"].text
 
 
-def test_all_that_ascend_devices_need_is_missed_where_they_are_wanted(machine, checked):
+def test_all_that_ascend_devices_need_is_missed_where_they_are_wanted(
+    machine, checked, monkeypatch
+):
+    monkeypatch.setattr(device, "devices", lambda target: 0)
     set_params(machine, device_target="Ascend")
     assert faults(checked(returns=1)) == {"CANN", "driver", "devices", "export"}
 
