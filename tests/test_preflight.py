@@ -128,6 +128,11 @@ def test_data_path_has_one_way_to_be_written(tmp_path, monkeypatch, capsys):
     assert '"/x/cs"' in capsys.readouterr().out
 
 
+def test_scenes_that_would_be_drawn_are_counted_too(check):
+    with pytest.raises(AdlError, match=r"data/synthetic has 60 val images \(not 500\)"):
+        check(expected_val_images=500)
+
+
 def test_number_of_classes_is_that_of_the_data_set(check):
     with pytest.raises(AdlError, match=r"num_classes: 21, but Cityscapes has 19 classes"):
         check(num_classes=21)

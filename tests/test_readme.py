@@ -21,7 +21,6 @@ from ruamel.yaml import YAML
 
 import adl
 from adl import commands
-from adl.commands import serve
 from adl.commands.explain import REFERENCE, up_to_date
 from adl.config.params import Params, schema
 from adl.dataset.descriptor import CITYSCAPES
@@ -114,7 +113,8 @@ def test_command_exists_and_takes_these_arguments(line, help_of):
             assert f"{option} " in text
     elif program == "curl":
         assert arguments[:2] == ["--data-binary", "@photo.jpg"]
-        assert urlsplit(arguments[2]).netloc == f"{serve.HOST}:{serve.PORT}"
+        given = commands.parser().parse_args(["serve"])
+        assert urlsplit(arguments[2]).netloc == f"{given.host}:{given.port}"
         assert urlsplit(arguments[2]).path == "/api/predict"
     elif program == "source":
         assert arguments == [str(Path(".venv") / "bin" / "activate")]
@@ -180,6 +180,12 @@ def test_every_command_is_in_the_help_of_adl_and_on_the_pages(capsys):
     assert len(summaries) == len(COMMANDS)
     assert not [summary for summary in summaries if "reads:" in summary]
     assert {line.split()[1] for line in lines() if line.startswith("adl ")} == set(listed)
+
+
+def test_adl_without_a_command_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        commands.main([])
+    assert "required: COMMAND" in capsys.readouterr().err
 
 
 def test_what_follows_from_the_parameters_is_up_to_date(monkeypatch):

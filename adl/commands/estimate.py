@@ -166,5 +166,5 @@ def _table(steps: pd.DataFrame) -> str:
         cells.values(),
         headers=("devices", "images per device", "ms/step", "efficiency", "hours", "bound by"),
         disable_numparse=True,
-        colalign=(*["right"] * 5, "left"),
+        stralign="right",
     )

@@ -15,7 +15,7 @@ from adl.config.params import Params
 
 
 def add_parameters(command: argparse.ArgumentParser) -> None:
-    """Add --name (and --name with hyphens) VALUE for every parameter; one that is not given leaves no trace.
+    """Add --name (and --name with hyphens) VALUE for every parameter.
 
     modelArts is left out: in 2021 its option was --modelArts_mode, which each command defines itself.
     """
@@ -23,9 +23,7 @@ def add_parameters(command: argparse.ArgumentParser) -> None:
         if entry.name != "modelArts":
             command.add_argument(
                 *dict.fromkeys([f"--{entry.name}", f"--{entry.name.replace('_', '-')}"]),
-                dest=entry.name,
                 type=functools.partial(value, entry.name),
-                default=argparse.SUPPRESS,
                 metavar="VALUE",
                 help=entry.meaning,
             )

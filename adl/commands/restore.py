@@ -53,7 +53,7 @@ def _restore(repo: Repo) -> list[str]:
     for stage in plan_repro(graph, collect_stages(repo, [f"{repo.root_dir}/dvc.yaml"])):
         upstream = list(graph.successors(stage))
         is_remembered = not stage.always_changed and all(
-            out.use_cache or out.is_metric or out.is_plot for out in stage.outs
+            out.use_cache or out.is_metric for out in stage.outs
         )
         if not unknown.keys().isdisjoint(upstream):
             unknown[stage] = stage.addressing

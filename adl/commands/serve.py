@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 RETURNS = (
     "returns 0 when it is stopped (Ctrl-C), 2 for an error that you can fix (one message names it)"
 )
-HOST = "127.0.0.1"
-PORT = 8000
 
 
 def add(command: argparse.ArgumentParser) -> None:
     add_model_arguments(command)
     add_longest_side(command)
-    command.add_argument("--host", default=HOST, help="address to listen on; default: %(default)s")
     command.add_argument(
-        "--port", type=int, default=PORT, help="0: any that is free; default: %(default)s"
+        "--host", default="127.0.0.1", help="address to listen on; default: %(default)s"
+    )
+    command.add_argument(
+        "--port", type=int, default=8000, help="0: any that is free; default: %(default)s"
     )
     command.add_argument(
         "--public-name",

@@ -53,7 +53,6 @@ def mindspore(case: Case) -> str:
             encoding="utf-8",
             errors="replace",
             timeout=LONGEST_IMPORT,
-            check=False,
         )
     except subprocess.TimeoutExpired:
         raise AdlError(

@@ -111,17 +111,44 @@ def test_batch_size_is_of_all_devices(estimated):
 
 
 @pytest.mark.parametrize(
-    ("options", "bound", "reason"),
+    ("options", "bound", "reason", "part"),
     [
-        (["--node-latency-us", "1000"], "link", "the sums of batch norm"),
-        (["--samples-per-core", "0.05", "--cores-per-node", "100"], "data", "the CPUs of a node"),
-        (["--node-link-gbps", "0.01"], "link", "the gradients take"),
+        (["--node-latency-us", "1000"], "link", "the sums of batch norm", "sums"),
+        (
+            ["--samples-per-core", "0.05", "--cores-per-node", "100"],
+            "data",
+            "the CPUs of a node",
+            "data",
+        ),
+        (["--node-link-gbps", "0.01"], "link", "the gradients take", "gradients"),
     ],
 )
-def test_reason_is_what_the_options_make_it(estimated, options, bound, reason):
+def test_reason_is_what_the_options_make_it(estimated, options, bound, reason, part):
     found = estimated(*options)
-    assert reason in found["same images per device"]["verdict"]
+    verdict = found["same images per device"]["verdict"]
+    assert reason in verdict
+    devices, percent, ms = re.search(
+        r"on (\d+), efficiency is (\d+)%, .* (\d+) ms", verdict
+    ).groups()
+    step = on(found, int(devices), "same images per device")
+    assert (percent, ms) == (f"{100 * step['efficiency']:.0f}", f"{1000 * step[part]:.0f}")
     assert on(found, 256, "same images per device")["bound"] == bound
+
+
+def test_table_shows_the_numbers_of_the_json(estimated, capsys):
+    found = estimated()
+    commands.main(["estimate"])
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for table in ("same batch_size", "same images per device"):
+        for row in found[table]["steps"]:
+            assert [
+                str(row["devices"]),
+                str(row["images_per_device"]),
+                f"{1000 * row['seconds']:.1f}",
+                f"{100 * row['efficiency']:.0f}%",
+                f"{row['hours']:.1f}",
+                row["bound"],
+            ] in shown
 
 
 def test_fast_links_scale_to_the_end(estimated):
@@ -141,6 +168,7 @@ def test_table_says_that_it_is_estimated_and_what_is_assumed(published, capsys):
     assert text.startswith("Estimated, not measured: training for 4,000 epochs at crop 769")
     for part in (
         "assumed: 240 Gb/s and 10 µs per hop within a node, 100 Gb/s and 30 µs between nodes",
+        "a node: 8 devices, 192 cores that prepare 6.5 samples/s each",
         "240 batch norms over devices",
         "estimated, the same batch_size on all:",
         "estimated, the same images per device on all:",

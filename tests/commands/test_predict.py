@@ -376,6 +376,12 @@ def test_photograph_is_decoded_once(models, photograph, monkeypatch):
     assert decoded == [Path("a.png").read_bytes()]
 
 
+def test_line_of_a_photograph_says_how_many_of_its_16_bits_are_used(models, photograph, capsys):
+    cv2.imwrite("a.png", photograph(40, 40).astype(np.uint16) << 4)
+    predict("a.png", "--model", models / FAST, "--output", "out")
+    assert "a.png: 40×40, 12 of 16 bits are used, " in capsys.readouterr().out
+
+
 def test_image_that_is_named_twice_is_labelled_once(models, photograph, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     cv2.imwrite("in/a.png", photograph(40, 40))

@@ -54,6 +54,7 @@ def test_list_has_every_recipe_with_a_sentence_and_a_time(workspace, capsys):
         assert re.search(r"\d [a-z]+$", row), row
         assert recipes.about(name)[:30] in row
     assert "training on CPU" in listed
+    assert max(map(len, listed.splitlines())) <= 120
 
 
 def test_times_on_ascend_are_those_of_2021_for_its_own_runs(workspace, capsys):

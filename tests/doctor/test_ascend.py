@@ -14,7 +14,7 @@ DRIVER = "usr/local/Ascend/driver/version.info"
 
 @pytest.fixture
 def ascend_case(case, monkeypatch):
-    monkeypatch.setattr(software, "version_of", lambda package: "2.10.0")
+    monkeypatch.setattr(software, "version_of", {"mindspore": "2.10.0"}.get)
     return case(device_target="Ascend", environment={})
 
 
@@ -78,3 +78,4 @@ def test_driver_is_held_against_the_documented_one(ascend_case, write, cann, dri
     assert found.status == status
     assert f"driver {driver}" in found.text
     assert ("25.3" in found.advice) == (driver == "24.1.0")
+    assert ("it: none." in found.advice) == (cann == "9.1.0")

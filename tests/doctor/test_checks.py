@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adl import commands
+from adl import commands, device
 from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import Case, Skipped, checks
 from adl.doctor.checks import Result
@@ -88,7 +88,10 @@ def faults(found: dict[str, Result]) -> set[str]:
 
 def test_healthy_machine_has_no_fault_and_a_line_for_everything(workspace):
     found = of_process(workspace, *COMMAND, returns=0)
-    assert set(found) == set(checks.CHECKS) - {*("CANN", "driver", "export", "ckpt_name")}
+    assert list(found) == [
+        "python", "mindspore", "packages", "environment", "oneDNN", "devices", "cores", "memory", "disk", "port", "git",
+        "DVC", "parameters", "data", "records", "training",
+    ]  # fmt: skip
     assert found["mindspore"] == Result("mindspore", "ok", "MindSpore 2.10.0")
     assert found["git"].text.endswith("t@example.org")
     assert all(finding.advice == "" for finding in found.values() if finding.status == "ok")
@@ -102,6 +105,14 @@ def test_without_mindspore_all_else_is_examined_and_the_reason_said(machine, imp
     assert "No module named 'mindspore'" in found["mindspore"].text
     assert "make environment" in found["mindspore"].advice
     assert "steps take about" in found["training"].text
+
+
+def test_all_that_ascend_devices_need_is_missed_where_they_are_wanted(
+    machine, checked, monkeypatch
+):
+    monkeypatch.setattr(device, "devices", lambda target: 0)
+    set_params(machine, device_target="Ascend")
+    assert faults(checked(returns=1)) == {"CANN", "driver", "devices", "export"}
 
 
 def test_wrong_data_path_is_a_fault_with_the_folder_that_was_meant(machine, checked):

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from adl import device
-from adl.doctor import machine
+from adl.doctor import DEVICES, machine
 from tests.doctor.conftest import result
 
 GIB = 2**30
@@ -42,11 +42,15 @@ def test_idle_ascend_devices_are_mentioned_on_a_cpu(case, monkeypatch):
     assert result(machine.devices, case()).text.endswith("8 Ascend devices")
 
 
+def test_devices_are_looked_for_where_linux_has_them():
+    assert (DEVICES / "null").is_char_device()
+
+
 def test_gpus_are_said_to_be_of_no_use(case, write):
     assert "GPU" not in result(machine.devices, case()).text
     write("dev/nvidiactl", "")
     assert "GPU" not in result(machine.devices, case()).text
-    for number in (0, 1):
+    for number in (0, 10):
         write(f"dev/nvidia{number}", "")
     found = result(machine.devices, case())
     assert found.status == "ok"
@@ -71,10 +75,12 @@ def test_memory_is_held_against_what_training_takes(case, memory, total, availab
     assert "training takes about 791 MB" in found.text
 
 
-def test_each_process_on_a_cpu_takes_memory(case, memory):
+def test_each_process_on_a_cpu_takes_memory_for_its_share_of_the_images(case, memory):
     memory(2 * GIB, 2 * GIB)
     assert result(machine.memory, case()).status == "ok"
     assert result(machine.memory, case(device_num=4)).status == "fault"
+    memory(3 * GIB, 3 * GIB)
+    assert result(machine.memory, case(device_num=4)).status == "ok"
 
 
 def test_devices_have_their_own_memory(case, memory):

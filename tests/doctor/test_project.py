@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from adl.console.text import byte_size
 from adl.doctor import project
 from adl.workspace import RECORDS, record
 from tests.data import write_frame
@@ -113,13 +114,15 @@ def test_faults_of_the_layout_are_counted_and_the_first_is_shown(case, cityscape
 @pytest.mark.parametrize(("share", "status"), [(2.5, "ok"), (1.5, "warning"), (0.5, "fault")])
 def test_records_need_room(case, cityscapes, monkeypatch, share, status, capsys):
     """share: free, of what the records take; DVC's copy takes as much again."""
-    free = share * sum(path.stat().st_size for path in cityscapes.rglob("*.png"))
+    needed = sum(path.stat().st_size for path in cityscapes.rglob("*.png"))
+    free = share * needed
     monkeypatch.setattr(
         shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free)
     )
     found = result(project.records, case(data_path="raw"))
     assert found.status == status, found
     assert bool(found.advice) == (status != "ok")
+    assert byte_size(needed) in found.text
     assert capsys.readouterr().out == ""
 
 

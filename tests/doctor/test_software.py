@@ -69,10 +69,11 @@ def test_packages_of_another_version_and_missing_ones_are_named(case, monkeypatc
     assert found.text == f"numpy {numpy} is not <1, no-such-package is missing"
 
 
-def test_without_the_project_installed_no_version_is_called_wrong(case, monkeypatch):
+def test_without_the_project_installed_no_version_is_called_wrong(case, imported, monkeypatch):
     monkeypatch.setattr(software, "PROJECT", "no-such-package")
     assert result(software.packages, case()).status == "warning"
     assert result(software.python, case()).status == "ok"
+    assert imported("__version__ = '2.3.1'").text == "MindSpore 2.3.1"
 
 
 @pytest.mark.parametrize(

@@ -545,10 +545,12 @@ def test_busy_port_and_impossible_addresses_are_one_message(models, server, caps
         assert printed.out == ""
 
 
-def test_other_machines_are_warned_of_and_reach_it_by_address_until_ctrl_c_ends_it(
+def test_other_machines_are_warned_of_and_reach_it_by_name_or_address_until_ctrl_c_ends_it(
     models, tmp_path
 ):
-    with served(models / "m.onnx", "--host", "0.0.0.0", cwd=tmp_path) as open_server:
+    names = ("one.example.org", "other.example.org")
+    named = [option for name in names for option in ("--public-name", name)]
+    with served(models / "m.onnx", "--host", "0.0.0.0", *named, cwd=tmp_path) as open_server:
         assert open_server.log[0].startswith("warning: --host 0.0.0.0: whoever can reach this ma")
         assert "there is no password" in open_server.log[0]
         port = open_server.address.split(":")[1]
@@ -562,7 +564,7 @@ def test_other_machines_are_warned_of_and_reach_it_by_address_until_ctrl_c_ends_
         }
         assert {address.removesuffix(f":{port}") for address in addresses} == own | {"127.0.0.1"}
         assert open_server.get("/api/images") == []  # no params.yaml here
-        for address in (*addresses, f"192.0.2.1:{port}"):
+        for address in (*addresses, f"192.0.2.1:{port}", *names):
             assert open_server.ask("GET", "/", Host=address)[0] == 200
         assert open_server.ask("GET", "/", Host=f"example.org:{port}")[0] == 403
 

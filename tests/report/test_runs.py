@@ -321,6 +321,7 @@ def test_picture_of_readme_is_made_on_request(here, capsys):
     picture = np.full((60, 120, 3), (10, 200, 30), np.uint8)
     write_png(here / "reports/evaluate/overlays/median.png", picture)
     commands.main(["report", "--preview"])
+    assert "\nreports/preview.png: " in capsys.readouterr().out
     np.testing.assert_array_equal(read_png(here / "reports/preview.png")[..., ::-1], picture)
 
 

@@ -434,8 +434,23 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
     for arguments in (("drop",), ("drop", "nothing")):
         with pytest.raises(SystemExit, match="2"):
             adl(*arguments)
+    capsys.readouterr()
     adl("drop", own.name)
+    assert capsys.readouterr().out == f"{own.name}: removed\n"
     assert not own.folder.exists()
     with pytest.raises(SystemExit, match="2"):
         commands.main(["stop"])
     assert "no training run is active" in capsys.readouterr().err
+
+
+def test_stop_asks_the_training_that_runs_and_no_other(tmp_path, own, monkeypatch, capsys):
+    monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path))
+    other = runs.state_of(tmp_path, key_with(seed=1))
+    with other.held():
+        runs.prepare(other, key_with(seed=1), "code", OPTIONS)
+    with own.held():
+        commands.main(["stop"])
+    told = f"{own.name}: process {os.getpid()} will stop after the current epoch"
+    assert capsys.readouterr().out.startswith(told)
+    assert own.stop_request.exists()
+    assert not other.stop_request.exists()
