@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("pynative")
 
 EVERY_PRIMITIVE = ((0, 0), (1, 1), (0, 2), (1, 3), (2, 4), (3, 5), (1, 6), (4, 7))
 PATHS = {"short": (0, 1, 2, 1), "all levels": (0, 0, 1, 2, 3, 3, 2, 1), "flat": (1, 1, 1)}
-SIZES = {0: ((64, 128), (65, 129)), 1: ((97, 78), (50, 33)), 2: ((64, 128), (50, 33))}
+SIZES = {0: ((64, 128), (65, 129)), 1: ((97, 78), (50, 33))}
 """Seed of the weights → sizes that are tried with it, even and odd."""
 
 
@@ -86,9 +86,7 @@ def architectures() -> dict[str, Architecture]:
     return found
 
 
-@pytest.mark.parametrize(
-    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", architectures())
 def test_model_equals_the_network(name, seed):
     architecture = architectures()[name]
