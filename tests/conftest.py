@@ -160,12 +160,6 @@ def converted(once, tmp_path) -> Path:
     return reproduced(once, tmp_path, "mindrecord")
 
 
-@pytest.fixture
-def trained(once, tmp_path) -> Path:
-    """A workspace with a finished training."""
-    return reproduced(once, tmp_path, "train")
-
-
 def reproduced(once, tmp_path: Path, stage: str) -> Path:
     """A workspace in which a stage ran, with those that it needs."""
     from tests.workspace import make_workspace, succeeds

@@ -36,7 +36,7 @@ from pipeline import export as stage
 from tests import s3 as loopback
 from tests.conftest import TINY, reproduced
 from tests.data import write_record, write_scenes
-from tests.workspace import TWO_PROCESSES, set_params, succeeds
+from tests.workspace import ONE_PROCESS, TWO_PROCESSES, set_params, succeeds
 
 
 @pytest.fixture(scope="session")
@@ -138,15 +138,24 @@ def export_model(exporter: Exporter, kind: str, source: Path) -> Path:
 
 
 @pytest.fixture
-def two_processes(once):
-    """two_processes() -> the workspace of a training with TWO_PROCESSES that nothing interrupted."""
+def one_process(once):
+    """one_process() -> the workspace of a training with ONE_PROCESS that nothing interrupted."""
+    return lambda: uninterrupted(once, "one-process", ONE_PROCESS)
 
+
+@pytest.fixture
+def two_processes(once):
+    """The same with TWO_PROCESSES."""
+    return lambda: uninterrupted(once, "two-processes", TWO_PROCESSES)
+
+
+def uninterrupted(once, name: str, parameters: dict[str, object]) -> Path:
     def make(empty: Path) -> None:
         workspace = reproduced(once, empty, "mindrecord")
-        set_params(workspace, **TWO_PROCESSES)
+        set_params(workspace, **parameters)
         succeeds(workspace, *tied([sys.executable, "-m", "pipeline.train"]))
 
-    return lambda: once("two-processes", make) / "workspace"
+    return once(name, make) / "workspace"
 
 
 @pytest.fixture

@@ -442,23 +442,23 @@ def test_signal_reaches_the_stage_and_ends_the_script(project):
 
 
 @pytest.mark.slow
-def test_scripts_really_run(workspace):
+def test_scripts_really_run(converted):
     """Train on the embedded scenes, score the checkpoint, keep a record, export and infer, as in 2021."""
-    zoo = workspace / "zoo"
+    zoo = converted / "zoo"
     data = "../data/synthetic"
     output = succeeds(zoo, "bash", "scripts/run_train.sh", "0", data, "2")
     assert "-m pipeline.train --device-id 0" in output
-    text = (workspace / "params.yaml").read_text()
+    text = (converted / "params.yaml").read_text()
     assert YAML(typ="safe").load(text)["epochs"] == 2
     assert "# Training" in text
-    assert (workspace / "models/autodeeplab.ckpt").exists()
-    assert "train" not in run(workspace, "dvc", "status", "train").stdout.split("changed deps")[0]
+    assert (converted / "models/autodeeplab.ckpt").exists()
+    assert "train" not in run(converted, "dvc", "status", "train").stdout.split("changed deps")[0]
     model = "../models/autodeeplab.ckpt"
     succeeds(zoo, "bash", "scripts/run_eval.sh", data, model, "../scored")
-    assert (workspace / "scored/evaluate.json").exists()
+    assert (converted / "scored/evaluate.json").exists()
     folders = ("--data_path", data, "--train_path", "../kept")
     succeeds(zoo, "python", "build_mindrecord.py", *folders, "--split", "val")
-    assert {path.name for path in (workspace / "kept").iterdir()} == {
+    assert {path.name for path in (converted / "kept").iterdir()} == {
         f"cityscapes_val.{end}" for end in ("mindrecord", "mindrecord.db", "json")
     }
     flags = ("--export_formats=[]", "--parallel=False", "--output", "../files")
@@ -466,7 +466,7 @@ def test_scripts_really_run(workspace):
     file = "../../files/autodeeplab.mindir"
     succeeds(zoo / "scripts", "bash", "run_infer_310.sh", file, f"../{data}", "0")
     results = ("scored/evaluate.json", "zoo/scripts/inferred/infer.json")
-    scored, inferred = (json.loads((workspace / name).read_text())["mIOU"] for name in results)
+    scored, inferred = (json.loads((converted / name).read_text())["mIOU"] for name in results)
     assert scored == inferred
     failed = run(zoo, "bash", "scripts/run_eval.sh", "nowhere", model, "../scored")
     assert failed.returncode != 0

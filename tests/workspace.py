@@ -109,10 +109,16 @@ def rank_table(path: Path, devices: Sequence[Sequence[int]]) -> Path:
     return path
 
 
-TWO_PROCESSES = {
-    "device_num": 2, "epochs": 30, "eval_epochs": 0, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7,
-}  # fmt: skip
-"""Parameters of a training by two processes that is interrupted: it saves at every step, of which an epoch has two."""
+ONE_PROCESS = {"epochs": 60, "eval_epochs": 0, "save_minutes": 1e-9, "drop_path_keep_prob": 0.7}
+"""Parameters of a training that is interrupted: it saves at every step, of which an epoch has two."""
+
+TWO_PROCESSES = ONE_PROCESS | {"device_num": 2, "epochs": 15}
+"""The same, by two processes, whose steps take longer."""
+
+
+def compiled_once(folder: Path) -> dict[str, str]:
+    """An environment in which MindSpore compiles a graph once, and takes it from this folder whenever it is resumed."""
+    return {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": str(folder)}
 
 
 def results(folder: Path) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("pynative")
 
 EVERY_PRIMITIVE = ((0, 0), (1, 1), (0, 2), (1, 3), (2, 4), (3, 5), (1, 6), (4, 7))
 PATHS = {"short": (0, 1, 2, 1), "all levels": (0, 0, 1, 2, 3, 3, 2, 1), "flat": (1, 1, 1)}
-SIZES = {0: ((64, 128), (65, 129)), 1: ((97, 78), (50, 33)), 2: ((64, 128), (50, 33))}
+SIZES = {0: ((64, 128), (65, 129)), 1: ((97, 78), (50, 33))}
 """Seed of the weights → sizes that are tried with it, even and odd."""
 
 
@@ -92,7 +92,7 @@ def cases() -> list:
     for name, architecture in architectures().items():
         if not name.startswith("published"):
             found.append(pytest.param(name, 0, SIZES[0][architecture.use_abn :][:1]))
-        found += [pytest.param(name, seed, SIZES[seed], marks=pytest.mark.slow) for seed in (1, 2)]
+        found += [pytest.param(name, seed, SIZES[seed], marks=pytest.mark.slow) for seed in (0, 1)]
     return found
 
 

@@ -15,10 +15,12 @@ import pytest
 
 from adl.launch.launcher import LOST
 from tests.machines import ADDRESSES, Machines, two_machines
-from tests.workspace import TWO_PROCESSES, alive, results, set_params, wait_for
+from tests.workspace import TWO_PROCESSES, alive, compiled_once, results, set_params, wait_for
 
+SOON = {"MS_NODE_TIMEOUT": "15"}
+"""Seconds after which MindSpore gives up a node of which it hears nothing: half of what it would wait by itself."""
 BOUND = 240
-"""Seconds in which a node must end that has lost the other: several times the 20 to 40 that MindSpore needs."""
+"""Seconds in which a node must end that has lost the other: many times what MindSpore needs."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two nodes")]
 
@@ -33,6 +35,7 @@ class Node:
             self.process = subprocess.Popen(
                 machines.command(number, [sys.executable, "-m", "pipeline.train", *options]),
                 cwd=folder,
+                env=os.environ | SOON | compiled_once(folder.parent / "graphs"),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
