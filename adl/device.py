@@ -103,14 +103,10 @@ def start(device_target: str, *, seed: int = 0, graph: bool = True, world: World
     try:
         ms.set_device(device_target, world.device)
     except (RuntimeError, ValueError) as error:
-        raise AdlError(
-            f"device_target {device_target}: MindSpore cannot use it ({error})."
-        ) from None
+        raise AdlError(f"device_target {device_target}: MindSpore cannot use it ({error}).") from None
     if world.size > 1:
         communication.init()
-        ms.set_auto_parallel_context(
-            parallel_mode=ms.ParallelMode.DATA_PARALLEL, device_num=world.size
-        )
+        ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, device_num=world.size)
         if communication.get_rank() != world.rank:
             raise RuntimeError(f"rank {communication.get_rank()} was given to worker {world.rank}")
     ms.set_seed(seed)

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 
 RETURNS = (
-    "returns 0 when the work is complete, 2 for an error that you can fix (one message names it), "
-    "130 when interrupted"
+    "returns 0 when the work is complete, 2 for an error that you can fix (one message names it), 130 when interrupted"
 )
 """What every help text says of the exit code."""
 STOPPED = 75
@@ -38,9 +37,7 @@ class AdlError(Exception):
         self.remedy = remedy
         self.where = where
         self.place_and_problem = f"{where}: {problem}" if where else problem
-        super().__init__(
-            f"{self.place_and_problem}. {remedy}" if remedy else self.place_and_problem
-        )
+        super().__init__(f"{self.place_and_problem}. {remedy}" if remedy else self.place_and_problem)
 
 
 class Caution(AdlError):  # noqa: N818 (not an error yet)

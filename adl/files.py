@@ -115,9 +115,7 @@ def check_replaceable(folder: Path) -> None:
         )
 
 
-def check_output(
-    path: Path, *, suffix: str = "", folder: bool = False, option: str = "--output"
-) -> None:
+def check_output(path: Path, *, suffix: str = "", folder: bool = False, option: str = "--output") -> None:
     """Raises AdlError, before any work, if an option names a place that cannot be written. Creates nothing.
 
     suffix: what a file must have. folder: it is to be a folder.

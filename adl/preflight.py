@@ -168,9 +168,7 @@ IS_SHALLOW = ("rev-parse", "--is-shallow-repository")
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     """What git answers."""
-    return subprocess.run(
-        ["git", *arguments], capture_output=True, encoding="utf-8", errors="replace"
-    )
+    return subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", errors="replace")
 
 
 def check_room(needed: int) -> None:

@@ -125,9 +125,7 @@ def planted() -> None:
 
 GRAPHS: dict[str, Callable[[], None]] = {
     "training, 1 device, ce": lambda: training(devices=1, criterion="ce", use_abn=True),
-    "training, 8 devices, ohemce, no ABN": lambda: training(
-        devices=8, criterion="ohemce", use_abn=False
-    ),
+    "training, 8 devices, ohemce, no ABN": lambda: training(devices=8, criterion="ohemce", use_abn=False),
     "evaluation": evaluation,
     "export": lambda: export(labels=False),
     "export of labels": lambda: export(labels=True),

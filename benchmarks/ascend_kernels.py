@@ -57,9 +57,7 @@ def kept() -> dict[str, set[str]]:
     answer = json.loads(ANSWER.read_text(encoding="utf-8"))
     installed = metadata.version("mindspore")
     if answer.pop("mindspore") != installed:
-        raise ValueError(
-            f"{ANSWER.name} is not of MindSpore {installed}: run benchmarks/ascend_kernels.py"
-        )
+        raise ValueError(f"{ANSWER.name} is not of MindSpore {installed}: run benchmarks/ascend_kernels.py")
     return {kind: set(" ".join(lines).split()) for kind, lines in answer.items()}
 
 
@@ -98,9 +96,7 @@ def missing() -> set[str]:
 
 
 def symbols(file: Path, which: str) -> set[str]:
-    listed = subprocess.run(
-        ["nm", "-D", which, file], capture_output=True, check=True, encoding="utf-8"
-    )
+    listed = subprocess.run(["nm", "-D", which, file], capture_output=True, check=True, encoding="utf-8")
     return {line.split()[-1] for line in listed.stdout.splitlines()}
 
 

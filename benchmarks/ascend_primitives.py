@@ -138,9 +138,7 @@ def collect(names: list[str]) -> dict[str, dict[str, Use]]:
             encoding="utf-8",
         )
     graphs = json.loads(done.stdout.splitlines()[-1])
-    return {
-        graph: {name: Use(*use) for name, use in uses.items()} for graph, uses in graphs.items()
-    }
+    return {graph: {name: Use(*use) for name, use in uses.items()} for graph, uses in graphs.items()}
 
 
 def record(folder: Path, names: list[str]) -> dict[str, dict[str, Use]]:

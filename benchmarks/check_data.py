@@ -26,9 +26,7 @@ END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 def write(root: Path) -> None:
     chunk = b"IHDR" + struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
-    start = (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    )
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     labels = np.random.default_rng(0).integers(0, 34, (HEIGHT // 16, WIDTH // 16)).astype(np.uint8)
     real = root / "label.png"
     cv2.imwrite(str(real), labels.repeat(16, axis=0).repeat(16, axis=1))

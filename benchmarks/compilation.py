@@ -37,11 +37,7 @@ def compile_part(name: str, part: str) -> float:
 
     device.start("CPU", seed=0)
     folder = ROOT / "architectures" / name
-    net = network.build(
-        Architecture(
-            net=load_net(folder / "net_arch.npy"), cell=load_cell(folder / "cell_arch.npy")
-        )
-    )
+    net = network.build(Architecture(net=load_net(folder / "net_arch.npy"), cell=load_cell(folder / "cell_arch.npy")))
     criterion = OhemCrossEntropy(threshold=0.7, min_kept=BATCH * CROP**2 // 16, ignore_label=255)
     step = TrainStep(net, criterion, Momentum(net, weight_decay=1e-4)).set_train()
     rng = np.random.default_rng(0)
@@ -54,9 +50,7 @@ def compile_part(name: str, part: str) -> float:
         def __init__(self) -> None:
             super().__init__()
             self.step = step
-            self.value_and_grad = ms.value_and_grad(
-                step.scaled_loss, None, step.optimizer.parameters
-            )
+            self.value_and_grad = ms.value_and_grad(step.scaled_loss, None, step.optimizer.parameters)
 
         def construct(self, images: Tensor, labels: Tensor, keys: Tensor, scale: Tensor) -> object:
             if part == "loss":
@@ -87,9 +81,7 @@ def main() -> None:
     if len(sys.argv) > 2:
         print(f"seconds: {compile_part(name, sys.argv[2])}")
         return
-    print(
-        f"{name}: seconds\n{'':10s} {'total':>8s} " + " ".join(f"{phase:>15s}" for phase in PHASES)
-    )
+    print(f"{name}: seconds\n{'':10s} {'total':>8s} " + " ".join(f"{phase:>15s}" for phase in PHASES))
     for part in PARTS:
         command = [sys.executable, __file__, name, part]
         environment = os.environ | {"VLOG_v": "(1,9999)"}
@@ -104,8 +96,7 @@ def main() -> None:
         total = float(done.stdout.split("seconds:")[1])
         of_phase = phases(done.stdout + done.stderr)
         print(
-            f"{part:10s} {total:8.1f} "
-            + " ".join(f"{of_phase.get(phase, 0):15.1f}" for phase in PHASES),
+            f"{part:10s} {total:8.1f} " + " ".join(f"{of_phase.get(phase, 0):15.1f}" for phase in PHASES),
             flush=True,
         )
 

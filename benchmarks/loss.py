@@ -61,9 +61,7 @@ def main() -> None:
                 start = time.perf_counter()
                 float(way(logits, classes)[0])
                 taken[name].append(time.perf_counter() - start)
-        times = ", ".join(
-            f"{name} {1000 * np.median(seconds):.1f} ms" for name, seconds in taken.items()
-        )
+        times = ", ".join(f"{name} {1000 * np.median(seconds):.1f} ms" for name, seconds in taken.items())
         print(f"crop {crop}, {images} images: {times}", flush=True)
 
 

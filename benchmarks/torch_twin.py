@@ -15,10 +15,7 @@ from torch.nn import functional
 def load(path: str) -> Callable[[np.ndarray], np.ndarray]:
     """Images (1, H, W, 3) uint8 → probabilities. Raises KeyError for an operator that this project does not use."""
     model = onnx.load(path)
-    constants = {
-        one.name: torch.from_numpy(numpy_helper.to_array(one).copy())
-        for one in model.graph.initializer
-    }
+    constants = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in model.graph.initializer}
     [result] = (one.name for one in model.graph.output)
 
     @torch.inference_mode()
@@ -34,9 +31,7 @@ def load(path: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _conv(x: Any, weight: Any, bias: Any = None, **a: Any) -> Any:
-    return functional.conv2d(
-        x, weight, bias, a["strides"], a["pads"][:2], a["dilations"], a["group"]
-    )
+    return functional.conv2d(x, weight, bias, a["strides"], a["pads"][:2], a["dilations"], a["group"])
 
 
 def _resize(x: Any, lengths: Any, **_: Any) -> Any:

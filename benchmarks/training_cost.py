@@ -67,9 +67,7 @@ def measure(name: str, filters: int, stem: int, crop: int, batch: int) -> dict[s
     cells, operations = len(net.encoder.nas_cells), len(net.encoder.nas_cells[0].sources)
     seconds = []
     for position in range(STEPS):
-        keys, _ = drop_path.draw(
-            seed=0, position=position, places=range(batch), cells=cells, operations=operations
-        )
+        keys, _ = drop_path.draw(seed=0, position=position, places=range(batch), cells=cells, operations=operations)
         start = time.perf_counter()
         float(step(images, labels, Tensor(keys), None, *scalars)[0])
         seconds.append(time.perf_counter() - start)
@@ -91,9 +89,7 @@ def main() -> None:
     print("architecture    F stem crop batch |  s/step estimated |    MB estimated")
     for row in ROWS:
         command = [sys.executable, __file__, *map(str, row)]
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", check=True
-        )
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True)
         measured = json.loads(done.stdout.splitlines()[-1])
         name, filters, stem, crop, batch = row
         network = architecture(name, filters, stem)

@@ -22,9 +22,7 @@ def parser(stage: str, description: str | None) -> argparse.ArgumentParser:
 
 def checkpoint_arguments(command: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse with --checkpoint and --output; output None means the pipeline's own places."""
-    command.add_argument(
-        "--checkpoint", type=as_path, default=CHECKPOINT, help="default: %(default)s"
-    )
+    command.add_argument("--checkpoint", type=as_path, default=CHECKPOINT, help="default: %(default)s")
     command.add_argument(
         "--output",
         type=as_path,
@@ -32,9 +30,7 @@ def checkpoint_arguments(command: argparse.ArgumentParser) -> argparse.Namespace
     )
     arguments = command.parse_args()
     if arguments.checkpoint != CHECKPOINT and arguments.output is None:
-        command.error(
-            "--checkpoint needs --output, so that the pipeline's own results stay as they are"
-        )
+        command.error("--checkpoint needs --output, so that the pipeline's own results stay as they are")
     if arguments.output:
         # Here, because it needs more than the standard library, which `check` must not.
         from adl.files import check_output

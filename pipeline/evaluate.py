@@ -76,18 +76,14 @@ def main() -> None:
         processes = min(processes, max(1, usable - first_device))
     nodes = local(processes, first_device)
 
-    result = evaluate(
-        job, predictions, CITYSCAPES, launch=lambda command: Launcher(logs).run(command, nodes)
-    )
+    result = evaluate(job, predictions, CITYSCAPES, launch=lambda command: Launcher(logs).run(command, nodes))
     compared = baselines.mean_ious(CITYSCAPES, result.names) if baselines else None
     metrics = result.metrics(compared)
     miou, images = metrics["mIOU"], metrics["images"]
     if not arguments.model:
         metrics["checkpoint_epoch"] = checkpoint.epoch_of(model)
     if miou is None:
-        raise AdlError(
-            f"{record}: no pixel of its {images} images belongs to a class; there is nothing to score."
-        )
+        raise AdlError(f"{record}: no pixel of its {images} images belongs to a class; there is nothing to score.")
     tables.write_report(result, metrics, record, report, trained_pixels=trained_pixels)
     write_json(results / "evaluate.json", metrics)
     print(f"mIOU {miou:.2f} ({result.selected}, {images} images)")
@@ -104,12 +100,8 @@ def parse() -> argparse.Namespace:
         default="val",
         help="default: %(default)s; others need --output",
     )
-    command.add_argument(
-        "--eval-batch-size", type=int, default=1, metavar="N", help="images at a time; default: 1"
-    )
-    command.add_argument(
-        "--device-id", type=int, default=0, metavar="N", help="the first device to use"
-    )
+    command.add_argument("--eval-batch-size", type=int, default=1, metavar="N", help="images at a time; default: 1")
+    command.add_argument("--device-id", type=int, default=0, metavar="N", help="the first device to use")
     command.add_argument(
         "--model",
         type=as_path,
@@ -119,13 +111,9 @@ def parse() -> argparse.Namespace:
     arguments = checkpoint_arguments(command)
     if arguments.model:
         if not arguments.output:
-            command.error(
-                "--model needs --output, so that the pipeline's own results stay as they are"
-            )
+            command.error("--model needs --output, so that the pipeline's own results stay as they are")
         if arguments.checkpoint != CHECKPOINT:
-            command.error(
-                "--model scores an exported file instead of --checkpoint: name one of them"
-            )
+            command.error("--model scores an exported file instead of --checkpoint: name one of them")
         if arguments.eval_batch_size != 1:
             command.error("--eval-batch-size: an exported file takes one image at a time")
     if arguments.split in CITYSCAPES.withheld:

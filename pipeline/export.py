@@ -42,9 +42,7 @@ def main() -> None:
         record=record,
         training_record=workspace.record(RECORDS, CITYSCAPES.name, "train"),
         mode=Mode(mirror=p.eval_flip),
-        evaluated=LabelMaps.of(
-            PREDICTIONS / "evaluate", model=source, record=record, dataset=CITYSCAPES
-        ),
+        evaluated=LabelMaps.of(PREDICTIONS / "evaluate", model=source, record=record, dataset=CITYSCAPES),
     )
     proofs = export(exporter, "mindir", output / MINDIR.name if output else MINDIR, source)
     with contextlib.nullcontext(output) if output else replacing_folder(EXPORTED) as folder:

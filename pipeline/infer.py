@@ -46,9 +46,7 @@ def main() -> None:
         device_target=p.device_target,
         device_id=arguments.device_id,
     )
-    measure = functools.partial(
-        infer, frames=frames, dataset=CITYSCAPES, mode=Mode(mirror=p.eval_flip)
-    )
+    measure = functools.partial(infer, frames=frames, dataset=CITYSCAPES, mode=Mode(mirror=p.eval_flip))
     if arguments.model:
         result = measure(
             load(arguments.model, backend=arguments.backend),
@@ -81,9 +79,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     command = parser("infer", __doc__)
     command.add_argument("--model", type=as_path, help="an exported file; needs --output")
-    command.add_argument(
-        "--data-path", type=as_path, help="folder of the data set; default: data_path"
-    )
+    command.add_argument("--data-path", type=as_path, help="folder of the data set; default: data_path")
     command.add_argument("--device-id", type=int, default=0, metavar="N", help="default: 0")
     command.add_argument("--backend", choices=runtimes.BACKENDS, help="default: by the file's name")
     command.add_argument("--output", type=as_path, help="folder for the results of --model")

@@ -83,9 +83,7 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
         stage.command += ["--eval-batch-size", str(images), "--split", split]
         results += f"_{split}"
     if split == "train":
-        stage.inputs = [
-            path.replace("_val.", "_train.") for path in stage.inputs if path != str(BASELINES)
-        ]
+        stage.inputs = [path.replace("_val.", "_train.") for path in stage.inputs if path != str(BASELINES)]
     if checkpoint != CHECKPOINT.name:
         stage.checkpoint = checkpoint
         stage.inputs = [path for path in stage.inputs if not path.startswith(str(CHECKPOINT))]
@@ -103,9 +101,7 @@ def parse() -> argparse.Namespace:
     command.argument_default = argparse.SUPPRESS
     command.add_argument("stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
     command.add_argument("--split", choices=("train", "val"), help="of mindrecord and evaluate")
-    command.add_argument(
-        "--modelArts_mode", type=switch, default=True, metavar="BOOL", help="only True"
-    )
+    command.add_argument("--modelArts_mode", type=switch, default=True, metavar="BOOL", help="only True")
     command.add_argument(
         "--work",
         type=as_path,

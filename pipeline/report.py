@@ -31,9 +31,7 @@ def main() -> None:
     results = Results.read(CITYSCAPES, asked)
     content = report.blocks(results)
     write_text(REPORTS / "miou.md", page.markdown(content))
-    write_text(
-        REPORTS / "index.html", page.web_page(content, {"Performance": PERFORMANCE_PAGE.name})
-    )
+    write_text(REPORTS / "index.html", page.web_page(content, {"Performance": PERFORMANCE_PAGE.name}))
     performance.write(results)
 
 

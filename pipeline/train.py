@@ -72,9 +72,7 @@ def command_line() -> argparse.ArgumentParser:
         metavar="N",
         help="machines; device_num counts all their devices",
     )
-    command.add_argument(
-        "--node-rank", type=int, default=0, metavar="N", help="number of this machine, from 0"
-    )
+    command.add_argument("--node-rank", type=int, default=0, metavar="N", help="number of this machine, from 0")
     command.add_argument(
         "--master",
         metavar="HOST:PORT",
@@ -102,9 +100,7 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def job_of(p: Params) -> TrainingJob:
-    record, val_record = (
-        workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val")
-    )
+    record, val_record = (workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val"))
     key = runs.key_of(p, CITYSCAPES)
     return TrainingJob(
         params=p,

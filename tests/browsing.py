@@ -35,8 +35,6 @@ def events(browser) -> list[dict]:
 def requested(browser) -> list[str]:
     """URLs that were asked for since the events were last asked for; what was inside the page is left out."""
     urls = [
-        event["params"]["request"]["url"]
-        for event in events(browser)
-        if event["method"] == "Network.requestWillBeSent"
+        event["params"]["request"]["url"] for event in events(browser) if event["method"] == "Network.requestWillBeSent"
     ]
     return [url for url in urls if not url.startswith(("data:", "blob:"))]

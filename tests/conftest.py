@@ -30,9 +30,7 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 for _name in [
     name
     for name in os.environ
-    if name.startswith(
-        ("ADL_", "AWS_", "DVC_", "GIT_", "MA_", "MS_", "RANK_", "DEVICE_ID", "S3_", "VC_")
-    )
+    if name.startswith(("ADL_", "AWS_", "DVC_", "GIT_", "MA_", "MS_", "RANK_", "DEVICE_ID", "S3_", "VC_"))
 ]:
     del os.environ[_name]
 os.environ |= {
@@ -83,9 +81,7 @@ def isolated(own_settings, tmp_path, monkeypatch):
     # Only what differs: MindSpore's threads read the environment while it is written.
     for name in [name for name in os.environ if name not in before]:
         del os.environ[name]
-    os.environ.update(
-        {name: value for name, value in before.items() if os.environ.get(name) != value}
-    )
+    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
 
 
 @pytest.fixture
@@ -165,9 +161,7 @@ def reproduced(once, tmp_path: Path, stage: str) -> Path:
     from tests.workspace import make_workspace, succeeds
 
     def make(folder: Path) -> None:
-        shutil.copytree(
-            once("workspace", make_workspace), folder, symlinks=True, dirs_exist_ok=True
-        )
+        shutil.copytree(once("workspace", make_workspace), folder, symlinks=True, dirs_exist_ok=True)
         succeeds(folder, "dvc", "repro", stage)
 
     return shutil.copytree(once(f"workspace-{stage}", make), tmp_path / "workspace", symlinks=True)

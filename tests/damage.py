@@ -63,9 +63,7 @@ def something_else(root):
 def without_width(root):
     content = image(root).read_bytes()
     header = content[12:16] + bytes(4) + content[20:29]
-    image(root).write_bytes(
-        content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
-    )
+    image(root).write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
     return image(root)
 
 
@@ -132,9 +130,7 @@ def wrong_ids(root):
 
 
 def train_ids(root):
-    cv2.imwrite(
-        str(label(root)), np.array([[0, 18], [13, 255]], np.uint8).repeat(4, 0).repeat(8, 1)
-    )
+    cv2.imwrite(str(label(root)), np.array([[0, 18], [13, 255]], np.uint8).repeat(4, 0).repeat(8, 1))
     return label(root)
 
 

@@ -42,9 +42,7 @@ def write_scenes(root: Path, *, height: int = 64, **images: int) -> Path:
     return root
 
 
-def write_record(
-    root: Path, split: str, folder: Path, dataset: DatasetDescriptor = CITYSCAPES
-) -> Path:
+def write_record(root: Path, split: str, folder: Path, dataset: DatasetDescriptor = CITYSCAPES) -> Path:
     record = workspace.record(folder, dataset.name, split)
     convert(layout.frames(root, split, dataset), record, dataset, workers=2)
     return record

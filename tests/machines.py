@@ -98,9 +98,7 @@ def _switch(stack: contextlib.ExitStack) -> Namespace:
 def _held(stack: contextlib.ExitStack, command: Sequence[str], enter: Sequence[str]) -> Namespace:
     """The namespace that the command makes and holds."""
     try:
-        holder = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     except FileNotFoundError as error:
         raise Refused(f"there is no program {error.filename}") from None
     stack.enter_context(holder)  # waits, and closes the pipes
@@ -119,9 +117,7 @@ def _environment() -> dict[str, str]:
 
 def _run(command: Sequence[str]) -> None:
     try:
-        done = subprocess.run(
-            command, env=_environment(), capture_output=True, text=True, timeout=30
-        )
+        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=30)
     except FileNotFoundError as error:
         raise Refused(f"there is no program {error.filename}") from None
     if done.returncode:

@@ -57,9 +57,7 @@ class Line:
             return True
         return False
 
-    def _pass(
-        self, source: socket.socket, target: socket.socket, is_cut: Callable[[int, int], bool]
-    ) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, is_cut: Callable[[int, int], bool]) -> None:
         so_far = 0
         with contextlib.suppress(OSError):
             while chunk := source.recv(CHUNK):

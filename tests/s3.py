@@ -85,9 +85,7 @@ def running() -> Iterator[Server]:
     )
     iam.create_user(UserName="somebody")
     keys = iam.create_access_key(UserName="somebody")["AccessKey"]
-    iam.put_user_policy(
-        UserName="somebody", PolicyName="all", PolicyDocument=json.dumps(ALL_ALLOWED)
-    )
+    iam.put_user_policy(UserName="somebody", PolicyName="all", PolicyDocument=json.dumps(ALL_ALLOWED))
     # From here on every request must be signed by that user.
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     ActionAuthenticatorMixin.request_count = 0

@@ -84,9 +84,7 @@ def node(call: str) -> Topology:
     arguments = shlex.split(call)
     assert arguments[1:3] == ["-m", "pipeline.train"]
     chosen = train.command_line().parse_args(arguments[3:])
-    found = topology(
-        16, "Ascend", nodes=chosen.nodes, node_rank=chosen.node_rank, master=chosen.master
-    )
+    found = topology(16, "Ascend", nodes=chosen.nodes, node_rank=chosen.node_rank, master=chosen.master)
     for worker in found.workers.values():
         assert (worker["MS_SCHED_HOST"], worker["MS_SCHED_PORT"]) == ("10.0.0.7", "8118")
     return found
@@ -130,9 +128,7 @@ def test_pods_start_training_as_node_0_and_1(name, stand_ins):
     # Kept in the shared workspace, so that a pod that starts again goes on.
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert container["workingDir"] == mounts["workspace"]
-    assert {call.split()[0] for call in calls} == {
-        f"ADL_STATE_DIR={mounts['workspace']}/.adl/state"
-    }
+    assert {call.split()[0] for call in calls} == {f"ADL_STATE_DIR={mounts['workspace']}/.adl/state"}
 
 
 @pytest.mark.parametrize("kind", ["Service", "PersistentVolumeClaim", "Job"])
@@ -167,9 +163,7 @@ def test_commands_of_a_dockerfile_exist(name):
     target, python = last["RUN"].removeprefix("make ").split()
     assert python == "PYTHON=python3.11"
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for line in re.findall(
-        r"^#   docker run .* auto-deeplab:cpu (\w.*)$", (DEPLOY / name).read_text(), re.M
-    ):
+    for line in re.findall(r"^#   docker run .* auto-deeplab:cpu (\w.*)$", (DEPLOY / name).read_text(), re.M):
         _, *arguments = shlex.split(line)
         assert commands.parser().parse_args(arguments).run
 

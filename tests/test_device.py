@@ -18,9 +18,7 @@ from tests.conftest import ROOT
 
 
 def test_only_devices_that_are_visible_count(monkeypatch):
-    monkeypatch.setattr(
-        Path, "glob", lambda self, pattern: [Path(f"/dev/davinci{i}") for i in range(8)]
-    )
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [Path(f"/dev/davinci{i}") for i in range(8)])
     assert device.devices("Ascend") == 8
     for visible, expected in {"0,2,5": 3, "7": 1, "": 0}.items():
         monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", visible)

@@ -12,11 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 ASCII_ONLY = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-SOURCES = [
-    path
-    for folder in ("adl", "pipeline", "benchmarks")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-]
+SOURCES = [path for folder in ("adl", "pipeline", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def unspecified(source: str) -> list[int]:
@@ -40,9 +36,7 @@ def test_every_text_file_is_read_and_written_as_utf_8(path):
 
 
 def test_unspecified_encodings_are_seen():
-    assert unspecified(
-        "p.read_text()\np.write_text('x')\nrun(c, text=True)\np.read_text(encoding='utf-8')"
-    ) == [
+    assert unspecified("p.read_text()\np.write_text('x')\nrun(c, text=True)\np.read_text(encoding='utf-8')") == [
         1,
         2,
         3,
@@ -51,9 +45,7 @@ def test_unspecified_encodings_are_seen():
 
 def in_ascii(folder, *command: str) -> subprocess.CompletedProcess:
     environment = os.environ | ASCII_ONLY | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True
-    )
+    return subprocess.run([sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True)
 
 
 def test_report_is_utf_8_and_messages_are_readable_where_the_locale_is_ascii(workspace):
@@ -61,9 +53,7 @@ def test_report_is_utf_8_and_messages_are_readable_where_the_locale_is_ascii(wor
     assert result.returncode == 0, result.stderr
     assert "mIOU of this project" in (workspace / "reports/miou.md").read_text(encoding="utf-8")
     assert "×" in (workspace / "reports/miou.md").read_text(encoding="utf-8")
-    refused = in_ascii(
-        workspace, "adl.commands", "predict", "Stra\N{LATIN SMALL LETTER SHARP S}e.jpg"
-    )
+    refused = in_ascii(workspace, "adl.commands", "predict", "Stra\N{LATIN SMALL LETTER SHARP S}e.jpg")
     assert refused.returncode == 2
     assert b"Traceback" not in refused.stderr
     assert b"e.jpg: no such image" in refused.stderr

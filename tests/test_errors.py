@@ -59,9 +59,7 @@ def test_message_is_made_of_place_problem_and_remedy():
         assert vars(error) == vars(again)
 
 
-@pytest.mark.parametrize(
-    "raised", [OSError(errno.EIO, "Input/output error"), ValueError("unexpected")]
-)
+@pytest.mark.parametrize("raised", [OSError(errno.EIO, "Input/output error"), ValueError("unexpected")])
 def test_what_nobody_expected_stays_what_it_is(raised):
     with pytest.raises(type(raised)), reported():
         raise raised

@@ -25,9 +25,7 @@ def test_failed_write_leaves_the_earlier_file(tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize(
-    "name", ["x" * 251 + ".txt", "图" * 85, "2024." + "图" * 83, os.fsdecode(b"\xdf" * 255)]
-)
+@pytest.mark.parametrize("name", ["x" * 251 + ".txt", "图" * 85, "2024." + "图" * 83, os.fsdecode(b"\xdf" * 255)])
 def test_longest_name_is_written_by_way_of_a_shorter_hidden_one(tmp_path, name):
     """As `adl table --output NAME` and every other file and folder of the project."""
     files.write_text(tmp_path / name, "x")
@@ -71,9 +69,7 @@ def test_folder_that_something_else_made_is_not_replaced(tmp_path):
         pass
     files.remove(folder)
     (folder / "thesis").mkdir(parents=True)
-    refused = pytest.raises(
-        AdlError, match=r"a: would be replaced as a whole, but something else made it"
-    )
+    refused = pytest.raises(AdlError, match=r"a: would be replaced as a whole, but something else made it")
     with refused, files.replacing_folder(folder):
         pytest.fail("work was begun")
     files.remove(folder)
@@ -139,9 +135,7 @@ def test_fault_that_has_a_message_keeps_it_on_a_full_disk(tmp_path):
 def test_conversion_and_checkpoint_on_a_real_full_disk_leave_nothing(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True
-    )
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
     if mounted.returncode:
         pytest.skip("nothing may be mounted here")
     try:

@@ -30,9 +30,7 @@ def check(tmp_path, monkeypatch):
     return run
 
 
-def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_trained(
-    check, tmp_path, monkeypatch
-):
+def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_trained(check, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "devices", lambda device_target: 2)
     ascend = {"device_target": "Ascend", "export_formats": []}
     of_16 = ascend | {"device_num": 16, "batch_size": 32}
@@ -54,9 +52,7 @@ def test_devices_that_this_machine_lacks_are_refused_unless_several_machines_tra
     with pytest.raises(AdlError, match="16 are needed"):
         check(**of_16)
     own.result.mkdir()
-    assert check(**of_16) == "none", (
-        "`dvc repro` puts in place what was trained on several machines"
-    )
+    assert check(**of_16) == "none", "`dvc repro` puts in place what was trained on several machines"
     with pytest.raises(AdlError, match="16 are needed"):
         check(**of_16, bn_momentum=0.5)
 
@@ -89,18 +85,14 @@ def test_copy_of_a_workspace_says_what_it_lacks_and_why(check, copy):
         match=rf"is resolved inside the copy|This is a copy of {copy}.* Use an absolute path",
     ):
         check(data_path="../cs")
-    with pytest.raises(
-        AdlError, match=rf"This is a copy of {copy}, .*: `dvc add pretrained/old.ckpt` there first"
-    ):
+    with pytest.raises(AdlError, match=rf"This is a copy of {copy}, .*: `dvc add pretrained/old.ckpt` there first"):
         check(ckpt_name="old.ckpt")
     with pytest.raises(AdlError) as error:
         check(data_path="/no/such/folder")
     assert "copy" not in str(error.value), "an absolute path does not begin in the copy"
 
 
-def test_copy_of_a_shallow_clone_is_refused_because_dvc_would_lose_the_experiment(
-    check, copy, tmp_path_factory
-):
+def test_copy_of_a_shallow_clone_is_refused_because_dvc_would_lose_the_experiment(check, copy, tmp_path_factory):
     origin = tmp_path_factory.mktemp("origin")
     for command in (
         ("init", "-q"),
@@ -143,9 +135,7 @@ def free(monkeypatch):
     """free(n): as if n bytes were free on every disk."""
 
     def pretend(number: int) -> None:
-        monkeypatch.setattr(
-            preflight.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=number)
-        )
+        monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=number))
 
     return pretend
 

@@ -198,13 +198,8 @@ def test_what_follows_from_the_parameters_is_up_to_date(monkeypatch):
 
 def test_changed_parameter_reaches_the_table_and_the_lists(monkeypatch):
     monkeypatch.chdir(ROOT)
-    entries = [
-        entry._replace(meaning="new meaning") if entry.name == "seed" else entry
-        for entry in schema()
-    ]
-    moved = [
-        entry._replace(stages=("export",)) if entry.name == "epochs" else entry for entry in entries
-    ]
+    entries = [entry._replace(meaning="new meaning") if entry.name == "seed" else entry for entry in schema()]
+    moved = [entry._replace(stages=("export",)) if entry.name == "epochs" else entry for entry in entries]
     monkeypatch.setattr("adl.config.params.schema", lambda: iter(moved))
     texts = {str(path): text for path, text in up_to_date().items()}
     assert re.search(r"\| `seed` .*\| new meaning +\|", texts[str(REFERENCE)])
@@ -221,18 +216,14 @@ def programs_of(page: str) -> list[str]:
 def test_pages_name_only_files_that_exist():
     for page in PAGES:
         text = (ROOT / page).read_text()
-        for name in re.findall(
-            r"`((?:tests|pipeline|adl|architectures|benchmarks|deploy|docs|zoo)/[\w/.]+)`", text
-        ):
+        for name in re.findall(r"`((?:tests|pipeline|adl|architectures|benchmarks|deploy|docs|zoo)/[\w/.]+)`", text):
             assert (ROOT / name).exists(), name
         for target in re.findall(r"\]\(((?!https?:)[^)#]+)", text):
             assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
 def test_map_of_the_house_has_every_room_and_file():
-    tree = re.search(r"```text\nadl/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[
-        1
-    ]
+    tree = re.search(r"```text\nadl/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
     listed = set(re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE))
     entries = {path.name for path in (ROOT / "adl").iterdir() if not path.name.startswith("__")}
     assert listed == entries
@@ -242,9 +233,7 @@ def test_map_of_the_house_has_every_room_and_file():
 
 def test_map_is_in_the_order_of_the_floors():
     """So that "a room imports only what is listed above it" is true, but for the descriptor."""
-    tree = re.search(r"```text\nadl/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[
-        1
-    ]
+    tree = re.search(r"```text\nadl/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
     names = [name.removesuffix(".py") for name in re.findall(r"^  ([\w.]+)/? ", tree, re.MULTILINE)]
     floors = [floor(f"adl.{name}") for name in names]
     assert floors == sorted(floors)
@@ -256,9 +245,7 @@ def test_python_of_deploy_runs_the_onnx_file_without_this_project(models, photog
     shutil.copy(models / "m.onnx", tmp_path / "models/exported/autodeeplab.onnx")
     cv2.imwrite(str(tmp_path / "photo.jpg"), photograph(90, 150))
     printed = [
-        subprocess.run(
-            [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
-        ).stdout
+        subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True).stdout
         for code in programs
     ]
     shares = ast.literal_eval(printed[0])
@@ -275,9 +262,7 @@ def test_python_of_the_reference_runs_on_a_checkpoint(models, photograph, tmp_pa
         shutil.copy(models / name, tmp_path / "models" / name.replace("m.", "autodeeplab.", 1))
     cv2.imwrite(str(tmp_path / "photo.jpg"), photograph(90, 150))
     code = "\n".join(programs_of("docs/reference/python.md"))
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     labelled, scored, logits = done.stdout.splitlines()[-3:]
     assert re.fullmatch(r"\(90, 150\) \d+% road", labelled)

@@ -69,9 +69,7 @@ def test_epoch_whose_loss_overflowed_leaves_a_gap_and_valid_files(tmp_path, monk
     rates = {"learning_rate": 0.1}
     history = [{"epoch": 1, "loss": 2.0, **rates}, {"epoch": 2, "loss": float("inf"), **rates}]
     state = State(tmp_path / "state")
-    monkeypatch.setattr(
-        checkpoints.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights")
-    )
+    monkeypatch.setattr(checkpoints.checkpoint, "save", lambda parameters, path: path.write_bytes(b"weights"))
     nothing_trained = types.SimpleNamespace(parameters=(), slots={})
     network = types.SimpleNamespace(architecture=TINY, parameters_and_names=dict)
     watch = Stopwatch()

@@ -57,10 +57,7 @@ CANNOT_CHANGE_NUMBERS = {
 
 def stages() -> dict[str, dict]:
     yaml = YAML(typ="safe")
-    found = (
-        yaml.load(ROOT / "dvc.yaml")["stages"]
-        | yaml.load(ROOT / "pipeline/synthetic/dvc.yaml")["stages"]
-    )
+    found = yaml.load(ROOT / "dvc.yaml")["stages"] | yaml.load(ROOT / "pipeline/synthetic/dvc.yaml")["stages"]
     return {name: stage.get("do", stage) for name, stage in found.items()}
 
 
@@ -96,11 +93,7 @@ def imported_modules(file: Path) -> set[str]:
 def imports(file: Path) -> set[Path]:
     """Files of the project that a file imports, at its top or inside a function."""
     # Importing a.b.c runs the packages a and a.b too.
-    names = {
-        ".".join(name.split(".")[:i])
-        for name in imported_modules(file)
-        for i in range(1, name.count(".") + 2)
-    }
+    names = {".".join(name.split(".")[:i]) for name in imported_modules(file) for i in range(1, name.count(".") + 2)}
     return {path for name in names if (path := module_file(name))}
 
 
@@ -120,11 +113,7 @@ def code_that_counts(stage: str, *files: str) -> set[str]:
     if stage == "report":
         # What it shows is what it makes; what runs beforehand is known by its metrics.
         shown = ("adl/report/", "adl/console/text.py")
-        return {
-            file
-            for file in counting
-            if file.startswith(shown) or not file.startswith(ROOMS_WITHOUT_NUMBERS)
-        }
+        return {file for file in counting if file.startswith(shown) or not file.startswith(ROOMS_WITHOUT_NUMBERS)}
     return {file for file in counting if not file.startswith(ROOMS_WITHOUT_NUMBERS)}
 
 
@@ -140,11 +129,7 @@ def floor(module: str) -> int:
 
 
 def modules() -> list[Path]:
-    return sorted(
-        path.relative_to(ROOT)
-        for folder in ("adl", "pipeline")
-        for path in (ROOT / folder).rglob("*.py")
-    )
+    return sorted(path.relative_to(ROOT) for folder in ("adl", "pipeline") for path in (ROOT / folder).rglob("*.py"))
 
 
 def test_no_room_imports_from_above_or_from_its_own_floor():
@@ -153,17 +138,10 @@ def test_no_room_imports_from_above_or_from_its_own_floor():
         here = str(file.with_suffix("")).replace("/", ".").removesuffix(".__init__")
         if here == "adl":
             continue  # it makes the oneDNN setting before anything else
-        room = next(
-            name
-            for rooms in FLOORS
-            for name in rooms
-            if here == name or here.startswith(f"{name}.")
-        )
+        room = next(name for rooms in FLOORS for name in rooms if here == name or here.startswith(f"{name}."))
         for module in imported_modules(file) - {"adl"}:
             is_own = module == room or module.startswith(f"{room}.")
-            is_top_level_name = (
-                module_file(module) is None and module.count(".") == 1 and module.startswith("adl.")
-            )
+            is_top_level_name = module_file(module) is None and module.count(".") == 1 and module.startswith("adl.")
             if not is_own and not is_top_level_name and floor(module) >= floor(here):
                 upwards.append(f"{here} imports {module}")
     assert upwards == []
@@ -199,8 +177,7 @@ def test_environment_is_read_in_few_places():
         for folder in ("adl", "pipeline")
         for file in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if getattr(node, "attr", getattr(node, "id", ""))
-        in ("environ", "getenv", "environb", "putenv")
+        if getattr(node, "attr", getattr(node, "id", "")) in ("environ", "getenv", "environb", "putenv")
     }
     assert asking == {
         "adl/parallel/lifetime.py",  # DVC's
@@ -271,9 +248,7 @@ def test_record_is_a_dependency_together_with_its_index(stage):
 
 @pytest.mark.parametrize("stage", ["train", "evaluate", "export", "infer"])
 def test_what_cannot_change_a_number_is_no_dependency(stage):
-    assert [
-        dep for dep in stages()[stage]["deps"] if f"{dep}/".startswith(ROOMS_WITHOUT_NUMBERS)
-    ] == []
+    assert [dep for dep in stages()[stage]["deps"] if f"{dep}/".startswith(ROOMS_WITHOUT_NUMBERS)] == []
 
 
 @pytest.mark.parametrize("stage", stages())
@@ -285,9 +260,7 @@ def test_baselines_follow_from_the_records_alone_and_are_not_fitted_by_evaluate(
     of = stages()
     assert "params" not in of["baselines"]
     made = set(of["mindrecord"]["outs"])
-    of_records = {
-        d.replace(split, "${item}") for d in of["baselines"]["deps"] for split in ("train", "val")
-    }
+    of_records = {d.replace(split, "${item}") for d in of["baselines"]["deps"] for split in ("train", "val")}
     assert made <= of_records
     assert not [d for d in of["evaluate"]["deps"] if "cityscapes_train.mindrecord" in d]
     assert set(of["baselines"]["outs"]) <= set(of["evaluate"]["deps"])
@@ -302,14 +275,10 @@ def test_stage_declares_the_parameters_that_it_reads(stage):
     attributes = {
         node.attr
         for node in ast.walk(ast.parse((ROOT / f"pipeline/{stage}.py").read_text()))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "p"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "p"
     }
     declared = {
-        name.replace("${item}", split)
-        for name in stages()[stage].get("params", [])
-        for split in ("train", "val")
+        name.replace("${item}", split) for name in stages()[stage].get("params", []) for split in ("train", "val")
     }
     # A path is declared as the dependency that it names.
     assert (attributes & set(Params.model_fields)) - {"data_path"} == declared - {"data_path"}
@@ -324,9 +293,7 @@ def test_what_people_need_without_mindspore_imports_without_it():
         "predict.photographs", "predict.overlays", "launch.topology", "launch.launcher",
         "console.scaling", "console.estimate", "commands.estimate", "doctor.checks", "commands.doctor",
     ]  # fmt: skip
-    code = "import sys; sys.modules['mindspore'] = None\n" + "\n".join(
-        f"import adl.{name}" for name in modules
-    )
+    code = "import sys; sys.modules['mindspore'] = None\n" + "\n".join(f"import adl.{name}" for name in modules)
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
@@ -341,9 +308,7 @@ def test_tests_of_a_group_stay_together(request):
 def test_the_onednn_setting_is_made_before_mindspore_can_be_imported():
     code = "import adl, os, sys; assert 'mindspore' not in sys.modules; print(os.environ['ONEDNN_MAX_CPU_ISA'])"
     environment = {k: v for k, v in os.environ.items() if k != "ONEDNN_MAX_CPU_ISA"}
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment)
     assert result.stdout.strip() == "AVX2"
 
 

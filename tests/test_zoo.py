@@ -51,9 +51,7 @@ def commands_of_2021() -> list[str]:
     text = (ROOT / "tests/commands_2021.md").read_text()
     found = []
     script = ""
-    for heading, block in re.findall(
-        r"^#+ \[?(\w+)|^```bash\n(.*?)```", text, re.MULTILINE | re.DOTALL
-    ):
+    for heading, block in re.findall(r"^#+ \[?(\w+)|^```bash\n(.*?)```", text, re.MULTILINE | re.DOTALL):
         script = BOOT_FILES.get(heading, script)
         if block.lstrip().startswith("--"):
             found.append(f"python {script} {block.strip()}")
@@ -84,15 +82,11 @@ HERE = {
 JOB = "--modelArts_mode=True"
 RUNS = [
     (
-        [
-            f"modelarts mindrecord --train_url=obs://bucket/run --data_url=obs://bucket/cityscapes --split=train {JOB}"
-        ],
+        [f"modelarts mindrecord --train_url=obs://bucket/run --data_url=obs://bucket/cityscapes --split=train {JOB}"],
         {},
     ),
     (
-        [
-            f"modelarts mindrecord --train_url=obs://bucket/run --data_url=obs://bucket/cityscapes --split=val {JOB}"
-        ],
+        [f"modelarts mindrecord --train_url=obs://bucket/run --data_url=obs://bucket/cityscapes --split=val {JOB}"],
         {},
     ),
     (["dvc repro mindrecord@train"], {"data_path": "raw"}),
@@ -196,9 +190,7 @@ def script(project, monkeypatch, capfd) -> Callable[..., str]:
 
 def in_zoo(project: Path, command: str, returns: int = 0) -> str:
     """What a command prints, from zoo/."""
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=project / "zoo", capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run(["bash", "-c", command], cwd=project / "zoo", capture_output=True, text=True, timeout=120)
     assert done.returncode == returns, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -264,9 +256,7 @@ def test_record_is_copied_to_where_the_command_says(project, script, split):
         "python train.py --train_url=obs://b/o --modelArts_mode=True",
     ],
 )
-def test_parameters_of_the_embedded_scenes_stop_a_script_with_the_recipe_to_run(
-    project, script, monkeypatch, command
-):
+def test_parameters_of_the_embedded_scenes_stop_a_script_with_the_recipe_to_run(project, script, monkeypatch, command):
     text = recipes.shipped_text()
     (project / "params.yaml").write_text(text)
     said = script(command, returns=2)
@@ -373,9 +363,7 @@ def test_what_neither_trains_nor_runs_dvc_is_not_asked_for_a_warm_up(project, co
     assert len(ran(project)) == 1
 
 
-def test_paths_are_meant_from_where_the_person_is_and_a_tilde_is_the_home_folder(
-    project, script, monkeypatch
-):
+def test_paths_are_meant_from_where_the_person_is_and_a_tilde_is_the_home_folder(project, script, monkeypatch):
     monkeypatch.setenv("HOME", str(project.parent))
     (project.parent / "old.ckpt").touch()
     command = "--ckpt_name=~/old.ckpt --net_arch=~/n.npy --data_path=../../cs/ --output=~/o"

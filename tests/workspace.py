@@ -96,16 +96,11 @@ def rank_table(path: Path, devices: Sequence[Sequence[int]]) -> Path:
     servers = [
         {
             "server_id": f"10.0.0.{i}",
-            "device": [
-                {"device_id": str(d), "device_ip": f"192.{i}.{d}.6", "rank_id": str(next(ranks))}
-                for d in ids
-            ],
+            "device": [{"device_id": str(d), "device_ip": f"192.{i}.{d}.6", "rank_id": str(next(ranks))} for d in ids],
         }
         for i, ids in enumerate(devices)
     ]
-    path.write_text(
-        json.dumps({"version": "1.0", "server_count": str(len(servers)), "server_list": servers})
-    )
+    path.write_text(json.dumps({"version": "1.0", "server_count": str(len(servers)), "server_list": servers}))
     return path
 
 
@@ -142,9 +137,7 @@ def git(folder: Path, *args: str) -> None:
 
 def run(folder: Path, *command: str, timeout: float = 280) -> subprocess.CompletedProcess:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout
-    )
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 def succeeds(folder: Path, *command: str, timeout: float = 280) -> str:
@@ -175,6 +168,4 @@ def ran(output: str) -> set[str]:
 
 
 def files(folder: Path) -> set[Path]:
-    return {
-        p for p in folder.rglob("*") if p.is_file() and not {".git", "__pycache__"} & set(p.parts)
-    }
+    return {p for p in folder.rglob("*") if p.is_file() and not {".git", "__pycache__"} & set(p.parts)}

@@ -3,9 +3,7 @@
 import common
 
 command = common.command_line("mindrecord", __doc__)
-command.add_argument(
-    "--data_path", "--data_url", required=True, help="folder of leftImg8bit/ and gtFine/"
-)
+command.add_argument("--data_path", "--data_url", required=True, help="folder of leftImg8bit/ and gtFine/")
 command.add_argument(
     "--train_path",
     "--train_url",

@@ -30,9 +30,7 @@ def command_line(stage: str, description: str | None) -> argparse.ArgumentParser
     With --modelArts_mode=True the stage runs here and now as a job of ModelArts, which takes the same options.
     """
     mode = argparse.ArgumentParser(add_help=False)
-    mode.add_argument(
-        "--modelArts_mode", type=switch, default=False, help="True: as a job of ModelArts"
-    )
+    mode.add_argument("--modelArts_mode", type=switch, default=False, help="True: as a job of ModelArts")
     if mode.parse_known_args()[0].modelArts_mode:
         enter_project()
         execute([sys.executable, "-m", "pipeline.modelarts", stage, *sys.argv[1:]])

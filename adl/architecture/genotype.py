@@ -115,13 +115,9 @@ class Architecture:
         try:
             return cls.from_json(read_json(Path(path))["architecture"])
         except FileNotFoundError:
-            raise AdlError(
-                "missing. It belongs beside the model and describes its architecture.", where=path
-            ) from None
+            raise AdlError("missing. It belongs beside the model and describes its architecture.", where=path) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise AdlError(
-                f"not a sidecar that describes an architecture ({error!r}).", where=path
-            ) from None
+            raise AdlError(f"not a sidecar that describes an architecture ({error!r}).", where=path) from None
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Architecture:
@@ -137,8 +133,7 @@ class Architecture:
         strides = " ".join(str(OUTPUT_STRIDES[level]) for level in self.net)
         operations = [f"({state}, {PRIMITIVES[op].name})" for state, op in self.cell]
         blocks = [
-            f"block {block}: {operations[2 * block]} + {operations[2 * block + 1]}"
-            for block in range(self.blocks)
+            f"block {block}: {operations[2 * block]} + {operations[2 * block + 1]}" for block in range(self.blocks)
         ]
         order = "ABN" if self.use_abn else "ReLU before convolution"
         return [
@@ -184,9 +179,7 @@ def _load(path: str | Path, row: tuple[int, ...], form: str) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise AdlError(
-            "no such file. net_arch and cell_arch must name .npy files.", where=path
-        ) from None
+        raise AdlError("no such file. net_arch and cell_arch must name .npy files.", where=path) from None
     except (ValueError, EOFError, OSError) as error:
         raise AdlError(f"not a readable .npy array ({error}).", where=path) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or (array % 1 != 0).any():
@@ -198,9 +191,7 @@ def _load(path: str | Path, row: tuple[int, ...], form: str) -> np.ndarray:
 
 def _check_net(net: tuple[int, ...], where: object) -> None:
     if len(net) <= LOW_LEVEL_CELL:
-        raise AdlError(
-            f"{len(net)} cells; at least 3 are needed (the decoder reads cell 2).", where=where
-        )
+        raise AdlError(f"{len(net)} cells; at least 3 are needed (the decoder reads cell 2).", where=where)
     if not set(net) <= {0, 1, 2, 3}:
         raise AdlError(f"levels must lie in 0-3: {list(net)}.", where=where)
     for cell, (before, level) in enumerate(itertools.pairwise((0, *net))):
@@ -214,9 +205,7 @@ def _check_net(net: tuple[int, ...], where: object) -> None:
 
 def _check_cell(cell: tuple[tuple[int, int], ...], where: object) -> None:
     if not cell or len(cell) % 2:
-        raise AdlError(
-            f"a cell has two operations per block; this one has {len(cell)} rows.", where=where
-        )
+        raise AdlError(f"a cell has two operations per block; this one has {len(cell)} rows.", where=where)
     for row, (state, op) in enumerate(cell):
         block = row // 2
         if not 0 <= op < len(PRIMITIVES):

@@ -24,9 +24,7 @@ from adl.workspace import PARAMS, SYNTHETIC, as_path
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "path", nargs="?", type=as_path, help="folder that holds leftImg8bit/ and gtFine/"
-    )
+    command.add_argument("path", nargs="?", type=as_path, help="folder that holds leftImg8bit/ and gtFine/")
     command.add_argument(
         "--deep",
         action="store_true",
@@ -43,9 +41,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def parameters() -> params.Params:
     """params.yaml, for its data_path if no PATH is given."""
     if not PARAMS.exists():
-        raise AdlError(
-            "there is no params.yaml here: run this in the project's folder, or name the PATH."
-        )
+        raise AdlError("there is no params.yaml here: run this in the project's folder, or name the PATH.")
     return params.load()
 
 
@@ -60,9 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
                 f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "
                 "PATH to check another folder."
             )
-    unlabelled = [
-        split for split in CITYSCAPES.withheld if is_folder(root / CITYSCAPES.images.folder / split)
-    ]
+    unlabelled = [split for split in CITYSCAPES.withheld if is_folder(root / CITYSCAPES.images.folder / split)]
     found = check_dataset(
         root,
         CITYSCAPES,
@@ -73,12 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     verdict = f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}"
     if not found.problems:
-        pixels = (
-            "every byte and pixel" if arguments.deep else f"the pixels of {found.decoded} labels"
-        )
-        verdict = (
-            f"no fault was found; checked: layout, every file's header, duplicates, and {pixels}"
-        )
+        pixels = "every byte and pixel" if arguments.deep else f"the pixels of {found.decoded} labels"
+        verdict = f"no fault was found; checked: layout, every file's header, duplicates, and {pixels}"
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2, default=str))
     else:

@@ -55,9 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(table("category", revisions, [one.score["category_IOU"] for one in found]), end="\n\n")
     for other in others:
         print(interval_of_difference(first, other))
-    figures.save(
-        figures.comparison({one.name: one.score["class_IOU"] for one in found}), arguments.output
-    )
+    figures.save(figures.comparison({one.name: one.score["class_IOU"] for one in found}), arguments.output)
     print(f"{arguments.output}: the classes side by side")
 
 

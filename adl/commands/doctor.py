@@ -19,8 +19,7 @@ from adl.doctor import Case, checks
 from adl.launch.environment import child_environment
 
 RETURNS = (
-    "returns 0 if there is no fault (warnings are possible), 1 if there is one, 2 for wrong usage, "
-    "130 when interrupted"
+    "returns 0 if there is no fault (warnings are possible), 1 if there is one, 2 for wrong usage, 130 when interrupted"
 )
 
 

@@ -101,9 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
     for title, images in shares.items():
         steps = scaling.steps(work, machines, images)
         per_epoch = steps_per_epoch(to_train_on, steps.devices * steps.images_per_device)
-        steps["hours"] = (
-            p.epochs * per_epoch * steps.seconds + 60 * arguments.start_minutes
-        ) / 3600
+        steps["hours"] = (p.epochs * per_epoch * steps.seconds + 60 * arguments.start_minutes) / 3600
         sentence = verdict(steps)
         found[title] = {"steps": steps.to_dict("records"), "verdict": sentence}
         text += f"\n\nestimated, the {title} on all:\n\n{_table(steps)}\n\n{sentence}"

@@ -80,9 +80,7 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
         default="CPU",
         help="default: %(default)s",
     )
-    command.add_argument(
-        "--no-flip", action="store_true", help="half the work: do not average with the mirror image"
-    )
+    command.add_argument("--no-flip", action="store_true", help="half the work: do not average with the mirror image")
 
 
 def add_longest_side(command: argparse.ArgumentParser) -> None:
@@ -110,9 +108,7 @@ def choose_model(arguments: argparse.Namespace) -> None:
     if longest_side in (math.inf, LONGEST_SIDE):
         return
     if longest_side < params.SMALLEST_SIDE:
-        raise AdlError(
-            f"--longest-side: {longest_side} is less than {params.SMALLEST_SIDE} pixels."
-        )
+        raise AdlError(f"--longest-side: {longest_side} is less than {params.SMALLEST_SIDE} pixels.")
     if arguments.model.suffix == ".mindir":
         raise AdlError(
             "--longest-side: a MINDIR has a fixed input size, to which every image is scaled; use a checkpoint."
@@ -196,9 +192,7 @@ def _readable(
                 yield path, functools.partial(_label_video, clip, videos.Encoding.like(clip))
 
 
-def _label_photograph(
-    path: Path, photograph: Photograph, predictor: Predictor, results: list[Path]
-) -> None:
+def _label_photograph(path: Path, photograph: Photograph, predictor: Predictor, results: list[Path]) -> None:
     from adl.predict.overlays import overlay, shares
 
     labels = predictor(photograph.pixels)
@@ -215,9 +209,7 @@ def _label_photograph(
     print(f"{path}: {', '.join(told)}", flush=True)
 
 
-def _label_video(
-    clip: Video, encoding: Encoding, predictor: Predictor, results: list[Path]
-) -> None:
+def _label_video(clip: Video, encoding: Encoding, predictor: Predictor, results: list[Path]) -> None:
     from adl.predict import videos
     from adl.predict.overlays import overlay
 
@@ -257,9 +249,7 @@ def output_files(found: Found, output: Path) -> dict[Path, list[Path]]:
             place = os.path.realpath(result)
             # The first is written first: without it the others are somebody else's.
             if place in inputs or (result.exists() and not first.exists()):
-                raise AdlError(
-                    f"{path}: a result would be written over {result}; name another --output."
-                )
+                raise AdlError(f"{path}: a result would be written over {result}; name another --output.")
             rival = writers.setdefault(place, path)
             if rival != path:
                 fault = f"{rival} and {path} would write the same files; rename one."

@@ -46,9 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     name = arguments.name
     if name is None:
         if arguments.dry_run or arguments.all or arguments.data_path:
-            raise AdlError(
-                "--dry-run, --all and --data-path need the NAME of a recipe (`adl recipe` lists them)."
-            )
+            raise AdlError("--dry-run, --all and --data-path need the NAME of a recipe (`adl recipe` lists them).")
         _list()
         return
     stated = recipes.machine_keys(recipes.stated(name))
@@ -62,9 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
             "where the data are."
         ) from None
     of_machine = [
-        f"{key} {getattr(p, key)} (the recipe: {value})"
-        for key, value in stated.items()
-        if getattr(p, key) != value
+        f"{key} {getattr(p, key)} (the recipe: {value})" for key, value in stated.items() if getattr(p, key) != value
     ]
     if of_machine:
         print(f"\nof this machine: {', '.join(of_machine)}. --all takes those of the recipe.")
@@ -160,6 +156,4 @@ def _list() -> None:
             maxcolwidths=[None, 62],
         )
     )
-    print(
-        f"\nTimes: {estimate.basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}."
-    )
+    print(f"\nTimes: {estimate.basis(device)}\nadl recipe NAME --dry-run shows what a recipe would change in {PARAMS}.")

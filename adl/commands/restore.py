@@ -32,9 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
         with Repo() as repo, lock_repo(repo):
             unknown = _restore(repo)
     except NotDvcRepoError:
-        raise AdlError(
-            "this folder is no DVC workspace: run this in the project's folder."
-        ) from None
+        raise AdlError("this folder is no DVC workspace: run this in the project's folder.") from None
     except DvcException as error:
         raise AdlError(f"DVC: {error}") from None
     if unknown:
@@ -52,9 +50,7 @@ def _restore(repo: Repo) -> list[str]:
     unknown: dict[Stage, str] = {}
     for stage in plan_repro(graph, collect_stages(repo, [f"{repo.root_dir}/dvc.yaml"])):
         upstream = list(graph.successors(stage))
-        is_remembered = not stage.always_changed and all(
-            out.use_cache or out.is_metric for out in stage.outs
-        )
+        is_remembered = not stage.always_changed and all(out.use_cache or out.is_metric for out in stage.outs)
         if not unknown.keys().isdisjoint(upstream):
             unknown[stage] = stage.addressing
         elif not is_remembered:  # such as the report, which takes seconds

@@ -35,20 +35,14 @@ from adl.workspace import PARAMS
 if TYPE_CHECKING:
     from adl.predict.serve.segmenter import Segmenter
 
-RETURNS = (
-    "returns 0 when it is stopped (Ctrl-C), 2 for an error that you can fix (one message names it)"
-)
+RETURNS = "returns 0 when it is stopped (Ctrl-C), 2 for an error that you can fix (one message names it)"
 
 
 def add(command: argparse.ArgumentParser) -> None:
     add_model_arguments(command)
     add_longest_side(command)
-    command.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; default: %(default)s"
-    )
-    command.add_argument(
-        "--port", type=int, default=8000, help="0: any that is free; default: %(default)s"
-    )
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
+    command.add_argument("--port", type=int, default=8000, help="0: any that is free; default: %(default)s")
     command.add_argument(
         "--public-name",
         type=public_name,
@@ -86,9 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
             is_open=is_open,
             public_names=arguments.public_name,
         )
-        logging.basicConfig(
-            format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO
-        )
+        logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
         print(
             f"serving {arguments.model} at {', '.join(server.urls(arguments.host, listening))} (Ctrl-C ends it)",
             flush=True,

@@ -28,9 +28,7 @@ USUAL = ("epochs", "batch_size", "bn_momentum", "seed")
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "action", choices=("list", "adopt", "drop", "prune"), help="what to do: see above"
-    )
+    command.add_argument("action", choices=("list", "adopt", "drop", "prune"), help="what to do: see above")
     command.add_argument("names", nargs="*", metavar="STATE", help="as `adl state list` names them")
     command.add_argument("--all", action="store_true", help="every state")
 
@@ -101,8 +99,6 @@ def _list(found: Collection[State]) -> None:
     print(tabulate(rows, headers=("state", "is", "at", "saves", "MB", "parameters")))
     models = [path for state in found for path in state.kept_models()]
     if models:
-        print(
-            "\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:"
-        )
+        print("\nearlier models (keep_checkpoints), for `python -m pipeline.evaluate` or `.export`:")
     for path in models:
         print(f"  {shlex.join(['--checkpoint', str(path), '--output', path.stem])}")

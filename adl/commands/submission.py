@@ -31,12 +31,8 @@ def add(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="average over scales 0.5 to 1.75 (nine times the work)",
     )
-    command.add_argument(
-        "--predictions", type=as_path, help="check and zip the label maps in this folder instead"
-    )
-    command.add_argument(
-        "--output", type=as_path, default=Path("submission.zip"), help="default: %(default)s"
-    )
+    command.add_argument("--predictions", type=as_path, help="check and zip the label maps in this folder instead")
+    command.add_argument("--output", type=as_path, default=Path("submission.zip"), help="default: %(default)s")
     command.add_argument(
         "--partial",
         action="store_true",
@@ -54,9 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
             if getattr(arguments, name) not in (None, False, "CPU"):
                 ignored.append(f"--{name.replace('_', '-')}")
         if ignored:
-            raise AdlError(
-                f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}."
-            )
+            raise AdlError(f"--predictions takes label maps that already exist: leave out {', '.join(ignored)}.")
     root = arguments.path or Path(parameters().data_path)
     if root == SYNTHETIC:
         raise AdlError(

@@ -41,12 +41,8 @@ def add(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="every commit of the history, also for the mean over seeds of the runs that REV names",
     )
-    command.add_argument(
-        "--format", choices=FORMATS, default="markdown", help="default: %(default)s"
-    )
-    command.add_argument(
-        "--output", type=as_path, metavar="FILE", help="write there instead of the terminal"
-    )
+    command.add_argument("--format", choices=FORMATS, default="markdown", help="default: %(default)s")
+    command.add_argument("--output", type=as_path, metavar="FILE", help="write there instead of the terminal")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -56,9 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         check_output(arguments.output)
     found = history.collect(CITYSCAPES, arguments.revisions, all_commits=arguments.all_commits)
     if not found:
-        raise AdlError(
-            "no revision holds a finished run: `dvc repro` makes one, and a commit keeps it."
-        )
+        raise AdlError("no revision holds a finished run: `dvc repro` makes one, and a commit keeps it.")
     everything = list(found)
     if arguments.revisions:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
@@ -115,7 +109,4 @@ def table_of(found: Sequence[Run], everything: Sequence[Run]) -> pd.DataFrame:
 
 def _texts(params: Mapping[str, Any]) -> dict[str, str]:
     """How the table shows parameters."""
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in params.items()
-    }
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in params.items()}

@@ -348,12 +348,12 @@ class Params(BaseModel):
         stages=["export"],
         ge=SMALLEST_SIDE,
     )
-    export_formats: list[
-        Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]
-    ] = param(
-        shipped=["onnx", "onnx-int8"],
-        meaning="files to export beside the MINDIR (docs/tutorials/deploy.md)",
-        stages=["export", "infer"],
+    export_formats: list[Literal["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels", "air"]] = (
+        param(
+            shipped=["onnx", "onnx-int8"],
+            meaning="files to export beside the MINDIR (docs/tutorials/deploy.md)",
+            stages=["export", "infer"],
+        )
     )
     infer_backends: list[Literal["openvino", "onnxruntime", "lite"]] = param(
         shipped=["openvino"],
@@ -415,9 +415,7 @@ def _spelled(values: Mapping[str, Any]) -> dict[str, str]:
     yaml.default_flow_style = None
     stream = io.StringIO()
     yaml.dump(dict(values), stream)
-    _, _, *lines = (
-        stream.getvalue().splitlines()
-    )  # after the version, and the line that ends the head
+    _, _, *lines = stream.getvalue().splitlines()  # after the version, and the line that ends the head
     return {name: line.partition(":")[2].strip() for name, line in zip(values, lines, strict=True)}
 
 

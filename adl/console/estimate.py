@@ -47,7 +47,5 @@ def training_seconds(p: Params, *, steps: int, device_target: str) -> float:
 def basis(device_target: str) -> str:
     """What the time rests on."""
     if device_target == "CPU":
-        return (
-            f"for {device.cores()} cores, from the size of the network, to within a factor of two."
-        )
+        return f"for {device.cores()} cores, from the size of the network, to within a factor of two."
     return f"{QUOTED}; links are assumed, and nothing was measured on Ascend with this project: see adl estimate."

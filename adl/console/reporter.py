@@ -59,6 +59,4 @@ class Reporter:
         if per_epoch and position % per_epoch == 0:
             of_epoch = 1000 * np.array(seconds[-per_epoch:])  # fewer after a resume in its middle
             tqdm.write(f"epoch: {epoch} step: {per_epoch}, loss is {loss:.8g}")
-            tqdm.write(
-                f"epoch time: {of_epoch.sum():.3f} ms, per step time: {of_epoch.mean():.3f} ms"
-            )
+            tqdm.write(f"epoch time: {of_epoch.sum():.3f} ms, per step time: {of_epoch.mean():.3f} ms")

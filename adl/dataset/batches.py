@@ -44,18 +44,14 @@ class Batches:
         order = epoch_order(seed=p.seed, epoch=epoch, images=self.images, batch_size=p.batch_size)
         by_batch = np.arange(len(order)).reshape(-1, p.batch_size)
         of_rank = by_batch[first_batch:, self.world.share(p.batch_size)].ravel()
-        numbers = ds.NumpySlicesDataset(
-            {"place": epoch * len(order) + of_rank}, shuffle=False, num_parallel_workers=1
-        )
+        numbers = ds.NumpySlicesDataset({"place": epoch * len(order) + of_rank}, shuffle=False, num_parallel_workers=1)
         samples = ds.zip((self._rows(order[of_rank]), numbers)).map(
             self._prepare,
             input_columns=["image", "label", "place"],
             output_columns=["image", "label"],
             num_parallel_workers=device.workers(p.workers),
         )
-        yield from samples.batch(p.batch_size // self.world.size).create_tuple_iterator(
-            num_epochs=1, output_numpy=True
-        )
+        yield from samples.batch(p.batch_size // self.world.size).create_tuple_iterator(num_epochs=1, output_numpy=True)
 
     def _rows(self, order: np.ndarray) -> ds.Dataset:
         """The rows with these indices, in this order."""
@@ -71,9 +67,7 @@ class Batches:
         )
         return functools.reduce(operator.add, parts)
 
-    def _prepare(
-        self, image: np.ndarray, label: np.ndarray, place: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _prepare(self, image: np.ndarray, label: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One sample: PNG bytes of the record, and its place in the run's whole order."""
         p = self.params
         pixels, ids = augment(

@@ -14,9 +14,7 @@ from adl.files import digest, read_json, read_png, write_json
 _ABOUT = "about.json"
 
 
-def describe(
-    folder: Path, *, model: Path, record: Path, mode: str, dataset: DatasetDescriptor
-) -> None:
+def describe(folder: Path, *, model: Path, record: Path, mode: str, dataset: DatasetDescriptor) -> None:
     """Write into a folder of label maps what they follow from. mode: a name of `inference.Mode`."""
     write_json(folder / _ABOUT, _origin(model, record, dataset) | {"mode": mode})
 
@@ -29,9 +27,7 @@ class LabelMaps(NamedTuple):
     dataset: DatasetDescriptor
 
     @classmethod
-    def of(
-        cls, folder: Path, *, model: Path, record: Path, dataset: DatasetDescriptor
-    ) -> LabelMaps | None:
+    def of(cls, folder: Path, *, model: Path, record: Path, dataset: DatasetDescriptor) -> LabelMaps | None:
         """Those of a folder; None if there are none of this model and this record."""
         about = read_json(folder / _ABOUT) if (folder / _ABOUT).exists() else {}
         mode = about.pop("mode", None)

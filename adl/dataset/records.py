@@ -35,16 +35,12 @@ def read_manifest(record: Path, dataset: DatasetDescriptor) -> dict[str, Any]:
     try:
         manifest = read_json(path)
     except (OSError, ValueError) as error:
-        raise AdlError(
-            f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it."
-        ) from None
+        raise AdlError(f"{path}: cannot be read ({error}). `dvc repro mindrecord` makes it.") from None
     if (manifest.get("dataset"), manifest.get("classes")) != (
         dataset.name,
         list(dataset.class_names),
     ):
-        raise AdlError(
-            f"{path}: is not a record of {dataset.title} and its classes. `dvc repro mindrecord` makes it."
-        )
+        raise AdlError(f"{path}: is not a record of {dataset.title} and its classes. `dvc repro mindrecord` makes it.")
     return manifest
 
 
@@ -92,7 +88,5 @@ def decode_label(content: np.ndarray) -> np.ndarray:
 def _decoded(content: np.ndarray, mode: int) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
     if image is None:
-        raise AdlError(
-            "a record holds a PNG whose pixels cannot be decoded: convert the data again (mindrecord)."
-        )
+        raise AdlError("a record holds a PNG whose pixels cannot be decoded: convert the data again (mindrecord).")
     return image

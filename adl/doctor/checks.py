@@ -44,9 +44,7 @@ CHECKS: Mapping[str, Callable[[Case], str | None]] = {
 """Subject → check, in the order in which one failing explains the next."""
 
 
-def run(
-    case: Case, checks: Mapping[str, Callable[[Case], str | None]] = CHECKS
-) -> Iterator[Result]:
+def run(case: Case, checks: Mapping[str, Callable[[Case], str | None]] = CHECKS) -> Iterator[Result]:
     """The result of each check. One that fails itself is a fault too: nobody knows what it would have found."""
     for subject, check in checks.items():
         advice = ""

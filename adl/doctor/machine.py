@@ -33,10 +33,7 @@ def devices(case: Case) -> str:
 
 def cores(case: Case) -> str:
     asked = case.params.workers
-    return (
-        f"{counted(device.cores(), 'core')}; of workers {asked}, "
-        f"{device.workers(asked)} are started"
-    )
+    return f"{counted(device.cores(), 'core')}; of workers {asked}, {device.workers(asked)} are started"
 
 
 def memory(case: Case) -> str:
@@ -46,9 +43,7 @@ def memory(case: Case) -> str:
     text = f"{byte_size(total)} of memory, {byte_size(free)} free"
     if p.device_target != "CPU":
         return text
-    needed = p.device_num * cost.training_memory(
-        Architecture.from_params(p), p.crop_size, p.batch_size // p.device_num
-    )
+    needed = p.device_num * cost.training_memory(Architecture.from_params(p), p.crop_size, p.batch_size // p.device_num)
     text += f"; training takes about {byte_size(needed)}"
     if needed > free:
         error = AdlError if needed > total else Caution

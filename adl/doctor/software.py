@@ -55,9 +55,7 @@ def mindspore(case: Case) -> str:
             timeout=LONGEST_IMPORT,
         )
     except subprocess.TimeoutExpired:
-        raise AdlError(
-            f"MindSpore cannot be imported: nothing happened in {LONGEST_IMPORT:.0f} s", INSTALL
-        ) from None
+        raise AdlError(f"MindSpore cannot be imported: nothing happened in {LONGEST_IMPORT:.0f} s", INSTALL) from None
     if done.returncode:
         *_, reason = [f"exit code {done.returncode}", *done.stderr.strip().splitlines()]
         if done.returncode < 0:
@@ -74,9 +72,7 @@ def packages(case: Case) -> str:
     """All that pyproject.toml asks for, but MindSpore."""
     wanted = requirements()
     if not wanted:
-        raise Caution(
-            "the project is not installed, so it is not known which versions it needs", INSTALL
-        )
+        raise Caution("the project is not installed, so it is not known which versions it needs", INSTALL)
     wanted.pop("mindspore", None)
     wrong = []
     for name, needed in wanted.items():
@@ -87,10 +83,7 @@ def packages(case: Case) -> str:
             wrong.append(f"{name} {version} is not {needed}")
     if wrong:
         raise AdlError(listing(wrong, 4), INSTALL)
-    return (
-        f"numpy {version_of('numpy')}, dvc {version_of('dvc')} and {len(wanted) - 2} others, "
-        "as required"
-    )
+    return f"numpy {version_of('numpy')}, dvc {version_of('dvc')} and {len(wanted) - 2} others, as required"
 
 
 def requirements() -> dict[str, SpecifierSet]:
@@ -114,9 +107,7 @@ def version_of(package: str) -> str:
 def cann(case: Case) -> str:
     found = cann_version(case)
     if not found:
-        raise AdlError(
-            f"no CANN found in {ASCEND}", f"Install it, and source its set_env.sh. {_PAGE}"
-        )
+        raise AdlError(f"no CANN found in {ASCEND}", f"Install it, and source its set_env.sh. {_PAGE}")
     with_mindspore = version_of("mindspore")
     accepted = CANN_OF.get(series(with_mindspore), ())
     if series(found) in accepted:
@@ -152,9 +143,7 @@ def driver(case: Case) -> str:
     folder = ASCEND / "driver"
     found = version_in(folder / "version.info")
     if not found:
-        raise AdlError(
-            f"no driver found in {folder}", "Install the driver and firmware of the devices."
-        )
+        raise AdlError(f"no driver found in {folder}", "Install the driver and firmware of the devices.")
     documented = DRIVER_OF.get(series(with_cann), "none")
     if series(found) != documented:
         raise Caution(
@@ -184,13 +173,10 @@ def launcher(case: Case) -> str:
     text = ", ".join(f"{name}={value}" for name, value in left.items())
     text += ": left by another launcher"
     remedy = (
-        f"`unset {' '.join(left)}`: training's workers are started without, but other stages and "
-        "commands inherit it."
+        f"`unset {' '.join(left)}`: training's workers are started without, but other stages and commands inherit it."
     )
     if "MS_ROLE" in left:
-        raise AdlError(
-            f"{text}; a process that joins a cluster would take this role and wait", remedy
-        )
+        raise AdlError(f"{text}; a process that joins a cluster would take this role and wait", remedy)
     raise Caution(text, remedy)
 
 
@@ -198,9 +184,7 @@ def onednn(case: Case) -> str:
     """The instructions that MindSpore's oneDNN may use; adl/device.py says why they are limited."""
     name = "ONEDNN_MAX_CPU_ISA"
     limit = case.environment.get(name, "DEFAULT").upper()
-    if "AVX512_CORE" in device.instruction_sets() and limit.startswith(
-        ("DEFAULT", "ALL", "AVX512", "AVX10")
-    ):
+    if "AVX512_CORE" in device.instruction_sets() and limit.startswith(("DEFAULT", "ALL", "AVX512", "AVX10")):
         raise Caution(
             f"{name}={limit}: on this CPU with AVX-512, convolutions take 45 to 70 times as long",
             f"`unset {name}`: the project then sets AVX2.",

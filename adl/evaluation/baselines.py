@@ -55,9 +55,7 @@ def _count(
     return counted
 
 
-def _rows(
-    record: Path, dataset: DatasetDescriptor, part: int, parts: int, what: str
-) -> Iterator[Row]:
+def _rows(record: Path, dataset: DatasetDescriptor, part: int, parts: int, what: str) -> Iterator[Row]:
     """One part of a record's images; the first reports progress."""
     rows = records.read(record, part=part, parts=parts)
     if part > 0:

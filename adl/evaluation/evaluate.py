@@ -139,9 +139,7 @@ def evaluate(
         evaluation = Evaluation(dataset, job.mode.name, results, job.device_target, len(parts))
         images = job.images(dataset)
         if not len(set(evaluation.names)) == len(results) == images:
-            raise RuntimeError(
-                f"{len(results)} images were evaluated, {images} expected, each once"
-            )
+            raise RuntimeError(f"{len(results)} images were evaluated, {images} expected, each once")
         for name in evaluation.overlays().values():
             label_ids = read_png(dataset.prediction_path(scratch / job.mode.name, name))
             evaluation.shown[name] = dataset.train_ids[label_ids]

@@ -66,14 +66,10 @@ class Probabilities(nn.Cell):
 
 def passes(network: nn.Cell, dataset: DatasetDescriptor, chosen: Mode) -> dict[float, Pass]:
     """A pass for each scale of a mode, in evaluation mode; each is compiled for every image size it meets."""
-    return {
-        scale: Probabilities(network, dataset, scale).set_train(False) for scale in chosen.scales
-    }
+    return {scale: Probabilities(network, dataset, scale).set_train(False) for scale in chosen.scales}
 
 
-def label_maps(
-    passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode
-) -> dict[str, np.ndarray]:
+def label_maps(passes: Mapping[float, Pass], images: np.ndarray, chosen: Mode) -> dict[str, np.ndarray]:
     """Predict images in a mode, and in every other that its passes allow.
 
     images: (N, H, W, 3) uint8 BGR. Returns name of the mode → (N, H, W) uint8 train ids: all that leaves the device.

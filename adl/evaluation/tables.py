@@ -42,14 +42,10 @@ def write_report(
         table = pd.DataFrame(percents, columns=["image", "mIOU"])
         write_csv(target / "images.csv", table.sort_values(["mIOU", "image"]))
         # What `adl compare` resamples.
-        np.savez_compressed(
-            target / "images.npz", names=evaluation.names, counts=evaluation.counts()
-        )
+        np.savez_compressed(target / "images.npz", names=evaluation.names, counts=evaluation.counts())
 
         figures.save(figures.class_bars(class_iou, metrics["baseline"]), target / "classes.png")
-        figures.save(
-            figures.frequency_against_iou(trained_pixels, class_iou), target / "frequency.png"
-        )
+        figures.save(figures.frequency_against_iou(trained_pixels, class_iou), target / "frequency.png")
         figures.save(figures.confusion_matrix(confusion, names), target / "confusion.png")
 
         images, overlays = len(evaluation.results), evaluation.overlays()

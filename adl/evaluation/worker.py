@@ -45,9 +45,7 @@ def main(load: Callable[[EvaluationJob, DatasetDescriptor, World], LabelMaps]) -
 def of_checkpoint(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
     """Raises AdlError if the checkpoint is damaged."""
     assert job.architecture
-    network = checkpoint.restore(
-        job.model, job.architecture, device_target=job.device_target, world=world
-    )
+    network = checkpoint.restore(job.model, job.architecture, device_target=job.device_target, world=world)
     passes = inference.passes(network, dataset, job.mode)
     return functools.partial(inference.label_maps, passes, chosen=job.mode)
 

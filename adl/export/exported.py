@@ -77,9 +77,7 @@ class Exported:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(1, H, W, 3) uint8 → (1, classes, H, W) float32, or (1, H, W) uint8. Raises AdlError for other images."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[::3] != (1, 3):
-            raise AdlError(
-                f"{self.name}: takes (1, height, width, 3) uint8, not {images.shape} {images.dtype}."
-            )
+            raise AdlError(f"{self.name}: takes (1, height, width, 3) uint8, not {images.shape} {images.dtype}.")
         given = images.shape[1:3]
         if self.size and given != self.size:
             raise AdlError(
@@ -91,9 +89,7 @@ class Exported:
     def check_mode(self, mode: Mode) -> None:
         """Raises AdlError if the file cannot average as the mode says."""
         if mode.multiscale:
-            raise AdlError(
-                f"{self.name}: an exported file has a single scale; for several scales use the checkpoint."
-            )
+            raise AdlError(f"{self.name}: an exported file has a single scale; for several scales use the checkpoint.")
         if self.labels and not mode.mirror:
             raise AdlError(
                 f"{self.name}: always averages over the image and its mirror image. To do without, use the checkpoint "
@@ -109,6 +105,4 @@ class Exported:
 
     def probabilities(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
         """As `label_maps`: (1, classes, H, W) float32, summed over passes; not for a file that returns labels."""
-        return inference.probabilities(
-            {1.0: self}, images, mode, to_device=np.asarray, flip=np.flip
-        )
+        return inference.probabilities({1.0: self}, images, mode, to_device=np.asarray, flip=np.flip)

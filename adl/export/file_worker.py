@@ -17,9 +17,7 @@ from adl.parallel.world import World
 
 def of_file(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
     """Raises AdlError if the file is damaged, or cannot do what the job asks for."""
-    file = Exported.load(
-        job.model, dataset, device_target=job.device_target, device_id=world.device
-    )
+    file = Exported.load(job.model, dataset, device_target=job.device_target, device_id=world.device)
     file.check_mode(job.mode)
     return functools.partial(file.label_maps, mode=job.mode)
 

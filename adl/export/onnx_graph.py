@@ -30,9 +30,7 @@ POOLING: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1
 INPUT, PROBABILITIES, LABELS = "images", "probabilities", "labels"
 
 
-def build(
-    architecture: Architecture, weights: Mapping[str, np.ndarray], dataset: DatasetDescriptor
-) -> onnx.ModelProto:
+def build(architecture: Architecture, weights: Mapping[str, np.ndarray], dataset: DatasetDescriptor) -> onnx.ModelProto:
     """The model of a trained network.
 
     weights: parameter name of `adl.network` → float32 array. The metadata hold the class names, the palette (RGB) and
@@ -74,9 +72,7 @@ def with_labels(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in graph.node:
         node.input[:] = [pair if name == INPUT else name for name in node.input]
     before, added.nodes = added.nodes, []
-    added.nodes.append(
-        helper.make_node("Split", [PROBABILITIES], ["upright", "mirrored"], axis=0, num_outputs=2)
-    )
+    added.nodes.append(helper.make_node("Split", [PROBABILITIES], ["upright", "mirrored"], axis=0, num_outputs=2))
     total = added.node("Add", "upright", added.mirror("mirrored", 3))
     best = added.node("ArgMax", total, axis=1, keepdims=0)
     added.node("Cast", best, to=TensorProto.UINT8, name=LABELS)
@@ -241,9 +237,7 @@ class _Network(Graph):
         ]
         mean = self.node("ReduceMean", x, self.integers(2, 3))
         pooled = self._leaky(self._conv_norm(mean, "aspp.pooled"))
-        shape = self.node(
-            "Concat", self.integers(1, 1), self.node("Shape", x, start=2, end=4), axis=0
-        )
+        shape = self.node("Concat", self.integers(1, 1), self.node("Shape", x, start=2, end=4), axis=0)
         branches.append(self.node("Expand", pooled, shape))
         joined = self.node("Concat", *branches, axis=1)
         return self._leaky(self._conv_norm(joined, "aspp.projection"))

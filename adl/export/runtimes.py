@@ -37,9 +37,7 @@ class Runtime:
     advice: str = "`make environment` installs it."
 
 
-def load(
-    path: Path, *, backend: str | None = None, device_target: str = "CPU", device_id: int = 0
-) -> Run:
+def load(path: Path, *, backend: str | None = None, device_target: str = "CPU", device_id: int = 0) -> Run:
     """A loaded file. backend: a name of BACKENDS; None: the first one that runs such files.
 
     MindSpore runs it on the device that `device.start` chose. Raises AdlError if the runtime is missing, if it does
@@ -49,9 +47,7 @@ def load(
     name = backend or able[0]
     chosen = BACKENDS[name]
     if name not in able:
-        raise AdlError(
-            f"{path}: {name} runs {chosen.suffix} files; for this one take {', '.join(able)}."
-        )
+        raise AdlError(f"{path}: {name} runs {chosen.suffix} files; for this one take {', '.join(able)}.")
     if device_target == "Ascend" and not chosen.on_ascend:
         raise AdlError(f"{path}: {name} runs it on a CPU only; choose device CPU (device_target).")
     check_installed(name)
@@ -84,9 +80,7 @@ def check_installed(name: str) -> None:
     """Raises AdlError if a back end's package is missing."""
     backend = BACKENDS[name]
     if importlib.util.find_spec(backend.package) is None:
-        raise AdlError(
-            f"back end {name}: the package {backend.package} is not installed. {backend.advice}"
-        )
+        raise AdlError(f"back end {name}: the package {backend.package} is not installed. {backend.advice}")
 
 
 def _mindspore(path: Path, *_: object) -> Run:

@@ -140,10 +140,7 @@ class Exporter:
         if proof.holds:
             return proof
         normalise = Normalise(self.dataset)
-        logits = [
-            self.network(Tensor(normalise(image).transpose(0, 3, 1, 2))).asnumpy()
-            for image in images
-        ]
+        logits = [self.network(Tensor(normalise(image).transpose(0, 3, 1, 2))).asnumpy() for image in images]
         return dataclasses.replace(proof, largest_logit=float(np.abs(logits).max()))
 
     def score(self, path: Path, kind: Format) -> EightBits:
@@ -168,10 +165,7 @@ class Exporter:
                         ours = file.label_maps(row.image[None], mode)[mode.name][0]
                         counts = count_image(self.dataset, row.label, ours)
                         samples.append((counts, expected, (ours == theirs).sum(), ours.size))
-                drops = {
-                    name: AccuracyDrop.of_images(self.dataset, samples)
-                    for name, (_, samples) in files.items()
-                }
+                drops = {name: AccuracyDrop.of_images(self.dataset, samples) for name, (_, samples) in files.items()}
                 if places.stop >= images or all(drop.is_certain for drop in drops.values()):
                     return EightBits(drops)
                 places = slice(places.stop, 2 * places.stop)
@@ -219,9 +213,7 @@ class Exporter:
 
     @functools.cached_property
     def onnx_model(self) -> onnx.ModelProto:
-        weights = {
-            name: parameter.asnumpy() for name, parameter in checkpoint.native(self.network).items()
-        }
+        weights = {name: parameter.asnumpy() for name, parameter in checkpoint.native(self.network).items()}
         return onnx_graph.build(self.network.architecture, weights, self.dataset)
 
     @functools.cached_property

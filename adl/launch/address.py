@@ -29,9 +29,7 @@ def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
     """
     form = re.fullmatch(r"(?:\[([^\[\]\s]+)\]|([^\[\]\s:/]+)):([0-9]+)", master)
     if not form:
-        raise AdlError(
-            f"--master: {master} is not HOST:PORT, such as 10.0.0.1:8118 or [fd00::1]:8118."
-        )
+        raise AdlError(f"--master: {master} is not HOST:PORT, such as 10.0.0.1:8118 or [fd00::1]:8118.")
     try:
         number = port(form[3])
     except argparse.ArgumentTypeError as error:
@@ -54,15 +52,11 @@ def scheduler(master: str, *, nodes: int, on_loopback: bool) -> tuple[str, int]:
 def resolved(host: str, where: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The address of a machine. where: what names it. Raises AdlError; NoAddressError if it may have one later."""
     if "%" in host:
-        raise AdlError(
-            f"{where}: {host} has a scope, which holds on one machine only; use an address without."
-        )
+        raise AdlError(f"{where}: {host} has a scope, which holds on one machine only; use an address without.")
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise NoAddressError(
-            f"{where}: {host} has no address ({error}); use that of node 0, as a number."
-        ) from None
+        raise NoAddressError(f"{where}: {host} has no address ({error}); use that of node 0, as a number.") from None
     # IPv4 before IPv6.
     *_, place = min(found, key=lambda address: address[0])
     first = ipaddress.ip_address(place[0])

@@ -20,9 +20,7 @@ def inherited() -> dict[str, str]:
 
 def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
     """Ours, without what another launcher left in it, and with what `assigned` says."""
-    ours = {
-        key: value for key, value in os.environ.items() if not key.startswith(_CLUSTER_VARIABLES)
-    }
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(_CLUSTER_VARIABLES)}
     return ours | assigned(variables, shown=shown)
 
 

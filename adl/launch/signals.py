@@ -9,17 +9,13 @@ from types import FrameType
 from typing import Any
 
 
-def take(
-    numbers: Collection[int], handler: Callable[[int, FrameType | None], object]
-) -> dict[int, Any]:
+def take(numbers: Collection[int], handler: Callable[[int, FrameType | None], object]) -> dict[int, Any]:
     """Call `handler` at these signals. What was ignored at the start, as SIGHUP under nohup, stays ignored.
 
     Returns what handled those that are taken.
     """
     return {
-        number: signal.signal(number, handler)
-        for number in numbers
-        if signal.getsignal(number) is not signal.SIG_IGN
+        number: signal.signal(number, handler) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN
     }
 
 

@@ -88,19 +88,14 @@ def _read_rank_table(path: Path, size: int, node_rank: int) -> dict[int, str]:
     try:
         servers = json.loads(path.read_bytes())["server_list"]
         ranks = sorted(int(device["rank_id"]) for server in servers for device in server["device"])
-        device_of = {
-            int(device["rank_id"]): str(int(device["device_id"]))
-            for device in servers[node_rank]["device"]
-        }
+        device_of = {int(device["rank_id"]): str(int(device["device_id"])) for device in servers[node_rank]["device"]}
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise AdlError(
             f"{path}: not a rank table with an entry for node {node_rank} ({type(error).__name__}: {error}). "
             "It is the JSON that Huawei's hccl_tools.py writes."
         ) from None
     if ranks != list(range(size)):
-        raise AdlError(
-            f"{path}: names the ranks {ranks}, but device_num is {size}: they must be equal."
-        )
+        raise AdlError(f"{path}: names the ranks {ranks}, but device_num is {size}: they must be equal.")
     return device_of
 
 
@@ -125,9 +120,7 @@ def topology(
     if nodes < 1:
         raise AdlError(f"--nodes: {nodes}; at least 1.")
     if device_num % nodes:
-        raise AdlError(
-            f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}."
-        )
+        raise AdlError(f"device_num: {device_num} devices cannot be divided evenly among --nodes {nodes}.")
     if not 0 <= node_rank < nodes:
         raise AdlError(f"--node-rank: {node_rank} is not one of the nodes 0 to {nodes - 1}.")
     if nodes > 1 and not (master or rank_table):

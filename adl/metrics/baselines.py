@@ -28,9 +28,7 @@ class Tally:
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
-        self.counts: dict[str | tuple[int, ...], np.ndarray] = {
-            "colour": np.zeros((classes, COLOURS), np.int64)
-        }
+        self.counts: dict[str | tuple[int, ...], np.ndarray] = {"colour": np.zeros((classes, COLOURS), np.int64)}
 
     def add(self, image: np.ndarray, label: np.ndarray) -> None:
         """image: (H, W, 3) uint8 BGR; label: (H, W) uint8 train ids."""
@@ -105,9 +103,7 @@ class Scores:
                 stored = dict(file)
             return cls(stored.pop("names").tolist(), stored)
         except Exception as error:  # a damaged file raises whatever its parser meets
-            raise AdlError(
-                f"{path}: cannot be read ({error}). `dvc repro baselines` makes it."
-            ) from None
+            raise AdlError(f"{path}: cannot be read ({error}). `dvc repro baselines` makes it.") from None
 
     def metrics(self, dataset: DatasetDescriptor) -> dict[str, Any]:
         return {"images": len(self.names), "mIOU": self.mean_ious(dataset, self.names)}

@@ -73,15 +73,10 @@ def iou(counts: np.ndarray) -> np.ndarray:
 
 def _existing(names: Iterable[str], values: np.ndarray) -> dict[str, float | None]:
     """Name → value; None where it is NaN."""
-    return {
-        name: None if math.isnan(value) else value
-        for name, value in zip(names, values.tolist(), strict=True)
-    }
+    return {name: None if math.isnan(value) else value for name, value in zip(names, values.tolist(), strict=True)}
 
 
-def count_image(
-    dataset: DatasetDescriptor, truth: np.ndarray, prediction: np.ndarray
-) -> np.ndarray:
+def count_image(dataset: DatasetDescriptor, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """(C, C + 1) uint32 counts of one image, as `Confusion.counts`.
 
     truth, prediction: (H, W) uint8 train ids, 255 for void. Raises ValueError for any other value.

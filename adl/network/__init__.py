@@ -26,9 +26,7 @@ class AutoDeepLab(nn.Cell):
         self.decoder = Decoder(channels[LOW_LEVEL_CELL], head, architecture.num_classes, norm)
         self.resize = Resize()
 
-    def construct(
-        self, images: Tensor, keys: Tensor | None = None, survivors: Tensor | None = None
-    ) -> Tensor:
+    def construct(self, images: Tensor, keys: Tensor | None = None, survivors: Tensor | None = None) -> Tensor:
         """images: (N, 3, H, W) float32, BGR, normalised; H, W ≥ 33, odd or even.
 
         keys: (2, N) int32, dropout's keys; None for no dropout (evaluation).

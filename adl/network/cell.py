@@ -40,14 +40,10 @@ class Cell(nn.Cell):
         of_operation = functools.partial(norm, affine=architecture.affine)
         of_input = norm if use_abn else of_operation
         self.older, self.previous = (
-            Preprocess(channels, place.channels, of_input, use_abn=use_abn)
-            for channels in place.inputs
+            Preprocess(channels, place.channels, of_input, use_abn=use_abn) for channels in place.inputs
         )
         self.operations = nn.CellList(
-            [
-                primitive(op, place.channels, of_operation, use_abn=use_abn)
-                for _, op in architecture.cell
-            ]
+            [primitive(op, place.channels, of_operation, use_abn=use_abn) for _, op in architecture.cell]
         )
         self.sources = tuple(state for state, _ in architecture.cell)
         self.move = place.move

@@ -55,9 +55,7 @@ def load(network: AutoDeepLab, path: str | Path, *, leave_out: str | None = None
         # MindSpore logs its own error first, and insists on the suffix.
         stored = ms.load_checkpoint(str(path))
     except Exception as error:  # it raises whatever its parser meets
-        raise AdlError(
-            f"{path}: not a readable MindSpore checkpoint ({str(error).strip().splitlines()[0]})"
-        ) from None
+        raise AdlError(f"{path}: not a readable MindSpore checkpoint ({str(error).strip().splitlines()[0]})") from None
     is_2021 = names_2021.recognised(stored)
     wanted = {}
     for name, parameter in native(network).items():
@@ -89,9 +87,7 @@ def _check_file(path: Path) -> None:
     check_sidecar(path)
 
 
-def _check_match(
-    path: Path, wanted: dict[str, ms.Parameter], stored: dict[str, ms.Parameter]
-) -> None:
+def _check_match(path: Path, wanted: dict[str, ms.Parameter], stored: dict[str, ms.Parameter]) -> None:
     """Raises AdlError if the names or the shapes differ."""
     missing = [name for name in wanted if name not in stored]
     unexpected = [name for name in stored if name not in wanted]

@@ -30,9 +30,7 @@ def survivors(draws: np.ndarray, *, step: int, steps: int, final: float) -> np.n
     return np.where(draws < keep, 1 / keep, 0).astype(np.float32)
 
 
-def draw(
-    *, seed: int, position: int, places: range, cells: int, operations: int
-) -> tuple[np.ndarray, np.ndarray]:
+def draw(*, seed: int, position: int, places: range, cells: int, operations: int) -> tuple[np.ndarray, np.ndarray]:
     """What the masks of one batch follow from.
 
     places: the samples' places in the global batch.

@@ -23,9 +23,7 @@ class Encoder(nn.Cell):
                 ConvNormAct(stem, 2 * stem, 3, norm, stride=2),
             ]
         )
-        self.nas_cells = nn.CellList(
-            [Cell(architecture, place, norm) for place in architecture.cells]
-        )
+        self.nas_cells = nn.CellList([Cell(architecture, place, norm) for place in architecture.cells])
 
     def construct(self, x: Tensor, survivors: Tensor | None) -> tuple[Tensor, Tensor]:
         """x: (N, 3, H, W). survivors: (cells, operations, N) or None. Returns (low level features, last output)."""

@@ -34,9 +34,7 @@ class GlobalBatchNorm(nn.BatchNorm2d):
     with one image per rank, the pooled branch of ASPP has one value per channel, and its running variance decays to 0.
     """
 
-    def __init__(
-        self, ranks: int, over_ranks: nn.Cell, channels: int, *, momentum: float, **settings: float
-    ) -> None:
+    def __init__(self, ranks: int, over_ranks: nn.Cell, channels: int, *, momentum: float, **settings: float) -> None:
         super().__init__(channels, momentum=momentum, **settings)
         self.ranks, self.over_ranks, self.old = ranks, over_ranks, momentum
 

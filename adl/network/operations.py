@@ -108,9 +108,7 @@ class SeparableConv(nn.Cell):
 class DilatedConv(nn.Cell):
     """A full dilated convolution, then 1×1, batch norm; LeakyReLU after them, or ReLU before them."""
 
-    def __init__(
-        self, channels: int, kernel: int, dilation: int, norm: Norm, *, use_abn: bool
-    ) -> None:
+    def __init__(self, channels: int, kernel: int, dilation: int, norm: Norm, *, use_abn: bool) -> None:
         super().__init__()
         self.conv = conv(channels, channels, kernel, dilation=dilation)
         self.pointwise = conv(channels, channels, 1)

@@ -16,7 +16,5 @@ def shares(labels: np.ndarray, dataset: DatasetDescriptor) -> dict[str, float]:
     """Class → share of the pixels of a label map, 0-1; the largest first, without classes that do not occur."""
     pixels = np.bincount(labels.ravel(), minlength=256)[: len(dataset.classes)]
     return {
-        dataset.class_names[i]: float(pixels[i] / labels.size)
-        for i in np.argsort(-pixels, kind="stable")
-        if pixels[i]
+        dataset.class_names[i]: float(pixels[i] / labels.size) for i in np.argsort(-pixels, kind="stable") if pixels[i]
     }

@@ -65,9 +65,7 @@ class Found:
         for reason in (RESULTS, HEIC, OTHERS):
             names = [path.name for path, why in self.skipped.items() if why == reason]
             if names:
-                lines.append(
-                    f"skipped: {counted(len(names), 'file')} ({listing(names, most=3)}), {reason}"
-                )
+                lines.append(f"skipped: {counted(len(names), 'file')} ({listing(names, most=3)}), {reason}")
         return lines
 
 

@@ -91,9 +91,7 @@ def _opencv_name(path: Path) -> str:
     cv2.setLogLevel(0)
     name = str(path.absolute())
     if name.encode(errors="ignore").decode() != name:
-        raise AdlError(
-            f"{path}: OpenCV reads and writes no video whose name is not UTF-8. Rename it."
-        )
+        raise AdlError(f"{path}: OpenCV reads and writes no video whose name is not UTF-8. Rename it.")
     return name
 
 
@@ -124,9 +122,7 @@ class Encoding(NamedTuple):
         with replacing(path) as temporary:
             writer = self._writer(temporary)
             if not writer.isOpened():
-                raise AdlError(
-                    f"{path}: OpenCV cannot begin this video. Name another --output, or scale the video."
-                )
+                raise AdlError(f"{path}: OpenCV cannot begin this video. Name another --output, or scale the video.")
             for frame in frames:
                 # The size may change within a video; OpenCV leaves such a frame out without a word.
                 frame = cv2.resize(frame, self.size[::-1])
@@ -136,9 +132,7 @@ class Encoding(NamedTuple):
             # OpenCV does not say that a disk is full.
             again = Video(temporary, written, self.rate, self.size)
             if not temporary.exists() or sum(1 for _ in again) != written:
-                raise AdlError(
-                    f"{path}: the video could not be written. Is there room on the disk?"
-                )
+                raise AdlError(f"{path}: the video could not be written. Is there room on the disk?")
         return written
 
     def _writer(self, path: Path) -> cv2.VideoWriter:

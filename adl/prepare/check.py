@@ -117,9 +117,7 @@ def check_dataset(
     return found
 
 
-def _check_split(
-    found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, deep: bool
-) -> Split:
+def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, deep: bool) -> Split:
     """Look at the files of a split. What is wrong joins the problems."""
     split = Split(found.root, name, dataset)
     found.problems += split.problems
@@ -196,9 +194,7 @@ def _duplicates(splits: Mapping[str, Split]) -> Iterable[Problem]:
                 cause = "it was copied or renamed"
                 if other_split != name:
                     kind = "frame in two splits"
-                    cause = (
-                        f"{other_split} and {name} share this frame, so the score would be too high"
-                    )
+                    cause = f"{other_split} and {name} share this frame, so the score would be too high"
                 problems.setdefault(
                     frame,
                     Problem(

@@ -34,15 +34,12 @@ class Split:
         self.is_withheld = name in dataset.withheld
         if self.is_withheld:
             self.labels = {
-                frame: dataset.labels.path(root, name, image.parent.name, frame)
-                for frame, image in self.images.items()
+                frame: dataset.labels.path(root, name, image.parent.name, frame) for frame, image in self.images.items()
             }
         else:
             self.labels = self._files(dataset.labels)
         self.frames = [
-            Frame(frame, image, self.labels[frame])
-            for frame, image in self.images.items()
-            if frame in self.labels
+            Frame(frame, image, self.labels[frame]) for frame, image in self.images.items() if frame in self.labels
         ]
         self._check_pairs()
 
@@ -126,9 +123,7 @@ class Split:
         """Why the folder of the files of one kind cannot be listed, which raised the error."""
         folder = self.root / kind.folder
         place = folder / self.name
-        first = next(
-            (path for path in (self.root, folder) if not os.access(f"{path}/.", os.X_OK)), place
-        )
+        first = next((path for path in (self.root, folder) if not os.access(f"{path}/.", os.X_OK)), place)
         if not isinstance(error, FileNotFoundError | NotADirectoryError) or is_broken_link(first):
             return unreadable(first, error, "listed")
         if first == self.root:
@@ -218,9 +213,7 @@ def _no_folder(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> Proble
     return Problem("layout", root, problem, *_explanation(root, kind, other, dataset))
 
 
-def _explanation(
-    root: Path, kind: FileKind, other: FileKind, dataset: DatasetDescriptor
-) -> tuple[str, str]:
+def _explanation(root: Path, kind: FileKind, other: FileKind, dataset: DatasetDescriptor) -> tuple[str, str]:
     """The likely cause why a folder is missing, and what to do."""
     place = root / kind.folder
     above = root.resolve().parents[:3]
@@ -264,20 +257,14 @@ def _misspelt(place: Path, dataset: DatasetDescriptor) -> tuple[str, str] | None
     name = place.name.lower()
     known = {dataset.images.folder, dataset.labels.folder}
     known.update(dataset.related_folders, dataset.split_sizes)
-    others = {
-        path.name.lower(): path for path in subfolders(place.parent) if path.name not in known
-    }
-    meant = nearest(name, others, cutoff=0.75) or next(
-        (longer for longer in others if longer.startswith(name)), None
-    )
+    others = {path.name.lower(): path for path in subfolders(place.parent) if path.name not in known}
+    meant = nearest(name, others, cutoff=0.75) or next((longer for longer in others if longer.startswith(name)), None)
     if meant is None:
         return None
     return f"{others[meant].name} is misspelt", f"Rename {others[meant]} to {place}."
 
 
-def _none_found(
-    place: Path, kind: FileKind, paths: list[Path], dataset: DatasetDescriptor
-) -> Problem:
+def _none_found(place: Path, kind: FileKind, paths: list[Path], dataset: DatasetDescriptor) -> Problem:
     """The problem of a split that has no file of this kind. paths: what is there instead."""
     sort = "layout"
     cause = "the zip was not unpacked completely"

@@ -143,9 +143,7 @@ def check_ids(path: Path, ids: np.ndarray, dataset: DatasetDescriptor) -> None:
         )
 
 
-def check_encoding(
-    folder: Path, pixels: np.ndarray, files: int, dataset: DatasetDescriptor
-) -> None:
+def check_encoding(folder: Path, pixels: np.ndarray, files: int, dataset: DatasetDescriptor) -> None:
     """Raises DataError for label files with train ids and without a 255, which only many of them show.
 
     pixels: (256,), how many pixels of all `files` label files have each id.
@@ -178,9 +176,7 @@ def _fault(
     cause: str = "the download, the unpacking or a copy was interrupted",
 ) -> DataError:
     """The error for a file of this kind."""
-    return DataError(
-        Problem(sort, path, problem, cause, remedy=f"Unpack the original from {kind.archive}.")
-    )
+    return DataError(Problem(sort, path, problem, cause, remedy=f"Unpack the original from {kind.archive}."))
 
 
 def _header_size(start: bytes, kind: FileKind) -> tuple[int, int]:

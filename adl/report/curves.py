@@ -61,6 +61,4 @@ class Curves:
 
 
 def _finite(row: Mapping[str, float | None]) -> dict[str, float]:
-    return {
-        name: value for name, value in row.items() if value is not None and math.isfinite(value)
-    }
+    return {name: value for name, value in row.items() if value is not None and math.isfinite(value)}

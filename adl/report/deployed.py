@@ -41,9 +41,7 @@ def _words(proof: Mapping[str, Any]) -> str:
     if proof["points_lost"] is None:
         return f"nothing is scored ({on_images}), not proved{kept}"
     if proof["points_lost_low"] is not None:
-        on_images += (
-            f", 95 % between {proof['points_lost_low']:.2f} and {proof['points_lost_high']:.2f}"
-        )
+        on_images += f", 95 % between {proof['points_lost_low']:.2f} and {proof['points_lost_high']:.2f}"
     with_sets = ", ".join(proof["points_lost_with"])
     return (
         f"{proof['points_lost']:.2f} points of mIOU lost ({on_images}), equal labels "

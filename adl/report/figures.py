@@ -42,9 +42,7 @@ def preview(picture: Path, target: Path, *, most_bytes: int = 500_000) -> None:
     write_bytes(target, content)
 
 
-def errors(
-    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: int
-) -> np.ndarray:
+def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
     """The image in pale grey with wrong pixels vermilion, pixels that are not scored yellow.
 
     image: (H, W, 3) uint8. truth, prediction: (H, W) uint8 train ids, of which `classes` are scored. Returns
@@ -186,9 +184,7 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     for (row, column), share in np.ndenumerate(shares):
         colour = "white" if share > 55 else "black"
         if share >= 0.5:
-            axis.text(
-                column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour
-            )
+            axis.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(names) + 1), [*names, "void"], rotation=60, ha="right", fontsize=9)
     axis.set_yticks(range(len(names)), names, fontsize=9)
     axis.set(

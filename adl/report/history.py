@@ -98,9 +98,7 @@ def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> 
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
     except (OSError, KeyError, TypeError, ValueError, YAMLError) as error:
-        raise AdlError(
-            f"{name}: holds no finished run ({type(error).__name__}: {error})."
-        ) from None
+        raise AdlError(f"{name}: holds no finished run ({type(error).__name__}: {error}).") from None
     except DvcException as error:
         raise AdlError(f"{name}: no such branch, tag, commit or experiment ({error}).") from None
 
@@ -156,9 +154,7 @@ def _locked(files: DVCFileSystem, path: str) -> dict[str, Any]:
     return YAML(typ="safe").load(files.read_text(path))["stages"]
 
 
-def collect(
-    dataset: DatasetDescriptor, names: Iterable[str] = (), *, all_commits: bool = False
-) -> list[Run]:
+def collect(dataset: DatasetDescriptor, names: Iterable[str] = (), *, all_commits: bool = False) -> list[Run]:
     """The runs of some revisions, or of all that `_revisions` lists; one that is in several, under its first name.
 
     Revisions without a finished run are left out, unless they were asked for.
@@ -209,9 +205,7 @@ def _log(*which: str) -> list[str]:
 
 def over_seeds(run: Run, others: Sequence[Run]) -> str:
     """Mean mIOU, sample standard deviation and number of the runs that differ from one only in their seed."""
-    scores = pd.Series(
-        {r.params["seed"]: r.score["mIOU"] for r in [*others, run] if r.group == run.group}
-    )
+    scores = pd.Series({r.params["seed"]: r.score["mIOU"] for r in [*others, run] if r.group == run.group})
     if len(scores) == 1:
         return "n = 1"
     return f"{scores.mean():.2f} ± {scores.std():.2f} (n = {len(scores)})"
@@ -239,7 +233,5 @@ def counts(run: Run) -> tuple[list[str], np.ndarray]:
             "Run `dvc pull` or `dvc repro`."
         ) from None
     if percent(Confusion(run.dataset, per_image.sum(axis=0)).mean_iou()) != run.score["mIOU"]:
-        raise AdlError(
-            f"{run.name}: {_IMAGES} belongs to another run. `dvc checkout` restores the right one."
-        )
+        raise AdlError(f"{run.name}: {_IMAGES} belongs to another run. `dvc checkout` restores the right one.")
     return names, per_image

@@ -105,9 +105,7 @@ def _machine(speed: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _inference(
-    results: Results, file: Mapping[str, Any], scored: Mapping[str, Any]
-) -> dict[str, str]:
+def _inference(results: Results, file: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str, str]:
     """file: of the exported file. scored: of the stage evaluate."""
     if not file and not scored:
         return {}
@@ -120,8 +118,7 @@ def _inference(
     if scored:
         processes = counted(scored["processes"], "process", "processes")
         of_evaluation = (
-            f"{scored['ms_per_image']} ms/image, {scored['network_ms_per_image']} in the network, "
-            f"{processes}"
+            f"{scored['ms_per_image']} ms/image, {scored['network_ms_per_image']} in the network, {processes}"
         )
         if scored["ms_per_image"] is None:
             of_evaluation = f"{MISSING}, {processes}: every image waited for a compilation"

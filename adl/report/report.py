@@ -86,9 +86,7 @@ def _what_was_scored(results: Results, median: Path) -> list[Block]:
     if scored < in_record:
         lines.append(f"**Partial: {scored} of {in_record} val images were evaluated.**")
     elif not results.is_embedded and in_record != complete:
-        lines.append(
-            f"**Partial: the val record holds {in_record} images, {dataset.title} has {complete}.**"
-        )
+        lines.append(f"**Partial: the val record holds {in_record} images, {dataset.title} has {complete}.**")
     checkpoint = "a checkpoint that does not say after which epoch it was saved"
     epoch, epochs = score.get("checkpoint_epoch"), results.params.get("epochs")
     if epoch is not None:
@@ -143,10 +141,7 @@ def _published(results: Results) -> list[str]:
 
 def _marked(figures: Mapping[str, str]) -> dict[str, str]:
     """Scores say in their own cell that they are quoted, because a cell is what people copy."""
-    return {
-        name: f"{figure} (quoted)" if name.startswith("mIOU") else figure
-        for name, figure in figures.items()
-    }
+    return {name: f"{figure} (quoted)" if name.startswith("mIOU") else figure for name, figure in figures.items()}
 
 
 def _scores(results: Results) -> str:
@@ -176,15 +171,9 @@ def _baselines(score: Mapping[str, Any]) -> str:
     return table([this, *_rows(score.get("baseline", {}), names, "predictor", "mIOU %")])
 
 
-def _rows(
-    values: Mapping[str, float | None], names: Mapping[str, str], what: str, unit: str
-) -> list[dict[str, str]]:
+def _rows(values: Mapping[str, float | None], names: Mapping[str, str], what: str, unit: str) -> list[dict[str, str]]:
     """Those of some values that there are. names: key → words of the first column."""
-    return [
-        {what: words, unit: percentage(values[name])}
-        for name, words in names.items()
-        if name in values
-    ]
+    return [{what: words, unit: percentage(values[name])} for name, words in names.items() if name in values]
 
 
 def _classes(results: Results) -> list[str]:
@@ -225,9 +214,7 @@ def _parameters(results: Results) -> list[str]:
     rows = []
     for name in (*schema.of_stage("train"), "ms_infer", "eval_flip", "eval_images"):
         if name in results.params:
-            rows.append(
-                {"parameter": f"`{name}`", "value": f"`{json.dumps(results.params[name])}`"}
-            )
+            rows.append({"parameter": f"`{name}`", "value": f"`{json.dumps(results.params[name])}`"})
     digests = {
         "training data": sidecar["data"]["digest"] if sidecar else None,
         "evaluation data": results.val_digest,

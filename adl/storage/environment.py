@@ -93,9 +93,7 @@ def this_node(environment: Mapping[str, str] = os.environ, *, port: int = PORT) 
     devices = number("MA_NUM_GPUS", 0)
     hosts = environment.get("VC_WORKER_HOSTS", "").replace(",", " ").split()
     if nodes != max(len(hosts), 1):  # a single node may go without a name
-        raise AdlError(
-            f"VC_WORKER_HOSTS: names {len(hosts)} hosts, but the job has {nodes} nodes (MA_NUM_HOSTS)."
-        )
+        raise AdlError(f"VC_WORKER_HOSTS: names {len(hosts)} hosts, but the job has {nodes} nodes (MA_NUM_HOSTS).")
     table = Path(environment.get("RANK_TABLE_FILE", ""))
     servers = []
     if devices and table.is_file():

@@ -116,11 +116,7 @@ class Moxing:
             return {}
         files = [path]
         if self.file.is_directory(path):
-            files = [
-                f"{folder.rstrip('/')}/{name}"
-                for folder, _, names in self.file.walk(path)
-                for name in names
-            ]
+            files = [f"{folder.rstrip('/')}/{name}" for folder, _, names in self.file.walk(path) for name in names]
         return {file: {"size": self.file.get_size(file)} for file in files}
 
     def get_file(self, source: str, target: str, **_: Any) -> None:

@@ -192,9 +192,7 @@ class Job:
                 there[about].download(about)
                 if state.about.get("code") == runs.code_digest():
                     return True
-            raise NotYetError(
-                f"{backup.place.url}: the first node did not start in {text.duration(NODE_TIMEOUT)}."
-            )
+            raise NotYetError(f"{backup.place.url}: the first node did not start in {text.duration(NODE_TIMEOUT)}.")
 
         print("waiting for the first node's state", flush=True)
         remove(STATES)
@@ -209,6 +207,4 @@ class Job:
     def _run(self, command: Sequence[str]) -> int:
         """Run a stage as a process."""
         print(f"+ {shlex.join(['python', *command])}", flush=True)
-        return foreground.run(
-            [sys.executable, *command], child_environment({STATE_VARIABLE: str(STATES)})
-        )
+        return foreground.run([sys.executable, *command], child_environment({STATE_VARIABLE: str(STATES)}))

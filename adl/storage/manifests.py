@@ -142,11 +142,7 @@ class Inputs:
             # The last one is where earlier versions left what runs keep.
             for folder in ("", "pretrained", "models", "models/intermediate"):
                 yield store / folder
-        kept = [
-            path
-            for path in (self.train / RUNS).find(RUNS)
-            if path.match(f"result/intermediate/{name}")
-        ]
+        kept = [path for path in (self.train / RUNS).find(RUNS) if path.match(f"result/intermediate/{name}")]
         if len(kept) > 1:
             raise AdlError(
                 f"ckpt_name: several runs kept a {name}: {', '.join(map(str, kept))}, in {self.train.url}. Copy the "
@@ -157,9 +153,7 @@ class Inputs:
         yield self.code / PRETRAINED
 
 
-def _listed(
-    manifest: Mapping[str, Any], store: Place, path: Path, found: Mapping[Path, Place]
-) -> dict[Path, Place]:
+def _listed(manifest: Mapping[str, Any], store: Place, path: Path, found: Mapping[Path, Place]) -> dict[Path, Place]:
     """The files at or below a path, as a manifest lists them. Raises AdlError if one is not there."""
     if not manifest["complete"]:
         raise AdlError(

@@ -50,9 +50,7 @@ REMEDIES = {
         "AWS_DEFAULT_REGION."
     ),
     "InvalidObjectState": "this object is archived. Restore it first.",
-    "InsufficientStorageSpace": (
-        "the bucket has reached its quota. Raise that, or delete what is not needed."
-    ),
+    "InsufficientStorageSpace": ("the bucket has reached its quota. Raise that, or delete what is not needed."),
     "InvalidAccessKeyId|SignatureDoesNotMatch|TooManyWrongSignature|PermissionError|HTTP403": (
         f"access is refused. Check {CREDENTIALS}."
     ),
@@ -160,9 +158,7 @@ class Place(NamedTuple):
             if pause is not None:
                 print(f"warning: {self.url}: {reason}; retrying in {pause:g} s", flush=True)
                 time.sleep(pause)
-        raise AdlError(
-            f"{self.url}: gave up after {len(PAUSES) + 1} attempts ({reason}). Run the same command again."
-        )
+        raise AdlError(f"{self.url}: gave up after {len(PAUSES) + 1} attempts ({reason}). Run the same command again.")
 
     def _check_passing(self, error: Exception) -> None:
         """Raises AdlError if another attempt would meet the same error."""
@@ -194,12 +190,8 @@ def open_place(url: str) -> Place:
         return Place(Folder(), str(Path(url).absolute()), url=scheme)
     if not re.fullmatch(r"(?is)(obs|s3)://[a-z0-9][a-z0-9._-]*(/.*)?", url):
         if "@" in path:
-            raise AdlError(
-                f"{scheme}://…@…: leave the credentials out of the URL, which logs show. Set {CREDENTIALS}."
-            )
-        raise AdlError(
-            f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH or a folder."
-        )
+            raise AdlError(f"{scheme}://…@…: leave the credentials out of the URL, which logs show. Set {CREDENTIALS}.")
+        raise AdlError(f"{url or 'an empty URL'}: expected obs://BUCKET/PATH, s3://BUCKET/PATH or a folder.")
     check_name(path, url)
     url = url.rstrip("/")
     if importlib.util.find_spec("moxing"):

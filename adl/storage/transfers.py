@@ -71,9 +71,7 @@ def copy_all(
         pending = {pool.submit(copy, file, transfer) for file, transfer in transfers.items()}
         try:
             while pending:
-                done, pending = concurrent.futures.wait(
-                    pending, 0.5, concurrent.futures.FIRST_EXCEPTION
-                )
+                done, pending = concurrent.futures.wait(pending, 0.5, concurrent.futures.FIRST_EXCEPTION)
                 for one in done:
                     one.result()
                 copied = sum(transfer.value for transfer in transfers.values())

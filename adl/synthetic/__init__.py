@@ -57,9 +57,7 @@ def write(
                 pass
 
 
-def _write_scene(
-    root: Path, dataset: DatasetDescriptor, height: int, seed: int, split: str, number: int
-) -> None:
+def _write_scene(root: Path, dataset: DatasetDescriptor, height: int, seed: int, split: str, number: int) -> None:
     image, labels = scene(dataset, split, number, height=height, seed=seed)
     city = CITIES[split][number % len(CITIES[split])]
     name = f"{city}_{number:06d}_000019"

@@ -92,13 +92,9 @@ class Canvas:
         self.labels = np.zeros_like(self.depth, np.uint8)
         self.image = np.zeros((*self.depth.shape, 3), np.float32)  # RGB, 0-1
 
-    def project(
-        self, x: float | np.ndarray, y: float | np.ndarray, z: float | np.ndarray
-    ) -> np.ndarray:
+    def project(self, x: float | np.ndarray, y: float | np.ndarray, z: float | np.ndarray) -> np.ndarray:
         """(column, row) of the point x metres right, y above the ground, z ahead; or (n, 2) of several."""
-        return np.array(
-            (self.width / 2 + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z)
-        ).T
+        return np.array((self.width / 2 + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z)).T
 
     def paint(
         self,

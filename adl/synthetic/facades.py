@@ -32,9 +32,7 @@ FACADES = (
 
 def windows(rng: Generator) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A pattern of windows, alike in all of a house."""
-    wide, high, share_u, share_v, dark = rng.uniform(
-        (1.3, 2.2, 0.4, 0.45, 0.2), (2.2, 3.0, 0.6, 0.65, 0.45)
-    )
+    wide, high, share_u, share_v, dark = rng.uniform((1.3, 2.2, 0.4, 0.45, 0.2), (2.2, 3.0, 0.6, 0.65, 0.45))
 
     def pattern(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         storey = v / high % 1
@@ -134,6 +132,4 @@ def _bridge(canvas: Canvas, rng: Generator) -> None:
     span(height=9, label="building", pattern=_bricks)
     angles = np.linspace(0, np.pi, 15)
     across, up = outline(4.5 * np.cos(angles), 1.5 + 3.8 * np.sin(angles))
-    canvas.polygon(
-        Part((0.08, 0.08, 0.09), canvas.project(middle + across, up, z), "fine", 0.1), "tunnel", z
-    )
+    canvas.polygon(Part((0.08, 0.08, 0.09), canvas.project(middle + across, up, z), "fine", 0.1), "tunnel", z)

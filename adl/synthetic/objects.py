@@ -114,9 +114,7 @@ def tree(rng: Generator) -> list[Part]:
 
 def bush(rng: Generator) -> list[Part]:
     green = rng.uniform((0.12, 0.25, 0.05), (0.4, 0.5, 0.25))
-    return [
-        disc(green, x, 0.6, 0.26, rng.uniform(0.3, 0.5), "leaves", 0.45) for x in (0.25, 0.5, 0.75)
-    ]
+    return [disc(green, x, 0.6, 0.26, rng.uniform(0.3, 0.5), "leaves", 0.45) for x in (0.25, 0.5, 0.75)]
 
 
 def bin_(rng: Generator) -> list[Part]:

@@ -19,9 +19,7 @@ METAL = (0.45, 0.46, 0.48)
 CLOTH = ("cloth", 0.3)
 
 
-def box(
-    colour: ArrayLike, left: float, top: float, right: float, bottom: float, *finish: Any
-) -> Part:
+def box(colour: ArrayLike, left: float, top: float, right: float, bottom: float, *finish: Any) -> Part:
     return polygon(colour, [left, top, right, top, right, bottom, left, bottom], *finish)
 
 
@@ -59,9 +57,7 @@ def bar(
 ) -> Part:
     x, y = np.subtract(end, start)
     across = np.array((-y, x)) / np.hypot(x, y) * width / 2
-    return Part(
-        colour, np.array((start + across, end + across, end - across, start - across)), *finish
-    )
+    return Part(colour, np.array((start + across, end + across, end - across, start - across)), *finish)
 
 
 def paint(rng: Generator, *, grey: float = 0.4) -> ArrayLike:

@@ -22,9 +22,7 @@ def _clouds(canvas: Canvas, extent: float, rng: Generator) -> np.ndarray:
 
 def sky(canvas: Canvas, rng: Generator) -> None:
     clouds = _clouds(canvas, 3, rng)[..., None] * rng.uniform(0.02, 0.1)
-    zenith = rng.choice(
-        [(0.45, 0.65, 0.92), (0.74, 0.78, 0.84), (0.6, 0.7, 0.85), (0.85, 0.74, 0.7)]
-    )
+    zenith = rng.choice([(0.45, 0.65, 0.92), (0.74, 0.78, 0.84), (0.6, 0.7, 0.85), (0.85, 0.74, 0.7)])
     haze = np.multiply((0.85, 0.87, 0.88), rng.uniform(0.85, 1.05))
     share = (np.arange(canvas.height) / canvas.horizon).clip(0, 1)[:, None, None]
     canvas.image[:] = (1 - share) * zenith + share * haze + clouds

@@ -39,9 +39,7 @@ def car(rng: Generator) -> list[Part]:
             box((0.7, 0.08, 0.06), 0.83, 0.5, 0.97, 0.62),
         ]
     return [
-        polygon(
-            body, [0, 0.52, 0.16, 0.45, 0.3, 0.04, 0.7, 0.04, 0.86, 0.45, 1, 0.55, 1, 0.86, 0, 0.86]
-        ),
+        polygon(body, [0, 0.52, 0.16, 0.45, 0.3, 0.04, 0.7, 0.04, 0.86, 0.45, 1, 0.55, 1, 0.86, 0, 0.86]),
         polygon(GLASS, [0.22, 0.42, 0.33, 0.12, 0.48, 0.12, 0.48, 0.42]),
         polygon(GLASS, [0.52, 0.42, 0.52, 0.12, 0.67, 0.12, 0.79, 0.42]),
         *wheels((0.21, 0.79), 0.83, 0.085, 0.2),
@@ -113,10 +111,7 @@ def bicycle(rng: Generator) -> list[Part]:
         # Wheels are filled: annotators label through the spokes.
         *(disc(0.5, x, 0.68, 0.22, 0.32, "ribs", 0.3) for x in (0.22, 0.78)),
         *(_tyre(x) for x in (0.22, 0.78)),
-        *(
-            bar(frame, start, end, 0.08)
-            for start, end in pairwise((seat, front, pedals, rear, seat, pedals))
-        ),
+        *(bar(frame, start, end, 0.08) for start, end in pairwise((seat, front, pedals, rear, seat, pedals))),
         bar(frame, front, (0.78, 0.68), 0.05),
         bar(METAL, (0.7, 0.12), (0.74, 0.32), 0.05),
         box(TYRE, 0.62, 0.1, 0.78, 0.15),
@@ -140,10 +135,7 @@ def rider(vehicle: Callable[[Generator], list[Part]], label: str, rng: Generator
     coat = livery(rng, (0.75, 0.85, 0.1), (0.95, 0.45, 0.1), (0.3, 0.3, 0.4))
     trousers = paint(rng)
     return [
-        *(
-            part._replace(points=part.points * (1, 0.55) + (0, 0.45), label=label)
-            for part in vehicle(rng)
-        ),
+        *(part._replace(points=part.points * (1, 0.55) + (0, 0.45), label=label) for part in vehicle(rng)),
         bar(trousers, (0.4, 0.52), (0.6, 0.66), 0.13, *CLOTH),
         bar(trousers, (0.6, 0.64), (0.52, 0.86), 0.11, *CLOTH),
         polygon(coat, [0.3, 0.54, 0.42, 0.16, 0.62, 0.18, 0.52, 0.56], *CLOTH),

@@ -89,9 +89,7 @@ class Run:
         saved = self.state.latest()
         batches = of_all_ranks([saved.position + 1 if saved else 0], self.world)
         if min(batches) != max(batches):
-            raise AdlError(
-                f"the ranks read different states from {self.state.folder}; do all nodes share it?"
-            )
+            raise AdlError(f"the ranks read different states from {self.state.folder}; do all nodes share it?")
         if not saved:
             return
         if not self.weights.restore(saved.arrays):
@@ -135,9 +133,7 @@ class Run:
         """Raises AdlError if the weights or the running statistics no longer are."""
         for name, parameter in self.weights.parameters.items():
             if not np.isfinite(parameter.asnumpy()).all():
-                raise self.counters.diverged(
-                    f"{name} is no longer finite, and this state is not saved"
-                )
+                raise self.counters.diverged(f"{name} is no longer finite, and this state is not saved")
 
     def _write_model(self, path: Path, epoch: int) -> None:
         """Write the weights, and beside them what they come from.

@@ -51,15 +51,11 @@ class Loop(Run):
             miou = validation.miou(self.weights.parameters)
         except Interrupted:
             self.save()
-            raise Stopped(
-                f"stopped at {self.counters}, while validating; the state is saved"
-            ) from None
+            raise Stopped(f"stopped at {self.counters}, while validating; the state is saved") from None
         if miou is not None:
             history[-1]["val_mIOU"] = miou
         if self.reporter:
-            tqdm.write(
-                f"epoch {epoch}: val mIOU {miou} % ({validation.mode.name}, {validation.images} images)"
-            )
+            tqdm.write(f"epoch {epoch}: val mIOU {miou} % ({validation.mode.name}, {validation.images} images)")
 
     def run_epoch(self) -> None:
         """Train from the present position to the end of its epoch, and add a row to the history.
@@ -98,9 +94,7 @@ class Loop(Run):
             if stop and not counters.is_finished:
                 raise Stopped(f"stopped at {counters}; the state is saved")
 
-    def take_step(
-        self, images: np.ndarray, labels: np.ndarray, *, stop: bool
-    ) -> tuple[float, bool, bool]:
+    def take_step(self, images: np.ndarray, labels: np.ndarray, *, stop: bool) -> tuple[float, bool, bool]:
         """Call the graph with what it takes from the host: learning rate, loss scale, masks of dropout and drop path.
 
         images: (N, 3, H, W) float32. labels: (N, H, W) int32. stop: this rank was asked to stop. Returns the loss,
@@ -135,9 +129,7 @@ class Loop(Run):
         """Raises AdlError if the ranks have parted: then what they sum is no network's gradient any more."""
         of_ranks = of_all_ranks([self.counters.step, self.weights.checksum()], self.world)
         if min(of_ranks) != max(of_ranks):
-            found = "; ".join(
-                f"rank {rank}: step {step}, {crc:08x}" for rank, (step, crc) in enumerate(of_ranks)
-            )
+            found = "; ".join(f"rank {rank}: step {step}, {crc:08x}" for rank, (step, crc) in enumerate(of_ranks))
             raise AdlError(
                 f"the ranks no longer have the same weights ({found}); this state is not saved. `dvc repro` resumes "
                 "from the last one. If it happens again, one device computes wrongly: find it by leaving one out."

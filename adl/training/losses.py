@@ -51,9 +51,7 @@ class OhemCrossEntropy(nn.Cell):
     pixels, as published; the result is its share of the mean over the ranks.
     """
 
-    def __init__(
-        self, *, threshold: float, min_kept: int, ignore_label: int, world: World = ALONE
-    ) -> None:
+    def __init__(self, *, threshold: float, min_kept: int, ignore_label: int, world: World = ALONE) -> None:
         super().__init__()
         self.largest_threshold = -math.log(threshold)
         self.min_kept = min_kept

@@ -44,9 +44,7 @@ class Momentum(nn.Cell):
         super().__init__()
         self.parameters = ParameterTuple(network.trainable_params())
         self.moments = self.parameters.clone(prefix="moments", init="zeros")
-        self.decays = tuple(
-            0.0 if p.name.endswith((".gamma", ".beta")) else weight_decay for p in self.parameters
-        )
+        self.decays = tuple(0.0 if p.name.endswith((".gamma", ".beta")) else weight_decay for p in self.parameters)
         self.each = ops.HyperMap()
 
     @property

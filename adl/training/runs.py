@@ -28,14 +28,10 @@ OPTIONS = {"save_epochs", "keep_checkpoints", "eval_epochs"}
 def key_of(params: Params, dataset: DatasetDescriptor) -> dict[str, Any]:
     """All that changes the result of a training run. Raises AdlError if a file is missing."""
     if not workspace.START_WEIGHTS.exists():
-        raise AdlError(
-            f"{workspace.START_WEIGHTS}: no such file. `dvc repro mindrecord` makes it, and the records."
-        )
+        raise AdlError(f"{workspace.START_WEIGHTS}: no such file. `dvc repro mindrecord` makes it, and the records.")
     architecture = Architecture.from_params(params)
     # The val data changes no weights, but the curves that belong to the result.
-    records = [
-        workspace.record(workspace.RECORDS, dataset.name, split) for split in ("train", "val")
-    ]
+    records = [workspace.record(workspace.RECORDS, dataset.name, split) for split in ("train", "val")]
     return {
         "format": 3,  # of what a state holds: another one is another key
         "params": params.model_dump(include=set(schema.of_stage("train"))),
@@ -62,9 +58,7 @@ def parts(key: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What two keys differ in, with both values."""
-    params = _changes(
-        {"format": old["format"], **old["params"]}, {"format": new["format"], **new["params"]}
-    )
+    params = _changes({"format": old["format"], **old["params"]}, {"format": new["format"], **new["params"]})
     contents = _changes(old.get("contents", {}), new.get("contents", {}))
     # Two files have two contents: then only their names are worth a word.
     return [

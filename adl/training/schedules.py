@@ -9,9 +9,7 @@ import numpy as np
 from adl.config.params import Params
 
 
-def warmup_poly(
-    *, start: float, base: float, minimum: float, warmup: int, steps: int
-) -> np.ndarray:
+def warmup_poly(*, start: float, base: float, minimum: float, warmup: int, steps: int) -> np.ndarray:
     """Exponential warm-up from `start` to `base`, then polynomial decay to 0 with power 0.9.
 
     warmup: how many steps it takes, fewer than `steps`.

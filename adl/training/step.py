@@ -24,9 +24,7 @@ class TrainStep(nn.Cell):
     The criterion gives this rank's share of the loss: the shares of all ranks add up to it, and so do the gradients.
     """
 
-    def __init__(
-        self, network: nn.Cell, criterion: nn.Cell, optimizer: Momentum, world: World = ALONE
-    ) -> None:
+    def __init__(self, network: nn.Cell, criterion: nn.Cell, optimizer: Momentum, world: World = ALONE) -> None:
         super().__init__()
         self.network = network
         self.criterion = criterion

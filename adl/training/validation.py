@@ -66,9 +66,7 @@ class Validation:
             maps = inference.label_maps(self.passes, row.image[None], self.mode)
             confusion.add(row.label, maps[self.mode.name][0])
             images += 1
-        *counts, images, stops = sum_counts(
-            np.append(confusion.counts, [images, self.stop.requested]), self.world
-        )
+        *counts, images, stops = sum_counts(np.append(confusion.counts, [images, self.stop.requested]), self.world)
         if stops:
             raise Interrupted
         if images != self.images:

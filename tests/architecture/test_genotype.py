@@ -34,17 +34,12 @@ def test_shipped_files_hold_what_their_names_say():
 
 
 def test_every_field_is_that_of_the_parameters():
-    published = {
-        name: str(ROOT / f"architectures/published/{name}.npy")
-        for name in ("net_arch", "cell_arch")
-    }
+    published = {name: str(ROOT / f"architectures/published/{name}.npy") for name in ("net_arch", "cell_arch")}
     values = {
         "block_multiplier": 5, "filter_multiplier": 7, "initial_fm": 9, "head_channels": 11, "num_classes": 13,
         "affine": False, "bn_momentum": 0.8, "bn_eps": 0.003, "drop_path_keep_prob": 0.4,
     }  # fmt: skip
-    p = params.load(ROOT / "params.yaml", **published).model_copy(
-        update=values | {"use_ABN": False}
-    )
+    p = params.load(ROOT / "params.yaml", **published).model_copy(update=values | {"use_ABN": False})
     assert Architecture.from_params(p) == Architecture(
         net=PUBLISHED_NET, cell=PUBLISHED_CELL, filter_multiplier=7, initial_fm=9, head_channels=11, num_classes=13,
         use_abn=False, affine=False, bn_momentum=0.8, bn_eps=0.003, drop_path_keep_prob=0.4,
@@ -140,9 +135,7 @@ def test_width_of_the_head_comes_from_the_parameters_and_is_described():
     assert "ASPP and decoder 48" in architecture.describe()[-1]
 
 
-@pytest.mark.parametrize(
-    "content", [{}, {"architecture": {"net": [0]}}, {"architecture": {"depth": 3}}]
-)
+@pytest.mark.parametrize("content", [{}, {"architecture": {"net": [0]}}, {"architecture": {"depth": 3}}])
 def test_file_that_is_no_sidecar_is_refused(tmp_path, content):
     write_json(tmp_path / "x.json", content)
     with pytest.raises(AdlError):

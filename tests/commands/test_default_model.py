@@ -76,9 +76,7 @@ def test_checkpoint_works_where_an_onnx_file_cannot(workspace):
         ("CPU", True, CHECKPOINT),
         ("Ascend", False, CHECKPOINT),
     ):
-        arguments = argparse.Namespace(
-            model=None, device=device, multiscale=multiscale, longest_side=math.inf
-        )
+        arguments = argparse.Namespace(model=None, device=device, multiscale=multiscale, longest_side=math.inf)
         choose_model(arguments)
         assert arguments.model == expected
 

@@ -66,9 +66,7 @@ def close_to_the_published(found_ms: float, hours: list[float]) -> bool:
     return all(abs(found - stated) < 0.1 * stated for found, stated in pairs)
 
 
-@pytest.mark.parametrize(
-    ("latency", "is_close"), [(5, False), (9, True), (10, True), (13, True), (17, False)]
-)
+@pytest.mark.parametrize(("latency", "is_close"), [(5, False), (9, True), (10, True), (13, True), (17, False)])
 def test_published_run_of_eight_is_predicted_from_one_device(on_eight, latency, is_close):
     """Input: 440 ms of one device, links as assumed. Predicted: 589.757 ms and 42, 82, 125 hours.
 
@@ -105,9 +103,7 @@ def test_batch_size_is_of_all_devices(estimated):
     same = found["same images per device"]["steps"]
     assert [row["devices"] for row in same] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
     assert {row["images_per_device"] for row in same} == {2}
-    assert on(found, 8) == on(found, 8, "same images per device") | {
-        "efficiency": on(found, 8)["efficiency"]
-    }
+    assert on(found, 8) == on(found, 8, "same images per device") | {"efficiency": on(found, 8)["efficiency"]}
 
 
 @pytest.mark.parametrize(
@@ -127,9 +123,7 @@ def test_reason_is_what_the_options_make_it(estimated, options, bound, reason, p
     found = estimated(*options)
     verdict = found["same images per device"]["verdict"]
     assert reason in verdict
-    devices, percent, ms = re.search(
-        r"on (\d+), efficiency is (\d+)%, .* (\d+) ms", verdict
-    ).groups()
+    devices, percent, ms = re.search(r"on (\d+), efficiency is (\d+)%, .* (\d+) ms", verdict).groups()
     step = on(found, int(devices), "same images per device")
     assert (percent, ms) == (f"{100 * step['efficiency']:.0f}", f"{1000 * step[part]:.0f}")
     assert on(found, 256, "same images per device")["bound"] == bound

@@ -44,9 +44,7 @@ def parsed(monkeypatch, module, parse, *arguments: str):
 
 
 def test_paths_of_the_stages_are_expanded(home, monkeypatch):
-    given = parsed(
-        monkeypatch, evaluate, evaluate.parse, "--checkpoint=~/a.ckpt", "--output=~/scores"
-    )
+    given = parsed(monkeypatch, evaluate, evaluate.parse, "--checkpoint=~/a.ckpt", "--output=~/scores")
     assert (given.checkpoint, given.output) == (home / "a.ckpt", home / "scores")
     files = ("--model=~/a.mindir", "--output=~/seen", "--data-path=~/cs")
     given = parsed(monkeypatch, infer, infer.parse, *files)
@@ -97,6 +95,4 @@ def test_file_of_parameters_which_dvc_reads_too_must_name_the_whole_path(home, n
 
 
 def test_user_who_does_not_exist_is_a_name_like_any_other(home):
-    assert commands.parser().parse_args(["check-data", "~nobody-here/x"]).path == Path(
-        "~nobody-here/x"
-    )
+    assert commands.parser().parse_args(["check-data", "~nobody-here/x"]).path == Path("~nobody-here/x")

@@ -36,9 +36,7 @@ def predict(*arguments) -> None:
     commands.main(["predict", *map(str, arguments)])
 
 
-@pytest.mark.parametrize(
-    ("model", "size"), [("m.ckpt", (33, 33)), ("m.ckpt", (20, 90)), ("m.mindir", (70, 50))]
-)
+@pytest.mark.parametrize(("model", "size"), [("m.ckpt", (33, 33)), ("m.ckpt", (20, 90)), ("m.mindir", (70, 50))])
 def test_small_and_odd_sizes_are_labelled_at_their_size(models, photograph, tmp_path, model, size):
     cv2.imwrite(str(tmp_path / "p.png"), photograph(*size))
     predict(tmp_path / "p.png", "--model", models / model, "--output", tmp_path / "out")
@@ -95,16 +93,10 @@ def test_options_do_what_they_say(models, photograph, tmp_path):
     }
     assert len({labels.tobytes() for labels in expected.values()}) == 3
     for options, labels in expected.items():
-        predict(
-            tmp_path / "p.png", "--model", models / "m.ckpt", "--output", tmp_path / "out", *options
-        )
-        np.testing.assert_array_equal(
-            read(tmp_path / "out", "p", "labelIds"), CITYSCAPES.label_ids[labels]
-        )
+        predict(tmp_path / "p.png", "--model", models / "m.ckpt", "--output", tmp_path / "out", *options)
+        np.testing.assert_array_equal(read(tmp_path / "out", "p", "labelIds"), CITYSCAPES.label_ids[labels])
         overlay = read(tmp_path / "out", "p", "overlay")
-        np.testing.assert_array_equal(
-            overlay, image // 2 + CITYSCAPES.palette[labels][..., ::-1] // 2
-        )
+        np.testing.assert_array_equal(overlay, image // 2 + CITYSCAPES.palette[labels][..., ::-1] // 2)
 
 
 @pytest.mark.parametrize(
@@ -151,17 +143,13 @@ def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
     predict(tmp_path / "in", "--model", models / FAST, "--output", tmp_path / "out")
     found = photographs.find([tmp_path])
     assert list(found.images) == [tmp_path / "in/b.png", tmp_path / "in/sub/a.JPG"]
-    assert {
-        str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_labelIds.png")
-    } == {
+    assert {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*_labelIds.png")} == {
         "b_labelIds.png",
         "sub/a_labelIds.png",
     }
 
 
-def test_several_images_a_folder_and_a_video_are_labelled_at_once(
-    models, photograph, tmp_path, monkeypatch, capsys
-):
+def test_several_images_a_folder_and_a_video_are_labelled_at_once(models, photograph, tmp_path, monkeypatch, capsys):
     odd = os.fsdecode(b"Stra\xdfe.png")
     cv2.imwrite(str(tmp_path / "a.png"), photograph(40, 40))
     (tmp_path / "in").mkdir()
@@ -210,11 +198,7 @@ def test_broken_files_are_named_and_the_others_labelled(models, photograph, tmp_
     with pytest.raises(SystemExit, match="2"):
         predict(*inputs, "--model", models / FAST, "--output", tmp_path / "out")
     printed, told = capsys.readouterr()
-    names = {
-        f"{name}_{kind}.png"
-        for name in ("good", "last")
-        for kind in ("labelIds", "color", "overlay")
-    }
+    names = {f"{name}_{kind}.png" for name in ("good", "last") for kind in ("labelIds", "color", "overlay")}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     for name, (_, message) in BROKEN.items():
         assert f"in/{name}: {message}" in told
@@ -243,9 +227,7 @@ def test_nothing_but_broken_files_loads_no_model(models, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_path_is_refused_before_the_others_are_labelled(
-    models, photograph, tmp_path, capsys
-):
+def test_missing_path_is_refused_before_the_others_are_labelled(models, photograph, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "good.png"), photograph(40, 40))
     with pytest.raises(SystemExit, match="2"):
         predict(tmp_path / "good.png", tmp_path / "lost.png", "--output", tmp_path / "out")
@@ -253,9 +235,7 @@ def test_missing_path_is_refused_before_the_others_are_labelled(
     assert not (tmp_path / "out").exists()
 
 
-def test_results_of_an_earlier_run_are_left_out_and_nothing_else(
-    models, photograph, tmp_path, capsys
-):
+def test_results_of_an_earlier_run_are_left_out_and_nothing_else(models, photograph, tmp_path, capsys):
     """`x_color.png` may well be somebody's photograph."""
     for name in ("a.png", "x_color.png"):
         (tmp_path / "in").mkdir(exist_ok=True)
@@ -263,13 +243,9 @@ def test_results_of_an_earlier_run_are_left_out_and_nothing_else(
     for output in ("in", "again"):
         predict(tmp_path / "in", "--model", models / FAST, "--output", tmp_path / output)
     assert {path.name for path in (tmp_path / "again").iterdir()} == {
-        f"{name}_{kind}.png"
-        for name in ("a", "x_color")
-        for kind in ("labelIds", "color", "overlay")
+        f"{name}_{kind}.png" for name in ("a", "x_color") for kind in ("labelIds", "color", "overlay")
     }
-    skipped = (
-        "skipped: 6 files (a_color.png, a_labelIds.png, a_overlay.png, …), results of an earlier"
-    )
+    skipped = "skipped: 6 files (a_color.png, a_labelIds.png, a_overlay.png, …), results of an earlier"
     assert capsys.readouterr().out.count(skipped) == 1
 
 
@@ -290,9 +266,7 @@ def test_results_of_an_earlier_run_are_left_out_and_nothing_else(
         ((".",), "a result would be written over"),
     ],
 )
-def test_no_result_is_written_over_an_input_or_another_result(
-    photograph, tmp_path, capsys, inputs, message
-):
+def test_no_result_is_written_over_an_input_or_another_result(photograph, tmp_path, capsys, inputs, message):
     (tmp_path / "sub").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path)
     for name in ("b.png", "b_color.png", *inputs):
@@ -336,9 +310,7 @@ def test_no_result_is_written_over_what_is_no_result(models, photograph, capsys,
     assert len(list(Path().iterdir())) == 2
 
 
-def test_folders_that_cannot_be_read_and_images_of_one_name_do_not_stop_the_others(
-    models, photograph
-):
+def test_folders_that_cannot_be_read_and_images_of_one_name_do_not_stop_the_others(models, photograph):
     for name in ("y", "z", "shut/b"):
         Path(f"in/{name}.png").parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(f"in/{name}.png", photograph(40, 40))
@@ -434,9 +406,7 @@ def test_name_that_no_file_can_have_is_told_as_that(tmp_path, capsys, arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
-def test_folder_without_images_missing_model_and_shared_names_are_refused(
-    models, photograph, tmp_path, capsys
-):
+def test_folder_without_images_missing_model_and_shared_names_are_refused(models, photograph, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     for arguments, message in (
         ((tmp_path / "in",), "holds no image"),

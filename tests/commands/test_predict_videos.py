@@ -49,9 +49,7 @@ def test_overlay_shows_each_frame_upright_in_its_order_at_its_time(predict, fram
     written = [frame.ravel() for frame in read_film(tmp_path / "out/a_overlay.mp4")]
     alike = [[np.corrcoef(one, frame.ravel())[0, 1] for frame in frames[:3]] for one in written]
     assert np.argmax(alike, axis=1).tolist() == [0, 1, 2]
-    assert [frame.shape for frame in read_film(tmp_path / "out/portrait_overlay.mp4")] == [
-        (128, 64, 3)
-    ]
+    assert [frame.shape for frame in read_film(tmp_path / "out/portrait_overlay.mp4")] == [(128, 64, 3)]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "a_overlay.mp4",
         "portrait_overlay.mp4",
@@ -111,9 +109,7 @@ def test_film_that_is_cut_in_half_is_labelled_and_reported(predict, frames, tmp_
         (1, 400, True),
     ],
 )
-def test_clearly_fewer_is_more_than_one_and_a_twentieth(
-    predict, tmp_path, stated, read, is_complete
-):
+def test_clearly_fewer_is_more_than_one_and_a_twentieth(predict, tmp_path, stated, read, is_complete):
     film = videos.Video(tmp_path / "a.mp4", stated, 25, (64, 128))
     if is_complete:
         film.check_complete(read)
@@ -122,9 +118,7 @@ def test_clearly_fewer_is_more_than_one_and_a_twentieth(
             film.check_complete(read)
 
 
-@pytest.mark.parametrize(
-    "name", ["a.3gp", "a.ts", "a", "a.webm", "a.mkv", "a.MOV", "50%.mp4", "s:a.mp4"]
-)
+@pytest.mark.parametrize("name", ["a.3gp", "a.ts", "a", "a.webm", "a.mkv", "a.MOV", "50%.mp4", "s:a.mp4"])
 def test_videos_are_known_by_their_content(tmp_path, monkeypatch, frames, name):
     suffix = name[1:] if name in ("a.3gp", "a.ts", "a.webm", "a.mkv") else ".mp4"
     write_film(tmp_path / f"film{suffix}", frames[:3]).rename(tmp_path / name)

@@ -90,9 +90,7 @@ def test_results_of_earlier_parameters_come_back_without_a_run(project, committe
     assert has_run(project) == runs
 
 
-def test_what_stands_in_a_results_place_is_replaced_from_any_folder_of_the_project(
-    project, monkeypatch
-):
+def test_what_stands_in_a_results_place_is_replaced_from_any_folder_of_the_project(project, monkeypatch):
     first = contents(project)
     (project / "model").write_text("of a stage that was killed")
     (project / "folder").mkdir()

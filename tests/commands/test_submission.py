@@ -58,16 +58,12 @@ def test_zip_passes_the_official_file_matching(submit, scenes, tmp_path, capsys)
     assert len(list((tmp_path / "unpacked").rglob("*.png"))) == 3
 
 
-def test_submission_over_several_scales_averages_them(
-    submit, models, scenes, tmp_path, monkeypatch
-):
+def test_submission_over_several_scales_averages_them(submit, models, scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(inference, "MULTISCALE", (0.5, 1.0))
     model = ("--model", models / "m.ckpt")
     with operation_by_operation():
         submit("--partial", "--multiscale", *model, "--output", tmp_path / "s.zip")
-    predictor = Predictor.load(
-        models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True, multiscale=True
-    )
+    predictor = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True, multiscale=True)
     single = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)
     path = min((scenes / "leftImg8bit/test").rglob("*.png"))
     [written] = (tmp_path / "data/predictions/test").rglob(path.name.replace("_leftImg8bit", ""))
@@ -77,9 +73,7 @@ def test_submission_over_several_scales_averages_them(
     assert (labels == CITYSCAPES.label_ids[single(image)]).mean() < 0.999
 
 
-def test_interrupted_submission_goes_on_and_gives_the_same_zip(
-    submit, tmp_path, monkeypatch, capsys
-):
+def test_interrupted_submission_goes_on_and_gives_the_same_zip(submit, tmp_path, monkeypatch, capsys):
     submit("--partial", "--output", tmp_path / "one.zip")
     maps = sorted((tmp_path / "data/predictions/test").rglob("*.png"))
     maps[1].unlink()
@@ -124,9 +118,7 @@ def test_maps_belong_to_the_bytes_of_their_images(key, scenes, tmp_path):
     assert key(frames) != key(others), "the same names"
 
 
-def test_maps_belong_to_their_code_back_end_device_and_parameters(
-    key, scenes, tmp_path, monkeypatch
-):
+def test_maps_belong_to_their_code_back_end_device_and_parameters(key, scenes, tmp_path, monkeypatch):
     """A 2021 file has no sidecar: the parameters stand for it."""
     frames = layout.Split(scenes, "test", CITYSCAPES).frames
     p = params.load(ROOT / "params.yaml")
@@ -136,9 +128,7 @@ def test_maps_belong_to_their_code_back_end_device_and_parameters(
         key(frames, device="Ascend"),
         *(key(frames, params=p.model_copy(update={"bn_eps": e})) for e in (1e-5, 1e-3)),
     }
-    package = shutil.copytree(
-        ROOT / "adl", tmp_path / "adl", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    package = shutil.copytree(ROOT / "adl", tmp_path / "adl", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(adl, "__file__", str(package / "__init__.py"))
     assert key(frames) in keys, "a copy, elsewhere"
     for file in (
@@ -170,9 +160,7 @@ def test_incomplete_test_split_is_refused_with_both_numbers(submit, tmp_path, ca
     assert not (tmp_path / "data").exists()
 
 
-def test_damaged_image_is_refused_before_anything_is_predicted(
-    models, scenes, tmp_path, monkeypatch, capsys
-):
+def test_damaged_image_is_refused_before_anything_is_predicted(models, scenes, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(scenes / "leftImg8bit", tmp_path / "cityscapes/leftImg8bit")
     image = sorted((tmp_path / "cityscapes").rglob("*.png"))[-1]
@@ -234,9 +222,7 @@ def train_ids(path):
 )
 def test_faulty_set_is_refused_with_the_list(submit, scenes, tmp_path, capsys, damage, message):
     for truth in (scenes / "gtFine/test").rglob("*_labelIds.png"):
-        place = CITYSCAPES.prediction_path(
-            tmp_path / "maps", truth.name.removesuffix("_gtFine_labelIds.png")
-        )
+        place = CITYSCAPES.prediction_path(tmp_path / "maps", truth.name.removesuffix("_gtFine_labelIds.png"))
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(truth.read_bytes())
     submit("--partial", "--predictions", tmp_path / "maps", "--output", tmp_path / "good.zip")

@@ -26,17 +26,13 @@ def edit(file, old: str, new: str):
 def test_shipped_file_is_valid_and_commented():
     p = params.load(ROOT / "params.yaml")
     assert p.num_classes == 19
-    lines = [
-        line for line in (ROOT / "params.yaml").read_text().splitlines() if line and line[0] != "#"
-    ]
+    lines = [line for line in (ROOT / "params.yaml").read_text().splitlines() if line and line[0] != "#"]
     assert all("  #" in line for line in lines), "one comment per line"
     assert len(lines) == len(params.Params.model_fields)
 
 
 def test_numbers_that_dvc_writes_are_read_as_numbers(file):
-    assert (
-        params.load(edit(file, "weight_decay: 0.0001", "weight_decay: 1e-05")).weight_decay == 1e-5
-    )
+    assert params.load(edit(file, "weight_decay: 0.0001", "weight_decay: 1e-05")).weight_decay == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -153,9 +149,7 @@ def test_all_faults_are_listed_at_once(file):
     assert "save_epochs" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "- a\n", "a: [\n", "seed: 0\nseed: 1\n", "seed: 2026-13-45\n"]
-)
+@pytest.mark.parametrize("content", ["", "- a\n", "a: [\n", "seed: 0\nseed: 1\n", "seed: 2026-13-45\n"])
 def test_what_is_not_a_parameter_file_is_refused(tmp_path, content):
     file = tmp_path / "params.yaml"
     file.write_text(content)

@@ -71,9 +71,7 @@ def test_times_on_ascend_are_those_of_2021_for_its_own_runs(workspace, capsys):
 
 
 @pytest.mark.parametrize("device_num", [8, "two"])
-def test_list_takes_the_recipes_own_devices_where_those_of_the_machine_do_not_fit(
-    workspace, capsys, device_num
-):
+def test_list_takes_the_recipes_own_devices_where_those_of_the_machine_do_not_fit(workspace, capsys, device_num):
     (workspace / "params.yaml").write_text(f"device_num: {device_num}\n")
     commands.main(["recipe"])
     listed = capsys.readouterr().out
@@ -84,9 +82,7 @@ def test_list_takes_the_recipes_own_devices_where_those_of_the_machine_do_not_fi
 def test_closed_output_ends_it_quietly(unbuffered):
     command = [sys.executable, "-m", "adl.commands", "recipe"]
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 141
@@ -129,9 +125,7 @@ def test_recipes_of_the_real_data_have_the_published_head_and_scales(workspace, 
 
 
 def test_shipped_parameters_are_the_recipe_synthetic(workspace):
-    assert (ROOT / "params.yaml").read_text() == recipes.text("synthetic", {}), (
-        "`adl recipe synthetic --all`"
-    )
+    assert (ROOT / "params.yaml").read_text() == recipes.text("synthetic", {}), "`adl recipe synthetic --all`"
     before = (workspace / "params.yaml").read_text()
     recipe("cityscapes-1.5M")
     recipe("synthetic")
@@ -140,9 +134,7 @@ def test_shipped_parameters_are_the_recipe_synthetic(workspace):
 
 def test_machine_keys_stay_unless_all_and_everything_else_goes(workspace):
     text = (workspace / "params.yaml").read_text()
-    text = text.replace("data_path: data/synthetic", "data_path: /data/cs").replace(
-        "workers: 4", "workers: 7"
-    )
+    text = text.replace("data_path: data/synthetic", "data_path: /data/cs").replace("workers: 4", "workers: 7")
     (workspace / "params.yaml").write_text(text.replace("seed: 0 ", "seed: 5 "))
     p = recipe("cityscapes-1.5M")
     assert (p.data_path, p.device_target, p.device_num, p.workers, p.seed) == (
@@ -164,9 +156,7 @@ def test_machine_keys_stay_unless_all_and_everything_else_goes(workspace):
 def test_dry_run_shows_each_difference_and_writes_nothing(workspace, capsys):
     before = (workspace / "params.yaml").read_text()
     commands.main(["recipe", "cityscapes-cpu", "--dry-run"])
-    shown = {
-        line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line
-    }
+    shown = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}
     assert shown["crop_size"] == ["97", "257"]
     assert shown["initial_fm"] == ["16", "null"]
     assert "seed" not in shown
@@ -210,9 +200,7 @@ def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
 
 def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
     p = recipe("cityscapes-cpu")
-    with pytest.raises(
-        AdlError, match=r"the val images in data/synthetic are 224×112 .* or set data_path to the"
-    ):
+    with pytest.raises(AdlError, match=r"the val images in data/synthetic are 224×112 .* or set data_path to the"):
         preflight.check(p, CITYSCAPES)
 
 
@@ -320,9 +308,7 @@ def test_part_of_the_data_is_told_at_once_where_a_recipe_wants_all(workspace, ci
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_dry_run_shows_its_plan_where_there_are_no_data_or_none_that_can_be_read(
-    workspace, cityscapes, capsys, broken
-):
+def test_dry_run_shows_its_plan_where_there_are_no_data_or_none_that_can_be_read(workspace, cityscapes, capsys, broken):
     if broken:
         folder = cityscapes(30, 1)
         CITYSCAPES.images.path(workspace / folder, "val", "a", "a_0_0").write_bytes(b"x")
@@ -334,9 +320,7 @@ def test_dry_run_shows_its_plan_where_there_are_no_data_or_none_that_can_be_read
 
 def test_places_of_a_job_are_the_machine_s_and_one_is_not_true(workspace, capsys):
     text = (workspace / "params.yaml").read_text()
-    text = text.replace("\ntrain_url:", "\ntrain_url: obs://b/run1").replace(
-        "\ndata_url:", "\ndata_url: obs://b/data"
-    )
+    text = text.replace("\ntrain_url:", "\ntrain_url: obs://b/run1").replace("\ndata_url:", "\ndata_url: obs://b/data")
     (workspace / "params.yaml").write_text(text.replace("use_ABN: true", "use_ABN: 1"))
     p = recipe("synthetic")
     assert (p.train_url, p.data_url) == ("obs://b/run1", "obs://b/data")
@@ -354,15 +338,11 @@ def test_folder_that_may_not_be_written_is_one_message(workspace):
         "cityscapes-cpu",
     ]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
     finally:
         workspace.chmod(0o755)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: .*params\.yaml: Permission denied\. .*\n", done.stderr), (
-        done.stderr
-    )
+    assert re.fullmatch(r"error: .*params\.yaml: Permission denied\. .*\n", done.stderr), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -416,9 +396,7 @@ def test_value_that_an_experiment_sets_changes_one_line(name, tmp_path, monkeypa
     with modify_yaml(str(path)) as content:  # what `dvc exp run -S` does
         content["bn_momentum"] = 0.12345
     lines = [
-        pair
-        for pair in zip(before.splitlines(), path.read_text().splitlines(), strict=True)
-        if len(set(pair)) > 1
+        pair for pair in zip(before.splitlines(), path.read_text().splitlines(), strict=True) if len(set(pair)) > 1
     ]
     assert len(lines) == 1
     assert lines[0][1].startswith("bn_momentum: 0.12345")

@@ -35,9 +35,6 @@ def test_batch_norm_waits_for_the_links_only_where_it_is_over_all_devices(publis
 
 @pytest.mark.parametrize(("target", "start"), [("CPU", 0), ("Ascend", 29 * 60)])
 def test_time_grows_with_the_steps_from_that_of_the_start(published, target, start):
-    once, twice = (
-        estimate.training_seconds(published, steps=steps, device_target=target)
-        for steps in (1000, 2000)
-    )
+    once, twice = (estimate.training_seconds(published, steps=steps, device_target=target) for steps in (1000, 2000))
     assert once > start
     assert twice - start == pytest.approx(2 * (once - start))

@@ -11,9 +11,7 @@ def test_estimate_after_20_steps_and_the_time_left_after_a_resume(capsys, monkey
     monkeypatch.setattr("adl.console.progress.LINE_EVERY", 0)
     progress = reporter.Reporter(1000)
     seconds = [30.0]
-    progress.step(
-        epoch=1, position=901, loss=1.0, learning_rate=0.1, seconds=seconds
-    )  # resumed at 900
+    progress.step(epoch=1, position=901, loss=1.0, learning_rate=0.1, seconds=seconds)  # resumed at 900
     for position in range(902, 922):
         seconds.append(2.0)
         progress.step(epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=seconds)
@@ -36,9 +34,7 @@ def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
     monkeypatch.setattr("adl.console.progress.on_terminal", lambda: True)
     progress = reporter.Reporter(3)
     for position in (1, 2):
-        progress.step(
-            epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=[1.0] * position
-        )
+        progress.step(epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=[1.0] * position)
     assert not progress.bar.disable
     progress.step(epoch=1, position=3, loss=1.0, learning_rate=0.1, seconds=[1.0] * 3)
     assert progress.bar.disable
@@ -49,9 +45,7 @@ def test_bar_of_a_terminal_is_closed_at_the_last_step(capsys, monkeypatch):
 def test_log_ends_with_the_last_step_however_fast_it_came(capsys):
     progress = reporter.Reporter(3)
     for position in (1, 2, 3):
-        progress.step(
-            epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=[0.1] * position
-        )
+        progress.step(epoch=1, position=position, loss=1.0, learning_rate=0.1, seconds=[0.1] * position)
     assert "epoch 1 step 3/3: loss 1.0000" in capsys.readouterr().err
 
 

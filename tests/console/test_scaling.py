@@ -66,9 +66,7 @@ def test_the_slowest_part_is_named():
     assert bound(WORK._replace(synchronised=0), node_latency_us=1e4) == "compute"
 
 
-@pytest.mark.parametrize(
-    "name", ["link_gbps", "node_link_gbps", "cores_per_node", "samples_per_core"]
-)
+@pytest.mark.parametrize("name", ["link_gbps", "node_link_gbps", "cores_per_node", "samples_per_core"])
 def test_better_machines_are_never_slower(name):
     better = ROUND._replace(**{name: 2 * getattr(ROUND, name)})
     images = dict.fromkeys((1, 4, 8, 64), 2)

@@ -65,10 +65,7 @@ def test_scales_and_mirrors_vary():
     image = np.zeros((40, 80, 3), np.uint8)
     image[:, :40] = 200
     label = (image[..., 0] > 0).astype(np.uint8)
-    shares = [
-        augment(image, label, np.random.default_rng(s), crop_size=40, scales=SCALES)[1]
-        for s in range(60)
-    ]
+    shares = [augment(image, label, np.random.default_rng(s), crop_size=40, scales=SCALES)[1] for s in range(60)]
     assert sum(s[0, 0] == 1 and 0 in s[0] for s in shares) > 3, "upright"
     assert sum(s[0, 0] == 0 and 1 in s[0] for s in shares) > 3, "mirrored"
     assert sum((s == 255).any() for s in shares) > 5, "smaller than the crop"

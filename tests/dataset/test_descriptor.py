@@ -10,9 +10,7 @@ from adl.dataset.descriptor import CITYSCAPES
 def test_label_map_is_the_official_one():
     for label in labels:
         if label.id >= 0:
-            assert CITYSCAPES.train_ids[label.id] == (
-                255 if label.trainId in (-1, 255) else label.trainId
-            )
+            assert CITYSCAPES.train_ids[label.id] == (255 if label.trainId in (-1, 255) else label.trainId)
             name = CITYSCAPES.label_names[label.id]
             assert name == label.name
     assert [id2label[CITYSCAPES.label_ids[i]].trainId for i in range(19)] == list(range(19))

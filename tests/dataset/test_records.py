@@ -27,11 +27,7 @@ def root(tmp_path):
 def test_image_bytes_pass_unchanged_and_labels_become_train_ids(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     frames = layout.frames(root, "train", CITYSCAPES)
-    rows = list(
-        ds.MindDataset(str(record), shuffle=False).create_dict_iterator(
-            num_epochs=1, output_numpy=True
-        )
-    )
+    rows = list(ds.MindDataset(str(record), shuffle=False).create_dict_iterator(num_epochs=1, output_numpy=True))
     assert [str(row["file_name"]) for row in rows] == [f.name for f in frames]
     for row, frame in zip(rows, frames, strict=True):
         assert row["image"].tobytes() == frame.image.read_bytes()
@@ -50,10 +46,7 @@ def test_reading_gives_bgr_images_in_order_up_to_the_limit(root, tmp_path):
 def test_manifest_counts_images_and_pixels(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     manifest = records.read_manifest(record, CITYSCAPES)
-    labels = [
-        CITYSCAPES.train_ids[png.read_frame(f, CITYSCAPES)[1]]
-        for f in layout.frames(root, "train", CITYSCAPES)
-    ]
+    labels = [CITYSCAPES.train_ids[png.read_frame(f, CITYSCAPES)[1]] for f in layout.frames(root, "train", CITYSCAPES)]
     counts = np.bincount(np.concatenate([label.ravel() for label in labels]), minlength=256)
     assert manifest["images"] == 7
     assert manifest["classes"] == list(CITYSCAPES.class_names)
@@ -64,18 +57,10 @@ def test_manifest_counts_images_and_pixels(root, tmp_path):
 
 
 def test_digest_follows_from_the_content(root, tmp_path):
-    first = records.read_manifest(write_record(root, "train", tmp_path / "one"), CITYSCAPES)[
-        "digest"
-    ]
-    assert (
-        records.read_manifest(write_record(root, "train", tmp_path / "two"), CITYSCAPES)["digest"]
-        == first
-    )
+    first = records.read_manifest(write_record(root, "train", tmp_path / "one"), CITYSCAPES)["digest"]
+    assert records.read_manifest(write_record(root, "train", tmp_path / "two"), CITYSCAPES)["digest"] == first
     write_frame(root, "train", "a", "a_000099_000019")
-    assert (
-        records.read_manifest(write_record(root, "train", tmp_path / "three"), CITYSCAPES)["digest"]
-        != first
-    )
+    assert records.read_manifest(write_record(root, "train", tmp_path / "three"), CITYSCAPES)["digest"] != first
 
 
 def test_bad_frame_leaves_the_earlier_record_and_nothing_else(root, tmp_path):
@@ -97,9 +82,7 @@ def test_record_of_another_data_set_is_refused(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     other = dataclasses.replace(CITYSCAPES, classes=CITYSCAPES.classes[:11])
     for dataset in (other, dataclasses.replace(CITYSCAPES, name="other")):
-        with pytest.raises(
-            AdlError, match=r"cityscapes_train\.json: is not a record of Cityscapes and its classes"
-        ):
+        with pytest.raises(AdlError, match=r"cityscapes_train\.json: is not a record of Cityscapes and its classes"):
             records.read_manifest(record, dataset)
 
 

@@ -44,10 +44,7 @@ def case() -> Callable[..., Case]:
     """case(environment=…, parameter=…, …): a folder with the shipped parameters, but for these."""
 
     def make(*, environment=None, **parameters) -> Case:
-        files = {
-            name: str(ROOT / f"architectures/small/{name}.npy")
-            for name in ("net_arch", "cell_arch")
-        }
+        files = {name: str(ROOT / f"architectures/small/{name}.npy") for name in ("net_arch", "cell_arch")}
         PARAMS.write_text(edited(shipped_text(), files | parameters))
         return Case(CITYSCAPES, dict(os.environ) if environment is None else environment)
 

@@ -38,9 +38,7 @@ def test_without_cann_or_driver_each_is_a_fault_that_names_its_place(ascend_case
 
 
 @pytest.mark.parametrize("name", [OLD, NEW])
-@pytest.mark.parametrize(
-    ("version", "status"), [("8.3.RC1", "ok"), ("9.0.0", "ok"), ("8.0.RC3", "fault")]
-)
+@pytest.mark.parametrize(("version", "status"), [("8.3.RC1", "ok"), ("9.0.0", "ok"), ("8.0.RC3", "fault")])
 def test_cann_that_mindspore_does_not_accept_is_a_fault(ascend_case, write, name, version, status):
     write(name, f"package_name=Ascend-cann-toolkit\nversion={version}\n")
     found = result(software.cann, ascend_case)
@@ -49,9 +47,7 @@ def test_cann_that_mindspore_does_not_accept_is_a_fault(ascend_case, write, name
     assert (status == "fault") == ("accepts 8.2, 8.3" in found.text)
 
 
-def test_nothing_is_claimed_of_a_mindspore_that_is_not_in_the_table(
-    ascend_case, write, monkeypatch
-):
+def test_nothing_is_claimed_of_a_mindspore_that_is_not_in_the_table(ascend_case, write, monkeypatch):
     write(NEW, "version=9.0.0\n")
     monkeypatch.setattr(software, "version_of", lambda package: "2.11.0")
     found = result(software.cann, ascend_case)

@@ -107,9 +107,7 @@ def test_without_mindspore_all_else_is_examined_and_the_reason_said(machine, imp
     assert "steps take about" in found["training"].text
 
 
-def test_all_that_ascend_devices_need_is_missed_where_they_are_wanted(
-    machine, checked, monkeypatch
-):
+def test_all_that_ascend_devices_need_is_missed_where_they_are_wanted(machine, checked, monkeypatch):
     monkeypatch.setattr(device, "devices", lambda target: 0)
     set_params(machine, device_target="Ascend")
     assert faults(checked(returns=1)) == {"CANN", "driver", "devices", "export"}

@@ -27,9 +27,7 @@ def memory(monkeypatch) -> Callable[[float, float], None]:
     return state
 
 
-@pytest.mark.parametrize(
-    ("there", "wanted", "status"), [(0, 1, "fault"), (4, 8, "fault"), (8, 8, "ok")]
-)
+@pytest.mark.parametrize(("there", "wanted", "status"), [(0, 1, "fault"), (4, 8, "fault"), (8, 8, "ok")])
 def test_lacking_devices_are_a_fault(case, monkeypatch, there, wanted, status):
     monkeypatch.setattr(device, "devices", lambda target: there)
     found = result(machine.devices, case(device_target="Ascend", device_num=wanted, batch_size=16))
@@ -111,9 +109,7 @@ def test_limit_of_a_container_counts(write, memory, folder, limit, use, group):
 
 @pytest.mark.parametrize(("free", "status"), [(10e9, "ok"), (1e9, "warning"), (1e6, "fault")])
 @pytest.mark.parametrize("full", ["", "states", "cache"])
-def test_fullest_disk_of_all_that_are_written_to_counts(
-    case, tmp_path, monkeypatch, free, status, full
-):
+def test_fullest_disk_of_all_that_are_written_to_counts(case, tmp_path, monkeypatch, free, status, full):
     monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path / "states/of/runs"))
     for name in ("states", "cache", ".dvc"):
         (tmp_path / name).mkdir()

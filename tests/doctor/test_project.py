@@ -116,9 +116,7 @@ def test_records_need_room(case, cityscapes, monkeypatch, share, status, capsys)
     """share: free, of what the records take; DVC's copy takes as much again."""
     needed = sum(path.stat().st_size for path in cityscapes.rglob("*.png"))
     free = share * needed
-    monkeypatch.setattr(
-        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free)
-    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free))
     found = result(project.records, case(data_path="raw"))
     assert found.status == status, found
     assert bool(found.advice) == (status != "ok")
@@ -135,9 +133,7 @@ def test_records_that_are_made_need_none(case, monkeypatch):
 
 def test_training_is_estimated_from_the_images_that_are_there(case, cityscapes):
     def steps(**parameters) -> str:
-        text = result(
-            project.training, case(warmup_iters=1, epochs=2, batch_size=2, **parameters)
-        ).text
+        text = result(project.training, case(warmup_iters=1, epochs=2, batch_size=2, **parameters)).text
         return text.split("; ")[1].split(" take about ")[0]
 
     assert steps(data_path="raw") == "4 steps"

@@ -100,9 +100,7 @@ def test_slow_convolutions_of_avx512_are_warned_of(case, monkeypatch, flags, lim
         ({"RANK_TABLE_FILE": "/hccl.json"}, "warning"),
     ],
 )
-def test_variables_of_another_launcher_are_named_with_what_removes_them(
-    case, monkeypatch, inherited, status
-):
+def test_variables_of_another_launcher_are_named_with_what_removes_them(case, monkeypatch, inherited, status):
     for name, value in inherited.items():
         monkeypatch.setenv(name, value)
     found = result(software.launcher, case())

@@ -39,10 +39,7 @@ def expected(folder) -> dict[str, dict[str, np.ndarray]]:
         tally.add(image, label)
     fitted = Baselines(tally)
     return {
-        name: {
-            kind: count_image(CITYSCAPES, label, predicted)
-            for kind, predicted in fitted.predict(image).items()
-        }
+        name: {kind: count_image(CITYSCAPES, label, predicted) for kind, predicted in fitted.predict(image).items()}
         for name, image, label in records.read(workspace.record(folder, "cityscapes", "val"))
     }
 
@@ -58,9 +55,7 @@ def equal(scores: Scores, expected: dict[str, dict[str, np.ndarray]]) -> None:
     for kind, matrices in scores.counts.items():
         assert matrices.dtype == np.uint32
         for name, matrix in zip(scores.names, matrices, strict=True):
-            np.testing.assert_array_equal(
-                matrix, expected[name].get(kind, np.zeros((19, 20))), f"{kind} {name}"
-            )
+            np.testing.assert_array_equal(matrix, expected[name].get(kind, np.zeros((19, 20))), f"{kind} {name}")
 
 
 class InThisProcess:
@@ -77,9 +72,7 @@ class InThisProcess:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 7])
-def test_counts_do_not_depend_on_how_the_images_are_shared_out(
-    folder, expected, monkeypatch, processes
-):
+def test_counts_do_not_depend_on_how_the_images_are_shared_out(folder, expected, monkeypatch, processes):
     monkeypatch.setattr(baselines, "process_pool", InThisProcess)
     equal(score(folder, processes), expected)
 
@@ -97,9 +90,7 @@ def test_scores_of_some_images_are_read_from_a_file(folder, expected, monkeypatc
     for kind, miou in scores.mean_ious(CITYSCAPES, chosen).items():
         counts = sum(expected[name][kind].astype(np.int64) for name in chosen)
         assert miou == round(100 * Confusion(CITYSCAPES, counts).mean_iou(), 4)
-    assert scores.mean_ious(CITYSCAPES, [LONELY]).keys() == {"constant", "colour"}, (
-        "no train image has its size"
-    )
+    assert scores.mean_ious(CITYSCAPES, [LONELY]).keys() == {"constant", "colour"}, "no train image has its size"
     metrics = scores.metrics(CITYSCAPES)
     assert metrics["images"] == 4
     assert metrics["mIOU"]["colour"] == round(
@@ -111,9 +102,7 @@ def test_scores_of_some_images_are_read_from_a_file(folder, expected, monkeypatc
 @pytest.mark.parametrize(("part", "told"), [(0, [(3, "fitting the baselines")]), (1, [])])
 def test_only_the_first_process_tells_how_far_it_is(folder, monkeypatch, part, told):
     heard = []
-    monkeypatch.setattr(
-        baselines, "track", lambda rows, total, what: heard.append((total, what)) or rows
-    )
+    monkeypatch.setattr(baselines, "track", lambda rows, total, what: heard.append((total, what)) or rows)
     train = workspace.record(folder, "cityscapes", "train")
     baselines._tally(train, CITYSCAPES, 2, part)
     assert heard == told

@@ -41,25 +41,19 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
     pairs = []
     for frame in frames:
         found = list((tmp_path / "predictions").rglob(f"{frame.name}*"))
-        assert found == [
-            tmp_path / "predictions" / frame.image.parent.name / f"{frame.name}.png"
-        ], "one file per image"
+        assert found == [tmp_path / "predictions" / frame.image.parent.name / f"{frame.name}.png"], "one file per image"
         prediction = cv2.imread(str(found[0]), cv2.IMREAD_UNCHANGED)
         assert prediction.ndim == 2
         assert set(np.unique(prediction)) <= set(CITYSCAPES.label_ids[:19])
         pairs.append((cv2.imread(str(frame.label), cv2.IMREAD_UNCHANGED), prediction))
-    maps = LabelMaps.of(
-        tmp_path / "predictions", model=tmp_path / "net.ckpt", record=record, dataset=CITYSCAPES
-    )
+    maps = LabelMaps.of(tmp_path / "predictions", model=tmp_path / "net.ckpt", record=record, dataset=CITYSCAPES)
     assert maps.mode == "flip"
     np.testing.assert_array_equal(maps.read(frames[0].name), CITYSCAPES.train_ids[pairs[0][1]])
     theirs = official_scores(pairs, tmp_path, monkeypatch)
     ours = result.confusion("flip")
     for name, value in ours.class_iou().items():
         assert (
-            np.isnan(theirs["classScores"][name])
-            if value is None
-            else abs(value - theirs["classScores"][name]) < 1e-9
+            np.isnan(theirs["classScores"][name]) if value is None else abs(value - theirs["classScores"][name]) < 1e-9
         )
     for name, value in ours.category_iou().items():
         assert abs(value - theirs["categoryScores"][name]) < 1e-9
@@ -191,21 +185,15 @@ def test_images_that_are_shown_are_the_ten_worst_the_middle_and_the_best():
     }
 
 
-@pytest.mark.parametrize(
-    "names", [["a", "b", "c"], ["a", "b", "c", "c"], ["a", "b", "c", "d", "e"]]
-)
-def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(
-    evaluation_data, tmp_path, names
-):
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b", "c", "c"], ["a", "b", "c", "d", "e"]])
+def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(evaluation_data, tmp_path, names):
     def launch(command):
         counts = {"single": np.ones((19, 20), np.int64)}
         save([ImageResult(name, counts) for name in names], Path(command[-1]).parent)
         return 0
 
     record = evaluation_data / "cityscapes_val.mindrecord"
-    job = EvaluationJob(
-        Path(os.devnull), None, record, "CPU", Mode(mirror=True), limit=None, batch_size=1
-    )
+    job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(mirror=True), limit=None, batch_size=1)
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
         evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
     assert not (tmp_path / "p").exists()
@@ -213,9 +201,7 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(
 
 def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_path, monkeypatch):
     drawn, draw = [], figures.frequency_against_iou
-    monkeypatch.setattr(
-        figures, "frequency_against_iou", lambda *values: drawn.append(values) or draw(*values)
-    )
+    monkeypatch.setattr(figures, "frequency_against_iou", lambda *values: drawn.append(values) or draw(*values))
     first = score_here(tmp_path / "p", limit=2)
     pixels = dict.fromkeys(CITYSCAPES.class_names, 5)
     tables.write_report(
@@ -280,17 +266,13 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
     differ = 0
     for place, frame in enumerate(layout.frames(evaluation_scenes, "val", CITYSCAPES)):
         image, truth, shown, title = drawn[frame.name]
-        np.testing.assert_array_equal(
-            image, cv2.cvtColor(cv2.imread(str(frame.image)), cv2.COLOR_BGR2RGB)
-        )
+        np.testing.assert_array_equal(image, cv2.cvtColor(cv2.imread(str(frame.image)), cv2.COLOR_BGR2RGB))
         of_title, at_1 = Confusion(CITYSCAPES), Confusion(CITYSCAPES)
         of_title.add(truth, shown)
         np.testing.assert_array_equal(of_title.counts, result.counts()[place])
         assert f"{100 * of_title.mean_iou():.1f} % ({result.selected})" in title
         # What `infer` is compared with stays at scale 1.
-        written = cv2.imread(
-            str(CITYSCAPES.prediction_path(tmp_path / "p", frame.name)), cv2.IMREAD_UNCHANGED
-        )
+        written = cv2.imread(str(CITYSCAPES.prediction_path(tmp_path / "p", frame.name)), cv2.IMREAD_UNCHANGED)
         at_1.add(truth, CITYSCAPES.train_ids[written])
         np.testing.assert_array_equal(at_1.counts, at_scale_1[place])
         differ += (shown != CITYSCAPES.train_ids[written]).any()
@@ -299,9 +281,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
 
 
 @pytest.mark.slow
-def test_three_processes_count_what_one_counts_each_image_once(
-    score, tmp_path_factory, evaluation_data, tmp_path
-):
+def test_three_processes_count_what_one_counts_each_image_once(score, tmp_path_factory, evaluation_data, tmp_path):
     ten = tmp_path_factory.mktemp("ten")
     record = write_record(write_scenes(ten / "raw", train=1, val=10), "val", ten)
     one, three = (score(tmp_path / str(n), processes=n, record=record) for n in (1, 3))
@@ -312,8 +292,7 @@ def test_three_processes_count_what_one_counts_each_image_once(
     for mode in ("single", "flip"):
         np.testing.assert_array_equal(three.counts(mode), one.counts(mode))
     of_one, of_three = (
-        {p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*.png")}
-        for n in ("1", "3")
+        {p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*.png")} for n in ("1", "3")
     )
     assert len(of_one) == 10
     assert of_three == of_one
@@ -377,9 +356,7 @@ def test_counts_and_times_of_several_processes_stay_with_their_images(evaluation
     assert evaluation.counts("single")[:, 0, 0].tolist() == [97, 98, 99, 100]
 
 
-def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(
-    evaluation_data, tmp_path, capfd
-):
+def test_process_that_fails_fails_the_evaluation_and_keeps_the_earlier_results(evaluation_data, tmp_path, capfd):
     with replacing_folder(tmp_path / "p") as earlier:
         (earlier / "old.png").touch()
     with pytest.raises(SystemExit, match="2"):

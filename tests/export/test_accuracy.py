@@ -66,22 +66,14 @@ def evaluated(folder: Path, record: Path, model: Path, labels_of, mode: str = "f
 
 
 @pytest.mark.parametrize("is_right", [True, False])
-def test_labels_of_evaluate_decide_whether_8_bits_are_kept(
-    net, record, tmp_path, monkeypatch, capsys, is_right
-):
+def test_labels_of_evaluate_decide_whether_8_bits_are_kept(net, record, tmp_path, monkeypatch, capsys, is_right):
     """The file says car everywhere; the checkpoint is right, or says nearly the same as the file."""
     checkpoint.save(checkpoint.native(net), source := tmp_path / "m.ckpt")
     nearly = np.full((64, 128), CAR, np.uint8)
     nearly[:, :6] = ROAD
-    known = evaluated(
-        tmp_path / "maps", record, source, lambda row: row.label if is_right else nearly
-    )
-    monkeypatch.setitem(
-        writers.WRITERS, ".onnx", lambda exporter, path, kind: onnx.save(always(CAR), path)
-    )
-    exporter = Exporter(
-        net, CITYSCAPES, size=(64, 128), record=record, training_record=record, evaluated=known
-    )
+    known = evaluated(tmp_path / "maps", record, source, lambda row: row.label if is_right else nearly)
+    monkeypatch.setitem(writers.WRITERS, ".onnx", lambda exporter, path, kind: onnx.save(always(CAR), path))
+    exporter = Exporter(net, CITYSCAPES, size=(64, 128), record=record, training_record=record, evaluated=known)
     path = tmp_path / "m.int8.labels.onnx"
     proved = stage.export(exporter, "onnx-int8-labels", path, source)["onnx-int8-labels"]
     said = capsys.readouterr().out

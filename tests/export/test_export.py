@@ -239,9 +239,7 @@ def test_files_and_sidecars_of_another_process_are_equal(models, tmp_path):
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
     written = {path.name: path.read_bytes() for path in target.parent.iterdir()}
     assert len(written) == 10
-    assert written == {
-        name: (models / name.replace("another", "m")).read_bytes() for name in written
-    }
+    assert written == {name: (models / name.replace("another", "m")).read_bytes() for name in written}
 
 
 def test_air_is_refused_without_an_ascend(exporter, tmp_path):
@@ -279,9 +277,7 @@ def test_damaged_file_is_named(models, tmp_path, kind, damage):
     source = FORMATS[kind].beside(models / "m.ckpt")
     content = source.read_bytes()
     path = tmp_path / source.name
-    path.write_bytes(
-        {"foreign": b"x", "empty": b"", "truncated": content[: len(content) // 2]}[damage]
-    )
+    path.write_bytes({"foreign": b"x", "empty": b"", "truncated": content[: len(content) // 2]}[damage])
     suffix = path.suffix.removeprefix(".").upper()
     message = rf"{path.name}: cannot be loaded as {suffix} \((?!Exception from).+\)\. Export it again: `dvc"
     for name, backend in runtimes.BACKENDS.items():

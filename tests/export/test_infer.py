@@ -46,12 +46,8 @@ def scored(models, evaluation_data, once):
 
 
 # MINDIR: below, as the stage does it.
-@pytest.mark.parametrize(
-    ("kind", "backend"), [("onnx", None), ("onnx", "onnxruntime"), ("onnx-labels", None)]
-)
-def test_exported_file_gives_the_checkpoints_results(
-    models, scored, frames, tmp_path, kind, backend
-):
+@pytest.mark.parametrize(("kind", "backend"), [("onnx", None), ("onnx", "onnxruntime"), ("onnx-labels", None)])
+def test_exported_file_gives_the_checkpoints_results(models, scored, frames, tmp_path, kind, backend):
     path = FORMATS[kind].beside(models / "m.ckpt")
     expected = read_json(scored / "metrics.json")
     result = infer.infer(
@@ -105,25 +101,18 @@ def test_frames_are_read_in_their_order(frames):
     assert list(map_ahead(read, [], threads=1)) == []
 
 
-def test_usual_time_is_told_to_a_tenth_of_a_millisecond_and_one_image_alone_has_none(
-    frames, monkeypatch
-):
+def test_usual_time_is_told_to_a_tenth_of_a_millisecond_and_one_image_alone_has_none(frames, monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(infer.time, "perf_counter", lambda: next(ticks) ** 2 / 70)
     file = Exported(lambda images: np.zeros((1, 64, 128), np.uint8), None, labels=True, name="m")
-    times = [
-        infer.infer(file, frames[:count], CITYSCAPES, FLIP, predictions=None).milliseconds
-        for count in (1, 3)
-    ]
+    times = [infer.infer(file, frames[:count], CITYSCAPES, FLIP, predictions=None).milliseconds for count in (1, 3)]
     # The clock's squares from 2² on: the images took 5, 9 and 13 seventieths of a second, the first one not counted.
     assert times == [None, 157.1]
 
 
 def test_every_file_that_was_kept_is_measured_with_each_back_end(tmp_path):
     formats = ["onnx", "onnx-int8", "mindir-labels", "onnx-labels", "onnx-int8-labels"]
-    p = params.load(
-        ROOT / "params.yaml", export_formats=formats, infer_backends=["openvino", "onnxruntime"]
-    )
+    p = params.load(ROOT / "params.yaml", export_formats=formats, infer_backends=["openvino", "onnxruntime"])
     EXPORTED.mkdir(parents=True)
     for path in [MINDIR, *(FORMATS[kind].beside(EXPORTED / MINDIR.name) for kind in formats)]:
         path.touch()

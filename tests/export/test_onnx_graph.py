@@ -54,9 +54,7 @@ def with_logits(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with a second output: what goes into the softmax."""
     logits = model.graph.node[-1].input[0]
     shape = [1, 19, "H", "W"]
-    model.graph.output.append(
-        onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, shape)
-    )
+    model.graph.output.append(onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, shape))
     return model
 
 

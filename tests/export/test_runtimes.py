@@ -147,9 +147,7 @@ print("quiet")
 
 
 def test_nothing_is_sent_anywhere(models):
-    ran = subprocess.run(
-        [sys.executable, "-c", OFFLINE, models / "m.onnx"], capture_output=True, text=True
-    )
+    ran = subprocess.run([sys.executable, "-c", OFFLINE, models / "m.onnx"], capture_output=True, text=True)
     assert ran.stdout.endswith("quiet\n"), ran.stderr
 
 

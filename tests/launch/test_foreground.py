@@ -16,9 +16,7 @@ IGNORES = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
 
 
 def started(*arguments: str, **settings) -> subprocess.Popen:
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, **settings
-    )
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, **settings)
     while "ready" not in process.stdout.readline():
         assert process.poll() is None
     return process

@@ -47,9 +47,7 @@ def launch(tmp_path, program: str, size: int = 1, before: str = "") -> subproces
         str(size),
         program,
     ]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(("body", "code"), [("", 0), ("sys.exit(2)", 2), ("1/0", 1)])
@@ -129,12 +127,7 @@ def test_killed_launcher_takes_its_workers_along(tmp_path, program):
 def test_scheduler_that_ends_is_a_failure_with_its_log(tmp_path, monkeypatch, capfd):
     command = [sys.executable, "-c", "print('no such port'); raise SystemExit(0)"]
     monkeypatch.setattr(topology, "scheduler_command", lambda: command)
-    assert (
-        Launcher(tmp_path / "logs").run(
-            ["touch", str(tmp_path / "begun")], topology.topology(2, "CPU")
-        )
-        == 1
-    )
+    assert Launcher(tmp_path / "logs").run(["touch", str(tmp_path / "begun")], topology.topology(2, "CPU")) == 1
     assert "the scheduler exited; the end of its log:\nno such port\n" in capfd.readouterr().err
     assert not (tmp_path / "begun").exists()
 
@@ -147,9 +140,7 @@ sys.exit("worker 1 is the first one timed out")
 """
 
 
-def test_scheduler_that_lost_a_rank_ends_the_others_of_its_node(
-    tmp_path, program, monkeypatch, capfd
-):
+def test_scheduler_that_lost_a_rank_ends_the_others_of_its_node(tmp_path, program, monkeypatch, capfd):
     monkeypatch.setattr(topology, "scheduler_command", lambda: [sys.executable, "-c", LOSES_A_RANK])
     waiting = [sys.executable, program("time.sleep(600)")]
     assert Launcher(tmp_path / "logs").run(waiting, topology.topology(2, "CPU")) == 1
@@ -164,9 +155,7 @@ def test_rank_that_mindspore_ended_says_why(tmp_path, program, monkeypatch, capf
     ending = program("if os.environ['ADL_RANK'] == '1': os.kill(os.getpid(), signal.SIGTERM)")
     code = Launcher(tmp_path / "logs").run([sys.executable, ending], topology.topology(2, "CPU"))
     assert code == 128 + signal.SIGTERM
-    assert (
-        f"rank 1 was killed by SIGTERM\nMindSpore does that when {LOST}" in capfd.readouterr().err
-    )
+    assert f"rank 1 was killed by SIGTERM\nMindSpore does that when {LOST}" in capfd.readouterr().err
 
 
 def log(tmp_path, rank: int) -> str:
@@ -176,9 +165,7 @@ def log(tmp_path, rank: int) -> str:
 
 def test_one_worker_sees_no_cluster(tmp_path, program, monkeypatch):
     monkeypatch.setenv("MS_ROLE", "MS_WORKER")
-    names = program(
-        "print(sorted(n for n in os.environ if n.startswith(('MS_', 'RANK_'))), flush=True)"
-    )
+    names = program("print(sorted(n for n in os.environ if n.startswith(('MS_', 'RANK_'))), flush=True)")
     assert Launcher(tmp_path / "logs").run([sys.executable, names], local()) == 0
     assert log(tmp_path, 0) == "[]\n"
     assert os.environ["MS_ROLE"] == "MS_WORKER"

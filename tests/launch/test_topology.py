@@ -36,9 +36,7 @@ def test_what_another_launcher_left_is_told_and_handed_to_no_child(monkeypatch):
 
 def test_person_decides_how_long_ranks_wait(monkeypatch):
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "7200")
-    assert "HCCL_CONNECT_TIMEOUT=7200 HCCL_EXEC_TIMEOUT=1800" in plan(
-        ["worker"], topology(2, "Ascend")
-    )
+    assert "HCCL_CONNECT_TIMEOUT=7200 HCCL_EXEC_TIMEOUT=1800" in plan(["worker"], topology(2, "Ascend"))
 
 
 @pytest.fixture
@@ -96,9 +94,7 @@ def dry_run(monkeypatch, tmp_path, capsys):
     """dry_run(device_num, arguments) -> what `python -m pipeline.train --dry-run` prints in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(topology_module, "free_port", lambda: 12345)
-    load = functools.partial(
-        params.load, ROOT / "params.yaml", batch_size=16, device_target="Ascend"
-    )
+    load = functools.partial(params.load, ROOT / "params.yaml", batch_size=16, device_target="Ascend")
 
     def printed(device_num: int, *arguments: str) -> str:
         p = load(device_num=device_num)
@@ -122,9 +118,7 @@ def dry_run(monkeypatch, tmp_path, capsys):
         (16, "--nodes 2 --node-rank 1 --master 10.0.0.1:8118", "2x8_devices_node_1"),
     ],
 )
-def test_dry_run_prints_the_plan_also_where_nothing_was_made_yet(
-    dry_run, device_num, arguments, name
-):
+def test_dry_run_prints_the_plan_also_where_nothing_was_made_yet(dry_run, device_num, arguments, name):
     assert dry_run(device_num, *arguments.split()) == expected(name, port=12345)
 
 
@@ -191,9 +185,7 @@ FROM_HERE = "can be reached from this machine only; use an address that the othe
         ("localhost:8118", f"--master: localhost is 127.0.0.1, which {FROM_HERE}"),
     ],
 )
-def test_address_at_which_nodes_cannot_meet_is_refused_before_anything_starts(
-    dry_run, master, message
-):
+def test_address_at_which_nodes_cannot_meet_is_refused_before_anything_starts(dry_run, master, message):
     with pytest.raises(AdlError) as refused:
         dry_run(16, "--nodes", "2", "--master", master)
     assert message in str(refused.value)
@@ -218,9 +210,7 @@ def test_address_for_one_process_alone_is_refused_and_not_ignored(dry_run):
 
 
 @pytest.mark.parametrize("port", ["0", "99999", "many"])
-def test_port_of_a_modelarts_job_is_checked_before_anything_is_copied(
-    monkeypatch, tmp_path, capsys, port
-):
+def test_port_of_a_modelarts_job_is_checked_before_anything_is_copied(monkeypatch, tmp_path, capsys, port):
     monkeypatch.setattr(sys, "argv", ["modelarts", "train", "--master_port", port])
     with pytest.raises(SystemExit, match="2"):
         modelarts.main()

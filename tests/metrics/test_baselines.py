@@ -11,15 +11,9 @@ from adl.metrics.baselines import Baselines, Scores, Tally
 
 
 def test_scores_of_other_data_and_damaged_ones_are_refused(tmp_path):
-    with pytest.raises(
-        AdlError, match=r"not scored on b: they are of other data\. `dvc repro baselines`"
-    ):
-        Scores(["a"], {"constant": np.ones((1, 19, 20), np.uint32)}).mean_ious(
-            CITYSCAPES, ["a", "b"]
-        )
-    with pytest.raises(
-        AdlError, match=r"none\.npz: cannot be read .*`dvc repro baselines` makes it"
-    ):
+    with pytest.raises(AdlError, match=r"not scored on b: they are of other data\. `dvc repro baselines`"):
+        Scores(["a"], {"constant": np.ones((1, 19, 20), np.uint32)}).mean_ious(CITYSCAPES, ["a", "b"])
+    with pytest.raises(AdlError, match=r"none\.npz: cannot be read .*`dvc repro baselines` makes it"):
         Scores.load(tmp_path / "none.npz")
     for content in (b"", b"PK\x03\x04 no more than the beginning", b"text"):
         (tmp_path / "damaged.npz").write_bytes(content)
@@ -43,9 +37,7 @@ def test_majority_is_predicted():
     assert (predicted["constant"] == 1).all()
     np.testing.assert_array_equal(predicted["colour"], [[1, 1], [2, 2]])
     np.testing.assert_array_equal(predicted["position"], [[1, 1], [2, 2]])
-    assert Baselines(tally).predict(np.zeros((1, 1, 3), np.uint8))["position"] == 1, (
-        "nothing was counted there"
-    )
+    assert Baselines(tally).predict(np.zeros((1, 1, 3), np.uint8))["position"] == 1, "nothing was counted there"
     assert "position" not in Baselines(tally).predict(np.zeros((3, 3, 3), np.uint8))
 
 

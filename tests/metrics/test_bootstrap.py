@@ -13,9 +13,7 @@ ROAD, SIDEWALK, LIGHT, SKY = 0, 1, 6, 10
 
 
 def test_interval_is_the_middle_95_percent():
-    assert interval(np.random.default_rng(0).permutation(1001) / 1000) == pytest.approx(
-        (0.025, 0.975)
-    )
+    assert interval(np.random.default_rng(0).permutation(1001) / 1000) == pytest.approx((0.025, 0.975))
 
 
 def counted(*shares: float) -> np.ndarray:
@@ -37,13 +35,9 @@ def test_bootstrap_spreads_with_the_images_and_surrounds_the_score(rng):
     low, high = interval(samples)
     assert low < score < high
     # The spread of a mean over the images, from theory, is what resampling finds.
-    single = np.array(
-        [Confusion(CITYSCAPES, m[None].sum(axis=0)).mean_iou() for m in counted(*shares)]
-    )
+    single = np.array([Confusion(CITYSCAPES, m[None].sum(axis=0)).mean_iou() for m in counted(*shares)])
     assert samples.std() == pytest.approx(single.std() / np.sqrt(40), rel=0.3)
-    assert interval(bootstrap([counted(0.5, 0.5, 0.5)])[0]) == pytest.approx(
-        (score_of(0.5), score_of(0.5))
-    )
+    assert interval(bootstrap([counted(0.5, 0.5, 0.5)])[0]) == pytest.approx((score_of(0.5), score_of(0.5)))
     np.testing.assert_array_equal(samples, bootstrap([counted(*shares)])[0])
 
 
@@ -83,14 +77,10 @@ def test_paired_difference_is_that_of_the_classes_which_the_whole_counts():
     one, other = rare_and_badly_found(), rare_and_badly_found()
     other[0, LIGHT, LIGHT], other[0, LIGHT, ROAD] = 9, 1
     differences = np.subtract(*bootstrap([other, one]))
-    assert differences.min() > 0.3, (
-        "better on the only image that tells, which every resampling knows of"
-    )
+    assert differences.min() > 0.3, "better on the only image that tells, which every resampling knows of"
     only_predicted = one.copy()
     only_predicted[:, ROAD, SKY] = 1
-    assert bootstrap([only_predicted])[0].max() < 0.7, (
-        "sky is predicted where it is not, and counts with IoU 0"
-    )
+    assert bootstrap([only_predicted])[0].max() < 0.7, "sky is predicted where it is not, and counts with IoU 0"
 
 
 def test_class_that_occurs_nowhere_is_left_out_of_every_resampling():

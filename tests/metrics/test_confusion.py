@@ -26,9 +26,7 @@ def test_class_and_category_iou_equal_the_official_script(tmp_path, monkeypatch,
     for size in ((1024, 2048), (40, 50)):
         truth = rng.integers(0, 34, size).astype(np.uint8)
         truth[np.isin(truth, absent)] = 7
-        prediction = np.where(rng.random(size) < 0.6, truth, rng.integers(0, 34, size)).astype(
-            np.uint8
-        )
+        prediction = np.where(rng.random(size) < 0.6, truth, rng.integers(0, 34, size)).astype(np.uint8)
         prediction[np.isin(prediction, absent[:2])] = 8
         pairs.append((truth, prediction))
     theirs = official_scores(pairs, tmp_path, monkeypatch)

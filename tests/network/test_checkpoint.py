@@ -65,18 +65,13 @@ def test_names_do_not_depend_on_what_the_network_is_part_of(tiny, file, tmp_path
 
     Training().update_parameters_name("training.")
     checkpoint.save(checkpoint.native(net), tmp_path / "b.ckpt")
-    assert (
-        ms.load_checkpoint(str(tmp_path / "b.ckpt")).keys() == ms.load_checkpoint(str(file)).keys()
-    )
+    assert ms.load_checkpoint(str(tmp_path / "b.ckpt")).keys() == ms.load_checkpoint(str(file)).keys()
     checkpoint.load(net, file)
 
 
 def test_2021_file_with_optimizer_entries_loads_and_reports_them(tiny, tmp_path):
     net = network.build(tiny)
-    entries = [
-        {"name": names_2021.in_2021(n, use_abn=True), "data": p}
-        for n, p in net.parameters_and_names()
-    ]
+    entries = [{"name": names_2021.in_2021(n, use_abn=True), "data": p} for n, p in net.parameters_and_names()]
     others = ["moments.x", "learning_rate", "momentum", "global_step", "encoder.NASCells.0.operations.0.1.global_step",
               "loss_scale", "current_iterator_step"]  # fmt: skip
     entries += [{"name": n, "data": Tensor(np.zeros(1, np.float32))} for n in others]
@@ -91,9 +86,7 @@ def test_2021_file_with_optimizer_entries_loads_and_reports_them(tiny, tmp_path)
     ("use_abn", "trained", "wanted"),
     [(True, True, False), (True, False, True), (False, True, True), (False, False, False)],
 )
-def test_2021_file_loads_whatever_affine_it_was_trained_with(
-    tiny, tmp_path, rng, use_abn, trained, wanted
-):
+def test_2021_file_loads_whatever_affine_it_was_trained_with(tiny, tmp_path, rng, use_abn, trained, wanted):
     """affine decides what is trained. What a file holds, and what the network gives, is the same either way."""
     tiny = dataclasses.replace(tiny, use_abn=use_abn)
     saved = checkpoints_2021.as_trained(dataclasses.replace(tiny, affine=trained))
@@ -130,9 +123,7 @@ def test_missing_unexpected_and_misshaped_are_listed_with_the_nearest_name(tiny,
 
 
 def test_only_the_first_of_many_faults_are_listed(tiny, file):
-    rewrite(
-        file, lambda stored: stored.update({f"extra{i}": np.ones(1, np.float32) for i in range(60)})
-    )
+    rewrite(file, lambda stored: stored.update({f"extra{i}": np.ones(1, np.float32) for i in range(60)}))
     with pytest.raises(AdlError) as error:
         checkpoint.load(network.build(tiny), file)
     lines = str(error.value).splitlines()
@@ -237,9 +228,7 @@ def test_weights_are_not_loaded_from_beside_the_sidecar_of_another_checkpoint(ti
 @pytest.mark.parametrize("classes", [5, 30])
 def test_other_number_of_classes_cannot_be_scored(tiny, file, classes, monkeypatch):
     monkeypatch.chdir(ROOT)
-    write_json(
-        sidecar(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()}
-    )
+    write_json(sidecar(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()})
     with pytest.raises(
         AdlError,
         match=rf"a\.ckpt: has {classes} classes according to .*a\.ckpt\.json, but Cityscapes has 19",

@@ -79,12 +79,8 @@ def test_pooled_mean_of_half_precision_is_taken_in_float32(monkeypatch):
 
     def mean(self, axis, keep_dims):
         values = self.asnumpy()
-        total = np.cumsum(values.reshape(*values.shape[:2], -1), axis=-1, dtype=values.dtype)[
-            ..., -1
-        ]
-        return Tensor(
-            (total / (values.shape[2] * values.shape[3])).reshape(*values.shape[:2], 1, 1)
-        )
+        total = np.cumsum(values.reshape(*values.shape[:2], -1), axis=-1, dtype=values.dtype)[..., -1]
+        return Tensor((total / (values.shape[2] * values.shape[3])).reshape(*values.shape[:2], 1, 1))
 
     monkeypatch.setattr(Tensor, "mean", mean)
     aspp = ASPP(1, 1, lambda channels: nn.Identity())
@@ -97,12 +93,8 @@ def test_pooled_mean_of_half_precision_is_taken_in_float32(monkeypatch):
 
 def test_convolutions_start_he_normal_and_projections_small():
     net = network.build(Architecture(net=(0, 0, 0), filter_multiplier=20))
-    deviation = {
-        name: p.asnumpy().std() for name, p in net.parameters_and_names() if name.endswith("weight")
-    }
-    assert deviation["decoder.refine.0.conv.weight"] == pytest.approx(
-        np.sqrt(2 / (304 * 9)), rel=0.02
-    )
+    deviation = {name: p.asnumpy().std() for name, p in net.parameters_and_names() if name.endswith("weight")}
+    assert deviation["decoder.refine.0.conv.weight"] == pytest.approx(np.sqrt(2 / (304 * 9)), rel=0.02)
     assert deviation["encoder.nas_cells.1.previous.conv.weight"] == pytest.approx(0.01, rel=0.1)
     assert deviation["decoder.low_level.conv.weight"] == pytest.approx(0.01, rel=0.1)
 
@@ -169,9 +161,7 @@ def test_masks_follow_from_seed_position_and_place():
     np.testing.assert_array_equal(keys[:, 2:], second_half[0])
     np.testing.assert_array_equal(draws[..., 2:], second_half[1])
     assert len(np.unique(keys)) == keys.size
-    assert not np.array_equal(
-        keys, drop_path.draw(seed=3, position=8, places=range(4), cells=2, operations=5)[0]
-    )
+    assert not np.array_equal(keys, drop_path.draw(seed=3, position=8, places=range(4), cells=2, operations=5)[0])
 
 
 def test_decoder_drops_half_and_then_a_tenth(tiny):
@@ -200,8 +190,7 @@ def test_gradient_of_a_resize_is_that_of_the_operation(rng, size):
     sensitivity = Tensor(rng.normal(size=(2, 3, *size)).astype(np.float32))
     of_resize = operations.Resize()
     ours, theirs = (
-        ms.grad(lambda x, f=f: (f(x, size) * sensitivity).sum())(x).asnumpy()
-        for f in (of_resize, operations.resize)
+        ms.grad(lambda x, f=f: (f(x, size) * sensitivity).sum())(x).asnumpy() for f in (of_resize, operations.resize)
     )
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
@@ -247,13 +236,9 @@ def test_batch_norm_over_ranks_is_that_of_all_their_images(rng):
         norm.set_train()
     np.testing.assert_allclose(two(images).asnumpy(), one(twice)[:2].asnumpy(), atol=1e-5)
     for name in ("moving_mean", "moving_variance"):
-        np.testing.assert_allclose(
-            getattr(two, name).asnumpy(), getattr(one, name).asnumpy(), rtol=1e-5
-        )
+        np.testing.assert_allclose(getattr(two, name).asnumpy(), getattr(one, name).asnumpy(), rtol=1e-5)
     of_two = ms.grad(lambda x: (two(x) * weights).sum())(images).asnumpy()
-    of_one = ms.grad(lambda x: (one(x) * ms.ops.concat([weights, weights])).sum())(twice)[
-        :2
-    ].asnumpy()
+    of_one = ms.grad(lambda x: (one(x) * ms.ops.concat([weights, weights])).sum())(twice)[:2].asnumpy()
     np.testing.assert_allclose(of_two, of_one, atol=1e-4)
     for norm in (one, two):
         norm.set_train(False)

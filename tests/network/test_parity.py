@@ -73,13 +73,8 @@ def test_published_network_has_the_names_and_shapes_of_2021():
     with no_init_parameters():
         net = network.build(Architecture())
     assert sum(p.size for p in net.trainable_params()) == 10_395_808
-    ours = {
-        names_2021.in_2021(p.name, use_abn=True): (tuple(p.shape), p.requires_grad)
-        for p in net.get_parameters()
-    }
-    theirs = {
-        n: (s, t) for n, s, t in names_and_shapes("parameters.csv") if not n.endswith("global_step")
-    }
+    ours = {names_2021.in_2021(p.name, use_abn=True): (tuple(p.shape), p.requires_grad) for p in net.get_parameters()}
+    theirs = {n: (s, t) for n, s, t in names_and_shapes("parameters.csv") if not n.endswith("global_step")}
     assert ours == theirs
 
 
@@ -103,15 +98,8 @@ def without_abn(golden) -> Architecture:
 def test_network_without_abn_has_the_names_and_logits_of_2021(tmp_path):
     golden = np.load(PARITY / "golden_noabn.npz")
     net = salted_network(without_abn(golden), "noabn", tmp_path)
-    ours = {
-        names_2021.in_2021(p.name, use_abn=False): (tuple(p.shape), p.requires_grad)
-        for p in net.get_parameters()
-    }
-    theirs = {
-        n: (s, t)
-        for n, s, t in names_and_shapes("parameters_noabn.csv")
-        if not n.endswith("global_step")
-    }
+    ours = {names_2021.in_2021(p.name, use_abn=False): (tuple(p.shape), p.requires_grad) for p in net.get_parameters()}
+    theirs = {n: (s, t) for n, s, t in names_and_shapes("parameters_noabn.csv") if not n.endswith("global_step")}
     assert ours == theirs
     agree(net(image(49, 66)).asnumpy(), golden["logits_49x66"])
 
@@ -120,9 +108,7 @@ def test_network_without_abn_has_the_names_and_logits_of_2021(tmp_path):
 def test_all_primitives_give_the_logits_of_2021(tmp_path, size):
     golden = np.load(PARITY / "golden_primitives.npz")
     architecture = dataclasses.replace(without_abn(golden), use_abn=True)
-    assert {op for _, op in architecture.cell} == set(range(8)), (
-        "the golden cell holds every primitive"
-    )
+    assert {op for _, op in architecture.cell} == set(range(8)), "the golden cell holds every primitive"
     net = salted_network(architecture, "primitives", tmp_path)
     agree(net(image(*size)).asnumpy(), golden[f"logits_{size[0]}x{size[1]}"])
 
@@ -139,9 +125,7 @@ def golden_f8():
 def published_f8(tmp_path_factory):
     """The published genotype with few filters, in evaluation mode: no test changes it."""
     device.start("CPU", seed=0, graph=False)
-    return salted_network(
-        Architecture(filter_multiplier=8), "shared", tmp_path_factory.mktemp("2021")
-    )
+    return salted_network(Architecture(filter_multiplier=8), "shared", tmp_path_factory.mktemp("2021"))
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +135,7 @@ def published_logits(published_f8):
 
 @published
 @pytest.mark.parametrize("size", [(65, 129), (64, 128)])
-def test_published_genotype_gives_the_logits_of_2021(
-    published_f8, published_logits, golden_f8, size
-):
+def test_published_genotype_gives_the_logits_of_2021(published_f8, published_logits, golden_f8, size):
     ours = published_logits if size == (65, 129) else published_f8(image(*size))
     agree(ours.asnumpy(), golden_f8[f"logits_{size[0]}x{size[1]}"])
 
@@ -194,9 +176,7 @@ def test_losses_are_those_of_2021(published_logits, golden_f8, key, label, thres
 )
 def test_gradients_are_those_of_2021(published_f8, golden_f8, key, label, threshold):
     weights = {names_2021.in_2021(p.name, use_abn=True): p for p in published_f8.trainable_params()}
-    order = [
-        weights[name] for name, _, trainable in names_and_shapes("parameters.csv") if trainable
-    ]
+    order = [weights[name] for name, _, trainable in names_and_shapes("parameters.csv") if trainable]
 
     def of_images(images):
         return loss_of(published_f8(images), golden_f8, label, threshold)

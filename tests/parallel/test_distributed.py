@@ -243,6 +243,4 @@ def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny
     assert max(differences(result(one), result(two))) < 1e-5
     device.start("CPU", seed=0, graph=False)
     start = {name: p.asnumpy() for name, p in checkpoint.native(network.build(tiny)).items()}
-    assert min(differences(result(one), start)) > 5e-5, (
-        "the training moves the weights by several times that"
-    )
+    assert min(differences(result(one), start)) > 5e-5, "the training moves the weights by several times that"

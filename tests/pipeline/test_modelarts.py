@@ -339,9 +339,7 @@ def test_drawn_scenes_and_records_go_through_the_bucket(cloud, here, refusal):
 
 
 @pytest.mark.slow
-def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(
-    cloud, here, records, one_process
-):
+def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(cloud, here, records, one_process):
     saving = {"save_minutes": None, "save_epochs": 1}
     set_params(cloud.code, **ONE_PROCESS | saving, export_formats=["onnx"])
     records()
@@ -359,10 +357,7 @@ def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(
     before = cloud.positions()[-1]
     stopped = cloud.start("train", "--state_seconds", "60")
     wait_for(
-        lambda: (
-            max(cloud.positions_here(), default="") > Path(before).name
-            or stopped.poll() is not None
-        ),
+        lambda: max(cloud.positions_here(), default="") > Path(before).name or stopped.poll() is not None,
         120,
     )
     stopped.terminate()
@@ -379,9 +374,7 @@ def test_a_whole_run_in_a_bucket_survives_the_loss_of_its_machine(
     assert "the stage baselines runs first" in here("evaluate")
     for stage in ("export", "infer", "report"):
         here(stage)
-    metrics = {
-        stage: json.loads(cloud.content(f"metrics/{stage}.json")) for stage in ("evaluate", "infer")
-    }
+    metrics = {stage: json.loads(cloud.content(f"metrics/{stage}.json")) for stage in ("evaluate", "infer")}
     assert metrics["evaluate"]["mIOU"] == metrics["infer"]["mIOU"]
     report = cloud.content("reports/miou.md").decode()
     assert f"{metrics['evaluate']['mIOU']:.2f}" in report
@@ -398,11 +391,7 @@ def test_two_nodes_that_share_only_the_bucket_train_together(cloud, here, record
     port = str(free_port())
     jobs, logs = [], []
     for rank in ("1", "0"):
-        jobs.append(
-            cloud.start(
-                "train", "--device_num", "2", "--master_port", port, VC_TASK_INDEX=rank, **place
-            )
-        )
+        jobs.append(cloud.start("train", "--device_num", "2", "--master_port", port, VC_TASK_INDEX=rank, **place))
         logs.append(cloud.log)
     for job, log in zip(jobs, logs, strict=True):
         assert job.wait(timeout=280) == 0, log.read_text()[-3000:]

@@ -49,9 +49,7 @@ def test_check_says_how_to_get_a_complete_environment(workspace):
 
 def test_killed_synthesis_leaves_no_process_and_no_half_written_data(workspace):
     set_params(workspace, synthetic_train_images=2000)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.synthesize"], cwd=workspace, stdout=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([sys.executable, "-m", "pipeline.synthesize"], cwd=workspace, stdout=subprocess.DEVNULL)
     wait_for(lambda: list(workspace.rglob("*_leftImg8bit.png")))
     workers = psutil.Process(process.pid).children(recursive=True)
     assert workers
@@ -61,15 +59,11 @@ def test_killed_synthesis_leaves_no_process_and_no_half_written_data(workspace):
     assert not (workspace / "data/synthetic").exists()
     set_params(workspace, synthetic_train_images=4)
     succeeds(workspace, "python", "-m", "pipeline.synthesize")
-    assert len(list((workspace / "data").rglob("*_leftImg8bit.png"))) == 7, (
-        "what the killed run left is gone"
-    )
+    assert len(list((workspace / "data").rglob("*_leftImg8bit.png"))) == 7, "what the killed run left is gone"
 
 
 @pytest.mark.slow
-def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_nothing(
-    finished, monkeypatch
-):
+def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_nothing(finished, monkeypatch):
     assert ran((finished.parent / "repro.log").read_text()) == EVERY_STAGE
     for stage in (
         "mindrecord_train",
@@ -81,10 +75,7 @@ def test_repro_from_nothing_makes_everything_once_and_a_faulty_value_removes_not
         "infer",
     ):
         assert json.loads((finished / f"metrics/{stage}.json").read_text())
-    assert (
-        "Trained on drawn scenes: means nothing on photographs"
-        in (finished / "reports/miou.md").read_text()
-    )
+    assert "Trained on drawn scenes: means nothing on photographs" in (finished / "reports/miou.md").read_text()
     assert (finished / "reports/train/plots/metrics/loss.tsv").exists()
 
     monkeypatch.chdir(finished)
@@ -123,9 +114,7 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
     )
     plots = json.loads(run(finished, "dvc", "plots", "show", "--json").stdout)["data"]
     values = {
-        name: plot[0]["content"]["data"]["values"]
-        for name, plot in plots.items()
-        if plot and plot[0]["type"] == "vega"
+        name: plot[0]["content"]["data"]["values"] for name, plot in plots.items() if plot and plot[0]["type"] == "vega"
     }
     assert values.keys() >= {"learning curve", "learning rate", "class IoU", "confusion"}
     assert float(values["learning curve"][0]["loss"]) > 0
@@ -134,9 +123,7 @@ def test_experiment_is_compared_undone_and_comes_back_from_the_cache(finished):
     assert {row["class"]: row["IoU"] for row in values["class IoU"]} == {
         n: v for n, v in scores.items() if v is not None
     }
-    assert "pixels" in json.dumps(plots["confusion"][0]["content"]["spec"]), (
-        "the weights of the cells"
-    )
+    assert "pixels" in json.dumps(plots["confusion"][0]["content"]["spec"]), "the weights of the cells"
     table = adl(finished, "table")
     assert f"{first['mIOU']:.2f}" in table
     assert "| 0.5 " in table
@@ -179,15 +166,10 @@ def test_another_clone_with_an_empty_cache_ends_with_the_same_lock(finished, tmp
 @pytest.mark.slow
 def test_other_files_and_splits_are_scored_outside_dvc(finished):
     first = json.loads((finished / "metrics/evaluate.json").read_text())
-    assert (
-        first["baseline"] == json.loads((finished / "metrics/baselines.json").read_text())["mIOU"]
-    )
+    assert first["baseline"] == json.loads((finished / "metrics/baselines.json").read_text())["mIOU"]
     # A file with the names of 2021 and no sidecar takes its architecture from the parameters, and gives the same.
     stored = ms.load_checkpoint(str(finished / "models/autodeeplab.ckpt"))
-    old = [
-        {"name": names_2021.in_2021(name, use_abn=True), "data": value}
-        for name, value in stored.items()
-    ]
+    old = [{"name": names_2021.in_2021(name, use_abn=True), "data": value} for name, value in stored.items()]
     ms.save_checkpoint(old, str(finished / "pretrained/old.ckpt"))
     command = (
         "python",
@@ -199,9 +181,7 @@ def test_other_files_and_splits_are_scored_outside_dvc(finished):
         "old",
     )
     assert "2021 names" in succeeds(finished, *command)
-    assert json.loads((finished / "old/evaluate.json").read_text()) == first | {
-        "checkpoint_epoch": None
-    }
+    assert json.loads((finished / "old/evaluate.json").read_text()) == first | {"checkpoint_epoch": None}
     assert json.loads((finished / "metrics/evaluate.json").read_text()) == first
 
     options = ("--split", "train", "--eval-batch-size", "3", "--output", "on-train")
@@ -228,11 +208,7 @@ def test_layout_faults_stop_dvc_repro_before_it_removes_anything(finished):
     # The records are of this tree, the model is still of the other: `dvc repro` would begin by removing it.
     set_params(finished, data_path="raw/cityscapes")
     succeeds(finished, "dvc", "repro", "mindrecord")
-    results = {
-        p: p.read_bytes()
-        for folder in ("data", "models", "metrics")
-        for p in files(finished / folder)
-    }
+    results = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
     parameters = (finished / "params.yaml").read_text()
     # What the stages depend on is then in another place, or nowhere, or it is other than it was.
     for break_layout in (
@@ -257,11 +233,7 @@ def test_layout_faults_stop_dvc_repro_before_it_removes_anything(finished):
             break_layout.__name__,
             done.stderr,
         )
-        after = {
-            p: p.read_bytes()
-            for folder in ("data", "models", "metrics")
-            for p in files(finished / folder)
-        }
+        after = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
         assert after == results, break_layout.__name__
 
 

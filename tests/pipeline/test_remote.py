@@ -28,11 +28,7 @@ def dvc(folder: Path, *arguments: str) -> None:
 
 def configure(folder: Path) -> None:
     """Run the commands of the page as they stand there, with its placeholders."""
-    commands = [
-        line
-        for line in commands_of_the_pages()
-        if line.startswith("dvc remote ") and "--local" not in line
-    ]
+    commands = [line for line in commands_of_the_pages() if line.startswith("dvc remote ") and "--local" not in line]
     assert len(commands) == 4
     for command in commands:
         _, *arguments = shlex.split(command)
@@ -139,9 +135,7 @@ def test_requests_are_as_obs_wants_them(small, obs, tmp_path):
         assert not [name for name in headers if "CHECKSUM" in name or "TRAILER" in name]
 
 
-def test_other_storage_needs_no_settings_of_its_own_and_stored_keys_stay_out_of_git(
-    small, obs, monkeypatch, tmp_path
-):
+def test_other_storage_needs_no_settings_of_its_own_and_stored_keys_stay_out_of_git(small, obs, monkeypatch, tmp_path):
     fill_in(small, obs.bucket())
     dvc(small, "remote", "modify", "obs", "endpointurl", obs.endpoint)
     dvc(small, "remote", "modify", "--unset", "obs", "configpath")
@@ -169,9 +163,7 @@ def test_other_storage_needs_no_settings_of_its_own_and_stored_keys_stay_out_of_
         ("no bucket", "pull", "Missing cache files"),
     ],
 )
-def test_fault_is_named_and_the_exit_code_tells_it(
-    small, obs, monkeypatch, tmp_path, fault, command, says
-):
+def test_fault_is_named_and_the_exit_code_tells_it(small, obs, monkeypatch, tmp_path, fault, command, says):
     fill_in(small, "no-such-bucket" if fault == "no bucket" else obs.bucket())
     commit(small)
     if fault == "wrong secret":

@@ -87,9 +87,7 @@ def write_village(root: Path) -> Path:
         for number in range(images):
             bands = np.sort(rng.integers(0, len(NAMES), HEIGHT))
             train_ids = np.repeat(bands[:, None], WIDTH, axis=1).astype(np.uint8)
-            image = VILLAGE.palette[train_ids] + rng.integers(0, 9, (HEIGHT, WIDTH, 3)).astype(
-                np.uint8
-            )
+            image = VILLAGE.palette[train_ids] + rng.integers(0, 9, (HEIGHT, WIDTH, 3)).astype(np.uint8)
             label = VILLAGE.label_ids[train_ids]
             label[label == VILLAGE.label_ids[NAMES.index("pedestrian")]] = 200
             label[0, 0] = 3
@@ -116,9 +114,7 @@ def village(once):
 def place(village, tiny, tmp_path, monkeypatch) -> Path:
     """A folder with the architecture's files, in which what is run works operation by operation."""
     start = device.start
-    monkeypatch.setattr(
-        device, "start", lambda *given, **named: start(*given, **named | {"graph": False})
-    )
+    monkeypatch.setattr(device, "start", lambda *given, **named: start(*given, **named | {"graph": False}))
     np.save(tmp_path / "net.npy", np.array(tiny.net))
     np.save(tmp_path / "cell.npy", np.array(tiny.cell))
     return tmp_path
@@ -149,22 +145,14 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeyp
     assert set(result.metrics()["category_IOU"]) == {"nature", "town"}
     maps = sorted((place / "predictions").glob("*.png"))
     assert [path.name for path in maps] == [f"val{number:03d}.png" for number in range(3)]
-    written = {
-        int(value)
-        for path in maps
-        for value in np.unique(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
-    }
+    written = {int(value) for path in maps for value in np.unique(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))}
     assert written <= {label.label_ids[0] for label in VILLAGE.classes}
     pixels = records.read_manifest(record, VILLAGE)["pixels"]
-    tables.write_report(
-        result, result.metrics(), val_record, place / "reports/evaluate", trained_pixels=pixels
-    )
+    tables.write_report(result, result.metrics(), val_record, place / "reports/evaluate", trained_pixels=pixels)
 
     network = checkpoint.restore(model, architecture, device_target="CPU")
     source = shutil.copy(model, place / "m.ckpt")
-    exporter = Exporter(
-        network, VILLAGE, size=(HEIGHT, WIDTH), record=val_record, training_record=record
-    )
+    exporter = Exporter(network, VILLAGE, size=(HEIGHT, WIDTH), record=val_record, training_record=record)
     frames = layout.frames(village / "raw", "val", VILLAGE)
     file = Exported.load(export_model(exporter, "onnx", source), VILLAGE)
     inferred = infer.infer(
@@ -180,14 +168,10 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeyp
     assert f"**{result.metrics()['mIOU']:.2f}**" in text
     assert "11 classes" in text
     assert "pedestrian" in text
-    assert "quoted)" not in text.split("## Training performance")[0], (
-        "nothing is published about it"
-    )
+    assert "quoted)" not in text.split("## Training performance")[0], "nothing is published about it"
 
 
-def evaluated(
-    model: Path, architecture: Architecture, record: Path, predictions: Path
-) -> Evaluation:
+def evaluated(model: Path, architecture: Architecture, record: Path, predictions: Path) -> Evaluation:
     job = EvaluationJob(
         model=model, architecture=architecture, record=record, device_target="CPU",
         mode=Mode(mirror=True), limit=None, batch_size=1,
@@ -241,14 +225,8 @@ def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
     cv2.imwrite(str(label), np.full((HEIGHT, WIDTH), 21, np.uint8))
     VILLAGE.images.path(raw, "val", "", "val002").unlink()
     faults = [str(fault) for fault in check_dataset(raw, VILLAGE, official=True).problems]
-    assert any(
-        "train001_L.png: label ids [21] do not exist; *_L.png holds 3, 20, 23" in fault
-        for fault in faults
-    )
-    assert any(
-        "val002_L.png: this label has no image" in fault and "village.tar" in fault
-        for fault in faults
-    )
+    assert any("train001_L.png: label ids [21] do not exist; *_L.png holds 3, 20, 23" in fault for fault in faults)
+    assert any("val002_L.png: this label has no image" in fault and "village.tar" in fault for fault in faults)
     (raw / "frames").rename(raw / "frame")
     [fault] = check_dataset(raw, VILLAGE).problems
     assert fault.remedy == f"Rename {raw / 'frame'} to {raw / 'frames'}."
@@ -256,9 +234,7 @@ def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
 
 def test_baselines_are_those_of_its_classes(village, monkeypatch):
     monkeypatch.setattr(baselines, "process_pool", ThreadPoolExecutor)
-    train_record, val_record = (
-        workspace.record(village, "village", split) for split in ("train", "val")
-    )
+    train_record, val_record = (workspace.record(village, "village", split) for split in ("train", "val"))
     metrics = baselines.score(train_record, val_record, VILLAGE, processes=1).metrics(VILLAGE)
     assert metrics["images"] == 3
     assert metrics["mIOU"]["colour"] > metrics["mIOU"]["constant"], "its colours tell the classes"

@@ -59,9 +59,7 @@ def place(tmp_path, evaluation_data) -> Path:
 def stage(place, monkeypatch):
     """stage("evaluate", "--split", "val"): run it in that place, without processes of its own."""
     start = device.start
-    monkeypatch.setattr(
-        device, "start", lambda *given, **named: start(*given, **named | {"graph": False})
-    )
+    monkeypatch.setattr(device, "start", lambda *given, **named: start(*given, **named | {"graph": False}))
 
     def as_rank_0(self: Launcher, command: list[str], nodes: object) -> int:
         execute(*command[2:])
@@ -126,11 +124,7 @@ def repro(place, stage, monkeypatch):
         for path in (alone / "reports/speed").glob("*.json"):  # times: no output of DVC's
             if not path.is_symlink():
                 path.rename(place / "reports/speed" / path.name)
-        left = [
-            path
-            for folder in ("data", "models", "metrics")
-            for path in (alone / folder).rglob("[!.]*")
-        ]
+        left = [path for folder in ("data", "models", "metrics") for path in (alone / folder).rglob("[!.]*")]
         assert [path for path in left if path.is_file() and not path.is_symlink()] == []
         shutil.rmtree(alone)
 
@@ -170,9 +164,7 @@ def miou(predictions: str | Path) -> float:
     """Of a folder of label maps, against the raw labels of val."""
     confusion = Confusion(CITYSCAPES)
     for name, truth in truths("val").items():
-        written = cv2.imread(
-            str(CITYSCAPES.prediction_path(Path(predictions), name)), cv2.IMREAD_UNCHANGED
-        )
+        written = cv2.imread(str(CITYSCAPES.prediction_path(Path(predictions), name)), cv2.IMREAD_UNCHANGED)
         confusion.add(truth, CITYSCAPES.train_ids[written])
     return round(100 * confusion.mean_iou(), 4)
 
@@ -201,9 +193,7 @@ def test_conversion_counts_what_the_raw_labels_hold(place, repro, refusal):
         "images": 6,
         "classes": 19,
         "pixels_ignored": (labels == 255).sum(),
-        "pixels": {
-            name: (labels == train_id).sum() for train_id, name in enumerate(CITYSCAPES.class_names)
-        },
+        "pixels": {name: (labels == train_id).sum() for train_id, name in enumerate(CITYSCAPES.class_names)},
     }
     assert records.read_manifest(Path("data/mindrecord/cityscapes_train.mindrecord"), CITYSCAPES)
     assert not list(Path("data/mindrecord").glob("*val*"))
@@ -224,9 +214,7 @@ def test_scenes_are_drawn_as_the_parameters_say(place, stage, repro):
     assert any((a != b).any() for a, b in zip(*(one.values() for one in drawn), strict=True))
 
 
-def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(
-    place, stage, repro, capsys
-):
+def test_training_puts_its_result_in_place_again_and_drops_that_of_another_run(place, stage, repro, capsys):
     set_params(place, batch_size=6, warmup_iters=0)
     stage("check")
     repro("train")
@@ -285,9 +273,7 @@ def test_constant_baseline_is_the_most_frequent_class_of_train(repro):
     assert scores["mIOU"].keys() == {"constant", "colour", "position"}
 
 
-def test_evaluation_scores_the_maps_that_it_leaves_and_inference_gives_them_too(
-    described, place, stage, repro, capsys
-):
+def test_evaluation_scores_the_maps_that_it_leaves_and_inference_gives_them_too(described, place, stage, repro, capsys):
     repro("baselines")
     repro("evaluate")
     found = read("metrics/evaluate.json")
@@ -318,9 +304,7 @@ def test_evaluation_scores_the_maps_that_it_leaves_and_inference_gives_them_too(
     assert read("metrics/infer.json") == inferred
 
 
-def test_other_checkpoints_splits_and_files_are_scored_beside_the_pipelines_results(
-    described, place, stage
-):
+def test_other_checkpoints_splits_and_files_are_scored_beside_the_pipelines_results(described, place, stage):
     set_params(place, eval_flip=False, eval_images=3)
     stage("evaluate", "--checkpoint", "pretrained/other.ckpt", "--output", "o", "--split", "train")
     found = read("o/evaluate.json")
@@ -336,9 +320,7 @@ def test_report_is_made_of_what_dvc_knows_as_its_inputs(described, stage, repro)
     formats = read("metrics/export.json").items()
     exported = {kind: proof for kind, proof in formats if "int8" not in kind}
     write_json(Path("metrics/export.json"), exported)
-    write_json(
-        Path("metrics/mindrecord_val.json"), read("metrics/mindrecord_val.json") | {"images": 70}
-    )
+    write_json(Path("metrics/mindrecord_val.json"), read("metrics/mindrecord_val.json") | {"images": 70})
     for name in (
         "train/curves",
         "evaluate/classes",
@@ -392,9 +374,7 @@ def test_conversion_refuses_a_damaged_file_by_name(place, refusal):
     assert f"{image}: the file is truncated" in refusal("mindrecord", "--split", "val")
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"), [("mindrecord", ()), ("evaluate", ("--output", "o"))]
-)
+@pytest.mark.parametrize(("name", "arguments"), [("mindrecord", ()), ("evaluate", ("--output", "o"))])
 def test_asking_for_the_test_split_explains_that_its_labels_are_withheld(refusal, name, arguments):
     message = refusal(name, "--split", "test", *arguments)
     assert "the labels of the test split are withheld by Cityscapes" in message

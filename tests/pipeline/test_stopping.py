@@ -47,14 +47,8 @@ TRAINS = "first step, with compilation"
 class Repro:
     """A running `dvc repro`, in a process group of its own."""
 
-    def __init__(
-        self, folder: Path, *command: str, shell: str | None = "/bin/bash", **environment: str
-    ) -> None:
-        own = (
-            os.environ
-            | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-            | environment
-        )
+    def __init__(self, folder: Path, *command: str, shell: str | None = "/bin/bash", **environment: str) -> None:
+        own = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | environment
         own.pop("SHELL", None)
         if shell:
             own["SHELL"] = shell
@@ -88,11 +82,7 @@ class Repro:
 
     def stage(self) -> psutil.Process:
         commands = {process: process.cmdline() for process in alive(self.processes())}
-        return next(
-            p
-            for p, command in commands.items()
-            if "pipeline.train" in command and command[0] != "/bin/sh"
-        )
+        return next(p for p, command in commands.items() if "pipeline.train" in command and command[0] != "/bin/sh")
 
     def worker(self) -> psutil.Process:
         """The first of the processes that train, as far as `processes` has seen them."""
@@ -165,9 +155,7 @@ def test_every_way_to_stop_leaves_nothing_behind_and_the_next_run_resumes(conver
 
 
 @pytest.mark.slow
-def test_run_killed_in_mid_epoch_with_a_full_disk_and_adopted_equals_the_uninterrupted_one(
-    converted, one_process
-):
+def test_run_killed_in_mid_epoch_with_a_full_disk_and_adopted_equals_the_uninterrupted_one(converted, one_process):
     set_params(converted, **ONE_PROCESS)
     repro = Repro(converted)
     repro.wait_for(TRAINS)
@@ -231,9 +219,7 @@ def ready(workspace, evaluation_data) -> Path:
     return workspace
 
 
-def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(
-    ready, tmp_path, monkeypatch, capsys
-):
+def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(ready, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ready)
     monkeypatch.setattr(launcher.Launcher, "run", lambda *_: pytest.fail("was started"))
 
@@ -246,9 +232,7 @@ def test_dry_run_prints_what_a_node_would_start_and_starts_nothing(
     master = ("--dry-run", "--master", "10.0.0.1:8118")
     set_params(ready, **PLAIN | {"device_num": 4, "batch_size": 4})
     lines = started(*master)
-    assert [line.split(":")[0] for line in lines] == ["rank 2", "rank 3"], (
-        "the scheduler is node 0's"
-    )
+    assert [line.split(":")[0] for line in lines] == ["rank 2", "rank 3"], "the scheduler is node 0's"
     assert "MS_SCHED_HOST=10.0.0.1 MS_SCHED_PORT=8118 MS_WORKER_NUM=4" in lines[0]
     assert re.search(r"-m adl\.training\.run\.worker \.adl/state/\w+/job\.json$", lines[0])
     # Other start weights under the same name: another training.
@@ -276,9 +260,7 @@ def begun(monkeypatch):
     meanwhile: called in place of what these processes do.
     """
 
-    def begin(
-        folder: Path, *arguments: str, meanwhile: Callable[[], object] = lambda: None
-    ) -> bool:
+    def begin(folder: Path, *arguments: str, meanwhile: Callable[[], object] = lambda: None) -> bool:
         started: list[object] = []
 
         def run_nothing(*given: object) -> int:
@@ -303,9 +285,7 @@ def test_training_that_begins_anew_says_what_parts_it_from_one_that_waits(ready,
     assert "begins at step 0" not in capsys.readouterr().out
     set_params(ready, eval_epochs=3)
     assert begun(ready)
-    assert len(runs.found(ready / ".adl/state")) == 1, (
-        "how often a run is watched does not change its weights"
-    )
+    assert len(runs.found(ready / ".adl/state")) == 1, "how often a run is watched does not change its weights"
     assert "begins at step 0" not in capsys.readouterr().out
     set_params(ready, device_num=2)
     assert begun(ready)
@@ -320,9 +300,7 @@ def test_training_that_begins_anew_says_what_parts_it_from_one_that_waits(ready,
 @pytest.mark.slow
 def test_finished_training_says_how_to_train_anew(finished, begun, monkeypatch, capsys):
     assert not begun(finished)
-    name = re.search(
-        r"`adl state drop (\w+)`, then `dvc repro -f -s train`", capsys.readouterr().out
-    )[1]
+    name = re.search(r"`adl state drop (\w+)`, then `dvc repro -f -s train`", capsys.readouterr().out)[1]
     monkeypatch.chdir(finished)
     commands.main(["state", "drop", name])
     assert begun(finished)
@@ -335,22 +313,14 @@ def test_damaged_result_is_not_put_in_place(finished, begun, capsys):
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
     assert begun(finished)
-    assert (
-        f"{model.relative_to(finished)} is damaged; training starts over" in capsys.readouterr().out
-    )
+    assert f"{model.relative_to(finished)} is damaged; training starts over" in capsys.readouterr().out
 
 
-def test_second_node_does_what_the_first_decided_and_writes_nothing_before(
-    ready, begun, monkeypatch, capsys
-):
+def test_second_node_does_what_the_first_decided_and_writes_nothing_before(ready, begun, monkeypatch, capsys):
     set_params(ready, **PLAIN | {"device_num": 2})
-    first, second = (
-        ("--nodes", "2", "--master", "10.0.0.1:8118", "--node-rank", rank) for rank in "01"
-    )
+    first, second = (("--nodes", "2", "--master", "10.0.0.1:8118", "--node-rank", rank) for rank in "01")
     monkeypatch.setattr(nodes, "NODE_TIMEOUT", 0.0)
-    undecided = pytest.raises(
-        AdlError, match="node 0 did not start this run, or has other parameters"
-    )
+    undecided = pytest.raises(AdlError, match="node 0 did not start this run, or has other parameters")
     with undecided:
         begun(ready, *second)
     assert not (ready / ".adl").exists()

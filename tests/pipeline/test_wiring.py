@@ -72,9 +72,7 @@ def test_mode_of_the_evaluation_is_that_of_the_parameters(job_of, ms_infer, eval
     assert job.mode == Mode(multiscale=ms_infer, mirror=eval_flip)
 
 
-def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were_asked_for(
-    job_of, monkeypatch
-):
+def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were_asked_for(job_of, monkeypatch):
     started = []
     monkeypatch.setattr(
         evaluate.Launcher,
@@ -122,9 +120,7 @@ def test_folder_of_somebody_else_is_refused_before_any_work(part, tmp_path, monk
 
 @pytest.mark.parametrize("eval_flip", [True, False])
 def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, eval_flip):
-    monkeypatch.setattr(
-        infer.layout, "frames", lambda root, split, dataset: [(root, split, n) for n in range(9)]
-    )
+    monkeypatch.setattr(infer.layout, "frames", lambda root, split, dataset: [(root, split, n) for n in range(9)])
     values = {"eval_flip": eval_flip, "eval_images": 2, "data_path": "somewhere"}
     monkeypatch.setattr(infer.Exported, "load", lambda *_, **__: "the MINDIR")
     (Path("models")).mkdir()
@@ -141,9 +137,7 @@ def test_export_has_the_size_and_the_mode_of_the_parameters(monkeypatch, eval_fl
     monkeypatch.setattr(export.checkpoint, "architecture_of", lambda *_: TINY)
     monkeypatch.setattr(export.checkpoint, "restore", lambda *_, **__: "the network")
     asked = []
-    monkeypatch.setattr(
-        export.LabelMaps, "of", lambda folder, **named: asked.append((folder, named))
-    )
+    monkeypatch.setattr(export.LabelMaps, "of", lambda folder, **named: asked.append((folder, named)))
     values = {"eval_flip": eval_flip, "export_height": 64, "export_width": 128}
     (network, dataset), named = stage_with(monkeypatch, export, export, "Exporter", **values)
     assert (network, dataset) == ("the network", CITYSCAPES)
@@ -157,19 +151,13 @@ def test_export_has_the_size_and_the_mode_of_the_parameters(monkeypatch, eval_fl
 
 
 @pytest.mark.parametrize("output", [None, "elsewhere"])
-def test_export_leaves_files_sidecars_and_proofs_where_dvc_or_the_user_wants_them(
-    monkeypatch, output
-):
+def test_export_leaves_files_sidecars_and_proofs_where_dvc_or_the_user_wants_them(monkeypatch, output):
     """Files that differ only in their 8 bits, of which one is not kept, and one that cannot be verified here."""
-    p = load(ROOT / "params.yaml").model_copy(
-        update={"export_formats": ["onnx", "onnx-int8", "air"]}
-    )
+    p = load(ROOT / "params.yaml").model_copy(update={"export_formats": ["onnx", "onnx-int8", "air"]})
     monkeypatch.setattr(export.params, "load", lambda: p)
     monkeypatch.setattr(sys, "argv", ["export", *(["--output", output] if output else [])])
     network = types.SimpleNamespace(architecture=TINY)
-    exporter = export.Exporter(
-        network, CITYSCAPES, size=(64, 128), record=Path(), training_record=Path()
-    )
+    exporter = export.Exporter(network, CITYSCAPES, size=(64, 128), record=Path(), training_record=Path())
     write_text(Path("models/autodeeplab.ckpt"), "weights")
     proofs = {
         "onnx": Equality(3, 1e-6, 0.99999),
@@ -191,9 +179,7 @@ def test_export_leaves_files_sidecars_and_proofs_where_dvc_or_the_user_wants_the
     monkeypatch.setattr(export, "Exporter", lambda *_, **__: exporter)
     before = files(Path())
     export.main()
-    models, exported, metrics = (
-        [Path(output)] * 3 if output else map(Path, ("models", "models/exported", "metrics"))
-    )
+    models, exported, metrics = [Path(output)] * 3 if output else map(Path, ("models", "models/exported", "metrics"))
     written = {
         models / "autodeeplab.mindir": "mindir",
         exported / "autodeeplab.onnx": "onnx",
@@ -207,9 +193,7 @@ def test_export_leaves_files_sidecars_and_proofs_where_dvc_or_the_user_wants_the
     }
     for path, name in written.items():
         assert path.read_text() == name
-        assert read_json(sidecar(path))["checkpoint_digest"] == digest(
-            Path("models/autodeeplab.ckpt")
-        )
+        assert read_json(sidecar(path))["checkpoint_digest"] == digest(Path("models/autodeeplab.ckpt"))
     found = read_json(metrics / "export.json")
     assert {name: content["images"] for name, content in found.items()} == {
         "mindir": 3,
@@ -235,9 +219,7 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
     stage = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["infer"]
     declared = {Path(path) for path in (*stage["outs"], *stage["metrics"][0])}
     written = files(Path()) - before
-    within = {
-        path: [place for place in declared if place in (path, *path.parents)] for path in written
-    }
+    within = {path: [place for place in declared if place in (path, *path.parents)] for path in written}
     assert {place for places in within.values() for place in places} == declared
     # Speeds follow from the clock.
     assert all(places for path, places in within.items() if "speed" not in path.parts)

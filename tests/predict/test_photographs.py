@@ -76,9 +76,7 @@ def test_faulty_exif_is_no_traceback(tmp_path, picture):
     assert found == (60, 40, 3) or found.startswith(f"{path}: is damaged"), found
 
 
-@pytest.mark.parametrize(
-    "error", [struct.error("bad rational"), SyntaxError("x"), KeyError("y"), OverflowError("z")]
-)
+@pytest.mark.parametrize("error", [struct.error("bad rational"), SyntaxError("x"), KeyError("y"), OverflowError("z")])
 def test_whatever_a_parser_raises_names_the_file(tmp_path, picture, monkeypatch, error):
     path = written(tmp_path / "a.png", picture)
 
@@ -99,9 +97,7 @@ def test_png_with_megabytes_of_text_is_read(tmp_path, picture):
     np.testing.assert_array_equal(photographs.read(path).pixels[..., ::-1], picture)
 
 
-@pytest.mark.parametrize(
-    "suffix", ["gif", "avif", "jp2", "jfif", "ppm", "webp", "bmp", "tif", "no-suffix"]
-)
+@pytest.mark.parametrize("suffix", ["gif", "avif", "jp2", "jfif", "ppm", "webp", "bmp", "tif", "no-suffix"])
 def test_images_are_known_by_their_content(tmp_path, picture, suffix):
     kind = {"jfif": "JPEG", "no-suffix": "PNG", "jp2": "JPEG2000"}.get(suffix)
     path = written(tmp_path / f"a.{suffix}", picture, **({"format": kind} if kind else {}))
@@ -147,9 +143,7 @@ def test_results_are_known_by_standing_together(tmp_path, picture):
     found = photographs.find([tmp_path])
     assert relative(found, tmp_path) == ["a.png", "b_color.png", "c_overlay.png"]
     [line] = found.left_out()
-    assert line.endswith(
-        " 3 files (a_color.png, a_labelIds.png, a_overlay.png), results of an earlier `adl predict`"
-    )
+    assert line.endswith(" 3 files (a_color.png, a_labelIds.png, a_overlay.png), results of an earlier `adl predict`")
 
 
 def test_links_to_folders_are_followed_and_loops_end(tmp_path, picture):
@@ -179,9 +173,7 @@ def test_bits_that_a_16_bit_file_uses_are_found(tmp_path, picture, suffix, bits,
     np.testing.assert_array_equal(photograph.pixels, expected)
 
 
-@pytest.mark.parametrize(
-    ("highest", "bits"), [(0, 8), (255, 8), (256, 10), (4095, 12), (4096, 14), (65535, 16)]
-)
+@pytest.mark.parametrize(("highest", "bits"), [(0, 8), (255, 8), (256, 10), (4095, 12), (4096, 14), (65535, 16)])
 def test_bits_are_the_fewest_that_hold_the_highest_value(tmp_path, highest, bits):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((2, 3), highest, np.uint16))
     assert photographs.read(tmp_path / "a.png").used_bits == bits

@@ -46,9 +46,7 @@ def test_scaling_down_and_up_keeps_what_lies_where(takes, gives_labels):
         ((10, 50), None, math.inf, (33, 50), (33, 50)),
     ],
 )
-def test_network_sees_an_image_in_its_aspect_ratio_and_black_beside_it(
-    size, takes, longest_side, given, inner
-):
+def test_network_sees_an_image_in_its_aspect_ratio_and_black_beside_it(size, takes, longest_side, given, inner):
     seen = []
 
     def look(batch: np.ndarray) -> np.ndarray:
@@ -90,9 +88,7 @@ def test_labels_of_a_file_that_gives_no_others_are_enlarged_without_new_ones_in_
 
 def test_prediction_equals_that_of_the_stages(models, photograph):
     image = photograph(64, 128)
-    of_checkpoint = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)(
-        image
-    )
+    of_checkpoint = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)(image)
     mindir = Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)
     of_mindir = mindir(image)
     assert isinstance(mindir.model, Exported)
@@ -101,15 +97,11 @@ def test_prediction_equals_that_of_the_stages(models, photograph):
     assert (of_checkpoint == of_mindir).mean() > 0.999
 
 
-@pytest.mark.parametrize(
-    ("size", "longest_side"), [((64, 128), math.inf), ((71, 103), math.inf), ((300, 200), 150)]
-)
+@pytest.mark.parametrize(("size", "longest_side"), [((64, 128), math.inf), ((71, 103), math.inf), ((300, 200), 150)])
 def test_onnx_takes_any_size_like_the_checkpoint(models, photograph, size, longest_side):
     image = photograph(*size)
     of_checkpoint, of_onnx = (
-        Predictor.load(
-            models / name, CITYSCAPES, device_target="CPU", flip=True, longest_side=longest_side
-        )(image)
+        Predictor.load(models / name, CITYSCAPES, device_target="CPU", flip=True, longest_side=longest_side)(image)
         for name in ("m.ckpt", "m.onnx")
     )
     assert of_onnx.shape == size
@@ -133,14 +125,10 @@ def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, m
 
 def test_exported_file_without_its_sidecar_is_refused_in_words(models, tmp_path):
     shutil.copy(models / "m.mindir", tmp_path)
-    with pytest.raises(
-        AdlError, match=r"json: cannot be read \(No such file or directory\)\. Keep it"
-    ):
+    with pytest.raises(AdlError, match=r"json: cannot be read \(No such file or directory\)\. Keep it"):
         Predictor.load(tmp_path / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)
 
 
 def test_mindir_does_several_scales_only_as_a_checkpoint(models):
     with pytest.raises(AdlError, match="has a single scale"):
-        Predictor.load(
-            models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True, multiscale=True
-        )
+        Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True, multiscale=True)

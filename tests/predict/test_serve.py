@@ -65,17 +65,13 @@ def workspace_of_server(tmp_path_factory):
 def server(models, workspace_of_server):
     folder = workspace_of_server
     options = ("--longest-side", LONGEST_SIDE)
-    with served(
-        models / "m.onnx", *options, cwd=folder, TMPDIR=str(folder / "temporary")
-    ) as running:
+    with served(models / "m.onnx", *options, cwd=folder, TMPDIR=str(folder / "temporary")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def predictor(models):
-    return Predictor.load(
-        models / "m.onnx", CITYSCAPES, device_target="CPU", flip=True, longest_side=LONGEST_SIDE
-    )
+    return Predictor.load(models / "m.onnx", CITYSCAPES, device_target="CPU", flip=True, longest_side=LONGEST_SIDE)
 
 
 def decoded(text: str) -> np.ndarray:
@@ -186,9 +182,7 @@ def test_number_of_pixels_is_known_before_any_is_decoded(monkeypatch):
 def test_largest_file_is_taken_and_a_byte_more_is_not(server, more):
     """What follows the end of a JPEG is ignored."""
     picture = encoded(smooth(50, 50), ".jpg")
-    status, answer = server.predict(
-        picture + bytes(uploads.MOST_BYTES + more - len(picture)), "/api/predict"
-    )
+    status, answer = server.predict(picture + bytes(uploads.MOST_BYTES + more - len(picture)), "/api/predict")
     assert status == (413 if more else 200)
     assert not more or answer["detail"].startswith("The file is larger than 20 MB. ")
 
@@ -253,9 +247,7 @@ def test_every_answer_forbids_what_comes_from_elsewhere(server):
 def test_openapi_names_the_endpoint_its_picture_and_its_errors(server):
     document = server.get("/openapi.json")
     endpoint = document["paths"]["/api/predict"]["post"]
-    assert endpoint["requestBody"]["content"] == {
-        "image/*": {"schema": {"type": "string", "format": "binary"}}
-    }
+    assert endpoint["requestBody"]["content"] == {"image/*": {"schema": {"type": "string", "format": "binary"}}}
     errors = {"403", "408", "413", "415", "422", "500", "503"}
     assert set(endpoint["responses"]) == {"200"} | errors
     for status in errors:
@@ -545,9 +537,7 @@ def test_busy_port_and_impossible_addresses_are_one_message(models, server, caps
         assert printed.out == ""
 
 
-def test_other_machines_are_warned_of_and_reach_it_by_name_or_address_until_ctrl_c_ends_it(
-    models, tmp_path
-):
+def test_other_machines_are_warned_of_and_reach_it_by_name_or_address_until_ctrl_c_ends_it(models, tmp_path):
     names = ("one.example.org", "other.example.org")
     named = [option for name in names for option in ("--public-name", name)]
     with served(models / "m.onnx", "--host", "0.0.0.0", *named, cwd=tmp_path) as open_server:
@@ -728,9 +718,7 @@ def test_server_ends_while_pictures_are_at_work_waiting_and_arriving(models):
 def test_memory_is_flat_over_a_hundred_pictures(server):
     process = psutil.Process(server.process.pid)
     rng = np.random.default_rng(0)
-    pictures = [
-        encoded(rng.integers(0, 256, (900 + i, 1200, 3), dtype=np.uint8), ".jpg") for i in range(10)
-    ]
+    pictures = [encoded(rng.integers(0, 256, (900 + i, 1200, 3), dtype=np.uint8), ".jpg") for i in range(10)]
     assert min(map(len, pictures)) > 1_000_000
     resident = []
     for number in range(100):

@@ -71,9 +71,7 @@ def server(models, tmp_path_factory):
     model = Path(shutil.copy(models / "m.onnx", folder))
     about = json.loads(sidecar(models / "m.onnx").read_text())
     write_json(sidecar(model), about | {"data": {"digest": "d", "images": 480, "drawn": True}})
-    write_json(
-        folder / SCORED, {"digest": about["checkpoint_digest"], "mIOU": 53.2697, "images": 60}
-    )
+    write_json(folder / SCORED, {"digest": about["checkpoint_digest"], "mIOU": 53.2697, "images": 60})
     with served(model, "--longest-side", 256, cwd=folder) as running:
         yield running
 
@@ -136,9 +134,7 @@ class Page:
         ActionChains(self.browser, duration=20).send_keys(*keys).perform()
 
     def focused(self) -> str:
-        return self.js(
-            "const e = document.activeElement; return e.id || e.textContent.trim() || e.tagName"
-        )
+        return self.js("const e = document.activeElement; return e.id || e.textContent.trim() || e.tagName")
 
 
 @pytest.fixture
@@ -154,9 +150,7 @@ def page(browser, server, tmp_path):
     yield page
     # A refused picture is a line in the console, whatever a page does about it.
     refused = re.compile(r"/api/predict.* (41|42)\d |ERR_INTERNET_DISCONNECTED")
-    assert [
-        line for line in browser.get_log("browser") if not refused.search(line["message"])
-    ] == []
+    assert [line for line in browser.get_log("browser") if not refused.search(line["message"])] == []
     assert {url[: len(server.url)] for url in requested(browser)} == {server.url}
 
 
@@ -297,9 +291,7 @@ def test_class_under_the_pointer_the_finger_and_the_arrow_keys_is_named(page, pr
     at = CITYSCAPES.class_names[labels[48, 80 + step]]
     assert page["probe"].text == page["status"].text == at
     far = (Keys.ARROW_LEFT, Keys.ARROW_UP) * 6
-    ActionChains(page.browser, duration=20).key_down(Keys.SHIFT).send_keys(far).key_up(
-        Keys.SHIFT
-    ).perform()
+    ActionChains(page.browser, duration=20).key_down(Keys.SHIFT).send_keys(far).key_up(Keys.SHIFT).perform()
     assert page["status"].text == CITYSCAPES.class_names[labels[0, 0]]
     x, y, name = spots(labels)[-1]
     resize(page.browser, 400)
@@ -435,9 +427,7 @@ def test_server_that_is_gone_is_said(page):
         command("Network.emulateNetworkConditions", offline | {"offline": False})
 
 
-def test_who_waits_is_told_how_many_are_ahead_and_a_newer_picture_takes_the_place(
-    page, server, predict
-):
+def test_who_waits_is_told_how_many_are_ahead_and_a_newer_picture_takes_the_place(page, server, predict):
     large = encoded(smooth(2000, 3000), ".jpg")
     with ThreadPoolExecutor(3) as pool:
         others = [pool.submit(server.predict, large) for _ in range(3)]

@@ -60,10 +60,7 @@ def test_sound_data_passes_with_a_table(root, capsys):
     train, val = (line.split() for line in text.splitlines() if line.startswith(("train", "val")))
     assert train[:6] == ["train", "2", "3", "3", "3", "16×8"]
     assert val[:6] == ["val", "1", "1", "1", "1", "16×8"]
-    assert (
-        "no fault was found; checked: layout, every file's header, duplicates, and the pixels of 4 labels"
-        in text
-    )
+    assert "no fault was found; checked: layout, every file's header, duplicates, and the pixels of 4 labels" in text
     size = sum(p.stat().st_size for p in root.rglob("*train*/*/*.png"))
     assert json.loads(check_data(capsys, root, "--json")[1])["splits"]["train"]["bytes"] == size
 
@@ -99,12 +96,8 @@ def contents(root: Path) -> dict[Path, bytes | None]:
     return {p: p.read_bytes() if p.is_file() else None for p in root.rglob("*")}
 
 
-@pytest.mark.parametrize(
-    ("damage", "problem", "cause"), FILE_FAULTS, ids=[f.__name__ for f, _, _ in FILE_FAULTS]
-)
-def test_fault_of_a_file_is_one_message_with_its_name_and_cause(
-    root, tmp_path, capsys, damage, problem, cause
-):
+@pytest.mark.parametrize(("damage", "problem", "cause"), FILE_FAULTS, ids=[f.__name__ for f, _, _ in FILE_FAULTS])
+def test_fault_of_a_file_is_one_message_with_its_name_and_cause(root, tmp_path, capsys, damage, problem, cause):
     named = damage(root)
     before = contents(tmp_path)
     code, text = check_data(capsys, root)
@@ -143,12 +136,7 @@ def test_pixels_that_cannot_be_inflated_are_found_by_the_deep_check_only(root, c
     start = content.index(b"IDAT")
     [length] = struct.unpack_from(">I", content, start - 4)
     chunk = b"IDAT" + bytes(length)
-    content = (
-        content[:start]
-        + chunk
-        + struct.pack(">I", zlib.crc32(chunk))
-        + content[start + length + 8 :]
-    )
+    content = content[:start] + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[start + length + 8 :]
     image(root).write_bytes(content)
     assert check_data(capsys, root)[0] == 0
     code, text = check_data(capsys, root, "--deep")
@@ -158,14 +146,11 @@ def test_pixels_that_cannot_be_inflated_are_found_by_the_deep_check_only(root, c
 
 def test_train_ids_without_255_are_found_over_all_files(root, tmp_path, capsys):
     for name in (A, B, C):
-        cv2.imwrite(
-            str(label(root, name)), np.arange(18, dtype=np.uint8).repeat(8).reshape(8, 18)[:, :16]
-        )
+        cv2.imwrite(str(label(root, name)), np.arange(18, dtype=np.uint8).repeat(8).reshape(8, 18)[:, :16])
     code, text = check_data(capsys, root)
     assert code == 2
     assert (
-        f"{root / 'gtFine/train'}: no id above 18 occurs in 3 label files, although 13 classes have larger ids"
-        in text
+        f"{root / 'gtFine/train'}: no id above 18 occurs in 3 label files, although 13 classes have larger ids" in text
     )
     assert "train ids under the name of a label-id file" in text
     record = tmp_path / "out" / "cityscapes_train.mindrecord"
@@ -217,18 +202,13 @@ def test_permissions_are_named(root):
         assert not errors
 
 
-@pytest.mark.parametrize(
-    "place", ["", "gtFine", "leftImg8bit", "leftImg8bit/val", "gtFine/train/a"]
-)
+@pytest.mark.parametrize("place", ["", "gtFine", "leftImg8bit", "leftImg8bit/val", "gtFine/train/a"])
 def test_broken_link_in_place_of_a_folder_is_the_fault(root, capsys, place):
     (root / place).rename(root.parent / "moved")
     (root / place).symlink_to("gone")
     code, text = check_data(capsys, root)
     assert code == 2
-    assert (
-        f"1 fault:\n{root / place}: cannot be listed: it links to gone, which does not exist"
-        in text
-    )
+    assert f"1 fault:\n{root / place}: cannot be listed: it links to gone, which does not exist" in text
 
 
 @pytest.mark.parametrize(
@@ -241,11 +221,7 @@ def test_broken_link_in_place_of_a_folder_is_the_fault(root, capsys, place):
 )
 def test_table_counts_the_side_that_is_there(root, capsys, lost, train, val):
     shutil.rmtree(root / lost)
-    rows = {
-        line.split()[0]: line.split()[1:5]
-        for line in check_data(capsys, root)[1].splitlines()
-        if line
-    }
+    rows = {line.split()[0]: line.split()[1:5] for line in check_data(capsys, root)[1].splitlines() if line}
     assert (rows["train"], rows["val"]) == (train, val)
 
 
@@ -281,16 +257,12 @@ def test_shallow_check_opens_no_more_than_it_needs(root, monkeypatch):
     decoded = []
     real = png.read_frame
     monkeypatch.setattr("adl.prepare.check.SAMPLED_LABELS", 1)
-    monkeypatch.setattr(
-        png, "read_frame", lambda frame, dataset: decoded.append(frame) or real(frame, dataset)
-    )
+    monkeypatch.setattr(png, "read_frame", lambda frame, dataset: decoded.append(frame) or real(frame, dataset))
     found = check_dataset(root, CITYSCAPES)
     assert len(decoded) == found.decoded == 2, "one label per split"
 
 
-@pytest.mark.parametrize(
-    ("damage", "advice"), LAYOUT_FAULTS, ids=[f.__name__ for f, _ in LAYOUT_FAULTS]
-)
+@pytest.mark.parametrize(("damage", "advice"), LAYOUT_FAULTS, ids=[f.__name__ for f, _ in LAYOUT_FAULTS])
 def test_fault_of_the_layout_says_which_folder_was_meant(root, tmp_path, capsys, damage, advice):
     path = damage(root)
     before = contents(tmp_path)
@@ -303,14 +275,8 @@ def test_fault_of_the_layout_says_which_folder_was_meant(root, tmp_path, capsys,
 
 
 def test_path_of_the_parameters_is_the_default(root, tmp_path, capsys, monkeypatch):
-    text = (
-        (ROOT / "params.yaml")
-        .read_text()
-        .replace("data_path: data/synthetic", f"data_path: {root}")
-    )
-    (tmp_path / "params.yaml").write_text(
-        text.replace("expected_val_images: ", "expected_val_images: 500 #")
-    )
+    text = (ROOT / "params.yaml").read_text().replace("data_path: data/synthetic", f"data_path: {root}")
+    (tmp_path / "params.yaml").write_text(text.replace("expected_val_images: ", "expected_val_images: 500 #"))
     monkeypatch.chdir(tmp_path)
     code, text = check_data(capsys)
     assert code == 2
@@ -329,15 +295,11 @@ def test_path_of_the_parameters_is_the_default(root, tmp_path, capsys, monkeypat
         ("submission", "~/cityscapes", "/cityscapes instead of ~/cityscapes."),
     ],
 )
-def test_without_a_path_and_without_data_it_says_what_to_do(
-    tmp_path, capsys, monkeypatch, command, data_path, message
-):
+def test_without_a_path_and_without_data_it_says_what_to_do(tmp_path, capsys, monkeypatch, command, data_path, message):
     monkeypatch.chdir(tmp_path)
     if data_path:
         text = (ROOT / "params.yaml").read_text()
-        (tmp_path / "params.yaml").write_text(
-            text.replace("data_path: data/synthetic", f"data_path: {data_path}")
-        )
+        (tmp_path / "params.yaml").write_text(text.replace("data_path: data/synthetic", f"data_path: {data_path}"))
     with pytest.raises(SystemExit, match="2"):
         commands.main([command])
     printed = capsys.readouterr()
@@ -349,17 +311,11 @@ def test_hidden_files_and_folders_are_left_out_and_counted_once(root, capsys):
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7 of macOS")
     city = next((root / "leftImg8bit/train").iterdir())
     shutil.copytree(city, city.with_name(".ipynb_checkpoints"))
-    hidden = (
-        len([*root.rglob("._*.png")])
-        + 1
-        - len([*(city.with_name(".ipynb_checkpoints")).rglob("._*")])
-    )
+    hidden = len([*root.rglob("._*.png")]) + 1 - len([*(city.with_name(".ipynb_checkpoints")).rglob("._*")])
     code, text = check_data(capsys, root)
     assert code == 0, text
     assert f"skipped: {hidden} hidden (names that begin with a dot)" in text
-    assert len(layout.frames(root, "train", CITYSCAPES)) == len(
-        [*city.parent.glob("[!.]*/[!.]*.png")]
-    )
+    assert len(layout.frames(root, "train", CITYSCAPES)) == len([*city.parent.glob("[!.]*/[!.]*.png")])
 
 
 def test_name_that_is_not_utf_8_is_a_fault_that_names_the_file(root, capsys):

@@ -9,14 +9,9 @@ from adl import prepare
 
 
 def test_five_problems_of_a_kind_are_listed():
-    five = [
-        prepare.Problem("empty", Path(str(number)), "problem", "cause", "remedy")
-        for number in range(5)
-    ]
+    five = [prepare.Problem("empty", Path(str(number)), "problem", "cause", "remedy") for number in range(5)]
     other = prepare.Problem("cut", Path("x"), "problem", "cause", "remedy")
-    assert prepare.listing([*five, other]).splitlines() == [
-        str(problem) for problem in (*five, other)
-    ]
+    assert prepare.listing([*five, other]).splitlines() == [str(problem) for problem in (*five, other)]
     lines = prepare.listing([*five, other, *five[:2]]).splitlines()
     assert lines == [
         *[str(problem) for problem in five],
@@ -26,9 +21,7 @@ def test_five_problems_of_a_kind_are_listed():
 
 
 def test_file_that_cannot_be_read_has_the_cause_of_its_error():
-    of_others = prepare.unreadable(
-        Path("a"), PermissionError(errno.EACCES, "Permission denied"), "listed"
-    )
+    of_others = prepare.unreadable(Path("a"), PermissionError(errno.EACCES, "Permission denied"), "listed")
     assert str(of_others).startswith(
         "a: cannot be listed (Permission denied). Likely cause: it belongs to another user"
     )

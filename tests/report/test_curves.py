@@ -36,14 +36,10 @@ def test_history_at_once_gives_the_files_that_dvclive_writes_one_by_one(tmp_path
     for at_once in range(len(ROWS) + 1):
         with Curves(tmp_path / str(at_once)) as curves:
             curves.log(ROWS[:at_once])
-            assert steps == [row["epoch"] for row in ROWS[:at_once][-1:]], (
-                "one step, however long the history"
-            )
+            assert steps == [row["epoch"] for row in ROWS[:at_once][-1:]], "one step, however long the history"
             for row in ROWS[at_once:]:
                 curves.log([row])
-        assert curves.rows == [
-            {k: v for k, v in row.items() if v is not None and v < math.inf} for row in ROWS
-        ]
+        assert curves.rows == [{k: v for k, v in row.items() if v is not None and v < math.inf} for row in ROWS]
         assert content(tmp_path / str(at_once)) == content(tmp_path / "singly")
         steps.clear()
 

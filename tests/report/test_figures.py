@@ -18,18 +18,12 @@ def colours_of(path) -> set[tuple[int, ...]]:
 
 
 def test_overlay_shows_image_and_labels_in_their_own_colours(tmp_path):
-    road, sky = (
-        next(label for label in CITYSCAPES.classes if label.name == name)
-        for name in ("road", "sky")
-    )
+    road, sky = (next(label for label in CITYSCAPES.classes if label.name == name) for name in ("road", "sky"))
     image = np.full((60, 120, 3), (200, 120, 10), np.uint8)
     truth, prediction = (
-        np.full((60, 120), CITYSCAPES.class_names.index(label.name), np.uint8)
-        for label in (road, sky)
+        np.full((60, 120), CITYSCAPES.class_names.index(label.name), np.uint8) for label in (road, sky)
     )
-    figure = figures.overlay(
-        image, truth=truth, prediction=prediction, dataset=CITYSCAPES, title="x"
-    )
+    figure = figures.overlay(image, truth=truth, prediction=prediction, dataset=CITYSCAPES, title="x")
     figures.save(figure, tmp_path / "overlay.png")
     assert colours_of(tmp_path / "overlay.png") == {
         (255, 255, 255), (200, 120, 10), road.colour, sky.colour, (213, 94, 0),
@@ -40,9 +34,7 @@ def test_pixels_that_are_wrong_and_those_that_are_not_scored_have_colours_of_the
     truth = np.array([[0, 0, 255]], np.uint8)
     bright = figures.errors(np.full((1, 3, 3), 200, np.uint8), truth, truth, 19)
     assert bright[0, 0].tolist() == [220, 220, 220], "paler than the image"
-    picture = figures.errors(
-        np.zeros((1, 3, 3), np.uint8), truth, np.array([[0, 1, 0]], np.uint8), 19
-    )
+    picture = figures.errors(np.zeros((1, 3, 3), np.uint8), truth, np.array([[0, 1, 0]], np.uint8), 19)
     right, wrong, not_scored = picture[0].tolist()
     assert right == [120, 120, 120]
     assert wrong == [213, 94, 0], "vermilion"
@@ -70,9 +62,7 @@ def test_legend_has_the_colours_of_the_picture(tmp_path, rng):
     image = rng.integers(0, 255, (64, 128, 3), dtype=np.uint8)
     truth = np.repeat(np.arange(32, dtype=np.uint8), 4).reshape(1, 128).repeat(64, axis=0)
     truth[truth >= 19] = 255
-    figure = figures.overlay(
-        image, truth=truth, prediction=truth[:, ::-1], dataset=CITYSCAPES, title="x"
-    )
+    figure = figures.overlay(image, truth=truth, prediction=truth[:, ::-1], dataset=CITYSCAPES, title="x")
     [legend] = figure.legends
     named = {
         text.get_text(): tuple(round(255 * value) for value in patch.get_facecolor()[:3])
@@ -101,9 +91,7 @@ def shown():
 def bars(axis) -> list[tuple[str, float]]:
     """(name, length) of the horizontal bars, from below."""
     names = [tick.get_text() for tick in axis.get_yticklabels()]
-    return [
-        (names[round(bar.get_y() + bar.get_height() / 2)], bar.get_width()) for bar in axis.patches
-    ]
+    return [(names[round(bar.get_y() + bar.get_height() / 2)], bar.get_width()) for bar in axis.patches]
 
 
 def texts(axis) -> list[str]:
@@ -118,25 +106,19 @@ def test_bars_of_the_classes_are_sorted_with_the_mean_and_the_best_baseline(show
     assert [line.get_xdata()[0] for line in axis.lines] == [60.0, 40.0]
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
     assert labels == ["mean 60.0", "best baseline (position) 40.0"]
-    assert max(line.get_zorder() for line in axis.lines) < min(
-        bar.get_zorder() for bar in axis.patches
-    )
+    assert max(line.get_zorder() for line in axis.lines) < min(bar.get_zorder() for bar in axis.patches)
     (alone,) = shown(figures.class_bars(iou, {}))
     assert len(alone.lines) == 1
 
 
 def test_frequency_stands_beside_iou_in_one_order(shown):
     pixels = {"road": 600, "car": 100, "sky": 300}
-    left, right = shown(
-        figures.frequency_against_iou(pixels, {"road": 90.0, "car": None, "sky": 60.0})
-    )
+    left, right = shown(figures.frequency_against_iou(pixels, {"road": 90.0, "car": None, "sky": 60.0}))
     assert bars(left) == [("car", 10.0), ("sky", 30.0), ("road", 60.0)]
     assert [bar.get_width() for bar in right.patches] == [0, 60.0, 90.0]
     assert texts(right) == ["–", "60.0", "90.0"]
     assert left.get_position().x1 < right.get_position().x0, "side by side"
-    assert left.get_xlim()[0] > left.get_xlim()[1], (
-        "the rare ones reach far to the left of a logarithmic scale"
-    )
+    assert left.get_xlim()[0] > left.get_xlim()[1], "the rare ones reach far to the left of a logarithmic scale"
 
 
 def test_comparison_has_the_runs_of_a_class_side_by_side(shown):
@@ -148,12 +130,8 @@ def test_comparison_has_the_runs_of_a_class_side_by_side(shown):
     (axis,) = shown(figures.comparison(runs))
     assert [tick.get_text() for tick in axis.get_yticklabels()] == list(CITYSCAPES.class_names)
     of_run = [axis.patches[19 * i : 19 * (i + 1)] for i in range(3)]
-    for number, (of_class, place) in enumerate(
-        zip(zip(*of_run, strict=True), axis.get_yticks(), strict=True)
-    ):
-        assert [bar.get_width() for bar in of_class] == [
-            runs[run][CITYSCAPES.class_names[number]] or 0 for run in runs
-        ]
+    for number, (of_class, place) in enumerate(zip(zip(*of_run, strict=True), axis.get_yticks(), strict=True)):
+        assert [bar.get_width() for bar in of_class] == [runs[run][CITYSCAPES.class_names[number]] or 0 for run in runs]
         centres = [bar.get_y() + bar.get_height() / 2 for bar in of_class]
         assert centres == sorted(centres, reverse=True), "from above, as in the legend"
         assert np.mean(centres) == pytest.approx(place)
@@ -174,10 +152,7 @@ def test_confusion_shows_percents_of_each_true_class(shown):
     }
     assert [text.get_color() for text in axis.texts] == ["white", "black"]
     assert axis.images[0].get_array()[0, 19] == pytest.approx(0.2)
-    names = [
-        [tick.get_text() for tick in ticks]
-        for ticks in (axis.get_xticklabels(), axis.get_yticklabels())
-    ]
+    names = [[tick.get_text() for tick in ticks] for ticks in (axis.get_xticklabels(), axis.get_yticklabels())]
     assert names == [[*CITYSCAPES.class_names, "void"], list(CITYSCAPES.class_names)]
 
 

@@ -35,10 +35,9 @@ RUN = {"epochs": 15, "bn_momentum": 0.995}
 def files(tmp_path, rng, monkeypatch):
     """The current folder: metrics, speeds and a sidecar as the stages write them, of which DVC knows nothing."""
     monkeypatch.chdir(tmp_path)
-    iou = {
-        name: round(float(v), 4)
-        for name, v in zip(CITYSCAPES.class_names, rng.uniform(5, 90, 19), strict=True)
-    } | {"train": None}
+    iou = {name: round(float(v), 4) for name, v in zip(CITYSCAPES.class_names, rng.uniform(5, 90, 19), strict=True)} | {
+        "train": None
+    }
     metrics = {
         "mindrecord_train": {"images": 480, "pixels": {"road": 300, "sky": 100}}, "mindrecord_val": {"images": 60},
         "train": {"steps": 1200, "images": 480, "parameters": 2412432},
@@ -109,11 +108,7 @@ def section(whole: str, title: str) -> str:
 
 def table(whole: str, title: str) -> list[list[str]]:
     """The cells of a section's tables, row by row, the headers of each first."""
-    lines = [
-        line
-        for line in section(whole, title).splitlines()
-        if line.startswith("|") and "--" not in line
-    ]
+    lines = [line for line in section(whole, title).splitlines() if line.startswith("|") and "--" not in line]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
@@ -227,10 +222,7 @@ def test_times_of_another_model_are_left_out_and_the_command_is_named(files, sta
     assert "Left out" not in times()
     write_speed(files, stage, checkpoint_digest="0" * 64)
     whole = times()
-    assert (
-        f"**Left out: `{stage}`**, measured for another model; run `python -m pipeline.{stage}`"
-        in whole
-    )
+    assert f"**Left out: `{stage}`**, measured for another model; run `python -m pipeline.{stage}`" in whole
     assert [word for word in words if word in whole] == []
     assert whole.count("Left out") == 1
     (files / f"reports/speed/{stage}.json").unlink()
@@ -253,9 +245,7 @@ def test_training_that_took_no_step_has_no_times(files):
     assert rows("Training")[""] == ["2021 (quoted)"]
 
 
-CLOCK = re.compile(
-    r"\b(ms|seconds?|min|hours?|h|MB|cores?|CPU:|images/s|mindspore 2)\b|A Processor|2\.10\.0"
-)
+CLOCK = re.compile(r"\b(ms|seconds?|min|hours?|h|MB|cores?|CPU:|images/s|mindspore 2)\b|A Processor|2\.10\.0")
 
 
 def test_report_has_no_time_and_is_the_same_whatever_was_measured(files):
@@ -299,9 +289,7 @@ def test_8_bits_of_which_nothing_was_scored_are_not_said_to_lose_anything(files)
 
 def test_sidecar_of_another_checkpoint_is_not_reported(files):
     (files / "models/autodeeplab.ckpt").write_bytes(b"another")
-    with pytest.raises(
-        AdlError, match=r"\.ckpt\.json: describes another file than autodeeplab\.ckpt"
-    ):
+    with pytest.raises(AdlError, match=r"\.ckpt\.json: describes another file than autodeeplab\.ckpt"):
         results()
 
 
@@ -324,9 +312,7 @@ def test_time_that_nobody_could_measure_is_no_number(files):
     write_speed(files, "infer", ms_per_image=None)
     inference = rows("Inference")
     assert inference["Speed"][0] == "–, for there was one image"
-    assert (
-        inference["Speed of `evaluate`"][0] == "–, 1 process: every image waited for a compilation"
-    )
+    assert inference["Speed of `evaluate`"][0] == "–, 1 process: every image waited for a compilation"
     assert rows("Training")["Compilation"][0] == "–, for there was one step"
     assert table(times(), "The exported files")[1][:3] == ["mindir", "mindspore", "–"]
     assert "None" not in times()
@@ -357,8 +343,7 @@ def test_parameters_architecture_and_digests_are_stated(files):
     whole = text()
     assert "2,412,432 trainable parameters" in whole
     assert all(
-        f"`{name}`" in section(whole, "Parameters")
-        for name in (*schema.of_stage("train"), "ms_infer", "eval_flip")
+        f"`{name}`" in section(whole, "Parameters") for name in (*schema.of_stage("train"), "ms_infer", "eval_flip")
     )
     for shown in ("d" * 64, "e" * 64, digest(files / "models/autodeeplab.ckpt")):
         assert f"`{shown[:16]}`" in whole
@@ -368,15 +353,11 @@ def test_parameters_architecture_and_digests_are_stated(files):
 def test_partial_evaluations_say_so(files):
     assert "Partial" not in text()
     score = json.loads((files / "metrics/evaluate.json").read_text())
-    (files / "metrics/evaluate.json").write_text(
-        json.dumps(score | {"images": 20, "checkpoint_epoch": 10})
-    )
+    (files / "metrics/evaluate.json").write_text(json.dumps(score | {"images": 20, "checkpoint_epoch": 10}))
     assert "**Partial: 20 of 60 val images were evaluated.**" in text()
     assert "an intermediate checkpoint (epoch 10 of 15)" in text()
     (files / "metrics/evaluate.json").write_text(json.dumps(score))
-    assert "**Partial: the val record holds 60 images, Cityscapes has 500.**" in text(
-        data_path="/data/cs"
-    )
+    assert "**Partial: the val record holds 60 images, Cityscapes has 500.**" in text(data_path="/data/cs")
     assert "embedded synthetic" not in text(data_path="/data/cs")
 
 
@@ -435,9 +416,7 @@ def draw(reports) -> None:
     figures.save(figures.learning_curves(history), reports / "train/curves.png")
     image = rng.integers(0, 255, (64, 128, 3), dtype=np.uint8)
     truth = rng.integers(0, 19, (64, 128), dtype=np.uint8)
-    overlay = figures.overlay(
-        image, truth=truth, prediction=truth[::-1], dataset=CITYSCAPES, title="x"
-    )
+    overlay = figures.overlay(image, truth=truth, prediction=truth[::-1], dataset=CITYSCAPES, title="x")
     figures.save(overlay, folder / "overlays/median.png")
     for name in ("worst_01", "worst_02", "best"):
         shutil.copy(folder / "overlays/median.png", folder / f"overlays/{name}.png")
@@ -473,9 +452,7 @@ def test_page_opens_from_disk_without_errors_requests_or_overlaps(browser, web_p
     assert browser.get_log("browser") == []
     assert requested(browser) == [web_page.as_uri()]
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    assert browser.execute_script(
-        "return [...document.images].every(i => i.complete && i.naturalWidth > 100)"
-    )
+    assert browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 100)")
     assert browser.execute_script(OVERLAPS) == []
     assert browser.execute_script(VISIBLE, "h1")
     assert "47.86 %" in browser.execute_script("return document.querySelector('h1').textContent")
@@ -498,9 +475,7 @@ def test_page_is_dark_where_the_reader_wants_it_dark(browser, web_page):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
         browser.get(web_page.as_uri())
         return [
-            browser.execute_script(
-                f"return getComputedStyle(document.querySelector('{name}')).{what}"
-            )
+            browser.execute_script(f"return getComputedStyle(document.querySelector('{name}')).{what}")
             for name, what in (
                 ("body", "backgroundColor"),
                 ("body", "color"),

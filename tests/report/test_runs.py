@@ -143,9 +143,7 @@ def table(folder, *arguments: str) -> pd.DataFrame:
 def test_every_experiment_and_commit_is_a_row_with_its_own_values(repository):
     found = table(repository)
     first = commit(repository, "HEAD~1")
-    assert list(found.index) == ["momentum", first, "seed-1", "seed-2", "longer"], (
-        "by steps, then by mIOU"
-    )
+    assert list(found.index) == ["momentum", first, "seed-1", "seed-2", "longer"], "by steps, then by mIOU"
     assert found["epochs"].to_dict() | {} == {
         "momentum": "15", "longer": "40", "seed-1": "15", "seed-2": "15", commit(repository, "HEAD~1"): "15",
     }  # fmt: skip
@@ -224,22 +222,14 @@ def test_tag_and_the_committed_run_are_listed_whatever_the_workspace_holds(here,
     os.chdir(clone)
     git(clone, "checkout", "-q", "--detach")
     git(clone, "branch", "-q", "-D", "main")
-    git(
-        clone, "checkout", "HEAD~1", "--", "."
-    )  # the first run's files, as an experiment would leave them
+    git(clone, "checkout", "HEAD~1", "--", ".")  # the first run's files, as an experiment would leave them
 
     def seeds_and_dates():
         commands.main(["table", "--format", "csv"])
         found = pd.read_csv(io.StringIO(capsys.readouterr().out), dtype=str, keep_default_na=False)
-        return {
-            run: (seed, date)
-            for run, seed, date in zip(found["run"], found["seed"], found["date"], strict=True)
-        }
+        return {run: (seed, date) for run, seed, date in zip(found["run"], found["seed"], found["date"], strict=True)}
 
-    first, last = (
-        run(clone, "git", "log", "-1", "--format=%cs", name).stdout.strip()
-        for name in ("HEAD~1", "HEAD")
-    )
+    first, last = (run(clone, "git", "log", "-1", "--format=%cs", name).stdout.strip() for name in ("HEAD~1", "HEAD"))
     committed = {commit(clone, "HEAD"): ("2", last)}
     assert seeds_and_dates() == committed | {"workspace": ("0", "")}
     git(clone, "tag", "published", "HEAD~1")
@@ -265,9 +255,7 @@ def test_report_has_the_parameters_that_the_run_had_not_those_of_today(here):
     assert b"| 1,200 steps" in before[0]
     assert b"mode `flip`" in before[0]
     assert re.search(rb"\| `epochs` +\| `15` ", before[0]), "the last section of the Markdown"
-    assert re.search(rb"<code>epochs</code></td>\s*<td[^>]*><code>15</code>", before[1]), (
-        "of the page"
-    )
+    assert re.search(rb"<code>epochs</code></td>\s*<td[^>]*><code>15</code>", before[1]), "of the page"
     set_params(here, epochs=99, seed=7, eval_flip=False, ms_infer=True, data_path="/data/other")
     assert reported(here) == before
 
@@ -315,9 +303,7 @@ def test_stage_report_writes_the_times_too_and_links_to_them(here):
 def test_picture_of_readme_is_made_on_request(here, capsys):
     with pytest.raises(SystemExit, match="2"):
         commands.main(["report", "--preview"])
-    assert "reports/evaluate/overlays/median.png: is missing; `dvc repro` draws it" in (
-        capsys.readouterr().err
-    )
+    assert "reports/evaluate/overlays/median.png: is missing; `dvc repro` draws it" in (capsys.readouterr().err)
     picture = np.full((60, 120, 3), (10, 200, 30), np.uint8)
     write_png(here / "reports/evaluate/overlays/median.png", picture)
     commands.main(["report", "--preview"])
@@ -342,9 +328,7 @@ def test_other_data_and_other_code_are_told_apart_and_absent_parameters_are_no_d
 
     inputs = {"data/mindrecord/a": "1", "adl/training": "1"}
     one = run_of("one", {"epochs": 1, "bn_momentum": 0.9}, inputs)
-    other_data = run_of(
-        "data", {"epochs": 1, "bn_momentum": 0.9, "newer": 3}, inputs | {"data/mindrecord/a": "2"}
-    )
+    other_data = run_of("data", {"epochs": 1, "bn_momentum": 0.9, "newer": 3}, inputs | {"data/mindrecord/a": "2"})
     other_code = run_of("code", {"epochs": 1, "bn_momentum": 0.9}, inputs | {"adl/training": "2"})
     columns = table_of([one, other_data], [one, other_data]).set_index("run")
     assert "code" not in columns
@@ -397,8 +381,7 @@ def test_comparison_has_each_class_its_difference_and_a_paired_interval(reposito
     picture = tmp_path / "c.png"
     shown = adl(repository, "compare", "momentum", "longer", "--output", str(picture))
     one, other = (
-        json.loads(run(repository, "git", "show", f"{exp}:metrics/evaluate.json").stdout)
-        for exp in refs(repository)
+        json.loads(run(repository, "git", "show", f"{exp}:metrics/evaluate.json").stdout) for exp in refs(repository)
     )
     for name in CITYSCAPES.class_names:
         row = next(line for line in shown.splitlines() if line.startswith(f"| {name} "))
@@ -411,25 +394,17 @@ def test_comparison_has_each_class_its_difference_and_a_paired_interval(reposito
     ]
     (mean,) = [line for line in shown.splitlines() if line.startswith("| mIOU ")]
     assert f"{one['mIOU']:.2f}" in mean
-    assert shown.index("| class ") < shown.index("| mIOU ") < shown.index("| category "), (
-        "the mean of the classes"
-    )
+    assert shown.index("| class ") < shown.index("| mIOU ") < shown.index("| category "), "the mean of the classes"
     assert "longer − momentum: +3.4" in shown
-    assert "95 % interval +3.4" in shown, (
-        "the same noise in both: the pairs differ by the same on every image"
-    )
+    assert "95 % interval +3.4" in shown, "the same noise in both: the pairs differ by the same on every image"
     assert "larger than the choice of images can explain" in shown
     assert picture.stat().st_size > 10_000
     assert f"{picture}: the classes side by side" in shown
 
 
 def refs(folder) -> list[str]:
-    listed = run(
-        folder, "git", "for-each-ref", "refs/exps", "--format", "%(refname)"
-    ).stdout.split()
-    return [
-        next(ref for ref in listed if ref.endswith(f"/{name}")) for name in ("momentum", "longer")
-    ]
+    listed = run(folder, "git", "for-each-ref", "refs/exps", "--format", "%(refname)").stdout.split()
+    return [next(ref for ref in listed if ref.endswith(f"/{name}")) for name in ("momentum", "longer")]
 
 
 def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tmp_path, capsys):
@@ -438,23 +413,17 @@ def test_unknown_revisions_and_metrics_of_another_run_are_refused(repository, tm
             adl(folder, *arguments)
         return capsys.readouterr().err
 
-    assert "nowhere: no such branch, tag, commit or experiment" in refusal(
-        repository, "table", "nowhere"
-    )
+    assert "nowhere: no such branch, tag, commit or experiment" in refusal(repository, "table", "nowhere")
     git(tmp_path, "clone", "-q", str(repository), "clone")
     (tmp_path / "clone/metrics/evaluate.json").write_text('{"mIOU": 99.0}')
-    assert "workspace: its metrics do not match its dvc.lock" in refusal(
-        tmp_path / "clone", "table", "workspace"
-    )
+    assert "workspace: its metrics do not match its dvc.lock" in refusal(tmp_path / "clone", "table", "workspace")
     # A parameter that was changed and not run does not change what the run is said to be.
     git(tmp_path / "clone", "restore", ".")
     set_params(tmp_path / "clone", epochs=99)
     assert table(tmp_path / "clone", "workspace").loc["workspace", "epochs"] == "15"
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert refusal(empty, "table") == (
-        "error: this folder is no DVC workspace: run this in the project's folder.\n"
-    )
+    assert refusal(empty, "table") == ("error: this folder is no DVC workspace: run this in the project's folder.\n")
 
 
 def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):

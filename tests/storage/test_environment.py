@@ -26,8 +26,7 @@ def table_of(servers: list[str], **fields) -> dict:
         {
             "server_id": server,
             "device": [
-                {"device_id": str(i), "device_ip": f"192.1.{n}.{i}", "rank_id": str(8 * n + i)}
-                for i in range(8)
+                {"device_id": str(i), "device_ip": f"192.1.{n}.{i}", "rank_id": str(8 * n + i)} for i in range(8)
             ],
         }
         for n, server in enumerate(servers)

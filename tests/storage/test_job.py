@@ -146,9 +146,7 @@ def test_a_machine_need_only_fit_the_stage_that_runs(cloud, capsys):
     assert "lite" in capsys.readouterr().err
 
 
-def test_the_port_and_the_pace_of_a_training_are_those_that_were_asked_for(
-    cloud, run_name, monkeypatch
-):
+def test_the_port_and_the_pace_of_a_training_are_those_that_were_asked_for(cloud, run_name, monkeypatch):
     with_records(cloud)
     nodes = {"MA_NUM_HOSTS": "2", "VC_WORKER_HOSTS": "127.0.0.1,127.0.0.1", "VC_TASK_INDEX": "0"}
     for name, value in nodes.items():
@@ -298,18 +296,12 @@ def test_of_two_nodes_without_numbers_none_leads(cloud, monkeypatch, capsys):
     assert cloud.commands == []
 
 
-def test_two_runs_whose_places_differ_behind_a_hash_or_a_question_mark_stay_apart(
-    cloud, s3, bucket
-):
+def test_two_runs_whose_places_differ_behind_a_hash_or_a_question_mark_stay_apart(cloud, s3, bucket):
     for place in ("run#1", "run#2", "run?2"):
         cloud.stage = lambda: write_text(Path("data/synthetic/gtFine/a #1?.png"), "x") or 0
         assert cloud.main("synthesize", "--train_url", f"s3://{bucket}/{place}") == 0
     answer = s3.client().list_objects_v2(Bucket=bucket)
-    roots = {
-        entry["Key"].partition("/data/")[0]
-        for entry in answer["Contents"]
-        if "/data/" in entry["Key"]
-    }
+    roots = {entry["Key"].partition("/data/")[0] for entry in answer["Contents"] if "/data/" in entry["Key"]}
     assert roots == {"run#1", "run#2", "run?2"}
     local = "./local out #1: x"
     assert cloud.main("synthesize", "--train_url", local) == 0
@@ -411,14 +403,10 @@ class TestSecondNode:
         monkeypatch.setattr(module, "NODE_TIMEOUT", 0.2)
         return cloud.train / "state" / run_name
 
-    def test_it_begins_from_what_the_first_one_published_and_leaves_its_logs(
-        self, cloud, state, monkeypatch
-    ):
+    def test_it_begins_from_what_the_first_one_published_and_leaves_its_logs(self, cloud, state, monkeypatch):
         write_text(cloud.work / module.MARK, "of an earlier job")
         write_text(cloud.work / ".adl/state" / state.name / "position_1.npz", "stale")
-        monkeypatch.setattr(
-            environment.time, "sleep", lambda seconds: write_text(state / "job.json", "{}")
-        )
+        monkeypatch.setattr(environment.time, "sleep", lambda seconds: write_text(state / "job.json", "{}"))
         write_text(state / "position_9.npz", "9")
         seen = []
 
@@ -440,9 +428,7 @@ class TestSecondNode:
         assert not (cloud.train / "copied").exists()
 
     @pytest.mark.parametrize(("code", "is_done"), [("this code", True), ("other code", False)])
-    def test_a_run_that_is_finished_with_this_code_needs_no_second_node(
-        self, cloud, state, code, is_done
-    ):
+    def test_a_run_that_is_finished_with_this_code_needs_no_second_node(self, cloud, state, code, is_done):
         write_text(state / "result/digests.json", "{}")
         write_json(state / "about.json", {"code": code})
         if is_done:

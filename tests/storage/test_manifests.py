@@ -85,9 +85,7 @@ def test_what_a_stage_left_is_found_with_its_content(inputs, known, place):
         place,
         {"data/predictions/evaluate/a/1.png": "one", "metrics/evaluate.json": "{}"},
     )
-    assert downloaded(inputs, "data/predictions/evaluate", place) == {
-        "data/predictions/evaluate/a/1.png": "one"
-    }
+    assert downloaded(inputs, "data/predictions/evaluate", place) == {"data/predictions/evaluate/a/1.png": "one"}
     assert downloaded(inputs, "metrics/evaluate.json", place) == {"metrics/evaluate.json": "{}"}
     assert inputs.find("models/autodeeplab.ckpt") == {}
 
@@ -143,9 +141,7 @@ def test_a_stage_that_wrote_nothing_leaves_earlier_results_alone(inputs, known, 
 def test_a_manifest_that_is_damaged_is_named(inputs, known, place):
     made_by(known["mindrecord@val"], place, {RECORD: "record"})
     (place / "train/copied/mindrecord@val.json").write_text("{")
-    with pytest.raises(
-        AdlError, match=r"copied/mindrecord@val.json: is no JSON .* Remove it there"
-    ):
+    with pytest.raises(AdlError, match=r"copied/mindrecord@val.json: is no JSON .* Remove it there"):
         inputs.find(RECORD)
 
 
@@ -194,9 +190,7 @@ def test_a_checkpoint_is_found_by_its_name(inputs, place, folder):
     write_json(place / folder / "old.ckpt.json", {})
     found = inputs.checkpoint("old.ckpt")
     assert {target.name for target in found} == {"old.ckpt", "old.ckpt.json"}
-    with pytest.raises(
-        AdlError, match=r"other.ckpt is not in .*data or .*train, nor in pretrained/"
-    ):
+    with pytest.raises(AdlError, match=r"other.ckpt is not in .*data or .*train, nor in pretrained/"):
         inputs.checkpoint("other.ckpt")
 
 
@@ -220,9 +214,7 @@ def test_a_model_that_a_run_kept_is_found_by_its_name(inputs, place):
     finished_run(place, "first")
     kept = "state/first/result/intermediate/epoch_00010.ckpt"
     found = inputs.checkpoint("epoch_00010.ckpt")
-    assert {file.url for file in found.values()} == {
-        f"{place}/train/{name}" for name in (kept, f"{kept}.json")
-    }
+    assert {file.url for file in found.values()} == {f"{place}/train/{name}" for name in (kept, f"{kept}.json")}
     with pytest.raises(AdlError, match=r"ckpt_name: 00010.ckpt is not in"):
         inputs.checkpoint("00010.ckpt")
 

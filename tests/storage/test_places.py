@@ -107,9 +107,7 @@ def test_a_line_that_always_breaks_is_given_up_and_nothing_half_remains(bucket, 
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT
 
 
-def test_a_slow_server_is_waited_for_and_progress_has_a_time(
-    bucket, line, tmp_path, monkeypatch, capsys
-):
+def test_a_slow_server_is_waited_for_and_progress_has_a_time(bucket, line, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("adl.console.progress.LINE_EVERY", 0.1)
     line.pause = 0.015
     fetch(bucket, line.endpoint, tmp_path)
@@ -149,9 +147,7 @@ def test_no_server_at_all_is_given_up(bucket, tmp_path):
         ({"AWS_SECRET_ACCESS_KEY": None}, "Set AWS_ACCESS_KEY_ID"),
     ],
 )
-def test_wrong_credentials_are_said_at_once(
-    s3, bucket, line, tmp_path, monkeypatch, capfd, variables, message
-):
+def test_wrong_credentials_are_said_at_once(s3, bucket, line, tmp_path, monkeypatch, capfd, variables, message):
     for name, value in variables.items():
         if value is None:
             monkeypatch.delenv(name)
@@ -206,12 +202,8 @@ def test_only_what_is_new_is_copied_again(s3, bucket, tmp_path, monkeypatch):
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT[::-1]
 
 
-def test_a_disk_that_is_too_small_is_said_before_anything_is_copied(
-    s3, bucket, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(
-        transfers.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=2_900_000)
-    )
+def test_a_disk_that_is_too_small_is_said_before_anything_is_copied(s3, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfers.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=2_900_000))
     with pytest.raises(AdlError, match="needs 3 MB, but only 3 MB are free"):
         fetch(bucket, s3.endpoint, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -220,9 +212,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_copied(
 def test_what_is_replaced_makes_room(s3, bucket, tmp_path, monkeypatch):
     fetch(bucket, s3.endpoint, tmp_path)
     s3.client().put_object(Bucket=bucket, Key="run/model.ckpt", Body=CONTENT[::-1])
-    monkeypatch.setattr(
-        transfers.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=100_000)
-    )
+    monkeypatch.setattr(transfers.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=100_000))
     fetch(bucket, s3.endpoint, tmp_path)
     assert (tmp_path / "model.ckpt").read_bytes() == CONTENT[::-1]
 
@@ -366,9 +356,7 @@ def test_a_key_is_taken_as_it_stands(any_store):
     assert names(opened("runs")) == {f"{name}/deep/{name}"}
 
 
-def test_a_copy_that_is_no_longer_wanted_ends_after_a_part_and_leaves_nothing(
-    s3, bucket, tmp_path, monkeypatch
-):
+def test_a_copy_that_is_no_longer_wanted_ends_after_a_part_and_leaves_nothing(s3, bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(filesystems, "PART", 5 * 2**20)
     (tmp_path / "file").write_bytes(os.urandom(2**20) * 12)
     progress = ended_once(lambda: progress.value > 0)
@@ -384,17 +372,13 @@ class Refusing(http.server.BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         status, code = self.server.refusal
-        body = (
-            f"<Error><Code>{code}</Code><Message>What the server says.</Message></Error>".encode()
-        )
+        body = f"<Error><Code>{code}</Code><Message>What the server says.</Message></Error>".encode()
         self.server.requests += 1
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if (
-            self.command != "HEAD"
-        ):  # whose answers have none: a client takes it for the next answer, or for a fault
+        if self.command != "HEAD":  # whose answers have none: a client takes it for the next answer, or for a fault
             self.wfile.write(body)
 
     do_GET = do_HEAD = do_PUT = answer  # noqa: N815 (as http.server calls them)
@@ -439,9 +423,7 @@ def refusing(s3):
         (403, "SomethingNew", "Check AWS_ACCESS_KEY_ID"),
     ],
 )
-def test_what_no_new_attempt_cures_is_told_at_once_with_its_remedy(
-    refusing, tmp_path, status, code, remedy
-):
+def test_what_no_new_attempt_cures_is_told_at_once_with_its_remedy(refusing, tmp_path, status, code, remedy):
     refusing.refusal = status, code
     (tmp_path / "file").write_bytes(b"abc")
     store = refusing.store

@@ -44,9 +44,7 @@ def names(store) -> set[str]:
 def test_another_machine_goes_on_where_the_first_one_was_lost(store, tmp_path):
     first = tmp_path / "first"
     backup = backup_in(first, store)
-    write(
-        first, about="key", position_1="1", position_2="2", lock="", stop="", logs__rank_0="hello"
-    )
+    write(first, about="key", position_1="1", position_2="2", lock="", stop="", logs__rank_0="hello")
     backup.upload_new()
     second = tmp_path / "second"
     backup = backup_in(second, store)
@@ -118,9 +116,7 @@ def test_half_written_files_stay_here(store, tmp_path):
     assert names(store) == {"position_1.npz"}
 
 
-def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
-    store, tmp_path, monkeypatch, capsys
-):
+def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(store, tmp_path, monkeypatch, capsys):
     first = tmp_path / "first"
     backup = backup_in(first, store)
     arrived, calls = threading.Event(), []
@@ -137,10 +133,7 @@ def test_state_is_copied_while_the_block_runs_and_a_failure_is_no_end(
         write(first, position_1="1")
         assert arrived.wait(30)
     assert names(store) == {"position_1.npz"}
-    assert (
-        "warning: the state could not be copied and will be retried: the line is down."
-        in capsys.readouterr().out
-    )
+    assert "warning: the state could not be copied and will be retried: the line is down." in capsys.readouterr().out
 
 
 def test_the_store_is_never_without_a_position_or_a_result(store, tmp_path, monkeypatch):
@@ -173,16 +166,12 @@ def test_the_store_is_never_without_a_position_or_a_result(store, tmp_path, monk
         assert is_over.wait(30)
     assert names(store) == {"intermediate/epoch_1", "intermediate/epoch_2", *result}
     assert [
-        present
-        for present in seen
-        if not (result <= present or any(name.startswith("position") for name in present))
+        present for present in seen if not (result <= present or any(name.startswith("position") for name in present))
     ] == []
 
 
 @pytest.mark.parametrize("can_end", [True, False])
-def test_at_the_end_the_newest_position_waits_for_no_other_copy(
-    store, tmp_path, monkeypatch, capsys, can_end
-):
+def test_at_the_end_the_newest_position_waits_for_no_other_copy(store, tmp_path, monkeypatch, capsys, can_end):
     """As when a machine is taken away. A back end that cannot end a copy that it began is not waited for."""
     first = tmp_path / "first"
     backup = backup_in(first, store)

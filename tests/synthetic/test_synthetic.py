@@ -17,9 +17,7 @@ pytestmark = pytest.mark.xdist_group("sixty scenes")
 
 @pytest.fixture(scope="module")
 def scenes():
-    return [
-        synthetic.scene(CITYSCAPES, "train", number, height=128, seed=0) for number in range(60)
-    ]
+    return [synthetic.scene(CITYSCAPES, "train", number, height=128, seed=0) for number in range(60)]
 
 
 def test_every_class_and_void_label_is_drawn(scenes):
@@ -54,9 +52,7 @@ def test_scene_follows_from_seed_split_and_number(scenes):
     assert image.shape == (128, 256, 3)
     assert image.dtype == labels.dtype == np.uint8
     for split, number, seed in (("val", 3, 0), ("train", 4, 0), ("train", 3, 1)):
-        assert not np.array_equal(
-            synthetic.scene(CITYSCAPES, split, number, height=128, seed=seed)[1], labels
-        )
+        assert not np.array_equal(synthetic.scene(CITYSCAPES, split, number, height=128, seed=seed)[1], labels)
 
 
 def test_streets_are_where_streets_are(scenes):

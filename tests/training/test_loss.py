@@ -40,9 +40,7 @@ def test_ohem_equals_numpy(case):
     threshold = float(rng.uniform(0.01, 0.9))
     loss = OhemCrossEntropy(threshold=threshold, min_kept=kept, ignore_label=IGNORE)
     expected = reference_ohem(logits, labels, threshold, kept)
-    assert float(loss(Tensor(logits), Tensor(labels))) == pytest.approx(
-        expected, rel=1e-5, abs=1e-7
-    )
+    assert float(loss(Tensor(logits), Tensor(labels))) == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
 def test_cross_entropy_is_the_mean_over_valid_pixels(rng):
@@ -57,9 +55,7 @@ def test_loss_of_nothing_is_zero(rng):
     logits = Tensor(rng.normal(size=(1, 5, 4, 4)).astype(np.float32))
     labels = Tensor(np.full((1, 4, 4), IGNORE, np.int32))
     assert float(CrossEntropy(ignore_label=IGNORE)(logits, labels)) == 0
-    assert (
-        float(OhemCrossEntropy(threshold=0.7, min_kept=1, ignore_label=IGNORE)(logits, labels)) == 0
-    )
+    assert float(OhemCrossEntropy(threshold=0.7, min_kept=1, ignore_label=IGNORE)(logits, labels)) == 0
 
 
 def test_large_logits_do_not_overflow():

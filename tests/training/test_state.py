@@ -97,9 +97,7 @@ def test_damaged_newest_state_falls_back_with_a_warning(own, capsys, damage):
     newest = own.positions()[-1]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 4
-    newest.write_bytes(
-        {"truncated": newest.read_bytes()[:-100], "a bit": bytes(content), "empty": b""}[damage]
-    )
+    newest.write_bytes({"truncated": newest.read_bytes()[:-100], "a bit": bytes(content), "empty": b""}[damage])
     assert own.latest().position == 1
     assert f"warning: {newest} is damaged" in capsys.readouterr().out
     # A run that goes on from the older one saves below the damaged one's position: that must not count as the newest.
@@ -206,9 +204,7 @@ def test_file_system_without_locks_is_refused_in_one_message(own, number, monkey
     monkeypatch.setenv("ADL_STATE_DIR", str(own.folder.parent))
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with (
-        pytest.raises(
-            AdlError, match=r"lock: its file system gives no locks \(.*Point ADL_STATE_DIR to"
-        ),
+        pytest.raises(AdlError, match=r"lock: its file system gives no locks \(.*Point ADL_STATE_DIR to"),
         own.held(),
     ):
         pass
@@ -276,9 +272,7 @@ def keep_model(state: State) -> None:
     seal(state.result)
 
 
-def test_finished_state_with_kept_models_stays_and_the_list_says_how_to_use_them(
-    tmp_path, own, monkeypatch, capsys
-):
+def test_finished_state_with_kept_models_stays_and_the_list_says_how_to_use_them(tmp_path, own, monkeypatch, capsys):
     keep_model(own)
     other = runs.state_of(tmp_path, key_with({"data": "e"}))
     with other.held():
@@ -407,9 +401,7 @@ def test_list_adopt_drop_and_prune(tmp_path, own, monkeypatch, capsys):
     own.save(saved(1300))
     own.positions()[-1].write_bytes(b"")
     adl("prune")
-    assert [p.name for p in own.positions()] == ["position_000001200.npz"], (
-        "the newest that can be read"
-    )
+    assert [p.name for p in own.positions()] == ["position_000001200.npz"], "the newest that can be read"
     assert not own.damaged_positions()
     sound = own.positions()[-1].read_bytes()
     own.positions()[-1].write_bytes(b"")

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.usefixtures("pynative")
 @pytest.fixture
 def step(tiny):
     net = network.build(tiny)
-    return TrainStep(
-        net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=0.5)
-    ).set_train()
+    return TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=0.5)).set_train()
 
 
 @pytest.fixture
@@ -64,9 +62,7 @@ def test_update_is_that_of_the_plain_gradient(step, batch):
     gradient = ms.grad(loss, None, (weight,))()[0].asnumpy()
     before = weight.asnumpy().copy()
     assert take(step, *batch)
-    np.testing.assert_allclose(
-        weight.asnumpy(), before - 0.1 * (gradient + 0.5 * before), rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(weight.asnumpy(), before - 0.1 * (gradient + 0.5 * before), rtol=1e-4, atol=1e-6)
     assert np.abs(gradient).max() > 0.01
 
 
@@ -88,9 +84,7 @@ def test_momentum_is_that_of_mindspore(pynative, rng):
     ]
     reference = nn.Momentum(groups, learning_rate=rates, momentum=0.9)
     for rate in rates:
-        gradients = tuple(
-            Tensor(rng.normal(size=values.shape).astype(np.float32)) for values in start.values()
-        )
+        gradients = tuple(Tensor(rng.normal(size=values.shape).astype(np.float32)) for values in start.values())
         own(gradients, Tensor(np.float32(rate)))
         reference(gradients)
     for mine, other in zip(own.parameters, theirs, strict=True):
@@ -101,9 +95,7 @@ def test_loss_scale_does_not_change_the_update(tiny, batch):
     def trained(scale):
         ms.set_seed(1)
         net = network.build(tiny)
-        step = TrainStep(
-            net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-4)
-        ).set_train()
+        step = TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-4)).set_train()
         assert take(step, *batch, scale=scale)
         return net.decoder.classifier.weight.asnumpy()
 

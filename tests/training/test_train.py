@@ -106,9 +106,7 @@ def run(settings, record, folder, *, stop=None, log_epochs=lambda rows: None, **
 
 
 def result_of(folder):
-    metrics, history = (
-        json.loads((folder / f"result/{name}.json").read_text()) for name in ("metrics", "history")
-    )
+    metrics, history = (json.loads((folder / f"result/{name}.json").read_text()) for name in ("metrics", "history"))
     return metrics, history
 
 
@@ -194,9 +192,7 @@ def test_resumed_run_equals_the_uninterrupted_one(settings, record, tmp_path, st
 
 
 @pytest.mark.usefixtures("updates")
-def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(
-    settings, record, tmp_path, capsys
-):
+def test_every_epoch_is_logged_once_with_those_of_earlier_attempts_first(settings, record, tmp_path, capsys):
     told = []
 
     def log_epochs(rows):
@@ -218,9 +214,7 @@ def test_workers_beyond_the_cores_are_said(settings, record, tmp_path, capsys):
     told = {}
     for workers in (device.cores(), device.cores() + 1):
         run(settings, record, tmp_path / str(workers), epochs=1, warmup_iters=0, workers=workers)
-        told[workers] = [
-            line for line in capsys.readouterr().out.splitlines() if line.startswith("workers:")
-        ]
+        told[workers] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("workers:")]
     cores = device.cores()
     assert told == {
         cores: [],
@@ -231,9 +225,7 @@ def test_workers_beyond_the_cores_are_said(settings, record, tmp_path, capsys):
 @pytest.mark.parametrize(("name", "kind"), [("ce", CrossEntropy), ("ohemce", OhemCrossEntropy)])
 def test_criterion_is_that_of_the_parameters(settings, name, kind, monkeypatch):
     monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
-    p = params.load(
-        ROOT / "params.yaml", **settings | {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6}
-    )
+    p = params.load(ROOT / "params.yaml", **settings | {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6})
     loss = losses.LOSSES[p.criterion](p, World(1, 4))
     assert type(loss) is kind
     assert loss.ignore_label == p.ignore_label
@@ -252,17 +244,13 @@ def test_state_is_saved_every_so_many_epochs_and_minutes(settings, record, tmp_p
     monkeypatch.setattr(State, "save", lambda self, state: saved.append(state.position))
     run(settings, record, tmp_path / "a", epochs=3, save_epochs=2, save_minutes=None)
     assert saved == [4, 6], "and at the end"
-    assert not list((tmp_path / "a/result/intermediate").iterdir()), (
-        "one model is kept: the final one"
-    )
+    assert not list((tmp_path / "a/result/intermediate").iterdir()), "one model is kept: the final one"
     saved.clear()
     run(settings, record, tmp_path / "b", epochs=1, save_epochs=100, save_minutes=1e-9)
     assert saved == [1, 2]
 
 
-def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(
-    settings, record, tmp_path, straight
-):
+def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(settings, record, tmp_path, straight):
     _, plain = result_of(straight)
     _, history = run(settings, record, tmp_path / "validated", eval_epochs=1, **DROPPING)
     assert weights(tmp_path / "validated") == weights(straight)
@@ -309,9 +297,7 @@ def test_statistics_that_are_validated_are_those_of_rank_0(tiny, record, monkeyp
 
 
 @pytest.mark.usefixtures("updates")
-def test_stop_in_the_middle_of_a_validation_loses_nothing(
-    settings, record, tmp_path, monkeypatch, capsys
-):
+def test_stop_in_the_middle_of_a_validation_loses_nothing(settings, record, tmp_path, monkeypatch, capsys):
     _, straight = run(settings, record, tmp_path / "straight", eval_epochs=1)
     stop = Stop()
 
@@ -357,23 +343,17 @@ def test_last_models_are_kept_beside_the_final_one(settings, record, tmp_path):
 
 @pytest.mark.usefixtures("updates")
 @pytest.mark.parametrize("keep", [1, 2])
-def test_model_that_is_no_longer_finite_is_neither_kept_nor_saved(
-    settings, record, tmp_path, monkeypatch, keep
-):
+def test_model_that_is_no_longer_finite_is_neither_kept_nor_saved(settings, record, tmp_path, monkeypatch, keep):
     nothing_finite = types.SimpleNamespace(isfinite=lambda values: values > np.inf)
     monkeypatch.setattr(checkpoints, "np", nothing_finite)
-    with pytest.raises(
-        AdlError, match=r"\w\.weight is no longer finite, and this state is not saved"
-    ):
+    with pytest.raises(AdlError, match=r"\w\.weight is no longer finite, and this state is not saved"):
         run(settings, record, tmp_path / "a", epochs=3, save_epochs=1, keep_checkpoints=keep)
     assert not list((tmp_path / "a").rglob("*.ckpt"))
     assert not State(tmp_path / "a").positions()
 
 
 @pytest.mark.usefixtures("updates")
-def test_model_is_kept_before_the_state_that_goes_on_after_it(
-    settings, record, tmp_path, monkeypatch
-):
+def test_model_is_kept_before_the_state_that_goes_on_after_it(settings, record, tmp_path, monkeypatch):
     kept, save = {}, State.save
 
     def saving(self, state):
@@ -399,9 +379,7 @@ def test_attempt_with_nothing_left_to_train_reports_the_speed_of_the_one_before(
     assert speed["devices"] == 1
 
 
-def test_weights_of_other_classes_start_a_training_without_their_classifier(
-    settings, record, tmp_path, tiny, capsys
-):
+def test_weights_of_other_classes_start_a_training_without_their_classifier(settings, record, tmp_path, tiny, capsys):
     ms.set_seed(3)
     other = network.build(dataclasses.replace(tiny, num_classes=7))
     checkpoint.save(checkpoint.native(other), tmp_path / "other.ckpt")
@@ -412,9 +390,7 @@ def test_weights_of_other_classes_start_a_training_without_their_classifier(
     assert "without decoder.classifier" in capsys.readouterr().out
     stored = ms.load_checkpoint(str(tmp_path / "b/result/autodeeplab.ckpt"))
     name = "decoder.refine.0.conv.weight"
-    np.testing.assert_array_equal(
-        stored[name].asnumpy(), dict(other.parameters_and_names())[name].asnumpy()
-    )
+    np.testing.assert_array_equal(stored[name].asnumpy(), dict(other.parameters_and_names())[name].asnumpy())
     assert stored["decoder.classifier.weight"].shape[0] == 19
 
 
@@ -438,9 +414,7 @@ def test_2021_file_starts_a_training_whatever_affine_it_was_trained_with(
             assert (f"encoder.nas_cells.0.{norm}.{part}" in moved) == wanted
 
 
-def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32(
-    settings, tiny, tmp_path
-):
+def test_mixed_precision_leaves_the_native_names_and_keeps_batch_norm_in_float32(settings, tiny, tmp_path):
     # Training with it needs Ascend; how the cells are wrapped can be seen anywhere.
     p = params.load(ROOT / "params.yaml", **settings).model_copy(update={"amp_level": "O2"})
     net = network.build(tiny)
@@ -458,9 +432,7 @@ def test_mixed_precision_computes_batch_norm_in_float32(tiny, monkeypatch, ranks
     monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
     net = amp.auto_mixed_precision(network.build(tiny, world=World(0, ranks)), "O2")
     kinds = {
-        kind: {
-            cell.get_flags()["fp32"] for _, cell in net.cells_and_names() if isinstance(cell, kind)
-        }
+        kind: {cell.get_flags()["fp32"] for _, cell in net.cells_and_names() if isinstance(cell, kind)}
         for kind in (nn.Conv2d, nn.BatchNorm2d)
     }
     assert kinds == {nn.Conv2d: {False}, nn.BatchNorm2d: {True}}
@@ -480,19 +452,13 @@ def test_stop_request_ends_the_training_after_the_epoch(settings, record, tmp_pa
 def test_ranks_that_read_different_states_do_not_begin(settings, record, tmp_path, monkeypatch):
     # Also where this rank finds no state, another must be heard.
     for module in (checkpoints, loop):
-        monkeypatch.setattr(
-            module, "of_all_ranks", lambda values, world: [values, [value + 5 for value in values]]
-        )
-    with pytest.raises(
-        AdlError, match=r"the ranks read different states from .*; do all nodes share it"
-    ):
+        monkeypatch.setattr(module, "of_all_ranks", lambda values, world: [values, [value + 5 for value in values]])
+    with pytest.raises(AdlError, match=r"the ranks read different states from .*; do all nodes share it"):
         run(settings, record, tmp_path / "a")
 
 
 @pytest.mark.usefixtures("updates")
-def test_ranks_that_part_stop_at_the_end_of_the_epoch_and_save_nothing(
-    settings, record, tmp_path, monkeypatch
-):
+def test_ranks_that_part_stop_at_the_end_of_the_epoch_and_save_nothing(settings, record, tmp_path, monkeypatch):
     def parting(values, world):
         return [values, [value + (len(values) > 1) for value in values]]
 
@@ -521,9 +487,7 @@ def test_checksum_of_the_ranks_follows_from_the_weights(settings, record, tmp_pa
     assert told[1][1] != told[5][1]
 
 
-def test_device_whose_whole_numbers_do_not_wrap_around_is_refused(
-    settings, record, tmp_path, monkeypatch
-):
+def test_device_whose_whole_numbers_do_not_wrap_around_is_refused(settings, record, tmp_path, monkeypatch):
     monkeypatch.setattr(drop_path, "Tensor", lambda values: Tensor(values.astype(np.float32)))
     with pytest.raises(AdlError, match="does not multiply whole numbers as a CPU does"):
         run(settings, record, tmp_path / "a")
@@ -532,9 +496,7 @@ def test_device_whose_whole_numbers_do_not_wrap_around_is_refused(
 @pytest.mark.usefixtures("updates")
 def test_start_epoch_continues_the_schedule(settings, record, tmp_path, first_epoch):
     _, plain = run(settings, record, tmp_path / "plain")
-    metrics, history = run(
-        settings, record, tmp_path / "second", ckpt_name=first_epoch, start_epoch=1
-    )
+    metrics, history = run(settings, record, tmp_path / "second", ckpt_name=first_epoch, start_epoch=1)
     assert metrics["epochs"] == 1
     assert metrics["steps"] == 2
     assert [row["epoch"] for row in history] == [2]
@@ -543,9 +505,7 @@ def test_start_epoch_continues_the_schedule(settings, record, tmp_path, first_ep
 
 @pytest.mark.usefixtures("updates")
 def test_start_epoch_at_the_end_copies_the_weights(settings, record, tmp_path, first_epoch):
-    metrics, history = run(
-        settings, record, tmp_path / "copy", epochs=1, ckpt_name=first_epoch, start_epoch=1
-    )
+    metrics, history = run(settings, record, tmp_path / "copy", epochs=1, ckpt_name=first_epoch, start_epoch=1)
     assert history == []
     assert metrics["steps"] == 0
     first = ms.load_checkpoint(str(tmp_path / first_epoch))
@@ -581,9 +541,7 @@ def test_too_long_a_warmup_is_refused_before_compilation(settings, record, tmp_p
     assert not (tmp_path / "a").exists()
 
 
-def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_state(
-    settings, record, tmp_path
-):
+def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_state(settings, record, tmp_path):
     message = r"diverged at step \d+: loss nan, learning rate 9.77472e\+29, loss scale 32768; .* is no longer finite"
     with pytest.raises(AdlError, match=message):
         run(
@@ -600,25 +558,17 @@ def test_diverging_run_stops_with_step_rate_and_scale_and_keeps_the_last_good_st
     assert all(np.isfinite(values).all() for values in state.latest().arrays.values())
 
 
-def test_gradients_that_stay_infinite_stop_the_training(
-    settings, record, tmp_path, monkeypatch, updates
-):
+def test_gradients_that_stay_infinite_stop_the_training(settings, record, tmp_path, monkeypatch, updates):
     monkeypatch.setattr(plan_module, "MOST_SKIPPED", 3)
     updates(True, False)
-    with pytest.raises(
-        AdlError, match=r"diverged at step 1: .* the gradients stay infinite\. Lower base_lr"
-    ):
+    with pytest.raises(AdlError, match=r"diverged at step 1: .* the gradients stay infinite\. Lower base_lr"):
         run(settings, record, tmp_path / "a", epochs=5)
     assert not (tmp_path / "a/result").exists()
 
 
-def test_no_state_is_saved_while_updates_are_skipped(
-    settings, record, tmp_path, monkeypatch, updates
-):
+def test_no_state_is_saved_while_updates_are_skipped(settings, record, tmp_path, monkeypatch, updates):
     saved, save = [], State.save
-    monkeypatch.setattr(
-        State, "save", lambda self, state: (saved.append(state.meta), save(self, state))
-    )
+    monkeypatch.setattr(State, "save", lambda self, state: (saved.append(state.meta), save(self, state)))
     updates(True, False, False, True)
     metrics, _ = run(settings, record, tmp_path / "a", epochs=3, save_minutes=1e-9)
     assert [(meta["position"], meta["step"], meta["skipped"]) for meta in saved] == [
@@ -634,9 +584,7 @@ def test_no_state_is_saved_while_updates_are_skipped(
 def test_state_of_another_network_is_refused(settings, record, tmp_path):
     with stop_before(2) as stop, pytest.raises(Stopped):
         run(settings, record, tmp_path / "a", stop=stop)
-    with pytest.raises(
-        AdlError, match=r"does not fit this network: .* To start over: `adl state drop a`"
-    ):
+    with pytest.raises(AdlError, match=r"does not fit this network: .* To start over: `adl state drop a`"):
         run(settings, record, tmp_path / "a", filter_multiplier=4)
     assert State(tmp_path / "a").positions()
 
@@ -699,9 +647,7 @@ def test_overfitting_four_images_reaches_an_miou_above_90(record, tmp_path):
             bn_momentum=0.9,
         )
     )
-    step = TrainStep(
-        net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-5)
-    ).set_train()
+    step = TrainStep(net, CrossEntropy(ignore_label=255), Momentum(net, weight_decay=1e-5)).set_train()
     for learning_rate in np.linspace(0.2, 0.002, 220):
         assert take(step, images, labels, None, learning_rate=learning_rate, scale=1.0)
     confusion = Confusion(CITYSCAPES)

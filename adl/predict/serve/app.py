@@ -55,9 +55,7 @@ class App(FastAPI):
     file: the model's, with its sidecar. images: those that the page offers by name.
     """
 
-    def __init__(
-        self, segmenter: Segmenter, queue: Queue, *, file: Path, images: Mapping[str, Path]
-    ) -> None:
+    def __init__(self, segmenter: Segmenter, queue: Queue, *, file: Path, images: Mapping[str, Path]) -> None:
         super().__init__(
             title="adl serve",
             version="1",
@@ -126,9 +124,7 @@ class App(FastAPI):
             score=provenance.score(about),
             dataset=self.segmenter.dataset.title,
             classes=list(self.segmenter.classes.values()),
-            limits=Limits(
-                bytes=uploads.MOST_BYTES, pixels=uploads.MOST_PIXELS, side=uploads.MOST_SIDE
-            ),
+            limits=Limits(bytes=uploads.MOST_BYTES, pixels=uploads.MOST_PIXELS, side=uploads.MOST_SIDE),
         )
 
     async def list_images(self) -> list[str]:
@@ -181,6 +177,4 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse(
-        {"detail": "The server failed at this request; what happened is in its terminal."}, 500
-    )
+    return JSONResponse({"detail": "The server failed at this request; what happened is in its terminal."}, 500)

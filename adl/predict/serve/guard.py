@@ -36,9 +36,7 @@ class Guard:
     others reach it through a reverse proxy, with a port where their browsers show one.
     """
 
-    def __init__(
-        self, app: ASGIApp, host: str, *, is_open: bool, public_names: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, host: str, *, is_open: bool, public_names: Iterable[str] = ()) -> None:
         self.app, self.is_open = app, is_open
         self.public_origins = {name.lower() for name in public_names}
         self.names = {

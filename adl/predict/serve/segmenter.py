@@ -22,9 +22,7 @@ PREVIEW_SIDE = 2048
 class Segmenter:
     """A predictor that takes files and gives answers. classes: of the data set, by their names."""
 
-    def __init__(
-        self, predictor: Callable[[np.ndarray], np.ndarray], dataset: DatasetDescriptor
-    ) -> None:
+    def __init__(self, predictor: Callable[[np.ndarray], np.ndarray], dataset: DatasetDescriptor) -> None:
         self.predictor, self.dataset = predictor, dataset
         self.classes = {
             one.name: LabelClass(

@@ -30,13 +30,9 @@ def listen(host: str, port: int) -> socket.socket:
     Raises AdlError if the address cannot be had.
     """
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OverflowError:
-        raise AdlError(
-            f"--port: {port} is no port; they go from 0 (any that is free) to 65535."
-        ) from None
+        raise AdlError(f"--port: {port} is no port; they go from 0 (any that is free) to 65535.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AdlError(
@@ -70,9 +66,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def data_received(self, data: bytes) -> None:
         """A request stops the clock; in uvicorn any byte of its header does."""

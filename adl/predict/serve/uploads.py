@@ -24,9 +24,7 @@ SILENT_SECONDS = 10
 KINDS = "JPEG, PNG, WebP, AVIF, TIFF, JPEG 2000, GIF, BMP or PPM"
 """For people; `photographs.FORMATS` is what is read."""
 
-NOT_ALONE = (
-    "Send the picture itself as the body, as `curl --data-binary @photo.jpg` does, and no form."
-)
+NOT_ALONE = "Send the picture itself as the body, as `curl --data-binary @photo.jpg` does, and no form."
 
 
 class Uploads:
@@ -99,14 +97,10 @@ def check(content: bytes | bytearray) -> None:
         width, height = picture.size
         # A phone's JPEG with its depth map and the pages of a TIFF do not move: the first picture counts.
         if picture.format not in ("MPO", "TIFF") and getattr(picture, "is_animated", False):
-            raise ImageError(
-                f"is an animated {picture.format}. Save one of its frames, and send that."
-            )
+            raise ImageError(f"is an animated {picture.format}. Save one of its frames, and send that.")
         # 20 MB of digits take five seconds to decode, in which nothing else is answered.
         if content[:2] in (b"P1", b"P2", b"P3"):
-            raise ImageError(
-                "is a PPM that holds its pixels as text. Save it as a PNG, and send that."
-            )
+            raise ImageError("is a PPM that holds its pixels as text. Save it as a PNG, and send that.")
         if max(width, height) > MOST_SIDE:
             raise ImageError(
                 f"has {width}×{height} pixels; at most {MOST_SIDE:,} on a side are taken. Cut it into pieces, or scale "

@@ -73,14 +73,10 @@ def follow(state: State, job: TrainingJob, nodes: Topology) -> None:
             if read_json(state.job) == job.model_dump(mode="json"):
                 break
         if not state.damaged_result():
-            print(
-                f"this run is already finished: {state.folder}. `dvc repro` on node 0 restores its results."
-            )
+            print(f"this run is already finished: {state.folder}. `dvc repro` on node 0 restores its results.")
             return
         if time.monotonic() > deadline:
-            raise AdlError(
-                f"node 0 did not start this run, or has other parameters: {state.job} does not describe it."
-            )
+            raise AdlError(f"node 0 did not start this run, or has other parameters: {state.job} does not describe it.")
         time.sleep(0.5)
     sys.exit(_launch(state, job, nodes))
 
