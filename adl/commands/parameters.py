@@ -15,7 +15,7 @@ from adl.config.params import Params
 
 
 def add_parameters(command: argparse.ArgumentParser) -> None:
-    """Add --name (and --name with hyphens) VALUE for every parameter.
+    """Add --name (and --name with hyphens) VALUE for every parameter; one that is not given leaves no trace.
 
     modelArts is left out: in 2021 its option was --modelArts_mode, which each command defines itself.
     """
@@ -24,6 +24,7 @@ def add_parameters(command: argparse.ArgumentParser) -> None:
             command.add_argument(
                 *dict.fromkeys([f"--{entry.name}", f"--{entry.name.replace('_', '-')}"]),
                 type=functools.partial(value, entry.name),
+                default=argparse.SUPPRESS,
                 metavar="VALUE",
                 help=entry.meaning,
             )
