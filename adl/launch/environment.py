@@ -20,7 +20,8 @@ def inherited() -> dict[str, str]:
 
 def child_environment(variables: Mapping[str, str], *, shown: bool = False) -> dict[str, str]:
     """Ours, without what another launcher left in it, and with what `assigned` says."""
-    ours = {key: value for key, value in os.environ.items() if not key.startswith(_CLUSTER_VARIABLES)}
+    left_behind = inherited()
+    ours = {key: value for key, value in os.environ.items() if key not in left_behind}
     return ours | assigned(variables, shown=shown)
 
 
