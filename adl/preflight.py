@@ -15,20 +15,18 @@ from adl.architecture import Architecture
 from adl.config import params as schema
 from adl.config.params import Params
 from adl.console import text
-from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, Caution, unknown
 from adl.export import runtimes
 from adl.files import check_sidecar, digest, nearest_existing
-from adl.prepare import DataError
-from adl.prepare.check import check_dataset
+from adl.prepare import DataError, survey
 from adl.prepare.layout import Split
 from adl.prepare.png import in_pixels
 from adl.training import runs
 from adl.training.plan import Plan
-from adl.workspace import PRETRAINED, RECORDS, SYNTHETIC, copied_from
+from adl.workspace import PRETRAINED, RECORDS, SURVEYED, SYNTHETIC, copied_from
 
 
-def check(params: Params, dataset: DatasetDescriptor) -> str:
+def check(params: Params) -> str:
     """Check all that a run needs before its first stage.
 
     That is architecture files, devices, back ends, the data's layout and count, room for its records, warm-up, export
@@ -38,13 +36,13 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     check_devices(params)
     check_history()
     check_export(params)
-    check_parameters(params, dataset)
+    check_parameters(params)
     if Path(params.data_path) == SYNTHETIC:
-        check_counts(params, dataset)
+        check_counts(params)
         size = (2 * params.synthetic_height, params.synthetic_height)
     else:
-        size = _check_data(params, dataset)
-    check_steps(params, dataset)
+        size = _check_data(params)
+    check_steps(params)
     exported = (params.export_width, params.export_height)
     if exported != size:
         raise AdlError(
@@ -55,10 +53,10 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     return start_weights(params)
 
 
-def _check_data(params: Params, dataset: DatasetDescriptor) -> tuple[int, int]:
-    """Returns (width, height) of the val images."""
+def _check_data(params: Params) -> tuple[int, int]:
+    """Returns (width, height) of the val images. What was sound at the last look, and has not changed, still is."""
     try:
-        found = check_dataset(params.data_path, dataset, expected=expected_images(params)).passed()
+        found = survey.surveyed(Path(params.data_path), params.descriptor, memory=SURVEYED)
     except DataError as error:
         if not copied_from() or Path(params.data_path).is_absolute():
             raise
@@ -66,67 +64,64 @@ def _check_data(params: Params, dataset: DatasetDescriptor) -> tuple[int, int]:
             f"{error}\n{_copy()}: the relative data_path {params.data_path} is resolved inside the copy. "
             "Use an absolute path."
         ) from None
-    print(found.table(), flush=True)
+    print(found.table, flush=True)
     try:
-        check_room(sum(split.bytes for split in found.splits.values()))
+        check_room(found.bytes)
     except Caution as caution:
         print(f"warning: {caution}", flush=True)
-    return found.splits["val"].size
+    return found.val_size
 
 
 def _copy() -> str:
     return f"This is a copy of {copied_from()}, which DVC made of what git and DVC track"
 
 
-def check_parameters(params: Params, dataset: DatasetDescriptor) -> None:
-    """Raises AdlError if the parameters are those of a job of ModelArts, or not of this data set."""
+def check_parameters(params: Params) -> None:
+    """Raises AdlError if the parameters are those of a job of ModelArts."""
     if params.modelArts:
         raise AdlError(
             "modelArts: true. DVC copies nothing from object storage: run each stage as "
             "`python -m pipeline.modelarts STAGE`, or set it to false."
         )
-    dataset.check_classes(params.num_classes, "num_classes")
 
 
-def check_counts(params: Params, dataset: DatasetDescriptor) -> dict[str, int]:
+def check_counts(params: Params) -> dict[str, int]:
     """Returns `image_counts`. Raises AdlError if a split has another number of images than it must have."""
-    counts = image_counts(params, dataset)
+    counts = image_counts(params)
     wrong = [
         f"{counts[split]} {split} images (not {expected})"
-        for split, expected in expected_images(params).items()
-        if expected not in (None, counts[split])
+        for split, expected in params.descriptor.expect.items()
+        if counts.get(split, expected) != expected
     ]
     if wrong:
         raise AdlError(
             f"{params.data_path} has {' and '.join(wrong)}",
-            "Set data_path to the folder of the whole data set (`adl check-data FOLDER --official` says what one "
-            "lacks), or expected_train_images and expected_val_images to null.",
+            "Set data_path to the folder of the whole data set (`adl check-data` says what is lacking), or take "
+            f"`expect` out of {params.dataset}.",
         )
     return counts
 
 
-def expected_images(params: Params) -> dict[str, int | None]:
-    """Split → how many images it must have; None: any number."""
-    return {"train": params.expected_train_images, "val": params.expected_val_images}
+def train_images(params: Params) -> int:
+    """How many there are, or else must be. Raises AdlError if neither is known."""
+    images = image_counts(params)["train"] or params.descriptor.expect.get("train")
+    if images is None:
+        raise AdlError("holds no train images", "Set data_path to the folder of the data set.", where=params.data_path)
+    return images
 
 
-def train_images(params: Params, dataset: DatasetDescriptor) -> int:
-    """How many there are, or else must be, or else are in the complete data set."""
-    counted = image_counts(params, dataset)["train"]
-    return counted or params.expected_train_images or dataset.split_sizes["train"]
-
-
-def image_counts(params: Params, dataset: DatasetDescriptor) -> dict[str, int]:
+def image_counts(params: Params) -> dict[str, int]:
     """Split → how many images it has, by their names. The embedded scenes need not be drawn yet."""
     root = Path(params.data_path)
     if root == SYNTHETIC:
         return {"train": params.synthetic_train_images, "val": params.synthetic_val_images}
+    dataset = params.descriptor
     return {split: len(Split(root, split, dataset).frames) for split in dataset.labelled_splits}
 
 
-def check_steps(params: Params, dataset: DatasetDescriptor) -> None:
+def check_steps(params: Params) -> None:
     """Raises AdlError if the warm-up does not fit the run; images that are not there yet say nothing of that."""
-    if images := image_counts(params, dataset)["train"]:
+    if images := image_counts(params)["train"]:
         Plan.of(params, images)
 
 

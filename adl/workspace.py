@@ -16,6 +16,7 @@ DRAWN = "trained on drawn scenes: means nothing on photographs"
 """What is said first of a model that has never seen a photograph."""
 CHECKED = Path("data/checked.txt")
 START_WEIGHTS = Path("data/start_weights.txt")
+FILES = Path("data/files")
 RECORDS = Path("data/mindrecord")
 BASELINES = Path("data/baselines.npz")
 PREDICTIONS = Path("data/predictions")
@@ -33,6 +34,7 @@ IMAGE_COUNTS = REPORTS / "evaluate/images.npz"
 SCORED = REPORTS / "evaluate/scored.json"
 
 LOGS = Path(".adl/logs")
+SURVEYED = Path(".adl/surveyed.json")
 STATE_VARIABLE = "ADL_STATE_DIR"
 
 
@@ -56,9 +58,15 @@ def sidecar(model: Path) -> Path:
     return model.with_name(f"{model.name}.json")
 
 
-def record(folder: Path, dataset: str, split: str) -> Path:
-    """The MindRecord file of a split. dataset: the descriptor's name."""
-    return folder / f"{dataset}_{split}.mindrecord"
+def record(split: str, folder: Path = RECORDS) -> Path:
+    """The MindRecord file of a split, under the name that an earlier version gave it if it has that one only."""
+    path = folder / f"{split}.mindrecord"
+    return path if path.exists() or not earlier_record(path).exists() else earlier_record(path)
+
+
+def earlier_record(path: Path) -> Path:
+    """Where a file of a record was while there was only Cityscapes. None can be renamed: its name stands in it."""
+    return path.with_name(f"cityscapes_{path.name}")
 
 
 def manifest(record: Path) -> Path:

@@ -67,13 +67,13 @@ def evaluation() -> None:
     from mindspore import Tensor, nn, ops
     from mindspore import dtype as mstype
 
-    from adl.dataset.descriptor import CITYSCAPES
+    from adl.dataset import descriptor
     from adl.evaluation import inference
     from adl.parallel.collective import AllSum
     from adl.parallel.world import World
 
     mode = inference.Mode(multiscale=True, mirror=True)
-    passes = inference.passes(small_network(), CITYSCAPES, mode)
+    passes = inference.passes(small_network(), descriptor.shipped("cityscapes"), mode)
 
     class Evaluation(nn.Cell):
         def __init__(self) -> None:
@@ -95,11 +95,11 @@ def export(*, labels: bool) -> None:
     import numpy as np
     from mindspore import Tensor
 
-    from adl.dataset.descriptor import CITYSCAPES
+    from adl.dataset import descriptor
     from adl.evaluation.inference import Probabilities
     from adl.export.writers import Labels
 
-    model = Probabilities(small_network().set_train(False), CITYSCAPES)
+    model = Probabilities(small_network().set_train(False), descriptor.shipped("cityscapes"))
     cell = Labels(model) if labels else model
     cell.set_train(False).compile(Tensor(np.zeros((1, 65, 65, 3), np.uint8)))
 

@@ -23,7 +23,7 @@ from mindspore import Tensor
 
 from adl import device, network
 from adl.architecture import Architecture
-from adl.dataset.descriptor import CITYSCAPES
+from adl.dataset import descriptor
 from adl.evaluation.inference import Mode, Probabilities
 from adl.export import onnx_graph, runtimes
 from adl.export.exported import Exported
@@ -38,10 +38,10 @@ def published(folder: Path, image: np.ndarray) -> Ways:
     architecture = Architecture()
     net = network.build(architecture)
     weights = {parameter.name: parameter.asnumpy() for parameter in net.get_parameters()}
-    model = onnx_graph.build(architecture, weights, CITYSCAPES)
+    model = onnx_graph.build(architecture, weights, descriptor.shipped("cityscapes"))
     onnx.save(model, folder / "float32.onnx")
     onnx.save(quantise(model, [image[0, :257, :513]]), folder / "int8.onnx")
-    mindspore = Probabilities(net.set_train(False), CITYSCAPES).set_train(False)
+    mindspore = Probabilities(net.set_train(False), descriptor.shipped("cityscapes")).set_train(False)
     ways: Ways = {"MindSpore": lambda image: mindspore(Tensor(image)).asnumpy()}
     for kind in ("float32", "int8"):
         for backend in ("openvino", "onnxruntime"):
@@ -60,7 +60,7 @@ def embedded() -> Ways:
     ways: Ways = {}
     for path in (MINDIR, *sorted(EXPORTED.glob("*.onnx"))):
         if path.exists():
-            file = Exported.load(path, CITYSCAPES)
+            file = Exported.load(path)
             ways[path.name] = lambda image, file=file: file.label_maps(image, mode)
     return ways
 
@@ -88,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         compare(published(Path(folder), image), image, rounds=ROUNDS)
     if ways := embedded():
-        size = Exported.load(MINDIR, CITYSCAPES).size
+        size = Exported.load(MINDIR).size
         compare(ways, rng.integers(0, 256, (1, *size, 3), dtype=np.uint8), rounds=50)
 
 

@@ -15,8 +15,9 @@ from mindspore import Tensor, ops
 from mindspore import dtype as mstype
 
 from adl import device
-from adl.dataset.descriptor import CITYSCAPES
+from adl.dataset import descriptor
 
+CITYSCAPES = descriptor.shipped("cityscapes")
 CLASSES = len(CITYSCAPES.classes)
 SIZES = ((97, 4), (257, 2), (769, 2))
 """(crop, images)."""

@@ -9,19 +9,19 @@ example: python -m pipeline.baselines
 from __future__ import annotations
 
 from adl import device, workspace
-from adl.dataset.descriptor import CITYSCAPES
+from adl.config import params
 from adl.evaluation import baselines
 from adl.files import write_json
-from adl.workspace import BASELINES, METRICS, RECORDS
+from adl.workspace import BASELINES, METRICS
 from pipeline import parser, run
 
 
 def main() -> None:
     parser("baselines", __doc__).parse_args()
-    train, val = (workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val"))
-    scores = baselines.score(train, val, CITYSCAPES, processes=device.cores())
+    dataset = params.load().descriptor
+    scores = baselines.score(workspace.record("train"), workspace.record("val"), dataset, processes=device.cores())
     scores.save(BASELINES)
-    write_json(METRICS / "baselines.json", scores.metrics(CITYSCAPES))
+    write_json(METRICS / "baselines.json", scores.metrics(dataset))
 
 
 if __name__ == "__main__":

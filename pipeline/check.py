@@ -33,9 +33,8 @@ def main() -> None:
 
     from adl import files, preflight
     from adl.config import params
-    from adl.dataset.descriptor import CITYSCAPES
 
-    start_weights = preflight.check(params.load(), CITYSCAPES)
+    start_weights = preflight.check(params.load())
     files.write_text(START_WEIGHTS, f"{start_weights}\n")
     files.write_text(CHECKED, "parameters, architecture and data layout were checked\n")
 

@@ -5,7 +5,8 @@ writes: metrics/evaluate.json, data/predictions/evaluate, reports/evaluate; outs
 
 Outside DVC, --checkpoint FILE --output DIR scores any checkpoint, and replaces DIR/predictions and DIR/report if it
 made them; a checkpoint without a sidecar (FILE.json) takes its architecture from params.yaml. --model FILE scores an
-exported file. device_num processes share the images. --split train shows no baselines: they were fitted on it.
+exported file. device_num processes share the images. --split NAME scores another split, and converts it if no stage
+does; it shows no baselines, which are of val.
 
 example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output old
 """
@@ -13,17 +14,22 @@ example: python -m pipeline.evaluate --checkpoint pretrained/old.ckpt --output o
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from adl import device, workspace
 from adl.config import params
-from adl.dataset import records
-from adl.dataset.descriptor import CITYSCAPES
+from adl.config.params import Params
+from adl.dataset import descriptor, records
 from adl.errors import AdlError
 from adl.evaluation import tables
 from adl.evaluation.counts import EvaluationJob
 from adl.evaluation.evaluate import evaluate
 from adl.evaluation.inference import Mode
+from adl.export.exported import description_of
 from adl.files import check_replaceable, digest, write_json
+from adl.launch import foreground
+from adl.launch.environment import child_environment
 from adl.launch.launcher import Launcher
 from adl.launch.topology import check_first_device, local
 from adl.metrics.baselines import Scores
@@ -34,10 +40,10 @@ from adl.workspace import (
     LOGS,
     METRICS,
     PREDICTIONS,
-    RECORDS,
     REPORTS,
     SCORED,
     as_path,
+    sidecar,
 )
 from pipeline import checkpoint_arguments, parser, run
 
@@ -52,17 +58,18 @@ def main() -> None:
     check_replaceable(predictions)
     check_replaceable(report)
     p = params.load()
-    record = workspace.record(RECORDS, CITYSCAPES.name, arguments.split)
-    train_record = workspace.record(RECORDS, CITYSCAPES.name, "train")
-    trained_pixels = records.read_manifest(train_record, CITYSCAPES)["pixels"]
-    baselines = Scores.load(BASELINES) if arguments.split == "val" else None
     model = arguments.model or arguments.checkpoint
-    architecture = None
-    if not arguments.model:
-        architecture = checkpoint.architecture_of(model, p, CITYSCAPES)
+    if arguments.model:
+        architecture, dataset = None, descriptor.of_sidecar(description_of(model), sidecar(model))
+    else:
+        architecture, dataset = checkpoint.origin(model, p)
+    record = record_of(arguments.split, p, output)
+    trained_pixels = records.read_manifest(workspace.record("train"), dataset)["pixels"]
+    baselines = Scores.load(BASELINES) if arguments.split == "val" else None
     job = EvaluationJob(
         model=model,
         architecture=architecture,
+        dataset=dataset,
         record=record,
         device_target=p.device_target,
         mode=Mode(multiscale=p.ms_infer, mirror=p.eval_flip),
@@ -76,8 +83,8 @@ def main() -> None:
         processes = min(processes, max(1, usable - first_device))
     nodes = local(processes, first_device)
 
-    result = evaluate(job, predictions, CITYSCAPES, launch=lambda command: Launcher(logs).run(command, nodes))
-    compared = baselines.mean_ious(CITYSCAPES, result.names) if baselines else None
+    result = evaluate(job, predictions, launch=lambda command: Launcher(logs).run(command, nodes))
+    compared = baselines.mean_ious(dataset, result.names) if baselines else None
     metrics = result.metrics(compared)
     miou, images = metrics["mIOU"], metrics["images"]
     if not arguments.model:
@@ -92,11 +99,25 @@ def main() -> None:
     write_json(report / SCORED.name, {"digest": model_digest, "mIOU": miou, "images": images})
 
 
+def record_of(split: str, p: Params, output: Path | None) -> Path:
+    """The record of a split; one that no stage makes is converted into the folder of the results.
+
+    Raises AdlError if the data set has no such split, or no labels for it.
+    """
+    p.descriptor.check_labelled(split)
+    if output is None or split in ("train", "val"):
+        return workspace.record(split)
+    # As a process, so that the score of val does not depend on the code that converts.
+    command = [sys.executable, "-m", "pipeline.mindrecord", "--split", split, "--output", str(output)]
+    if code := foreground.run(command, child_environment({})):
+        sys.exit(code)
+    return workspace.record(split, output)
+
+
 def parse() -> argparse.Namespace:
     command = parser("evaluate", __doc__)
     command.add_argument(
         "--split",
-        choices=CITYSCAPES.split_sizes,
         default="val",
         help="default: %(default)s; others need --output",
     )
@@ -116,8 +137,6 @@ def parse() -> argparse.Namespace:
             command.error("--model scores an exported file instead of --checkpoint: name one of them")
         if arguments.eval_batch_size != 1:
             command.error("--eval-batch-size: an exported file takes one image at a time")
-    if arguments.split in CITYSCAPES.withheld:
-        raise AdlError(f"--split {arguments.split}: {CITYSCAPES.withheld[arguments.split]}.")
     if arguments.split != "val" and not arguments.output:
         command.error("--split needs --output, so that the pipeline's own results stay as they are")
     if arguments.eval_batch_size < 1:

@@ -18,14 +18,13 @@ from pathlib import Path
 
 from adl import workspace
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.evaluation.inference import Mode
 from adl.export.formats import FORMATS
 from adl.export.writers import Exporter
 from adl.files import replacing_folder, write_json
 from adl.network import checkpoint
-from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, RECORDS
+from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS
 from pipeline import checkpoint_arguments, parser, run
 
 
@@ -33,16 +32,16 @@ def main() -> None:
     arguments = checkpoint_arguments(parser("export", __doc__))
     source, output = arguments.checkpoint, arguments.output
     p = params.load()
-    architecture = checkpoint.architecture_of(source, p, CITYSCAPES)
-    record = workspace.record(RECORDS, CITYSCAPES.name, "val")
+    architecture, dataset = checkpoint.origin(source, p)
+    record = workspace.record("val")
     exporter = Exporter(
         checkpoint.restore(source, architecture, device_target=p.device_target),
-        CITYSCAPES,
+        dataset,
         size=(p.export_height, p.export_width),
         record=record,
-        training_record=workspace.record(RECORDS, CITYSCAPES.name, "train"),
+        training_record=workspace.record("train"),
         mode=Mode(mirror=p.eval_flip),
-        evaluated=LabelMaps.of(PREDICTIONS / "evaluate", model=source, record=record, dataset=CITYSCAPES),
+        evaluated=LabelMaps.of(PREDICTIONS / "evaluate", model=source, record=record, dataset=dataset),
     )
     proofs = export(exporter, "mindir", output / MINDIR.name if output else MINDIR, source)
     with contextlib.nullcontext(output) if output else replacing_folder(EXPORTED) as folder:

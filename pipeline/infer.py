@@ -22,7 +22,6 @@ from typing import Any
 from adl import device
 from adl.config import params
 from adl.config.params import Params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation.inference import Mode
 from adl.export import runtimes
 from adl.export.exported import Exported
@@ -30,7 +29,7 @@ from adl.export.formats import FORMATS
 from adl.export.infer import infer
 from adl.files import check_output, read_json, write_json
 from adl.launch.topology import check_first_device
-from adl.prepare import layout
+from adl.prepare.layout import Split
 from adl.workspace import EXPORTED, METRICS, MINDIR, PREDICTIONS, SPEED, as_path, sidecar
 from pipeline import parser, run
 
@@ -39,14 +38,13 @@ def main() -> None:
     arguments = parse()
     p = params.load()
     check_first_device(arguments.device_id, p.device_target)
-    frames = layout.frames(arguments.data_path or p.data_path, "val", CITYSCAPES)[: p.eval_images]
+    frames = Split(Path(arguments.data_path or p.data_path), "val", p.descriptor).passed().frames[: p.eval_images]
     load = functools.partial(
         Exported.load,
-        dataset=CITYSCAPES,
         device_target=p.device_target,
         device_id=arguments.device_id,
     )
-    measure = functools.partial(infer, frames=frames, dataset=CITYSCAPES, mode=Mode(mirror=p.eval_flip))
+    measure = functools.partial(infer, frames=frames, dataset=p.descriptor, mode=Mode(mirror=p.eval_flip))
     if arguments.model:
         result = measure(
             load(arguments.model, backend=arguments.backend),

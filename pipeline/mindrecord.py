@@ -1,7 +1,9 @@
 """Stage `mindrecord@train`, `mindrecord@val`: check one split and convert it to MindRecord.
 
-reads:  params.yaml, leftImg8bit/<split> and gtFine/<split> below data_path
-writes: data/mindrecord/cityscapes_<split>.mindrecord, its .db and manifest, metrics/mindrecord_<split>.json
+reads:  params.yaml, the file of the data set, the split's files below data_path
+writes: data/mindrecord/<split>.mindrecord, its .db and manifest, metrics/mindrecord_<split>.json
+
+Outside DVC, --output DIR converts any labelled split into DIR.
 
 example: python -m pipeline.mindrecord --split train
 """
@@ -10,39 +12,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adl import device, workspace
+from adl import device
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
-from adl.errors import AdlError
-from adl.files import write_json
+from adl.console.text import byte_size
+from adl.files import check_output, write_json
 from adl.prepare.check import check_dataset
 from adl.prepare.convert import convert
-from adl.workspace import METRICS, RECORDS, SYNTHETIC
+from adl.workspace import METRICS, RECORDS, SYNTHETIC, as_path
 from pipeline import parser, run
 
 
 def main() -> None:
     command = parser("mindrecord", __doc__)
-    command.add_argument("--split", choices=CITYSCAPES.split_sizes, required=True)
-    split = command.parse_args().split
-    if split in CITYSCAPES.withheld:
-        raise AdlError(f"--split {split}: {CITYSCAPES.withheld[split]}.")
+    command.add_argument("--split", required=True, help="train or val; others need --output")
+    command.add_argument("--output", type=as_path, help="folder for the results, instead of the pipeline's own places")
+    command.add_argument("--name", help="of the record in that folder; default: the split")
+    arguments = command.parse_args()
+    split, output = arguments.split, arguments.output
     p = params.load()
-    found = check_dataset(
-        p.data_path,
-        CITYSCAPES,
-        [split],
-        expected={"train": p.expected_train_images, "val": p.expected_val_images},
-    )
+    p.descriptor.check_labelled(split)
+    record = RECORDS / f"{split}.mindrecord"
+    if output:
+        check_output(output, folder=True)
+        record = output / f"{arguments.name or split}.mindrecord"
+    elif arguments.name or split not in ("train", "val"):
+        command.error("--output is needed for another split than train and val, and for --name")
     manifest = convert(
-        found.passed().splits[split].frames,
-        workspace.record(RECORDS, CITYSCAPES.name, split),
-        CITYSCAPES,
+        check_dataset(p.data_path, p.descriptor, [split]).passed().splits[split].frames,
+        record,
+        p.descriptor,
         workers=device.cores(),
         drawn=Path(p.data_path) == SYNTHETIC,
     )
     write_json(
-        METRICS / f"mindrecord_{split}.json",
+        (output or METRICS) / f"mindrecord_{split}.json",
         {
             "images": manifest["images"],
             "classes": len(manifest["classes"]),
@@ -50,6 +53,10 @@ def main() -> None:
             "pixels": manifest["pixels"],
         },
     )
+    if not output:
+        print(
+            f"{record}: {byte_size(record.stat().st_size)}, which DVC now hashes and keeps, without a word", flush=True
+        )
 
 
 if __name__ == "__main__":

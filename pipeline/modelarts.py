@@ -23,7 +23,6 @@ from typing import Any
 
 from adl.commands.parameters import add_parameters, given_parameters, positive, switch
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.files import check_output
 from adl.launch import address
@@ -54,7 +53,6 @@ def main() -> None:
     job = Job(
         params.load(**changes),
         environment.this_node(port=getattr(arguments, "master_port", environment.PORT)),
-        CITYSCAPES,
         work=arguments.work.absolute(),
         every=getattr(arguments, "state_seconds", EVERY),
     )
@@ -68,7 +66,7 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
     """
     changes = given_parameters(arguments) | {"modelArts": True}
     name, split = arguments.stage, getattr(arguments, "split", "val")
-    stage = stages()[f"{name}@{split}" if name == "mindrecord" else name]
+    stage = stages(params.load(**changes).descriptor)[f"{name}@{split}" if name == "mindrecord" else name]
     check_read(arguments, stage)
     if name not in ("evaluate", "export"):
         return stage, changes

@@ -11,7 +11,6 @@ example: python -m pipeline.report
 from __future__ import annotations
 
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.files import write_text
 from adl.report import page, performance, report
 from adl.report.results import Results
@@ -22,13 +21,7 @@ from pipeline import parser, run
 def main() -> None:
     parser("report", __doc__).parse_args()
     p = params.load()
-    asked = {
-        "data_path": p.data_path,
-        "ms_infer": p.ms_infer,
-        "eval_flip": p.eval_flip,
-        "eval_images": p.eval_images,
-    }
-    results = Results.read(CITYSCAPES, asked)
+    results = Results.read(p)
     content = report.blocks(results)
     write_text(REPORTS / "miou.md", page.markdown(content))
     write_text(REPORTS / "index.html", page.web_page(content, {"Performance": PERFORMANCE_PAGE.name}))

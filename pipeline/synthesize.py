@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from adl import device, synthetic
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
+from adl.dataset import descriptor
 from adl.workspace import SYNTHETIC
 from pipeline import parser, run
 
@@ -20,7 +20,7 @@ def main() -> None:
     p = params.load()
     synthetic.write(
         SYNTHETIC,
-        CITYSCAPES,
+        descriptor.shipped("synthetic"),
         images={"train": p.synthetic_train_images, "val": p.synthetic_val_images},
         height=p.synthetic_height,
         seed=p.synthetic_seed,

@@ -19,7 +19,6 @@ import shutil
 from adl import workspace
 from adl.config import params
 from adl.config.params import Params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.files import digest, read_json, replacing, write_json
 from adl.launch.environment import plan
@@ -28,7 +27,7 @@ from adl.report.curves import Curves
 from adl.training import runs
 from adl.training.run.nodes import follow, lead, worker_command
 from adl.training.state import State, TrainingJob
-from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, RECORDS, REPORTS, SPEED, as_path, sidecar
+from adl.workspace import CHECKPOINT, METRICS, PRETRAINED, REPORTS, SPEED, as_path, sidecar
 from pipeline import parser, run
 
 
@@ -100,12 +99,11 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def job_of(p: Params) -> TrainingJob:
-    record, val_record = (workspace.record(RECORDS, CITYSCAPES.name, split) for split in ("train", "val"))
-    key = runs.key_of(p, CITYSCAPES)
+    key = runs.key_of(p)
     return TrainingJob(
         params=p,
-        record=record,
-        val_record=val_record,
+        record=workspace.record("train"),
+        val_record=workspace.record("val"),
         key=key,
         state=runs.state_of(workspace.state_folder(), key).folder,
         pretrained=PRETRAINED,

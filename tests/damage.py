@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from adl.dataset.descriptor import CITYSCAPES
-from tests.data import write_frame
+from tests.data import CITYSCAPES, write_frame
 
 A, B, C = "a_000001_000019", "a_000002_000019", "b_000003_000019"
 

@@ -14,10 +14,14 @@ from unittest import mock
 import cv2
 import numpy as np
 
-from adl import synthetic, workspace
-from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
+from adl import synthetic
+from adl.dataset import descriptor
+from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.prepare import layout
 from adl.prepare.convert import convert
+
+CITYSCAPES = descriptor.shipped("cityscapes").model_copy(update={"expect": {}})
+"""Any number of images will do."""
 
 
 def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> tuple[Path, Path]:
@@ -43,9 +47,13 @@ def write_scenes(root: Path, *, height: int = 64, **images: int) -> Path:
 
 
 def write_record(root: Path, split: str, folder: Path, dataset: DatasetDescriptor = CITYSCAPES) -> Path:
-    record = workspace.record(folder, dataset.name, split)
-    convert(layout.frames(root, split, dataset), record, dataset, workers=2)
+    record = folder / f"{split}.mindrecord"
+    convert(frames_of(root, split, dataset), record, dataset, workers=2)
     return record
+
+
+def frames_of(root: Path, split: str, dataset: DatasetDescriptor = CITYSCAPES) -> list[Frame]:
+    return layout.Split(root, split, dataset).passed().frames
 
 
 @contextlib.contextmanager

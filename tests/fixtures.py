@@ -20,7 +20,6 @@ import pytest
 from mindspore import Tensor
 
 from adl import device, network
-from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation.counts import EvaluationJob
 from adl.evaluation.evaluate import evaluate
 from adl.evaluation.inference import Mode
@@ -35,7 +34,7 @@ from adl.workspace import sidecar
 from pipeline import export as stage
 from tests import s3 as loopback
 from tests.conftest import TINY, reproduced
-from tests.data import write_record, write_scenes
+from tests.data import CITYSCAPES, write_record, write_scenes
 from tests.workspace import ONE_PROCESS, TWO_PROCESSES, set_params, succeeds
 
 
@@ -65,7 +64,7 @@ def net(tiny):
 def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1, **changes: object):
     """Evaluate with the processes that the stage starts, in which the model is read from its file; 0: in this one."""
     settings = {
-        "model": model, "architecture": TINY, "record": data / "cityscapes_val.mindrecord",
+        "model": model, "architecture": TINY, "record": data / "val.mindrecord",
         "device_target": "CPU", "mode": Mode(mirror=True), "limit": None, "batch_size": 1,
     }  # fmt: skip
 
@@ -74,7 +73,7 @@ def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1,
 
     job = EvaluationJob(**(settings | changes))
     launch = launch if processes else in_this_process
-    return evaluate(job, predictions, CITYSCAPES, launch=launch)
+    return evaluate(job, predictions, launch=launch)
 
 
 @contextlib.contextmanager

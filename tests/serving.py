@@ -24,14 +24,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.predict.serve import server
 from adl.predict.serve.app import App
 from adl.predict.serve.guard import Guard
 from adl.predict.serve.queue import Queue
 from adl.predict.serve.segmenter import Segmenter
 from tests.conftest import ROOT
-from tests.data import huge_png, write_scenes
+from tests.data import CITYSCAPES, huge_png, write_scenes
 
 
 class Client:

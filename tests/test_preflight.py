@@ -9,7 +9,6 @@ import pytest
 
 from adl import commands, device, preflight
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, Caution
 from adl.files import write_json
 from adl.training import runs as key_module
@@ -25,7 +24,7 @@ def check(tmp_path, monkeypatch):
     monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path / "states"))
 
     def run(**values) -> str:
-        return preflight.check(params.load(ROOT / "params.yaml", **values), CITYSCAPES)
+        return preflight.check(params.load(ROOT / "params.yaml", **values))
 
     return run
 
@@ -152,7 +151,7 @@ def test_records_that_cannot_fit_are_refused_and_a_copy_that_may_not_is_a_cautio
     preflight.check_room(7_600_000_000)
     # What is there already makes room when it is replaced.
     out.mkdir(parents=True)
-    (out / "cityscapes_train.mindrecord").write_bytes(bytes(7000))
+    (out / "train.mindrecord").write_bytes(bytes(7000))
     free(0)
     preflight.check_room(7000)
     assert not list(out.glob("*val*"))

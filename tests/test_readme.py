@@ -23,8 +23,8 @@ import adl
 from adl import commands
 from adl.commands.explain import REFERENCE, up_to_date
 from adl.config.params import Params, schema
-from adl.dataset.descriptor import CITYSCAPES
 from tests.conftest import ROOT
+from tests.data import CITYSCAPES
 from tests.test_workspace import floor
 
 PAGES = (

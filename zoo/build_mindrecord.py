@@ -15,8 +15,5 @@ command.add_argument(
 command.add_argument("--split", choices=("train", "val"), required=True, help="which images")
 common.run(
     command.parse_args(),
-    "dvc repro mindrecord@{split}",
-    "mkdir -p {output}",
-    "cp data/mindrecord/cityscapes_{split}.mindrecord data/mindrecord/cityscapes_{split}.mindrecord.db "
-    "data/mindrecord/cityscapes_{split}.json {output}",
+    "python -m pipeline.mindrecord --split {split} --output {output} --name cityscapes_{split}",
 )

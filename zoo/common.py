@@ -16,7 +16,6 @@ sys.path.insert(0, str(ROOT))
 from adl import preflight
 from adl.commands.parameters import add_parameters, given_parameters, switch
 from adl.config import params, recipes
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import RETURNS, AdlError, reported
 from adl.files import check_output, write_text
 from adl.launch import foreground
@@ -75,7 +74,7 @@ def run(arguments: argparse.Namespace, *commands: str) -> None:
         check_output(Path(arguments.output), folder=True)
     text = recipes.edited(PARAMS.read_text(encoding="utf-8"), given)
     # DVC's stage `check` would refuse what cannot work too, but only once params.yaml has been written.
-    preflight.check_steps(params.parse(text, "params.yaml with the options"), CITYSCAPES)
+    preflight.check_steps(params.parse(text, "params.yaml with the options"))
     if changes := recipes.changes(recipes.present(), text, "then"):
         print(changes)
     write_text(PARAMS, text)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adl.architecture.primitives import PRIMITIVES
+from adl.dataset.descriptor import IGNORE
 from adl.errors import AdlError
 from adl.files import read_json
 
@@ -87,14 +88,27 @@ class Architecture:
 
     @classmethod
     def from_params(cls, params: Params) -> Architecture:
-        """Read and check the two genotype files that the parameters name."""
+        """Read and check the two genotype files and the data set's file that the parameters name."""
+        classes = len(params.descriptor.classes)
+        if params.num_classes not in (None, classes):
+            raise AdlError(
+                f"{params.num_classes}, but {params.dataset} has {classes} classes",
+                "Leave it empty.",
+                where="num_classes",
+            )
+        if classes > params.ignore_label != IGNORE:
+            raise AdlError(
+                f"{params.ignore_label} is a class of {params.dataset}",
+                f"Set it to {IGNORE}, or at least to {classes}.",
+                where="ignore_label",
+            )
         architecture = cls(
             net=load_net(params.net_arch),
             cell=load_cell(params.cell_arch),
             filter_multiplier=params.filter_multiplier,
             initial_fm=params.initial_fm or 64,
             head_channels=params.head_channels,
-            num_classes=params.num_classes,
+            num_classes=classes,
             use_abn=params.use_ABN,
             affine=params.affine,
             bn_momentum=params.bn_momentum,
@@ -102,10 +116,11 @@ class Architecture:
             drop_path_keep_prob=params.drop_path_keep_prob,
         )
         blocks = architecture.blocks
-        if params.block_multiplier != blocks:
+        if params.block_multiplier not in (None, blocks):
             raise AdlError(
-                f"block_multiplier is {params.block_multiplier}, but {params.cell_arch} has {blocks} blocks: "
-                f"set block_multiplier to {blocks}."
+                f"{params.block_multiplier}, but {params.cell_arch} has {blocks} blocks",
+                "Leave it empty.",
+                where="block_multiplier",
             )
         return architecture
 

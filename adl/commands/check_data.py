@@ -1,6 +1,6 @@
-"""check a Cityscapes folder, and report every problem
+"""check the folder of a data set, and report every problem
 
-reads:  the folder's leftImg8bit/ and gtFine/; params.yaml for data_path and the expected counts if no PATH is given
+reads:  the folder, as the file of the data set describes it; params.yaml for those that are not given
 writes: nothing; a table and the problems to the terminal, or JSON
 
 example: adl check-data /data/cityscapes --official --deep
@@ -15,16 +15,18 @@ from pathlib import Path
 
 from adl.config import params
 from adl.console.text import counted
-from adl.dataset.descriptor import CITYSCAPES
+from adl.dataset import descriptor
 from adl.errors import AdlError
-from adl.preflight import expected_images
 from adl.prepare import is_folder, listing
 from adl.prepare.check import check_dataset
 from adl.workspace import PARAMS, SYNTHETIC, as_path
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", nargs="?", type=as_path, help="folder that holds leftImg8bit/ and gtFine/")
+    command.add_argument(
+        "path", nargs="?", type=as_path, help="folder of the data set; default: data_path of params.yaml"
+    )
+    command.add_argument("--dataset", metavar="FILE", help="what describes it; default: dataset of params.yaml")
     command.add_argument(
         "--deep",
         action="store_true",
@@ -33,38 +35,41 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--official",
         action="store_true",
-        help="require the complete data set: 2975 train and 500 val images",
+        help="it must be the complete Cityscapes: 2975 train, 500 val and 1525 test images",
     )
     command.add_argument("--json", action="store_true", help="print JSON, with every problem")
 
 
 def parameters() -> params.Params:
-    """params.yaml, for its data_path if no PATH is given."""
+    """params.yaml, for what is not given."""
     if not PARAMS.exists():
-        raise AdlError("there is no params.yaml here: run this in the project's folder, or name the PATH.")
+        raise AdlError(
+            "there is no params.yaml here: run this in the project's folder, or name the PATH and the --dataset."
+        )
     return params.load()
 
 
 def run(arguments: argparse.Namespace) -> None:
-    root, expected = arguments.path, {}
+    root = arguments.path
     if root is None:
-        p = parameters()
-        root = Path(p.data_path)
-        expected = expected_images(p)
+        root = Path(parameters().data_path)
         if root == SYNTHETIC and not root.exists():
             raise AdlError(
                 f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "
                 "PATH to check another folder."
             )
-    unlabelled = [split for split in CITYSCAPES.withheld if is_folder(root / CITYSCAPES.images.folder / split)]
-    found = check_dataset(
-        root,
-        CITYSCAPES,
-        [*CITYSCAPES.labelled_splits, *unlabelled],
-        expected=expected,
-        official=arguments.official,
-        deep=arguments.deep,
-    )
+    if arguments.official:
+        dataset = descriptor.shipped("cityscapes")
+    elif arguments.dataset:
+        dataset = descriptor.load(arguments.dataset)
+    else:
+        dataset = parameters().descriptor
+    splits = [
+        name
+        for name, split in dataset.splits.items()
+        if name not in dataset.withheld or is_folder(root / dataset.images.place(split.folder))
+    ]
+    found = check_dataset(root, dataset, splits, deep=arguments.deep)
     verdict = f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}"
     if not found.problems:
         pixels = "every byte and pixel" if arguments.deep else f"the pixels of {found.decoded} labels"

@@ -16,7 +16,6 @@ import numpy as np
 from tabulate import tabulate
 
 from adl.console.text import difference, percentage
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.files import check_output
 from adl.workspace import REPORTS, as_path
@@ -48,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     revisions = list(arguments.revisions)
     if len(revisions) == 1:
         revisions.append(history.WORKSPACE)
-    found = [history.load(revision, CITYSCAPES) for revision in revisions]
+    found = [history.load(revision) for revision in revisions]
     first, *others = found
     classes = [one.score["class_IOU"] | {"mIOU": one.score["mIOU"]} for one in found]
     print(table("class", revisions, classes), end="\n\n")

@@ -14,7 +14,6 @@ import json
 import sys
 
 from adl.console.text import counted
-from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import Case, checks
 from adl.launch.environment import child_environment
 
@@ -30,7 +29,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     findings = []
     counts = {"ok": 0, "warning": 0, "fault": 0}
-    for result in checks.run(Case(CITYSCAPES, child_environment({}))):
+    for result in checks.run(Case(child_environment({}))):
         findings.append(result._asdict())
         counts[result.status] += 1
         if not arguments.json:

@@ -26,7 +26,6 @@ from adl.config.params import Params
 from adl.console import estimate, scaling
 from adl.console.scaling import Machines, Workload
 from adl.console.text import MISSING, counted
-from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.preflight import train_images
@@ -95,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         },
         "same images per device": dict.fromkeys(DEVICES, p.batch_size // p.device_num),
     }
-    to_train_on = train_images(p, CITYSCAPES)
+    to_train_on = train_images(p)
     found: dict[str, Any] = {"estimated": True, "machines": machines._asdict()}
     text = _heading(p, work, arguments)
     for title, images in shares.items():

@@ -25,7 +25,6 @@ from adl.commands.parameters import device
 from adl.config import params
 from adl.console import text
 from adl.console.progress import track
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.export import provenance
 from adl.export.runtimes import BACKENDS
@@ -128,7 +127,6 @@ def load_predictor(arguments: argparse.Namespace, *, one_size: bool = False) -> 
 
     predictor = Predictor.load(
         arguments.model,
-        CITYSCAPES,
         device_target=arguments.device,
         flip=not arguments.no_flip,
         multiscale=arguments.multiscale,
@@ -195,16 +193,16 @@ def _readable(
 def _label_photograph(path: Path, photograph: Photograph, predictor: Predictor, results: list[Path]) -> None:
     from adl.predict.overlays import overlay, shares
 
-    labels = predictor(photograph.pixels)
+    dataset, labels = predictor.dataset, predictor(photograph.pixels)
     ids, colours, blended = results
-    write_png(ids, CITYSCAPES.label_ids[labels])
-    write_png(colours, CITYSCAPES.palette[labels])
-    write_png(blended, overlay(photograph.pixels, labels, CITYSCAPES))
+    write_png(ids, dataset.label_ids[labels])
+    write_png(colours, dataset.palette[labels])
+    write_png(blended, overlay(photograph.pixels, labels, dataset))
     told = [text.size(*labels.shape)]
     if photograph.used_bits:
         told.append(f"{photograph.used_bits} of 16 bits are used")
     # The three largest classes.
-    for name, share in list(shares(labels, CITYSCAPES).items())[:3]:
+    for name, share in list(shares(labels, dataset).items())[:3]:
         told.append(f"{name} {100 * share:.0f} %")
     print(f"{path}: {', '.join(told)}", flush=True)
 
@@ -214,7 +212,7 @@ def _label_video(clip: Video, encoding: Encoding, predictor: Predictor, results:
     from adl.predict.overlays import overlay
 
     overlays = (
-        overlay(frame, predictor(frame), CITYSCAPES)
+        overlay(frame, predictor(frame), predictor.dataset)
         for frame in track(clip, clip.frames, f"predicting {clip.path.name}", unit="frames")
     )
     written = encoding.write(results[0], overlays)

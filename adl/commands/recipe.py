@@ -1,9 +1,11 @@
-"""list the recipes, or write one to params.yaml
+"""list the recipes, write one to params.yaml, or bring params.yaml up to date
 
 reads:  pipeline/recipes/*.yaml, params.yaml
 writes: params.yaml, comments kept: the machine keys (data_path, device_target, device_num, workers) stay as they are,
         every other value is overwritten with the recipe's. Where data_path holds images, warmup_iters and the
-        exported size are made to fit them. --all replaces the whole file, also one that cannot be read
+        exported size are made to fit them. --all replaces the whole file, also one that cannot be read. --update keeps
+        every value of a file that another version wrote, adds the parameters that it lacks, drops those that no longer
+        exist
 
 example: adl recipe cityscapes-cpu --data-path /data/cityscapes --dry-run
 """
@@ -22,7 +24,6 @@ from adl.config import params, recipes
 from adl.config.params import Params
 from adl.console import estimate
 from adl.console.text import counted, rough_duration
-from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.files import write_text
@@ -33,6 +34,7 @@ from adl.workspace import PARAMS, SYNTHETIC
 
 def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", nargs="?", metavar="NAME", help="without it: list them")
+    command.add_argument("--update", action="store_true", help="bring the present file up to date, without a NAME")
     command.add_argument("--dry-run", action="store_true", help="only show what would change")
     command.add_argument(
         "--all",
@@ -44,6 +46,11 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     name = arguments.name
+    if arguments.update:
+        if name or arguments.all or arguments.data_path:
+            raise AdlError("--update keeps the present values: leave out the NAME, --all and --data-path.")
+        _update(dry=arguments.dry_run)
+        return
     if name is None:
         if arguments.dry_run or arguments.all or arguments.data_path:
             raise AdlError("--dry-run, --all and --data-path need the NAME of a recipe (`adl recipe` lists them).")
@@ -64,6 +71,14 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     if of_machine:
         print(f"\nof this machine: {', '.join(of_machine)}. --all takes those of the recipe.")
+
+
+def _update(*, dry: bool) -> None:
+    text = recipes.updated()
+    print(recipes.changes(recipes.present(), text, "then") or "no change")
+    params.parse(text, f"{PARAMS} brought up to date")
+    if not dry:
+        write_text(PARAMS, text)
 
 
 def _write(arguments: argparse.Namespace) -> Params:
@@ -104,17 +119,18 @@ def _fits(p: Params, name: str) -> Iterator[tuple[dict[str, Any], str]]:
         if name != recipes.SHIPPED:
             yield (
                 {},
-                f"data_path is still {root}, the embedded scenes: set it to the folder of Cityscapes (adl recipe "
-                f"{name} --data-path PATH).",
+                f"data_path is still {root}, the embedded scenes: set it to the folder of {p.descriptor.title} "
+                f"(adl recipe {name} --data-path PATH).",
             )
         return
-    splits = {split: Split(root, split, CITYSCAPES) for split in CITYSCAPES.labelled_splits}
+    dataset = p.descriptor
+    splits = {split: Split(root, split, dataset) for split in dataset.labelled_splits}
     for found in splits.values():
         if not found.frames:
             yield {}, f"data_path: {found.problems[0]}"
             return
     try:
-        preflight.check_counts(p, CITYSCAPES)
+        preflight.check_counts(p)
     except AdlError as error:
         yield {}, f"`dvc repro` will refuse these data: {error}"
     images = len(splits["train"].frames)
@@ -126,7 +142,7 @@ def _fits(p: Params, name: str) -> Iterator[tuple[dict[str, Any], str]]:
             f"{counted(steps, 'step')}.",
         )
     try:
-        width, height = png.header(splits["val"].frames[0].image, CITYSCAPES.images).size
+        width, height = png.header(splits["val"].frames[0].image, dataset.images).size
     except DataError:
         return  # `check` reports a file that cannot be read
     if (width, height) != (p.export_width, p.export_height):
@@ -143,9 +159,7 @@ def _list() -> None:
     rows = []
     for name in recipes.names():
         p = recipes.load(name, present)
-        images = CITYSCAPES.split_sizes["train"]
-        if name == recipes.SHIPPED:
-            images = p.synthetic_train_images
+        images = p.descriptor.expect.get("train", p.synthetic_train_images)
         steps = p.epochs * steps_per_epoch(images, p.batch_size)
         seconds = estimate.training_seconds(p, steps=steps, device_target=device)
         rows.append((name, recipes.about(name), f"{steps:,}", rough_duration(seconds)))

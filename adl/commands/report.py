@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.workspace import PERFORMANCE, PERFORMANCE_PAGE, REPORTS
 
@@ -35,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.preview and not MEDIAN.exists():
         raise AdlError(f"{MEDIAN}: is missing; `dvc repro` draws it.")
-    performance.write(Results.read(CITYSCAPES, params.load().model_dump()))
+    performance.write(Results.read(params.load()))
     print(f"{PERFORMANCE}, {PERFORMANCE_PAGE}: times and speeds")
     if arguments.preview:
         figures.preview(MEDIAN, PREVIEW)

@@ -28,7 +28,6 @@ from adl.commands.predict import (
     load_predictor,
 )
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.workspace import PARAMS
 
@@ -113,7 +112,7 @@ def load(arguments: argparse.Namespace) -> Segmenter:
     predictor = load_predictor(arguments)
     # The first visitor should not wait for what is done once, such as compilation.
     predictor(np.zeros((params.SMALLEST_SIDE, params.SMALLEST_SIDE, 3), np.uint8))
-    return Segmenter(predictor, CITYSCAPES)
+    return Segmenter(predictor, predictor.dataset)
 
 
 def images() -> dict[str, Path]:
@@ -122,4 +121,6 @@ def images() -> dict[str, Path]:
         return {}
     from adl.prepare import layout
 
-    return layout.Split(Path(params.load().data_path), "val", CITYSCAPES).images
+    p = params.load()
+
+    return layout.Split(Path(p.data_path), "val", p.descriptor).images

@@ -16,7 +16,8 @@ import adl
 from adl.commands.check_data import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
 from adl.console.progress import track
-from adl.dataset.descriptor import CITYSCAPES, Frame
+from adl.dataset import descriptor
+from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
 from adl.files import check_output, code_digest, digest, write_png
 from adl.prepare.check import check_dataset
@@ -57,36 +58,45 @@ def run(arguments: argparse.Namespace) -> None:
             f"{root} holds the embedded scenes, which the stage synthesize makes (`dvc repro`), without a test split: "
             "name the PATH of Cityscapes."
         )
-    found = check_dataset(root, CITYSCAPES, ["test"], official=not arguments.partial)
+    dataset = descriptor.shipped("cityscapes")
+    if arguments.partial:
+        dataset = dataset.model_copy(update={"expect": {}})
+    found = check_dataset(root, dataset, ["test"])
     frames = found.passed().splits["test"].frames
-    predictions = arguments.predictions or _predict(arguments, root, frames)
-    submission.pack(submission.check(predictions, frames, CITYSCAPES), arguments.output)
+    predictions = arguments.predictions or _predict(arguments, root, frames, dataset)
+    submission.pack(submission.check(predictions, frames, dataset), arguments.output)
     print(
         f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image\n"
-        f"No mIOU is reported: {CITYSCAPES.withheld['test'].split(':')[0]}."
+        f"No mIOU is reported: {dataset.withheld['test'].split(':')[0]}."
     )
 
 
-def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame]) -> Path:
+def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame], dataset: DatasetDescriptor) -> Path:
     """Label what is not labelled yet by this very model in this mode."""
     from adl.predict import photographs
 
     choose_model(arguments)
     predictor = load_predictor(arguments, one_size=True)
+    if predictor.dataset.class_names != dataset.class_names:
+        raise AdlError(
+            f"was trained on {predictor.dataset.title}, whose classes are not those of {dataset.title}",
+            "Name a model that was trained on them with --model.",
+            where=arguments.model,
+        )
     folder = PREDICTIONS / f"test/{key_of(arguments, frames)}-{predictor.mode.name}"
     remaining = {}
     for frame in frames:
-        place = CITYSCAPES.prediction_path(folder, frame.name)
+        place = dataset.prediction_path(folder, frame.name)
         if not place.exists():
             remaining[place] = frame.image
     done = len(frames) - len(remaining)
     if done:
         print(f"{done} of {len(frames)} label maps already exist: {folder}", flush=True)
     if remaining:
-        check_dataset(root, CITYSCAPES, ["test"], deep=True).passed()
+        check_dataset(root, dataset, ["test"], deep=True).passed()
     for place, image in track(remaining.items(), len(remaining), "predicting"):
         labels = predictor(photographs.read(image).pixels)
-        write_png(place, CITYSCAPES.label_ids[labels])
+        write_png(place, dataset.label_ids[labels])
     return folder
 
 

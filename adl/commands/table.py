@@ -18,7 +18,6 @@ import pandas as pd
 from tabulate import tabulate
 
 from adl.console.text import MISSING, interval, percentage
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.files import check_output, write_text
 from adl.workspace import as_path
@@ -50,13 +49,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.output:
         check_output(arguments.output)
-    found = history.collect(CITYSCAPES, arguments.revisions, all_commits=arguments.all_commits)
+    found = history.collect(arguments.revisions, all_commits=arguments.all_commits)
     if not found:
         raise AdlError("no revision holds a finished run: `dvc repro` makes one, and a commit keeps it.")
     everything = list(found)
     if arguments.revisions:
         with contextlib.suppress(AdlError):  # without history, there are no other seeds
-            everything += history.collect(CITYSCAPES, all_commits=arguments.all_commits)
+            everything += history.collect(all_commits=arguments.all_commits)
     table = table_of(found, everything)
     if arguments.format == "csv":
         text = table.to_csv(index=False, lineterminator="\n").rstrip()

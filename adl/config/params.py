@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -14,13 +15,14 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adl.dataset.descriptor import IGNORE
+from adl.dataset import descriptor
+from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, nearest
 from adl.workspace import at_home
 
 SMALLEST_SIDE = 33
 """Pixels; a smaller image has nothing left at output stride 32."""
-PATHS = ("data_path", "net_arch", "cell_arch", "data_url", "train_url")
+PATHS = ("dataset", "data_path", "net_arch", "cell_arch", "data_url", "train_url")
 """Parameters that are paths, or may be."""
 GPU = ("GPU", "CUDA")
 NO_GPU = (
@@ -41,34 +43,28 @@ class Params(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     # Data
-    data_path: str = param(
-        shipped="data/synthetic",
-        meaning="folder that holds leftImg8bit/ and gtFine/",
-        stages=["report"],
+    dataset: str = param(
+        shipped="datasets/synthetic.yaml",
+        meaning="file that describes the data set: its classes and its folders",
+        stages=["files"],
         min_length=1,
     )
-    expected_train_images: int | None = param(
-        shipped=None,
-        meaning="images that the train split must have (Cityscapes: 2975); empty: any",
-        stages=["mindrecord@train"],
-        ge=1,
+    data_path: str = param(
+        shipped="data/synthetic",
+        meaning="folder of the data set's images and labels",
+        stages=["files", "report"],
+        min_length=1,
     )
-    expected_val_images: int | None = param(
+    num_classes: int | None = param(
         shipped=None,
-        meaning="images that the val split must have (Cityscapes: 500); empty: any",
-        stages=["mindrecord@val"],
-        ge=1,
-    )
-    num_classes: int = param(
-        shipped=19,
-        meaning="number of classes; must equal that of the data set (19)",
+        meaning="number of classes; empty: as many as the data set has",
         stages=["train"],
         ge=2,
         le=255,
     )
     ignore_label: int = param(
         shipped=255,
-        meaning="label of ignored pixels; 255, or at least num_classes",
+        meaning="label of ignored pixels; 255, or at least the number of classes",
         stages=["train"],
         ge=0,
         le=255,
@@ -125,9 +121,9 @@ class Params(BaseModel):
         stages=["train"],
         ge=1,
     )
-    block_multiplier: int = param(
-        shipped=2,
-        meaning="blocks per cell; must equal those of cell_arch",
+    block_multiplier: int | None = param(
+        shipped=None,
+        meaning="blocks per cell; empty: as many as cell_arch has",
         stages=["train"],
         ge=1,
     )
@@ -388,6 +384,11 @@ class Params(BaseModel):
         min_length=1,
     )
 
+    @functools.cached_property
+    def descriptor(self) -> DatasetDescriptor:
+        """The data set, as its file describes it at the first look. Raises AdlError."""
+        return descriptor.load(self.dataset)
+
 
 class Entry(NamedTuple):
     """What a parameter is. takes: its values, in words. shipped: its value, as params.yaml spells it."""
@@ -468,6 +469,8 @@ def _checked(values: Mapping[str, Any], name: str | Path) -> Params:
         faults = list(_impossible(params))
     except ValidationError as error:
         faults = [_fault(found) for found in error.errors()]
+        if {found["type"] for found in error.errors()} & {"missing", "extra_forbidden"}:
+            faults.append("`adl recipe --update` adds what is missing, and drops what is unknown.")
     if faults:
         raise AdlError("\n  ".join([f"{name}: is not valid:", *faults]))
     return params
@@ -539,8 +542,6 @@ def _impossible(p: Params) -> Iterator[str]:
         path = plain(name, values[name])
         if path != values[name]:
             yield f"{name}: write {path} instead of {values[name]}."
-    if p.num_classes > p.ignore_label != IGNORE:
-        yield f"ignore_label: {p.ignore_label} is a class; use {IGNORE}, or at least num_classes ({p.num_classes})."
     for low, high in (
         ("min_lr", "base_lr"),
         ("warmup_start_lr", "base_lr"),

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -14,7 +15,7 @@ from tabulate import tabulate
 from adl.config import params
 from adl.config.params import Entry, Params
 from adl.errors import AdlError, unknown
-from adl.workspace import PARAMS, RECIPES
+from adl.workspace import PARAMS, RECIPES, SYNTHETIC
 
 SHIPPED = "synthetic"
 """The recipe that changes nothing: the shipped parameters."""
@@ -30,7 +31,7 @@ MACHINE = (
 """What describes the machine, not the run: kept from the present file."""
 
 _SECTIONS = {
-    "data_path": "Data",
+    "dataset": "Data",
     "synthetic_seed": "Embedded data: drawn street scenes",
     "net_arch": "Network",
     "epochs": "Training",
@@ -65,6 +66,18 @@ def text(name: str, present: Mapping[str, Any]) -> str:
     """
     head, changes = _read(name)
     return f"{head}\n{edited(shipped_text(), changes | machine_keys(present))}"
+
+
+def updated() -> str:
+    """params.yaml of another version as this one has it: with every parameter that there is, and no other."""
+    present = params.content(PARAMS)
+    head, _, _ = PARAMS.read_text(encoding="utf-8").partition("# Data\n")
+    known = {entry.name for entry in params.schema()}
+    values = {name: value for name, value in present.items() if name in known}
+    if Path(values.get("data_path", SYNTHETIC)) != SYNTHETIC:
+        # Before it was a parameter, every other data set was Cityscapes.
+        values = {"dataset": "datasets/cityscapes.yaml"} | values
+    return head + edited(shipped_text(), values)
 
 
 def machine_keys(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ class Normalise:
     """Pixels 0-255 to what the network takes: x / 255, minus the data set's mean, over its standard deviation."""
 
     def __init__(self, dataset: DatasetDescriptor) -> None:
-        self.mean = 255 * np.array(dataset.mean, np.float32)
-        self.factor = 1 / (255 * np.array(dataset.std, np.float32))
+        self.mean = 255 * np.array(dataset.normalise.mean, np.float32)
+        self.factor = 1 / (255 * np.array(dataset.normalise.std, np.float32))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 → (H, W, 3) float32, channels in the data set's order."""

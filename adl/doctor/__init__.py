@@ -14,7 +14,6 @@ from pathlib import Path
 from adl.architecture import Architecture
 from adl.config import params
 from adl.config.params import Params
-from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 
 DEVICES = Path("/dev")
@@ -31,7 +30,6 @@ class Case:
     environment: of a process of the pipeline.
     """
 
-    dataset: DatasetDescriptor
     environment: Mapping[str, str]
 
     @functools.cached_property

@@ -62,7 +62,7 @@ def dvc(case: Case) -> str:
 
 def parameters(case: Case) -> str:
     try:
-        preflight.check_parameters(valid_params(), case.dataset)
+        preflight.check_parameters(valid_params())
     except AdlError as error:
         raise AdlError(
             str(error),
@@ -77,15 +77,15 @@ def data(case: Case) -> str:
     root = Path(p.data_path)
     if root != SYNTHETIC:
         problems = []
-        for split in case.dataset.labelled_splits:
-            problems += Split(root, split, case.dataset).problems
+        for split in p.descriptor.labelled_splits:
+            problems += Split(root, split, p.descriptor).problems
         if problems:
             # A folder that is missing is missing for every split.
             raise AdlError(
                 str(problems[0]),
                 f"`adl check-data {root}` lists all: {counted(len(set(problems)), 'fault')}.",
             )
-    counts = preflight.check_counts(p, case.dataset)
+    counts = preflight.check_counts(p)
     images = " and ".join(f"{count} {split} images" for split, count in counts.items())
     drawn = "" if root.exists() else ", not drawn yet; `dvc repro` does it"
     return f"{root}: {images}{drawn}"
@@ -93,13 +93,12 @@ def data(case: Case) -> str:
 
 def records(case: Case) -> str:
     """Whether they are made, or there is room for them."""
-    dataset = case.dataset
-    splits = dataset.labelled_splits
-    if all(record(RECORDS, dataset.name, split).exists() for split in splits):
-        return f"{RECORDS}: {', '.join(splits)} are made"
+    splits = ("train", "val")
+    if all(record(split).exists() for split in splits):
+        return f"{RECORDS}: {' and '.join(splits)} are made"
     needed = 0
     for split in splits:
-        for frame in Split(Path(case.params.data_path), split, dataset).frames:
+        for frame in Split(Path(case.params.data_path), split, case.params.descriptor).frames:
             needed += frame.image.stat().st_size + frame.label.stat().st_size
     preflight.check_room(needed)
     return f"not made yet; `dvc repro` makes them of the images, {byte_size(needed)} at present"
@@ -112,7 +111,7 @@ def start_weights(case: Case) -> None:
 def training(case: Case) -> str:
     """What the present parameters cost."""
     p = case.params
-    plan = Plan.of(p, preflight.train_images(p, case.dataset))
+    plan = Plan.of(p, preflight.train_images(p))
     steps = plan.steps - plan.first_step
     seconds = estimate.training_seconds(p, steps=steps, device_target=p.device_target)
     return (

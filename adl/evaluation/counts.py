@@ -17,20 +17,22 @@ from adl.evaluation.inference import Mode
 class EvaluationJob(NamedTuple):
     """What every process of an evaluation needs to know.
 
-    model: a checkpoint, or an exported file. architecture: of a checkpoint; None for an exported file. limit: the
-    first so many images; None: all.
+    model: a checkpoint, or an exported file. architecture: of a checkpoint; None for an exported file. dataset: what
+    it was trained on. limit: the first so many images; None: all.
     """
 
     model: Path
     architecture: Architecture | None
+    dataset: DatasetDescriptor
     record: Path
     device_target: str
     mode: Mode
     limit: int | None
     batch_size: int
 
-    def images(self, dataset: DatasetDescriptor) -> int:
-        in_record = records.read_manifest(self.record, dataset)["images"]
+    @property
+    def images(self) -> int:
+        in_record = records.read_manifest(self.record, self.dataset)["images"]
         return min(self.limit or in_record, in_record)
 
 

@@ -113,7 +113,6 @@ def _usual(seconds: list[float | None]) -> float | None:
 def evaluate(
     job: EvaluationJob,
     predictions: Path,
-    dataset: DatasetDescriptor,
     *,
     launch: Callable[[Sequence[str]], int],
 ) -> Evaluation:
@@ -123,6 +122,7 @@ def evaluate(
     runs a command as one or several ranks, and returns 0 or the exit code of the one that failed, with which the
     program then ends.
     """
+    dataset = job.dataset
     at_scale_1 = job.mode.at_scale_1.name
     with (
         replacing_folder(predictions) as target,
@@ -137,7 +137,7 @@ def evaluate(
         parts = [pickle.loads(path.read_bytes()) for path in scratch.glob("*.pickle")]
         results = sorted(itertools.chain.from_iterable(parts), key=lambda result: result.name)
         evaluation = Evaluation(dataset, job.mode.name, results, job.device_target, len(parts))
-        images = job.images(dataset)
+        images = job.images
         if not len(set(evaluation.names)) == len(results) == images:
             raise RuntimeError(f"{len(results)} images were evaluated, {images} expected, each once")
         for name in evaluation.overlays().values():

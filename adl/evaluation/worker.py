@@ -14,7 +14,6 @@ import numpy as np
 
 from adl.console.progress import track
 from adl.dataset import records
-from adl.dataset.descriptor import CITYSCAPES, DatasetDescriptor
 from adl.dataset.records import Row
 from adl.errors import reported
 from adl.evaluation import inference
@@ -29,7 +28,7 @@ LabelMaps = Callable[[np.ndarray], dict[str, np.ndarray]]
 """(N, H, W, 3) uint8 → name of each mode that is counted → (N, H, W) uint8 train ids."""
 
 
-def main(load: Callable[[EvaluationJob, DatasetDescriptor, World], LabelMaps]) -> None:
+def main(load: Callable[[EvaluationJob, World], LabelMaps]) -> None:
     """Evaluate this rank's images; its counts and label maps appear in the folder of the job's file.
 
     load: makes the model of a job ready to predict.
@@ -38,15 +37,15 @@ def main(load: Callable[[EvaluationJob, DatasetDescriptor, World], LabelMaps]) -
     with reported():
         job = pickle.loads(path.read_bytes())
         world = world_module.from_environment()
-        results = count(load(job, CITYSCAPES, world), job, path.parent, CITYSCAPES, world)
+        results = count(load(job, world), job, path.parent, world)
         (path.parent / f"rank_{world.rank}.pickle").write_bytes(pickle.dumps(results))
 
 
-def of_checkpoint(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
+def of_checkpoint(job: EvaluationJob, world: World) -> LabelMaps:
     """Raises AdlError if the checkpoint is damaged."""
     assert job.architecture
     network = checkpoint.restore(job.model, job.architecture, device_target=job.device_target, world=world)
-    passes = inference.passes(network, dataset, job.mode)
+    passes = inference.passes(network, job.dataset, job.mode)
     return functools.partial(inference.label_maps, passes, chosen=job.mode)
 
 
@@ -54,16 +53,16 @@ def count(
     predict: LabelMaps,
     job: EvaluationJob,
     folder: Path,
-    dataset: DatasetDescriptor,
     world: World = ALONE,
 ) -> list[ImageResult]:
     """Predict and count this rank's images, and write their label maps at scale 1 and in the selected mode.
 
     folder: receives a folder for each of these modes.
     """
+    dataset = job.dataset
     written = {job.mode.name, job.mode.at_scale_1.name}
     rows = records.read(job.record, limit=job.limit, part=world.rank, parts=world.size)
-    images = len(range(world.rank, job.images(dataset), world.size))
+    images = len(range(world.rank, job.images, world.size))
     compiled: set[tuple[int, ...]] = set()
     results: list[ImageResult] = []
     began = time.perf_counter()

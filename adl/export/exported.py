@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from adl import device
-from adl.architecture import Architecture
 from adl.architecture.genotype import Size
 from adl.console import text
+from adl.dataset import descriptor
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.evaluation import inference
@@ -25,10 +26,11 @@ from adl.workspace import sidecar
 class Exported:
     """A loaded file: raw image in, label maps or probabilities out.
 
-    size: of the only images that it takes; None: any. labels: it returns labels.
+    size: of the only images that it takes; None: any. labels: it returns labels. dataset: what it was trained on.
     """
 
     run: runtimes.Run
+    dataset: DatasetDescriptor
     size: Size | None
     labels: bool
     name: str
@@ -37,7 +39,6 @@ class Exported:
     def load(
         cls,
         path: Path,
-        dataset: DatasetDescriptor,
         *,
         backend: str | None = None,
         device_target: str = "CPU",
@@ -45,34 +46,21 @@ class Exported:
     ) -> Exported:
         """A file with its sidecar. backend, device_target, device_id: as `runtimes.load`.
 
-        Raises AdlError if either is missing or damaged, if they do not belong together, or if the classes are not
-        those of the data set.
+        Raises AdlError if either is missing or damaged, or if they do not belong together.
         """
-        if not path.is_file():
-            raise AdlError(f"{path}: no such exported file. `dvc repro export` writes it.")
-        description = sidecar(path)
-        try:
-            about = read_json(description)
-            height, width = about["input"]["height"], about["input"]["width"]
-            labels = about["output"]["dtype"] == "uint8"
-            about["digest"]  # `check_sidecar` compares it
-        except OSError as error:
-            raise AdlError(
-                f"{description}: cannot be read ({error.strerror}). Keep it beside the file, or export the file again: "
-                "`dvc repro export`."
-            ) from None
-        except (KeyError, TypeError, ValueError):
-            raise AdlError(
-                f"{description}: does not state the digest, the size of the input and the output. Export the file "
-                "again: `dvc repro export`."
-            ) from None
-        classes = Architecture.from_sidecar(description).num_classes
-        dataset.check_classes(classes, f"{path}: number of classes")
+        about = description_of(path)
+        height, width = about["input"]["height"], about["input"]["width"]
         if (backend or runtimes.able_to_run(path)[0]) == "mindspore":
             device.start(device_target, world=World(device=device_id))
         run = runtimes.load(path, backend=backend, device_target=device_target, device_id=device_id)
         check_sidecar(path)
-        return cls(run, (height, width) if height else None, labels=labels, name=str(path))
+        return cls(
+            run,
+            descriptor.of_sidecar(about, sidecar(path)),
+            (height, width) if height else None,
+            labels=about["output"]["dtype"] == "uint8",
+            name=str(path),
+        )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(1, H, W, 3) uint8 → (1, classes, H, W) float32, or (1, H, W) uint8. Raises AdlError for other images."""
@@ -106,3 +94,26 @@ class Exported:
     def probabilities(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
         """As `label_maps`: (1, classes, H, W) float32, summed over passes; not for a file that returns labels."""
         return inference.probabilities({1.0: self}, images, mode, to_device=np.asarray, flip=np.flip)
+
+
+def description_of(path: Path) -> dict[str, Any]:
+    """What the sidecar of an exported file says. Raises AdlError if either is missing, or if it says too little."""
+    if not path.is_file():
+        raise AdlError(f"{path}: no such exported file. `dvc repro export` writes it.")
+    description = sidecar(path)
+    try:
+        about = read_json(description)
+        for section, key in (("input", "height"), ("input", "width"), ("output", "dtype")):
+            about[section][key]
+        about["digest"]  # `check_sidecar` compares it
+    except OSError as error:
+        raise AdlError(
+            f"{description}: cannot be read ({error.strerror}). Keep it beside the file, or export the file again: "
+            "`dvc repro export`."
+        ) from None
+    except (KeyError, TypeError, ValueError):
+        raise AdlError(
+            f"{description}: does not state the digest, the size of the input and the output. Export the file "
+            "again: `dvc repro export`."
+        ) from None
+    return about

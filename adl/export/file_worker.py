@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 
-from adl.dataset.descriptor import DatasetDescriptor
 from adl.evaluation import worker
 from adl.evaluation.counts import EvaluationJob
 from adl.evaluation.worker import LabelMaps
@@ -15,9 +14,9 @@ from adl.export.exported import Exported
 from adl.parallel.world import World
 
 
-def of_file(job: EvaluationJob, dataset: DatasetDescriptor, world: World) -> LabelMaps:
+def of_file(job: EvaluationJob, world: World) -> LabelMaps:
     """Raises AdlError if the file is damaged, or cannot do what the job asks for."""
-    file = Exported.load(job.model, dataset, device_target=job.device_target, device_id=world.device)
+    file = Exported.load(job.model, device_target=job.device_target, device_id=world.device)
     file.check_mode(job.mode)
     return functools.partial(file.label_maps, mode=job.mode)
 

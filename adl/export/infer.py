@@ -51,9 +51,14 @@ def infer(
     """Run a file on raw frames, which a thread decodes ahead.
 
     reference: folder of label maps that the checkpoint gave for the same frames. predictions: folder that receives
-    the label-id PNGs; None: they are not kept. Raises AdlError if an image has another size than the file takes.
+    the label-id PNGs; None: they are not kept. Raises AdlError if an image has another size than the file takes, or if
+    the file was trained on other classes.
     """
     file.check_mode(mode)
+    if file.dataset.class_names != dataset.class_names:
+        raise AdlError(
+            f"{file.name}: was trained on {file.dataset.title}, whose classes are not those of {dataset.title}."
+        )
     confusion, agreement, seconds = Confusion(dataset), [], []
     receiving = replacing_folder(predictions) if predictions else contextlib.nullcontext()
     with receiving as folder:

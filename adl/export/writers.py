@@ -156,7 +156,7 @@ class Exporter:
             files: dict[str, tuple[Exported, list[tuple[Any, ...]]]] = {}
             for name in device.instruction_sets():
                 run = stack.enter_context(runtimes.limited(path, name))
-                files[name] = Exported(run, None, labels=kind.labels, name=path.name), []
+                files[name] = Exported(run, self.dataset, None, labels=kind.labels, name=path.name), []
             while True:
                 for row in self._spread(self.record, places, "scoring 8 bits and the checkpoint"):
                     theirs = self.network_labels(row, mode)
@@ -197,7 +197,7 @@ class Exporter:
             "input": {
                 "layout": "NHWC",
                 "dtype": "uint8",
-                "channels": self.dataset.channels,
+                "channels": self.dataset.normalise.channels,
                 "values": "0 to 255, as in the image; the file normalises them",
                 "batch": 1,
                 "height": height,
@@ -206,6 +206,7 @@ class Exporter:
             "output": LABELS if kind.labels else PROBABILITIES,
             "classes": self.dataset.class_names,
             "palette": [one.colour for one in self.dataset.classes],
+            "dataset": self.dataset.to_json(),
         }
         if isinstance(proof, EightBits):
             content["proved_with"] = {"backend": "openvino", "instruction_sets": [*proof.drops]}

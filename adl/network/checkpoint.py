@@ -11,6 +11,7 @@ from mindspore import nn
 from adl import device
 from adl.architecture import Architecture
 from adl.config.params import Params
+from adl.dataset import descriptor
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError, nearest
 from adl.files import check_sidecar, full_disk_reported, read_json, scratch_folder
@@ -117,30 +118,22 @@ def _listed(kind: str, names: list[str], candidates: list[str]) -> str:
     return lines + "\n  …" if len(names) > MOST_LISTED else lines
 
 
-def architecture_of(path: Path, params: Params | None, dataset: DatasetDescriptor) -> Architecture:
-    """The architecture of a checkpoint: from its sidecar, or from the parameters if it has none (a 2021 file).
+def origin(path: Path, params: Params | None) -> tuple[Architecture, DatasetDescriptor]:
+    """The architecture of a checkpoint, and the data set that it was trained on: from its sidecar, or from the
+    parameters if it has none (a 2021 file).
 
-    Raises AdlError if the sidecar describes another file, or if the classes are not those of the data set: their scores
-    and colours would mean nothing.
+    Raises AdlError if the sidecar is missing or damaged, or if it describes another file.
     """
     _check_file(path)
     description = sidecar(path)
-    source: object = description
     if description.exists() or params is None:
         architecture = Architecture.from_sidecar(description)
-    else:
-        print(
-            f"{path} has no sidecar {description.name}: taking the architecture from the parameters",
-            flush=True,
-        )
-        source, architecture = "num_classes", Architecture.from_params(params)
-    if architecture.num_classes != len(dataset.classes):
-        raise AdlError(
-            f"{path}: has {architecture.num_classes} classes according to {source}, but {dataset.title} has "
-            f"{len(dataset.classes)}. To train from its other weights, set ckpt_name "
-            "to it and ckpt_classifier to false."
-        )
-    return architecture
+        return architecture, descriptor.of_sidecar(read_json(description), description)
+    print(
+        f"{path} has no sidecar {description.name}: taking the architecture from the parameters",
+        flush=True,
+    )
+    return Architecture.from_params(params), params.descriptor
 
 
 def epoch_of(path: Path) -> int | None:

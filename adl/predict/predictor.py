@@ -24,6 +24,7 @@ class Checkpoint:
     """A network with the methods of a loaded file. size: it takes images of any. labels: it gives probabilities."""
 
     passes: Mapping[float, Pass]
+    dataset: DatasetDescriptor
     size = None
     labels = False
 
@@ -43,11 +44,15 @@ class Predictor:
     mode: Mode
     longest_side: float = math.inf
 
+    @property
+    def dataset(self) -> DatasetDescriptor:
+        """What the model was trained on."""
+        return self.model.dataset
+
     @classmethod
     def load(
         cls,
         model: Path,
-        dataset: DatasetDescriptor,
         *,
         device_target: str,
         flip: bool,
@@ -69,20 +74,16 @@ class Predictor:
                 f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt, .mindir or .onnx with --model."
             )
         if model.suffix in (".mindir", ".onnx"):
-            file = Exported.load(model, dataset, backend=backend, device_target=device_target)
+            file = Exported.load(model, backend=backend, device_target=device_target)
             file.check_mode(mode)
             return cls(file, mode, longest_side)
         if model.suffix != ".ckpt":
             raise AdlError(f"{model}: not a model; name a .ckpt, .mindir or .onnx with --model.")
         if backend:
             raise AdlError(f"--backend {backend}: {model} is a checkpoint, which MindSpore runs.")
-        network = checkpoint.restore(
-            model,
-            checkpoint.architecture_of(model, params, dataset),
-            device_target=device_target,
-            graph=one_size,
-        )
-        return cls(Checkpoint(inference.passes(network, dataset, mode)), mode, longest_side)
+        architecture, dataset = checkpoint.origin(model, params)
+        network = checkpoint.restore(model, architecture, device_target=device_target, graph=one_size)
+        return cls(Checkpoint(inference.passes(network, dataset, mode), dataset), mode, longest_side)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """image: (H, W, 3) uint8 BGR. Returns (H, W) uint8 train ids.

@@ -77,38 +77,26 @@ def check_dataset(
     dataset: DatasetDescriptor,
     splits: Iterable[str] = (),
     *,
-    expected: Mapping[str, int | None] = {},
-    official: bool = False,
     deep: bool = False,
 ) -> DatasetCheck:
     """Look at every file of some splits; by default of all that have labels.
 
-    expected: split → number of images that the parameters ask for (None: any). official: the whole data set must be
-    there, whatever they ask for. Of splits without labels alone, only the images need be there. Shallow: the layout,
-    the first and last bytes of every file, identical images, and the pixels of some labels per split. deep: every byte
-    and pixel.
+    Of splits without labels, only the images need be there. Shallow: the layout, the first and last bytes of every
+    file, identical images, and the pixels of some labels per split. deep: every byte and pixel.
     """
     found = DatasetCheck(Path(root))
     for name in splits or dataset.labelled_splits:
         split = _check_split(found, name, dataset, deep=deep)
         found.splits[name] = split
-        images = len(split.images)
-        key = f"expected_{name}_images"
-        wanted = expected.get(name)
-        expectation = f"{key} is {wanted}"
-        remedy = f"Unpack the missing ones, or set {key} to null to use a part."
-        if official:
-            wanted = dataset.split_sizes[name]
-            expectation = f"that of {dataset.title} has {wanted}"
-            remedy = "Unpack the missing ones."
+        images, wanted = len(split.images), dataset.expect.get(name)
         if split.frames and wanted not in (None, images):
             found.problems.append(
                 Problem(
                     kind="number of images",
-                    file=found.root / dataset.images.folder / name,
-                    problem=f"the {name} split has {images} images, but {expectation}",
-                    cause="the zip was not unpacked completely, or this is a part of the data set",
-                    remedy=remedy,
+                    file=found.root / dataset.images.place(split.folder),
+                    problem=f"the {name} split has {images} images, but that of {dataset.title} has {wanted}",
+                    cause="the download was not unpacked completely, or this is a part of the data set",
+                    remedy=f"Add the missing ones; to use a part, take {name} out of `expect` in the data set's file.",
                 )
             )
     found.problems += _duplicates(found.splits)
@@ -169,7 +157,7 @@ def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, 
                 )
             )
     try:
-        png.check_encoding(found.root / dataset.labels.folder / name, pixels, len(sample), dataset)
+        png.check_encoding(found.root / dataset.labels.place(split.folder), pixels, len(sample), dataset)
     except DataError as error:
         found.problems += error.problems
     found.decoded += len(sample)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from adl.dataset.descriptor import DatasetDescriptor, FileKind, Frame
+from adl.dataset.descriptor import DatasetDescriptor, Files, Frame
 from adl.errors import nearest
 from adl.prepare import DataError, Problem, is_broken_link, is_folder, subfolders, unreadable
 from adl.prepare.png import Png
@@ -17,14 +17,15 @@ class Split:
     """The files of one split, and what is wrong with them.
 
     images, labels: the file of each frame; labels that are withheld are where they would be. frames: the complete ones,
-    sorted by city and name; where labels are withheld, every image is one. problems: one that the folders of images and
-    labels share is there twice. hidden: files and folders whose names begin with a dot, which are left out. unlisted:
-    names of the cities that cannot be listed. Filled in by `check`: sound: the image of each frame that is; sizes:
+    sorted by group and name; where labels are withheld, every image is one. problems: one that the folders of images
+    and labels share is there twice. hidden: files and folders whose names begin with a dot, which are left out.
+    unlisted: names of the groups that cannot be listed. Filled in by `check`: sound: the image of each frame that is; sizes:
     (width, height) → how many of these images; bytes: of these frames.
     """
 
     def __init__(self, root: Path, name: str, dataset: DatasetDescriptor) -> None:
         self.root, self.name, self.dataset = root, name, dataset
+        self.folder = dataset.splits[name].folder
         self.problems: list[Problem] = []
         self.unlisted: set[str] = set()
         self.hidden = self.bytes = 0
@@ -34,7 +35,8 @@ class Split:
         self.is_withheld = name in dataset.withheld
         if self.is_withheld:
             self.labels = {
-                frame: dataset.labels.path(root, name, image.parent.name, frame) for frame, image in self.images.items()
+                frame: dataset.labels.path(root, self.folder, image.parent.name, frame)
+                for frame, image in self.images.items()
             }
         else:
             self.labels = self._files(dataset.labels)
@@ -42,6 +44,12 @@ class Split:
             Frame(frame, image, self.labels[frame]) for frame, image in self.images.items() if frame in self.labels
         ]
         self._check_pairs()
+
+    def passed(self) -> Split:
+        """Itself. Raises DataError if anything is wrong."""
+        if self.problems:
+            raise DataError(*dict.fromkeys(self.problems))
+        return self
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,7 +59,7 @@ class Split:
     def to_json(self) -> dict[str, Any]:
         """labels, pairs: None if the labels are withheld."""
         content = {
-            "cities": len({path.parent.name for path in (self.labels | self.images).values()}),
+            "groups": len({path.parent.name for path in (self.labels | self.images).values()}),
             "images": len(self.images),
             "labels": len(self.labels),
             "pairs": len(self.frames),
@@ -62,28 +70,28 @@ class Split:
             content |= {"labels": None, "pairs": None}
         return content
 
-    def _files(self, kind: FileKind) -> dict[str, Path]:
-        """Frame → file, sorted by city and name. What is wrong there joins the problems."""
-        place = self.root / kind.folder / self.name
+    def _files(self, kind: Files) -> dict[str, Path]:
+        """Frame → file, sorted by group and name. What is wrong there joins the problems."""
+        place = self.root / kind.place(self.folder)
         try:
             paths = entries = self._entries(place)
         except OSError as error:
             self.problems.append(self._unreached(kind, error))
             return {}
-        if kind.has_cities:
+        if kind.has_groups:
             paths = []
-            for city in entries:
+            for group in entries:
                 try:
-                    paths += self._entries(city)
+                    paths += self._entries(group)
                 except NotADirectoryError:
                     continue
                 except OSError as error:
-                    self.problems.append(unreadable(city, error, "listed"))
-                    self.unlisted.add(city.name)
+                    self.problems.append(unreadable(group, error, "listed"))
+                    self.unlisted.add(group.name)
         files: dict[str, Path] = {}
         for path in paths:
-            name = path.name.removesuffix(kind.suffix)
-            if name == path.name:
+            name = kind.name_in(path.name)
+            if name is None:
                 continue
             if name.encode(errors="ignore").decode() != name:
                 self.problems.append(
@@ -102,9 +110,9 @@ class Split:
                     Problem(
                         kind="duplicate frame",
                         file=path,
-                        problem=f"this frame is also in another city: {files[name]}",
+                        problem=f"this frame is also in another folder: {files[name]}",
                         cause="a folder was copied or unpacked into another",
-                        remedy=f"Keep the one in the folder {name.partition('_')[0]}.",
+                        remedy="Remove one of the two.",
                     )
                 )
         if not files and not self.unlisted:
@@ -119,10 +127,10 @@ class Split:
         self.hidden += len(names) - len(visible)
         return visible
 
-    def _unreached(self, kind: FileKind, error: OSError) -> Problem:
+    def _unreached(self, kind: Files, error: OSError) -> Problem:
         """Why the folder of the files of one kind cannot be listed, which raised the error."""
         folder = self.root / kind.folder
-        place = folder / self.name
+        place = self.root / kind.place(self.folder)
         first = next((path for path in (self.root, folder) if not os.access(f"{path}/.", os.X_OK)), place)
         if not isinstance(error, FileNotFoundError | NotADirectoryError) or is_broken_link(first):
             return unreadable(first, error, "listed")
@@ -131,8 +139,8 @@ class Split:
         if first == folder:
             return _no_folder(self.root, kind, self.dataset)
         nested = folder / folder.name
-        if is_folder(nested):
-            # It is `leftImg8bit/leftImg8bit/train`, or the same of the labels.
+        if kind.folder and is_folder(nested):
+            # It is `images/images/train`, or the same of the labels.
             return Problem(
                 kind="layout",
                 file=folder,
@@ -142,7 +150,7 @@ class Split:
             )
         cause, remedy = _misspelt(place, self.dataset) or (
             "the zip was not unpacked completely",
-            f"Unpack {kind.archive} again.",
+            f"Take it again from {self.dataset.source_of(kind)}.",
         )
         return Problem("layout", place, "does not exist", cause, remedy)
 
@@ -153,10 +161,10 @@ class Split:
             ("label", self.labels, "image", self.images, self.dataset.images),
         ):
             for name, path in files.items():
-                city = path.parent.name
+                group = path.parent.name
                 # Where there are no others at all, that is the problem.
-                if others and name not in others and city not in self.unlisted:
-                    place = kind.path(self.root, self.name, city, name)
+                if others and name not in others and group not in self.unlisted:
+                    place = kind.path(self.root, self.folder, group, name)
                     cause = f"{kind.folder} was not unpacked completely or copied in part, or the {present} was added"
                     for suffix, holds in self.dataset.related_labels.items():
                         related = place.with_name(f"{name}{suffix}")
@@ -169,17 +177,9 @@ class Split:
                             file=path,
                             problem=f"this {present} has no {absent} {place}",
                             cause=cause,
-                            remedy=f"Unpack {kind.archive} again, or remove the {present}.",
+                            remedy=f"Take it again from {self.dataset.source_of(kind)}, or remove the {present}.",
                         )
                     )
-
-
-def frames(root: str | Path, split: str, dataset: DatasetDescriptor) -> list[Frame]:
-    """Every image of a split with its label, sorted by city and name. Raises DataError with every problem."""
-    found = Split(Path(root), split, dataset)
-    if found.problems:
-        raise DataError(*dict.fromkeys(found.problems))
-    return found.frames
 
 
 def _no_root(root: Path) -> Problem:
@@ -204,7 +204,7 @@ def _no_root(root: Path) -> Problem:
     )
 
 
-def _no_folder(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> Problem:
+def _no_folder(root: Path, kind: Files, dataset: DatasetDescriptor) -> Problem:
     """The problem of a data set without the folder of its images or of its labels."""
     other = dataset.labels if kind is dataset.images else dataset.images
     problem = f"holds no {kind.folder}/"
@@ -213,7 +213,7 @@ def _no_folder(root: Path, kind: FileKind, dataset: DatasetDescriptor) -> Proble
     return Problem("layout", root, problem, *_explanation(root, kind, other, dataset))
 
 
-def _explanation(root: Path, kind: FileKind, other: FileKind, dataset: DatasetDescriptor) -> tuple[str, str]:
+def _explanation(root: Path, kind: Files, other: Files, dataset: DatasetDescriptor) -> tuple[str, str]:
     """The likely cause why a folder is missing, and what to do."""
     place = root / kind.folder
     above = root.resolve().parents[:3]
@@ -234,21 +234,21 @@ def _explanation(root: Path, kind: FileKind, other: FileKind, dataset: DatasetDe
         return f"{packed.name} is still packed", f"Unpack it there: unzip {packed} -d {root}."
     for name, holds in dataset.related_folders.items():
         if name.startswith(kind.folder[:2]) and is_folder(root / name):
-            remedy = f"Unpack {kind.archive} in {root}."
+            remedy = f"Unpack {dataset.source_of(kind)} in {root}."
             if name.startswith(f"{dataset.images.folder}_"):
                 remedy += (
                     f" To use {name} instead, make a folder with {kind.folder}/ and {other.folder}/ in which its "
-                    f"images have the usual names, <city>_<sequence>_<frame>{kind.suffix}."
+                    f"images have the usual names, <name>{kind.suffix}."
                 )
             return f"{name} holds {holds}, which are not used", remedy
     if is_folder(root / other.folder):
         return (
-            f"only {other.archive.split()[0]} is unpacked here",
-            f"Unpack {kind.archive} in {root} too.",
+            f"only {dataset.source_of(other).split()[0]} is unpacked here",
+            f"Unpack {dataset.source_of(kind)} in {root} too.",
         )
     return (
         f"this is not the folder of {dataset.title}",
-        f"Unpack {dataset.images.archive} and {dataset.labels.archive} into one folder, and set data_path to it.",
+        f"Unpack {dataset.source_of(kind)} and {dataset.source_of(other)} into one folder, and set data_path to it.",
     )
 
 
@@ -256,7 +256,7 @@ def _misspelt(place: Path, dataset: DatasetDescriptor) -> tuple[str, str] | None
     """Cause and remedy if a folder beside the missing one was probably meant to be it."""
     name = place.name.lower()
     known = {dataset.images.folder, dataset.labels.folder}
-    known.update(dataset.related_folders, dataset.split_sizes)
+    known.update(dataset.related_folders, (split.folder for split in dataset.splits.values()))
     others = {path.name.lower(): path for path in subfolders(place.parent) if path.name not in known}
     meant = nearest(name, others, cutoff=0.75) or next((longer for longer in others if longer.startswith(name)), None)
     if meant is None:
@@ -264,29 +264,28 @@ def _misspelt(place: Path, dataset: DatasetDescriptor) -> tuple[str, str] | None
     return f"{others[meant].name} is misspelt", f"Rename {others[meant]} to {place}."
 
 
-def _none_found(place: Path, kind: FileKind, paths: list[Path], dataset: DatasetDescriptor) -> Problem:
+def _none_found(place: Path, kind: Files, paths: list[Path], dataset: DatasetDescriptor) -> Problem:
     """The problem of a split that has no file of this kind. paths: what is there instead."""
     sort = "layout"
     cause = "the zip was not unpacked completely"
-    remedy = f"Unpack {kind.archive} again."
+    remedy = f"Take it again from {dataset.source_of(kind)}."
     others = [path for path in paths if path.suffix and not is_folder(path)]
     if others:
         example = others[0].name
-        name = "<city>_<sequence>_<frame>" if kind.has_cities else "<name>"
         cause = f"the files there have other names, such as {example}"
-        remedy = f"Name them {name}{kind.suffix}."
-        if kind.has_cities and others[0].parent == place:
+        remedy = f"Name them <name>{kind.suffix}."
+        if kind.has_groups and others[0].parent == place:
             cause = f"there are files directly in it, such as {example}"
-            remedy = "Put each in the folder of its city."
+            remedy = f"Put each in a folder of its group, as in {kind.pattern}."
         for suffix, holds in dataset.related_labels.items():
             if example.endswith(suffix):
                 sort = "label encoding"
                 cause = f"there are only other kinds of labels, such as {example}: {holds}"
-                remedy = f"Unpack {kind.archive} again: it holds *{kind.suffix}."
+                remedy = f"Take it again from {dataset.source_of(kind)}: it holds *{kind.suffix}."
     return Problem(
         kind=sort,
         file=place,
-        problem=f"no file {kind.path(Path(), place.name, '<city>', '*')} was found",
+        problem=f"no file *{kind.suffix} was found",
         cause=cause,
         remedy=remedy,
     )

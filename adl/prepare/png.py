@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from adl.console import text
-from adl.dataset.descriptor import IGNORE, DatasetDescriptor, FileKind, Frame
+from adl.dataset.descriptor import IGNORE, DatasetDescriptor, Files, Frame
 from adl.prepare import DataError, Problem, unreadable
 
 _START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -27,7 +27,7 @@ class Png(NamedTuple):
     """A sound PNG of this kind of file. size: (width, height). content: its bytes, if all of them were read."""
 
     path: Path
-    kind: FileKind
+    kind: Files
     size: tuple[int, int]
     content: bytes
     bytes: int
@@ -58,7 +58,7 @@ class Sample(NamedTuple):
     pixels: np.ndarray
 
 
-def header(path: Path, kind: FileKind, *, whole: bool = False) -> Png:
+def header(path: Path, kind: Files, *, whole: bool = False) -> Png:
     """Check a PNG by its first and last bytes, or every chunk of the whole. Raises DataError.
 
     Its pixels are not inflated.
@@ -128,7 +128,7 @@ def check_ids(path: Path, ids: np.ndarray, dataset: DatasetDescriptor) -> None:
                 file=path,
                 problem=f"label ids {sorted(unknown)} do not exist; *{dataset.labels.suffix} holds {holds} only",
                 cause=cause,
-                remedy=f"Take the file from {dataset.labels.archive}; train ids are made from it during conversion.",
+                remedy=f"Take the file from {dataset.source_of(dataset.labels)}; conversion makes train ids of it.",
             )
         )
     if (dataset.train_ids[ids] == IGNORE).all():
@@ -149,7 +149,7 @@ def check_encoding(folder: Path, pixels: np.ndarray, files: int, dataset: Datase
     pixels: (256,), how many pixels of all `files` label files have each id.
     """
     highest = len(dataset.classes) - 1
-    above = [label for label in dataset.classes if max(label.label_ids) > highest]
+    above = [label for label in dataset.classes if max(label.values) > highest]
     if above and pixels.any() and not pixels[highest + 1 :].any():
         raise DataError(
             Problem(
@@ -158,7 +158,7 @@ def check_encoding(folder: Path, pixels: np.ndarray, files: int, dataset: Datase
                 problem=f"no id above {highest} occurs in {files} label files, although {len(above)} classes have "
                 "larger ids",
                 cause="the files hold train ids under the name of a label-id file",
-                remedy=f"Take the files from {dataset.labels.archive}.",
+                remedy=f"Take the files from {dataset.source_of(dataset.labels)}.",
             )
         )
 
@@ -170,16 +170,17 @@ def in_pixels(size: tuple[int, int]) -> str:
 
 def _fault(
     path: Path,
-    kind: FileKind,
+    kind: Files,
     problem: str,
     sort: str = "damaged",
     cause: str = "the download, the unpacking or a copy was interrupted",
 ) -> DataError:
     """The error for a file of this kind."""
-    return DataError(Problem(sort, path, problem, cause, remedy=f"Unpack the original from {kind.archive}."))
+    remedy = f"Take the original from {kind.source}." if kind.source else "Take the original."
+    return DataError(Problem(sort, path, problem, cause, remedy))
 
 
-def _header_size(start: bytes, kind: FileKind) -> tuple[int, int]:
+def _header_size(start: bytes, kind: Files) -> tuple[int, int]:
     """(width, height) of a PNG of this kind. start: its first bytes."""
     if not start:
         cause = "the disk was full, or the unpacking was interrupted"
@@ -205,7 +206,7 @@ def _header_size(start: bytes, kind: FileKind) -> tuple[int, int]:
     return width, height
 
 
-def _origin(kind: FileKind, depth: int, colour: int) -> str:
+def _origin(kind: Files, depth: int, colour: int) -> str:
     """What a PNG of another bit depth or colour type probably is, and how it came to its place."""
     if kind.colour_type == _GREY:
         if depth == 16:

@@ -23,6 +23,7 @@ from ruamel.yaml.error import YAMLError
 from adl import workspace
 from adl.config import params as schema
 from adl.config import recipes
+from adl.dataset import descriptor
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.files import percent
@@ -30,8 +31,10 @@ from adl.metrics import Confusion
 from adl.report import quoted
 
 WORKSPACE = "workspace"
-IRRELEVANT = ("seed", "eval_epochs", "data_path")
-"""Parameters in which two runs of one group may differ: the seed, how often they were watched, where the data lay."""
+IRRELEVANT = ("seed", "eval_epochs", "data_path", "dataset", "num_classes", "block_multiplier")
+"""Parameters in which two runs of one group may differ: the seed, how often they were watched, where the data and their
+description lay, and what follows from others.
+"""
 NO_WORKSPACE = "this folder is no DVC workspace: run this in the project's folder."
 _METRICS, _IMAGES = str(workspace.METRICS / "evaluate.json"), str(workspace.IMAGE_COUNTS)
 _MODEL = str(workspace.CHECKPOINT)
@@ -70,8 +73,7 @@ class Run(NamedTuple):
     @property
     def published(self) -> dict[str, str]:
         """The quoted figures of the recipe that this run followed, if it did so on the complete data set; else none."""
-        sizes = self.dataset.split_sizes
-        if (self.images, self.score["images"]) != (sizes["train"], sizes["val"]):
+        if {"train": self.images, "val": self.score["images"]}.items() - self.dataset.expect.items():
             return {}
         # On which devices it was trained does not count. The published scores are at scale 1, with the mirror image.
         compared = {*schema.of_stage("train"), "ms_infer", "eval_flip"}
@@ -84,7 +86,7 @@ class Run(NamedTuple):
         return {}
 
 
-def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> Run:
+def load(name: str, revision: str | None = None) -> Run:
     """The run of a branch, tag, commit or experiment, or of the workspace.
 
     revision: what git knows it by; default: its name. Raises AdlError if there is no such run, or if its metrics are
@@ -94,7 +96,7 @@ def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> 
         raise AdlError("the name of a revision is empty.")
     revision = None if name == WORKSPACE else revision or name
     try:
-        return _read(name, dataset, revision)
+        return _read(name, revision)
     except NotDvcRepoError:
         raise AdlError(NO_WORKSPACE) from None
     except (OSError, KeyError, TypeError, ValueError, YAMLError) as error:
@@ -103,7 +105,7 @@ def load(name: str, dataset: DatasetDescriptor, revision: str | None = None) -> 
         raise AdlError(f"{name}: no such branch, tag, commit or experiment ({error}).") from None
 
 
-def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
+def _read(name: str, revision: str | None) -> Run:
     files = DVCFileSystem(rev=revision)
 
     stages = _locked(files, "dvc.lock")
@@ -120,12 +122,18 @@ def _read(name: str, dataset: DatasetDescriptor, revision: str | None) -> Run:
     if outs[_METRICS] != hashlib.md5(metrics).hexdigest() or outs[_MODEL] != deps[_MODEL]:
         raise AdlError(f"{name}: its metrics do not match its dvc.lock; run `dvc repro`.")
     params = train["params"]["params.yaml"] | evaluate["params"]["params.yaml"]
-    # The folder that was converted is known from what the conversion of val read there.
-    images = f"/{dataset.images.folder}/val"
-    params["data_path"] = ""
-    for converted in stages["mindrecord@val"]["deps"]:
-        if converted["path"].endswith(images):
-            params["data_path"] = converted["path"].removesuffix(images)
+    if "files" in stages:
+        read = stages["files"]["params"]["params.yaml"]
+        dataset = descriptor.parse(YAML(typ="safe").load(files.read_text(read["dataset"])), read["dataset"])
+        params["data_path"] = read["data_path"]
+    else:
+        # While there was only Cityscapes, its folder was known from what the conversion of val read there.
+        dataset = descriptor.shipped("cityscapes")
+        images = f"/{dataset.images.place('val')}"
+        params["data_path"] = ""
+        for converted in stages["mindrecord@val"]["deps"]:
+            if converted["path"].endswith(images):
+                params["data_path"] = converted["path"].removesuffix(images)
     if Path(params["data_path"]) == workspace.SYNTHETIC:
         drawn = _locked(files, "pipeline/synthetic/dvc.lock")["synthesize"]
         params |= drawn["params"]["params.yaml"]
@@ -154,7 +162,7 @@ def _locked(files: DVCFileSystem, path: str) -> dict[str, Any]:
     return YAML(typ="safe").load(files.read_text(path))["stages"]
 
 
-def collect(dataset: DatasetDescriptor, names: Iterable[str] = (), *, all_commits: bool = False) -> list[Run]:
+def collect(names: Iterable[str] = (), *, all_commits: bool = False) -> list[Run]:
     """The runs of some revisions, or of all that `_revisions` lists; one that is in several, under its first name.
 
     Revisions without a finished run are left out, unless they were asked for.
@@ -163,7 +171,7 @@ def collect(dataset: DatasetDescriptor, names: Iterable[str] = (), *, all_commit
     found: dict[str, Run] = {}
     for name, revision in asked or _revisions(all_commits):
         try:
-            run = load(name, dataset, revision)
+            run = load(name, revision)
         except AdlError:
             if asked:
                 raise

@@ -34,6 +34,7 @@ RUNS = {
         },
     }
 }
+RUNS["synthetic"] = RUNS["cityscapes"]  # whose place the drawn scenes take
 """Descriptor's name of a data set → recipe → Auto-DeepLab-S on its val split; what is not stated is left out.
 
 mIOU in percent.
@@ -54,6 +55,7 @@ TRAINING = {
         "Checkpoint": "85.37 MB",
     }
 }
+TRAINING["synthetic"] = TRAINING["cityscapes"]
 INFERENCE = {
     "cityscapes": {
         "Resource": "Ascend 310 × 1",
@@ -63,4 +65,5 @@ INFERENCE = {
         "Speed": "1677.48 ms/image",
     }
 }
+INFERENCE["synthetic"] = INFERENCE["cityscapes"]
 """Data set → rows of the model zoo's tables."""

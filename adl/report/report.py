@@ -75,17 +75,17 @@ def _what_was_scored(results: Results, median: Path) -> list[Block]:
     if results.is_embedded:
         lines.append(
             f"**{DRAWN.capitalize()}.** This small network learned the embedded synthetic street scenes. It shows that "
-            f"every stage works; its mIOU says nothing about {dataset.title}."
+            "every stage works; its mIOU says nothing about photographs."
         )
     elif trained:
         lines.append(f"Trained on {trained['images']} images of {results.data}.")
     if not score:
         return [*lines, "**Nothing has been evaluated yet**: run `dvc repro`.", picture]
-    scored, complete = score["images"], dataset.split_sizes["val"]
+    scored, complete = score["images"], dataset.expect.get("val")
     in_record = results.metrics["mindrecord_val"].get("images", scored)
     if scored < in_record:
         lines.append(f"**Partial: {scored} of {in_record} val images were evaluated.**")
-    elif not results.is_embedded and in_record != complete:
+    elif complete not in (None, in_record):
         lines.append(f"**Partial: the val record holds {in_record} images, {dataset.title} has {complete}.**")
     checkpoint = "a checkpoint that does not say after which epoch it was saved"
     epoch, epochs = score.get("checkpoint_epoch"), results.params.get("epochs")
@@ -122,7 +122,7 @@ def _accuracy(results: Results) -> str:
 def _published(results: Results) -> list[str]:
     """What the paper and the model zoo state, of all but the run that this one followed."""
     rows = [
-        _marked(figures) | {"data": f"{results.dataset.title} val"}
+        _marked(figures) | {"data": "Cityscapes val"}
         for figures in quoted.RUNS.get(results.dataset.name, {}).values()
         if figures != results.published
     ]

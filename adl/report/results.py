@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from adl import workspace
+from adl.config.params import Params
+from adl.dataset import descriptor
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.files import check_sidecar, read_json
 from adl.report import history
-from adl.workspace import CHECKPOINT, METRICS, RECORDS, SYNTHETIC, sidecar
+from adl.workspace import CHECKPOINT, METRICS, SYNTHETIC, sidecar
 
 STAGES = ("mindrecord_train", "mindrecord_val", "train", "evaluate", "export", "infer")
 
@@ -34,26 +36,25 @@ class Results:
     published: dict[str, str]
 
     @classmethod
-    def read(cls, dataset: DatasetDescriptor, asked: dict[str, Any]) -> Results:
-        """Read what there is in the current folder.
-
-        asked: parameters of params.yaml, for a run that DVC does not know.
-        """
+    def read(cls, asked: Params) -> Results:
+        """Read what there is in the current folder. asked: what params.yaml says, for a run that DVC does not know."""
         try:
-            run = history.load(history.WORKSPACE, dataset)
+            run = history.load(history.WORKSPACE)
             # As the run was trained and evaluated, not as the next one may be asked for by now.
             params, published = run.params, run.published
         except AdlError:
-            params, published = asked, {}
+            params, published = asked.model_dump(), {}
         if CHECKPOINT.exists():
             check_sidecar(CHECKPOINT)
         description = read_or_empty(sidecar(CHECKPOINT))
-        val_manifest = workspace.manifest(workspace.record(RECORDS, dataset.name, "val"))
+        dataset = asked.descriptor
+        if description:
+            dataset = descriptor.of_sidecar(description, sidecar(CHECKPOINT))
         return cls(
             dataset=dataset,
             metrics={stage: read_or_empty(METRICS / f"{stage}.json") for stage in STAGES},
             sidecar=description,
-            val_digest=read_or_empty(val_manifest).get("digest"),
+            val_digest=read_or_empty(workspace.manifest(workspace.record("val"))).get("digest"),
             # The checkpoint itself knows best how it was trained.
             params=params | description.get("params", {}),
             published=published,

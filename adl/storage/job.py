@@ -15,7 +15,6 @@ from adl.config import params as schema
 from adl.config import recipes
 from adl.config.params import Params
 from adl.console import text
-from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.files import remove, write_text
 from adl.launch import foreground
@@ -38,11 +37,11 @@ from adl.workspace import (
     SYNTHETIC,
 )
 
-RAW = "data/cityscapes"
+RAW = "data/raw"
 """Where raw data goes if data_path is not a folder of the workspace."""
 STATES = Path(".adl/state")
 """Of a job always in its own folder, whatever ADL_STATE_DIR is here: another node may use that too."""
-CODE = ("adl", "architectures", "dvc.yaml", "pipeline")
+CODE = ("adl", "architectures", "datasets", "dvc.yaml", "pipeline")
 MARK = ".work_of_modelarts"
 """Stands in a folder that jobs work in: one without it is somebody else's."""
 
@@ -56,14 +55,12 @@ class Job:
 
     params: Params
     node: Node
-    dataset: DatasetDescriptor
     work: Path
     every: float
 
     def __post_init__(self) -> None:
         if not self.params.train_url:
             raise AdlError("train_url: empty. It names where the results go: --train_url URL.")
-        self.dataset.check_classes(self.params.num_classes, "num_classes")
         Architecture.from_params(self.params)
         stores = [open_place(url) for url in (self.params.data_url, self.params.train_url) if url]
         # The job knows better than params.yaml how many devices there are, and where raw data is put.
@@ -76,14 +73,14 @@ class Job:
         # The code in the job's folder is a link: what is written there would be written into the workspace.
         is_elsewhere = folder.is_absolute() or not {"..", *CODE}.isdisjoint(folder.parts[:1])
         if folder == SYNTHETIC and len(stores) > 1:
-            is_elsewhere = bool((stores[0] / "leftImg8bit/val").find())
+            is_elsewhere = bool((stores[0] / str(self.params.descriptor.images.place("val"))).find())
         if is_elsewhere:
             values["data_path"] = RAW
             print(f"data_path is {RAW}, where the data set is copied to, instead of {folder}")
         self.text = recipes.edited(PARAMS.read_text(encoding="utf-8"), values)
         self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
         self.code = Path.cwd()
-        self.inputs = Inputs(stores, open_place(str(self.code)), stages(), self.params.data_path)
+        self.inputs = Inputs(stores, open_place(str(self.code)), stages(self.params.descriptor), self.params.data_path)
 
     def run(self, stage: Stage) -> int:
         """Returns the exit code of the stage, once all that it wrote is copied. Raises AdlError if a copy fails."""
@@ -116,7 +113,7 @@ class Job:
     def _prepare_work(self) -> None:
         """A workspace of this job's own, with the same code, that neither git nor DVC takes for a part of another."""
         links = [Path(name) for name in CODE]
-        for path in map(Path, (self.params.net_arch, self.params.cell_arch)):
+        for path in map(Path, (self.params.net_arch, self.params.cell_arch, self.params.dataset)):
             if not path.is_absolute() and path.parts[0] not in CODE:
                 if ".." in path.parts:
                     raise AdlError(f"{path}: must be in the project's folder.")
@@ -167,7 +164,7 @@ class Job:
     def _train(self, stage: Stage) -> int:
         write_text(START_WEIGHTS, f"{preflight.start_weights(self.params)}\n")
         command = (*stage.command, *self.node.arguments())
-        state = runs.state_of(STATES, runs.key_of(self.params, self.dataset))
+        state = runs.state_of(STATES, runs.key_of(self.params))
         backup = StateBackup(self.inputs.train, state)
         if self.node.rank > 0:
             return self._follow(command, backup)

@@ -17,7 +17,7 @@ from adl.files import digest, read_json, write_json
 from adl.storage.places import Place, check_name, open_place
 from adl.storage.stages import DATA_PATH, Stage
 from adl.storage.transfers import copy_all
-from adl.workspace import PRETRAINED, RECORDS, sidecar
+from adl.workspace import PRETRAINED, RECORDS, earlier_record, sidecar
 
 RUNS = "state"
 """Folder of a store with the states of training runs."""
@@ -100,10 +100,14 @@ class Inputs:
         """An input with all its files, by where they are put here; none if it is in neither store.
 
         Data sets and records are looked for in data_url first, all else in train_url first. In data_url a file may
-        also lie under its bare name, and raw data as in the folder that Cityscapes is unpacked to. Raises AdlError if
-        the copy that is there is not whole.
+        also lie under its bare name, and raw data as in the folder that the data set is unpacked to. A record may have
+        the name that earlier versions gave it. Raises AdlError if the copy that is there is not whole.
         """
         target = Path(self.path(name))
+        older = earlier_record(target)
+        return self._find(name, target) or (self._find(str(older), older) if target.parent == RECORDS else {})
+
+    def _find(self, name: str, target: Path) -> dict[Path, Place]:
         bare = target.name if target.suffix else name.removeprefix(f"{DATA_PATH}/")
         is_data = name.startswith((DATA_PATH, str(RECORDS)))
         writers = [

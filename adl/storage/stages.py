@@ -8,10 +8,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.workspace import (
     CHECKED,
     CHECKPOINT,
+    FILES,
     PERFORMANCE,
     PERFORMANCE_PAGE,
     PREDICTIONS,
@@ -40,27 +42,32 @@ class Stage:
     checkpoint: str | None = None
 
 
-def stages() -> dict[str, Stage]:
-    """Every stage of both dvc.yaml but `check`."""
+def stages(dataset: DatasetDescriptor) -> dict[str, Stage]:
+    """Every stage of both dvc.yaml but `check` and `files`."""
     if not STAGES.exists():
         raise AdlError(f"{STAGES}: no such file. Start the job in the project's folder.")
     yaml = YAML(typ="safe")
     declared = yaml.load(SYNTHETIC_STAGES)["stages"] | yaml.load(STAGES)["stages"]
-    del declared["check"]
+    del declared["check"], declared["files"]
     found = {}
     for name, body in declared.items():
         template = json.dumps(body.get("do", body))
         for item in body.get("foreach", [""]):
             full = f"{name}@{item}".rstrip("@")
-            found[full] = _stage(full, json.loads(template.replace("${item}", item)))
+            found[full] = _stage(full, json.loads(template.replace("${item}", item)), dataset)
     return found
 
 
-def _stage(name: str, body: dict[str, Any]) -> Stage:
+def _stage(name: str, body: dict[str, Any], dataset: DatasetDescriptor) -> Stage:
     # The other dependencies are code, or what a job makes for itself.
     folders = (DATA_PATH, "data/", "models/", "metrics/", "reports/")
     made_here = (str(CHECKED), str(START_WEIGHTS))
     inputs = [path for path in body["deps"] if path.startswith(folders) and path not in made_here]
+    for split, files in dataset.splits.items():
+        # The list stands for the files that it lists, which is what a job reads.
+        if (listed := str(FILES / f"{split}.json")) in inputs:
+            inputs.remove(listed)
+            inputs += [f"{DATA_PATH}/{kind.place(files.folder)}" for kind in (dataset.images, dataset.labels)]
     outputs: list[str] = []
     for entry in body["outs"] + body.get("metrics", []):
         # An entry with options is a mapping of one path.

@@ -147,6 +147,7 @@ class Run:
             {
                 "format": 1,
                 "architecture": self.weights.architecture.to_json(),
+                "dataset": self.params.descriptor.to_json(),
                 "data": {name: self.manifest.get(name) for name in ("digest", "images", "drawn")},
                 "digest": digest(path),
                 "epoch": epoch,

@@ -15,7 +15,6 @@ from adl import files, workspace
 from adl.architecture import Architecture
 from adl.config import params as schema
 from adl.config.params import Params
-from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import read_manifest
 from adl.errors import AdlError
 from adl.files import remove, write_json
@@ -25,21 +24,22 @@ OPTIONS = {"save_epochs", "keep_checkpoints", "eval_epochs"}
 """Parameters that change what a run keeps and shows, but not its weights; they are not in the key."""
 
 
-def key_of(params: Params, dataset: DatasetDescriptor) -> dict[str, Any]:
+def key_of(params: Params) -> dict[str, Any]:
     """All that changes the result of a training run. Raises AdlError if a file is missing."""
     if not workspace.START_WEIGHTS.exists():
         raise AdlError(f"{workspace.START_WEIGHTS}: no such file. `dvc repro mindrecord` makes it, and the records.")
     architecture = Architecture.from_params(params)
     # The val data changes no weights, but the curves that belong to the result.
-    records = [workspace.record(workspace.RECORDS, dataset.name, split) for split in ("train", "val")]
+    records = {split: workspace.record(split) for split in ("train", "val")}
     return {
         "format": 3,  # of what a state holds: another one is another key
         "params": params.model_dump(include=set(schema.of_stage("train"))),
         "contents": {
             "net_arch": " ".join(map(str, architecture.net)),
             "cell_arch": " ".join(map(str, architecture.cell)),
+            "normalise": params.descriptor.normalise.model_dump(mode="json"),
             "ckpt_name": workspace.START_WEIGHTS.read_text(encoding="utf-8").strip(),
-            **{path.stem: read_manifest(path, dataset)["digest"] for path in records},
+            **{f"record_{split}": read_manifest(path, params.descriptor)["digest"] for split, path in records.items()},
         },
     }
 

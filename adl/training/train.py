@@ -24,7 +24,6 @@ from adl.console import summary
 from adl.console.reporter import Reporter
 from adl.dataset.augment import Normalise
 from adl.dataset.batches import Batches
-from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.records import read_manifest
 from adl.network import AutoDeepLab, checkpoint, drop_path
 from adl.parallel.world import ALONE, World
@@ -41,7 +40,6 @@ from adl.training.validation import Validation
 
 def train(
     job: TrainingJob,
-    dataset: DatasetDescriptor,
     *,
     world: World = ALONE,
     log_epochs: Callable[[Sequence[dict[str, float]]], None],
@@ -54,8 +52,7 @@ def train(
     if training diverges; Stopped when the state is saved because the run was asked to stop.
     """
     params = job.params
-    dataset.check_classes(params.num_classes, "num_classes")
-    manifest = read_manifest(job.record, dataset)
+    manifest = read_manifest(job.record, params.descriptor)
     plan = Plan.of(params, manifest["images"])
 
     device.start(params.device_target, seed=params.seed, world=world)
@@ -69,7 +66,7 @@ def train(
         if world.is_first:
             print(f"weights from {params.ckpt_name}: {loaded}")
 
-    loop = assemble(job, dataset, net, manifest, plan, world=world, stop=stop)
+    loop = assemble(job, net, manifest, plan, world=world, stop=stop)
     loop.resume()
     loop.validate()
     log_epochs(loop.counters.history)
@@ -83,7 +80,6 @@ def train(
 
 def assemble(
     job: TrainingJob,
-    dataset: DatasetDescriptor,
     net: AutoDeepLab,
     manifest: Mapping[str, Any],
     plan: Plan,
@@ -100,7 +96,7 @@ def assemble(
     criterion = LOSSES[params.criterion](params, world)
     validation = reporter = None
     if params.eval_epochs:
-        validation = Validation(net.architecture, job.val_record, dataset, world=world, stop=stop)
+        validation = Validation(net.architecture, job.val_record, params.descriptor, world=world, stop=stop)
     if world.is_first:
         per_epoch = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
         reporter = Reporter(plan.steps, model_zoo_lines_every=per_epoch)
@@ -115,7 +111,7 @@ def assemble(
             record=job.record,
             images=plan.images,
             params=params,
-            normalise=Normalise(dataset),
+            normalise=Normalise(params.descriptor),
             world=world,
         ),
         graph=TrainStep(precise, criterion, optimizer, world).set_train(),

@@ -16,11 +16,10 @@ from PIL import Image
 
 from adl import commands
 from adl.console import progress
-from adl.dataset.descriptor import CITYSCAPES
 from adl.predict import photographs
 from adl.predict.predictor import Predictor
 from adl.predict.videos import Video
-from tests.data import huge_png
+from tests.data import CITYSCAPES, huge_png
 from tests.films import write_film
 from tests.workspace import WITHOUT_ROOT_RIGHTS
 
@@ -85,7 +84,7 @@ def test_portrait_with_exif_rotation_is_labelled_upright(models, photograph, tmp
 def test_options_do_what_they_say(models, photograph, tmp_path):
     image = photograph(64, 128)
     cv2.imwrite(str(tmp_path / "p.png"), image)
-    load = functools.partial(Predictor.load, models / "m.ckpt", CITYSCAPES, device_target="CPU")
+    load = functools.partial(Predictor.load, models / "m.ckpt", device_target="CPU")
     expected = {
         (): load(flip=True)(image),
         ("--no-flip",): load(flip=False)(image),

@@ -17,14 +17,14 @@ import adl
 from adl import commands
 from adl.commands import submission as submission_command
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES, Frame
+from adl.dataset.descriptor import Frame
 from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.predict import submission
 from adl.predict.predictor import Predictor
 from adl.prepare import layout
 from tests.conftest import ROOT
-from tests.data import huge_png, write_scenes
+from tests.data import CITYSCAPES, huge_png, write_scenes
 from tests.fixtures import operation_by_operation
 
 
@@ -63,8 +63,8 @@ def test_submission_over_several_scales_averages_them(submit, models, scenes, tm
     model = ("--model", models / "m.ckpt")
     with operation_by_operation():
         submit("--partial", "--multiscale", *model, "--output", tmp_path / "s.zip")
-    predictor = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True, multiscale=True)
-    single = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)
+    predictor = Predictor.load(models / "m.ckpt", device_target="CPU", flip=True, multiscale=True)
+    single = Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)
     path = min((scenes / "leftImg8bit/test").rglob("*.png"))
     [written] = (tmp_path / "data/predictions/test").rglob(path.name.replace("_leftImg8bit", ""))
     labels, image = cv2.imread(str(written), cv2.IMREAD_UNCHANGED), cv2.imread(str(path))

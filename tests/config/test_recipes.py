@@ -16,10 +16,9 @@ from dvc.utils.serialize import modify_yaml
 from adl import commands, preflight
 from adl.architecture import Architecture
 from adl.config import params, recipes
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from tests.conftest import ROOT
-from tests.data import write_frame
+from tests.data import CITYSCAPES, write_frame
 from tests.workspace import WITHOUT_ROOT_RIGHTS
 
 NAMES = (
@@ -201,7 +200,7 @@ def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
 def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
     p = recipe("cityscapes-cpu")
     with pytest.raises(AdlError, match=r"the val images in data/synthetic are 224×112 .* or set data_path to the"):
-        preflight.check(p, CITYSCAPES)
+        preflight.check(p)
 
 
 UNREADABLE = {

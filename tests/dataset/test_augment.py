@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from adl.dataset.augment import Normalise, augment
-from adl.dataset.descriptor import CITYSCAPES
+from tests.data import CITYSCAPES
 
 SCALES = (0.5, 2.0)
 """As published."""

@@ -11,8 +11,7 @@ from adl import workspace
 from adl.dataset import records
 from adl.dataset.augment import Normalise
 from adl.dataset.batches import Batches
-from adl.dataset.descriptor import CITYSCAPES
-from tests.data import write_record, write_scenes
+from tests.data import CITYSCAPES, write_record, write_scenes
 
 
 @pytest.fixture(scope="module")

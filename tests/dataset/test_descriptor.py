@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cityscapesscripts.helpers.labels import id2label, labels
 
-from adl.dataset.descriptor import CITYSCAPES
+from tests.data import CITYSCAPES
 
 
 def test_label_map_is_the_official_one():

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from adl.dataset import records
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
-from adl.prepare import DataError, layout, png
+from adl.prepare import DataError, png
 from adl.prepare.convert import convert
-from tests.data import largest_file, write_frame, write_record
+from tests.data import CITYSCAPES, frames_of, largest_file, write_frame, write_record
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def root(tmp_path):
 
 def test_image_bytes_pass_unchanged_and_labels_become_train_ids(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
-    frames = layout.frames(root, "train", CITYSCAPES)
+    frames = frames_of(root, "train")
     rows = list(ds.MindDataset(str(record), shuffle=False).create_dict_iterator(num_epochs=1, output_numpy=True))
     assert [str(row["file_name"]) for row in rows] == [f.name for f in frames]
     for row, frame in zip(rows, frames, strict=True):
@@ -37,7 +36,7 @@ def test_image_bytes_pass_unchanged_and_labels_become_train_ids(root, tmp_path):
 
 def test_reading_gives_bgr_images_in_order_up_to_the_limit(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
-    frames = layout.frames(root, "train", CITYSCAPES)
+    frames = frames_of(root, "train")
     rows = list(records.read(record, limit=3))
     assert [name for name, _, _ in rows] == [f.name for f in frames[:3]]
     np.testing.assert_array_equal(rows[0][1], cv2.imread(str(frames[0].image)))
@@ -46,7 +45,7 @@ def test_reading_gives_bgr_images_in_order_up_to_the_limit(root, tmp_path):
 def test_manifest_counts_images_and_pixels(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     manifest = records.read_manifest(record, CITYSCAPES)
-    labels = [CITYSCAPES.train_ids[png.read_frame(f, CITYSCAPES)[1]] for f in layout.frames(root, "train", CITYSCAPES)]
+    labels = [CITYSCAPES.train_ids[png.read_frame(f, CITYSCAPES)[1]] for f in frames_of(root, "train")]
     counts = np.bincount(np.concatenate([label.ravel() for label in labels]), minlength=256)
     assert manifest["images"] == 7
     assert manifest["classes"] == list(CITYSCAPES.class_names)
@@ -66,7 +65,7 @@ def test_digest_follows_from_the_content(root, tmp_path):
 def test_bad_frame_leaves_the_earlier_record_and_nothing_else(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     before = {p.name: p.read_bytes() for p in record.parent.iterdir()}
-    frames = layout.frames(root, "train", CITYSCAPES)
+    frames = frames_of(root, "train")
     frames[4].image.write_bytes(frames[4].image.read_bytes()[:50])
     with pytest.raises(AdlError, match="truncated"):
         convert(frames, record, CITYSCAPES, workers=2)
@@ -75,7 +74,7 @@ def test_bad_frame_leaves_the_earlier_record_and_nothing_else(root, tmp_path):
 
 def test_unreadable_manifest_says_what_makes_it(tmp_path):
     with pytest.raises(AdlError, match="dvc repro mindrecord"):
-        records.read_manifest(tmp_path / "cityscapes_train.mindrecord", CITYSCAPES)
+        records.read_manifest(tmp_path / "train.mindrecord", CITYSCAPES)
 
 
 def test_record_of_another_data_set_is_refused(root, tmp_path):
@@ -87,17 +86,17 @@ def test_record_of_another_data_set_is_refused(root, tmp_path):
 
 
 def test_full_disk_is_one_message_and_nothing_half_written_stays(root, tmp_path, capsys):
-    record = tmp_path / "out/cityscapes_train.mindrecord"
+    record = tmp_path / "out/train.mindrecord"
     with largest_file(2000), pytest.raises(SystemExit, match="2"), reported():
-        convert(layout.frames(root, "train", CITYSCAPES), record, CITYSCAPES, workers=1)
+        convert(frames_of(root, "train"), record, CITYSCAPES, workers=1)
     message = capsys.readouterr().err.splitlines()[-1]
     assert message == f"error: {record}: File too large. Free up disk space."
     assert not list(record.parent.iterdir())
 
 
 def test_fault_that_is_not_the_disks_stays_what_it_is(root, tmp_path):
-    frames = layout.frames(root, "train", CITYSCAPES)
+    frames = frames_of(root, "train")
     frames[3].label.write_bytes(b"no PNG")
     with pytest.raises(DataError):
-        convert(frames, tmp_path / "out/cityscapes_train.mindrecord", CITYSCAPES, workers=1)
+        convert(frames, tmp_path / "out/train.mindrecord", CITYSCAPES, workers=1)
     assert not list((tmp_path / "out").iterdir())

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from adl.config.recipes import edited, shipped_text
-from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import Case, checks, machine, software
 from adl.workspace import PARAMS
 from tests.conftest import ROOT
+from tests.data import CITYSCAPES
 
 
 @pytest.fixture(autouse=True)

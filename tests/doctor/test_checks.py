@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from adl import commands, device
-from adl.dataset.descriptor import CITYSCAPES
 from adl.doctor import Case, Skipped, checks
 from adl.doctor.checks import Result
 from adl.errors import AdlError, Caution
+from tests.data import CITYSCAPES
 from tests.workspace import git, run, set_params
 
 COMMAND = (sys.executable, "-m", "adl.commands", "doctor", "--json")

@@ -7,11 +7,10 @@ import pytest
 
 from adl import workspace
 from adl.dataset import records
-from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import baselines
 from adl.metrics.baselines import Baselines, Scores, Tally
 from adl.metrics.confusion import Confusion, count_image
-from tests.data import write_frame, write_record, write_scenes
+from tests.data import CITYSCAPES, write_frame, write_record, write_scenes
 
 LONELY = "zwolf_000000_000019"
 """A val image of a size that no train image has."""
@@ -35,17 +34,17 @@ def folder(once):
 def expected(folder) -> dict[str, dict[str, np.ndarray]]:
     """Image → baseline → counts, one image after the other."""
     tally = Tally(19)
-    for _, image, label in records.read(workspace.record(folder, "cityscapes", "train")):
+    for _, image, label in records.read(workspace.record("train", folder)):
         tally.add(image, label)
     fitted = Baselines(tally)
     return {
         name: {kind: count_image(CITYSCAPES, label, predicted) for kind, predicted in fitted.predict(image).items()}
-        for name, image, label in records.read(workspace.record(folder, "cityscapes", "val"))
+        for name, image, label in records.read(workspace.record("val", folder))
     }
 
 
 def score(folder, processes: int) -> Scores:
-    train, val = (workspace.record(folder, "cityscapes", split) for split in ("train", "val"))
+    train, val = (workspace.record(split, folder) for split in ("train", "val"))
     return baselines.score(train, val, CITYSCAPES, processes=processes)
 
 
@@ -103,6 +102,6 @@ def test_scores_of_some_images_are_read_from_a_file(folder, expected, monkeypatc
 def test_only_the_first_process_tells_how_far_it_is(folder, monkeypatch, part, told):
     heard = []
     monkeypatch.setattr(baselines, "track", lambda rows, total, what: heard.append((total, what)) or rows)
-    train = workspace.record(folder, "cityscapes", "train")
+    train = workspace.record("train", folder)
     baselines._tally(train, CITYSCAPES, 2, part)
     assert heard == told

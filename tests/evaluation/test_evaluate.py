@@ -15,7 +15,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from adl import device
-from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.evaluation import inference, tables, worker
 from adl.evaluation.counts import EvaluationJob, ImageResult
@@ -24,9 +23,8 @@ from adl.evaluation.inference import Mode
 from adl.files import replacing_folder, write_png
 from adl.metrics import Confusion
 from adl.parallel.world import ALONE, World
-from adl.prepare import layout
 from adl.report import figures
-from tests.data import write_record, write_scenes
+from tests.data import CITYSCAPES, frames_of, write_record, write_scenes
 from tests.fixtures import evaluated
 from tests.official import official_scores
 
@@ -37,7 +35,7 @@ def test_miou_equals_the_official_script_on_the_files_written(score, tmp_path, m
     scenes = write_scenes(tmp_path / "raw", height=256, train=1, val=1)
     record = write_record(scenes, "val", tmp_path)
     result = score(tmp_path / "predictions", processes=0, record=record)
-    frames = layout.frames(scenes, "val", CITYSCAPES)
+    frames = frames_of(scenes, "val")
     pairs = []
     for frame in frames:
         found = list((tmp_path / "predictions").rglob(f"{frame.name}*"))
@@ -89,7 +87,7 @@ def score_here(net, evaluation_data):
 
     def run(predictions, **changes):
         settings = {"mode": Mode(mirror=True), "limit": None, "batch_size": 1}
-        record = evaluation_data / "cityscapes_val.mindrecord"
+        record = evaluation_data / "val.mindrecord"
         job = EvaluationJob(
             model=Path(os.devnull),
             architecture=None,
@@ -97,7 +95,7 @@ def score_here(net, evaluation_data):
             device_target="CPU",
             **(settings | changes),
         )
-        return evaluate(job, predictions, CITYSCAPES, launch=in_this_process(net, job))
+        return evaluate(job, predictions, launch=in_this_process(net, job))
 
     return run
 
@@ -164,7 +162,7 @@ def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, m
 
     monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(worker, "write_png", write)
-    record = evaluation_data / "cityscapes_val.mindrecord"
+    record = evaluation_data / "val.mindrecord"
     job = EvaluationJob(Path(), None, record, "CPU", Mode(), limit=None, batch_size=2)
     results = worker.count(predict, job, tmp_path, CITYSCAPES)
     speed = Evaluation(CITYSCAPES, "single", results, "CPU").speed()
@@ -192,7 +190,7 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(evaluation_
         save([ImageResult(name, counts) for name in names], Path(command[-1]).parent)
         return 0
 
-    record = evaluation_data / "cityscapes_val.mindrecord"
+    record = evaluation_data / "val.mindrecord"
     job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(mirror=True), limit=None, batch_size=1)
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
         evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
@@ -207,7 +205,7 @@ def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_pat
     tables.write_report(
         first,
         first.metrics(),
-        evaluation_data / "cityscapes_val.mindrecord",
+        evaluation_data / "val.mindrecord",
         tmp_path / "report",
         trained_pixels=pixels,
     )
@@ -237,7 +235,7 @@ def test_report_has_its_pictures_and_tables(score_here, evaluation_data, tmp_pat
 def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_colours(
     evaluation_data, evaluation_scenes, tmp_path, monkeypatch, multiscale, flip
 ):
-    record = evaluation_data / "cityscapes_val.mindrecord"
+    record = evaluation_data / "val.mindrecord"
     job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(multiscale, flip), None, 1)
     modes = {"flip": 0, "multiscale_flip": 1} if multiscale else {"flip": 0}
 
@@ -264,7 +262,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
     )
     at_scale_1 = result.counts("flip")
     differ = 0
-    for place, frame in enumerate(layout.frames(evaluation_scenes, "val", CITYSCAPES)):
+    for place, frame in enumerate(frames_of(evaluation_scenes, "val")):
         image, truth, shown, title = drawn[frame.name]
         np.testing.assert_array_equal(image, cv2.cvtColor(cv2.imread(str(frame.image)), cv2.COLOR_BGR2RGB))
         of_title, at_1 = Confusion(CITYSCAPES), Confusion(CITYSCAPES)
@@ -307,7 +305,7 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
         return label_maps(passes, images, chosen)
 
     monkeypatch.setattr(inference, "label_maps", watched)
-    record = evaluation_data / "cityscapes_val.mindrecord"
+    record = evaluation_data / "val.mindrecord"
 
     def counted(batch_size: int, world=ALONE) -> list[ImageResult]:
         job = EvaluationJob(Path(), None, record, "CPU", Mode(), None, batch_size)
@@ -346,7 +344,7 @@ def test_counts_and_times_of_several_processes_stay_with_their_images(evaluation
             save(results, folder, rank)
         return 0
 
-    record = evaluation_data / "cityscapes_val.mindrecord"
+    record = evaluation_data / "val.mindrecord"
     job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(), limit=None, batch_size=1)
     evaluation = evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
     assert evaluation.processes == 3

@@ -8,9 +8,9 @@ from mindspore import Tensor, nn, ops
 
 from adl import network
 from adl.dataset.augment import Normalise
-from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode
+from tests.data import CITYSCAPES
 
 normalise = Normalise(CITYSCAPES)
 

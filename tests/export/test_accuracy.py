@@ -12,7 +12,6 @@ from onnx import TensorProto, helper
 
 from adl import device
 from adl.dataset import label_maps, records
-from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.label_maps import LabelMaps
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
@@ -24,6 +23,7 @@ from adl.export.writers import Exporter
 from adl.files import read_json, write_png
 from adl.network import checkpoint
 from pipeline import export as stage
+from tests.data import CITYSCAPES
 
 pytestmark = pytest.mark.usefixtures("pynative")
 
@@ -32,7 +32,7 @@ ROAD, CAR = 0, 13
 
 @pytest.fixture
 def record(evaluation_data) -> Path:
-    return evaluation_data / "cityscapes_val.mindrecord"
+    return evaluation_data / "val.mindrecord"
 
 
 def always(train_id: int) -> onnx.ModelProto:
@@ -184,7 +184,7 @@ def test_labels_of_another_mode_model_or_record_are_computed_instead(
     net, record, evaluation_data, tmp_path, monkeypatch
 ):
     checkpoint.save(checkpoint.native(net), model := tmp_path / "m.ckpt")
-    other = evaluation_data / "cityscapes_train.mindrecord"
+    other = evaluation_data / "train.mindrecord"
     maps = evaluated(tmp_path / "maps", record, model, lambda row: row.label, mode="single")
     given = {"model": model, "record": record, "dataset": CITYSCAPES}
     assert LabelMaps.of(tmp_path / "none", **given) is None

@@ -16,7 +16,6 @@ import pytest
 from mindspore import Tensor
 
 from adl import device
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
 from adl.evaluation.inference import Mode, Probabilities
 from adl.export import runtimes, writers
@@ -27,7 +26,7 @@ from adl.export.writers import Exporter
 from adl.files import read_json
 from pipeline import export as stage
 from tests.conftest import ROOT
-from tests.data import largest_file
+from tests.data import CITYSCAPES, largest_file
 
 pytestmark = pytest.mark.usefixtures("graph")
 
@@ -36,7 +35,7 @@ KINDS = [name for name, kind in FORMATS.items() if kind.verified]
 
 @pytest.fixture
 def exporter(net, evaluation_data):
-    val, train = (evaluation_data / f"cityscapes_{split}.mindrecord" for split in ("val", "train"))
+    val, train = (evaluation_data / f"{split}.mindrecord" for split in ("val", "train"))
     return Exporter(net, CITYSCAPES, size=(64, 128), record=val, training_record=train)
 
 
@@ -144,7 +143,7 @@ def test_every_format_equals_the_network_or_nearly_does_in_8_bits(models, kind, 
     mode = Mode(mirror=True)
     expected = writers.label_maps({1.0: model}, image, mode)["flip"]
     probabilities = model(Tensor(image)).asnumpy()
-    file = Exported.load(FORMATS[kind].beside(models / "m.ckpt"), CITYSCAPES)
+    file = Exported.load(FORMATS[kind].beside(models / "m.ckpt"))
     labels = file.label_maps(image, mode)["flip"]
     assert labels.shape == (1, *size)
     assert labels.dtype == np.uint8
@@ -203,7 +202,7 @@ def test_mindir_follows_from_its_network_alone(models, tmp_path):
     from tests.conftest import TINY
 
     network = checkpoint.restore(models / "m.ckpt", TINY, device_target="CPU")
-    record = models / "cityscapes_val.mindrecord"
+    record = models / "val.mindrecord"
     exporter = Exporter(network, CITYSCAPES, size=(64, 128), record=record, training_record=record)
     path = tmp_path / "another.mindir"
     writers.WRITERS[".mindir"](exporter, path, FORMATS["mindir"])
@@ -215,7 +214,7 @@ EXPORTING = """
 import sys
 from pathlib import Path
 from adl import device
-from adl.dataset.descriptor import CITYSCAPES
+from tests.data import CITYSCAPES
 from adl.export.writers import Exporter
 from adl.network import checkpoint
 from pipeline import export
@@ -223,7 +222,7 @@ from tests.conftest import TINY
 
 source, target = map(Path, sys.argv[1:])
 network = checkpoint.restore(source, TINY, device_target="CPU")
-record = source.with_name("cityscapes_val.mindrecord")
+record = source.with_name("val.mindrecord")
 exporter = Exporter(network, CITYSCAPES, size=(64, 128), record=record, training_record=record)
 for kind in ("mindir", "mindir-labels", "onnx", "onnx-int8", "onnx-int8-labels"):
     export.export(exporter, kind, export.FORMATS[kind].beside(target), source)
@@ -290,12 +289,12 @@ def test_sidecar_of_another_file_is_refused(models, tmp_path):
     shutil.copy(models / "m.onnx", tmp_path)
     shutil.copy(models / "m.int8.onnx.json", tmp_path / "m.onnx.json")
     with pytest.raises(AdlError, match=r"m\.onnx\.json: describes another file than m\.onnx"):
-        Exported.load(tmp_path / "m.onnx", CITYSCAPES)
+        Exported.load(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("kind", ["mindir", "onnx"])
 def test_what_is_no_image_is_refused(models, kind):
-    file = Exported.load(FORMATS[kind].beside(models / "m.ckpt"), CITYSCAPES)
+    file = Exported.load(FORMATS[kind].beside(models / "m.ckpt"))
     for shape, dtype in (
         ((64, 128, 3), np.uint8),
         ((1, 64, 128, 3), np.float32),
@@ -307,7 +306,7 @@ def test_what_is_no_image_is_refused(models, kind):
 
 
 def test_size_that_a_file_does_not_take_is_refused(models):
-    file = Exported.load(models / "m.mindir", CITYSCAPES)
+    file = Exported.load(models / "m.mindir")
     with pytest.raises(AdlError, match="takes images of 128×64 pixels, not 130×66"):
         file(np.zeros((1, 66, 130, 3), np.uint8))
 

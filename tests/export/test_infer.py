@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
 from adl.export import infer
@@ -18,11 +17,10 @@ from adl.export.exported import Exported
 from adl.export.formats import FORMATS
 from adl.files import read_json, read_png, write_json
 from adl.parallel.pool import map_ahead
-from adl.prepare import layout
 from adl.workspace import EXPORTED, MINDIR
 from pipeline import infer as stage
 from tests.conftest import ROOT
-from tests.data import write_scenes
+from tests.data import CITYSCAPES, frames_of, write_scenes
 from tests.fixtures import evaluated
 
 pytestmark = pytest.mark.usefixtures("graph")
@@ -31,7 +29,7 @@ FLIP = Mode(mirror=True)
 
 @pytest.fixture
 def frames(evaluation_scenes):
-    return layout.frames(evaluation_scenes, "val", CITYSCAPES)
+    return frames_of(evaluation_scenes, "val")
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ def test_exported_file_gives_the_checkpoints_results(models, scored, frames, tmp
     path = FORMATS[kind].beside(models / "m.ckpt")
     expected = read_json(scored / "metrics.json")
     result = infer.infer(
-        Exported.load(path, CITYSCAPES, backend=backend), frames, CITYSCAPES, FLIP,
+        Exported.load(path, backend=backend), frames, CITYSCAPES, FLIP,
         reference=scored / "maps", predictions=tmp_path / "infer",
     )  # fmt: skip
     assert result.metrics["agreement"] >= 99.99
@@ -75,8 +73,8 @@ def test_exported_file_is_scored_as_its_checkpoint_is(models, scored, evaluation
 def test_image_of_another_size_is_refused_by_name(models, tmp_path):
     other = write_scenes(tmp_path / "other", height=70, train=1, val=1)
     message = r"elmstad_000000_000019_leftImg8bit\.png: .*m\.mindir: takes images of 128×64 pixels, not 140×70"
-    file = Exported.load(models / "m.mindir", CITYSCAPES)
-    frames = layout.frames(other, "val", CITYSCAPES)
+    file = Exported.load(models / "m.mindir")
+    frames = frames_of(other, "val")
     with pytest.raises(AdlError, match=message):
         infer.infer(file, frames, CITYSCAPES, Mode(), predictions=tmp_path / "infer")
     assert not (tmp_path / "infer").exists()
@@ -84,9 +82,9 @@ def test_image_of_another_size_is_refused_by_name(models, tmp_path):
 
 def test_fault_of_a_frame_is_reported_from_its_thread(models, frames, tmp_path):
     copies = shutil.copytree(frames[0].image.parents[3], tmp_path / "raw")
-    copied = layout.frames(copies, "val", CITYSCAPES)
+    copied = frames(copies, "val")
     copied[2].image.write_bytes(b"no picture")
-    file = Exported.load(models / "m.onnx", CITYSCAPES)
+    file = Exported.load(models / "m.onnx")
     with pytest.raises(AdlError, match=copied[2].image.name):
         infer.infer(file, copied, CITYSCAPES, Mode(), predictions=tmp_path / "infer")
     assert not (tmp_path / "infer").exists()

@@ -14,8 +14,8 @@ from mindspore import Tensor
 from adl import network
 from adl.architecture import Architecture
 from adl.dataset.augment import Normalise
-from adl.dataset.descriptor import CITYSCAPES
 from adl.export import onnx_graph, runtimes
+from tests.data import CITYSCAPES
 
 pytestmark = pytest.mark.usefixtures("pynative")
 

@@ -14,7 +14,6 @@ import pytest
 
 from adl import device
 from adl.config.params import Params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
 from adl.export import runtimes
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("pynative")
 def test_back_ends_of_one_file_agree(models, photograph, name):
     image, mode = photograph(50, 80)[None], Mode(mirror=True)
     maps = [
-        Exported.load(models / name, CITYSCAPES, backend=backend).label_maps(image, mode)["flip"]
+        Exported.load(models / name, backend=backend).label_maps(image, mode)["flip"]
         for backend in ("openvino", "onnxruntime")
     ]
     # In 8 bits each rounds at other places, and these weights are random.
@@ -55,10 +54,10 @@ def test_parameters_name_every_format_and_back_end():
 
 def test_device_is_refused_or_used(models, monkeypatch):
     with pytest.raises(AdlError, match=r"m\.onnx: openvino runs it on a CPU only"):
-        Exported.load(models / "m.onnx", CITYSCAPES, device_target="Ascend")
+        Exported.load(models / "m.onnx", device_target="Ascend")
     started = []
     monkeypatch.setattr(device, "start", lambda *device, world: started.append((device, world)))
-    Exported.load(models / "m.mindir", CITYSCAPES, device_target="Ascend", device_id=3)
+    Exported.load(models / "m.mindir", device_target="Ascend", device_id=3)
     assert started == [(("Ascend",), World(device=3))]
 
 
@@ -181,4 +180,4 @@ def test_sidecar_alone_tells_how_to_feed_the_file(models, tmp_path, name):
     image = np.load(output)
     expected = (np.arange(64 * 128 * 3).reshape(1, 64, 128, 3) % 251)[..., ::-1].astype(np.uint8)
     np.testing.assert_array_equal(image, expected)
-    assert Exported.load(models / name, CITYSCAPES)(image).shape[-2:] == (64, 128)
+    assert Exported.load(models / name)(image).shape[-2:] == (64, 128)

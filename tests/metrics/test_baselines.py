@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.metrics.baselines import Baselines, Scores, Tally
+from tests.data import CITYSCAPES
 
 
 def test_scores_of_other_data_and_damaged_ones_are_refused(tmp_path):

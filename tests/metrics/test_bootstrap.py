@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.metrics import Confusion
 from adl.metrics.bootstrap import bootstrap, interval
+from tests.data import CITYSCAPES
 
 ROAD, SIDEWALK, LIGHT, SKY = 0, 1, 6, 10
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.metrics.confusion import Confusion, mean
+from tests.data import CITYSCAPES
 from tests.official import official_scores
 
 ROAD, SIDEWALK, SKY, VOID = 0, 1, 10, 255

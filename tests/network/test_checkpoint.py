@@ -15,7 +15,6 @@ from mindspore import Tensor, nn
 
 from adl import commands, device, network, preflight
 from adl.config import params
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.files import digest, write_json
 from adl.network import checkpoint, names_2021
@@ -184,9 +183,9 @@ def test_sidecar_beats_the_parameters(tiny, file):
         "cell_arch": str(published / "cell_arch.npy"),
     }
     p = params.load(ROOT / "params.yaml", **files, block_multiplier=5)
-    assert len(checkpoint.architecture_of(file, p, CITYSCAPES).net) == 12
+    assert len(checkpoint.origin(file, p)[0].net) == 12
     write_json(sidecar(file), {"architecture": tiny.to_json()})
-    assert checkpoint.architecture_of(file, p, CITYSCAPES) == tiny
+    assert checkpoint.origin(file, p)[0] == tiny
 
 
 def export(model):
@@ -233,8 +232,8 @@ def test_other_number_of_classes_cannot_be_scored(tiny, file, classes, monkeypat
         AdlError,
         match=rf"a\.ckpt: has {classes} classes according to .*a\.ckpt\.json, but Cityscapes has 19",
     ):
-        checkpoint.architecture_of(file, None, CITYSCAPES)
+        checkpoint.origin(file, None)
     sidecar(file).unlink()
     p = params.load(ROOT / "params.yaml").model_copy(update={"num_classes": classes})
     with pytest.raises(AdlError, match=rf"has {classes} classes according to num_classes"):
-        checkpoint.architecture_of(file, p, CITYSCAPES)
+        checkpoint.origin(file, p)[0]

@@ -15,7 +15,6 @@ from adl import device, network
 from adl.config import params
 from adl.dataset.augment import Normalise
 from adl.dataset.batches import Batches
-from adl.dataset.descriptor import CITYSCAPES
 from adl.files import write_json
 from adl.launch.launcher import Launcher
 from adl.launch.topology import topology
@@ -26,7 +25,7 @@ from adl.training import validation
 from adl.training.plan import Stop
 from adl.training.state import State, TrainingJob
 from tests.conftest import ROOT, TINY
-from tests.data import write_record, write_scenes
+from tests.data import CITYSCAPES, write_record, write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ from adl import network
 from adl import device
 from adl.training import validation
 from adl.architecture import Architecture
-from adl.dataset.descriptor import CITYSCAPES
+from tests.data import CITYSCAPES
 from adl.parallel.world import from_environment
 from adl.training.losses import CrossEntropy
 from adl.training.optimizers import Momentum

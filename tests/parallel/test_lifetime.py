@@ -46,7 +46,7 @@ def test_killed_stage_takes_the_processes_along_that_draw_or_count(tmp_path, mod
 import time
 from pathlib import Path
 import {module} as module
-from adl.dataset.descriptor import CITYSCAPES
+from tests.data import CITYSCAPES
 
 def task(*_):
     Path("begun").touch()

@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from adl import synthetic
-from adl.dataset.descriptor import CITYSCAPES
 from adl.export import provenance
 from adl.files import digest, write_png
 from adl.network import names_2021
 from adl.workspace import CHECKPOINT, DRAWN
 from tests import damage
+from tests.data import CITYSCAPES
 from tests.workspace import adl, alive, files, git, ran, run, set_params, succeeds, wait_for
 
 EVERY_STAGE = {

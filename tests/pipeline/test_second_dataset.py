@@ -20,7 +20,7 @@ from adl import device, workspace
 from adl.architecture import Architecture
 from adl.config import params
 from adl.dataset import records
-from adl.dataset.descriptor import CITYSCAPES, DatasetClass, DatasetDescriptor, FileKind
+from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.evaluation import baselines, tables, worker
 from adl.evaluation.counts import EvaluationJob
@@ -33,7 +33,6 @@ from adl.network import checkpoint
 from adl.parallel.world import ALONE
 from adl.predict import overlays
 from adl.predict.predictor import Predictor
-from adl.prepare import layout
 from adl.prepare.check import check_dataset
 from adl.report import page, report
 from adl.report.results import Results
@@ -41,7 +40,7 @@ from adl.training import train
 from adl.training.plan import Stop
 from adl.training.state import State, TrainingJob
 from tests.conftest import ROOT
-from tests.data import write_record
+from tests.data import CITYSCAPES, frames_of, write_record
 from tests.fixtures import export_model
 
 HEIGHT, WIDTH = 56, 72
@@ -121,7 +120,7 @@ def place(village, tiny, tmp_path, monkeypatch) -> Path:
 
 
 def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeypatch):
-    record, val_record = (workspace.record(village, "village", split) for split in ("train", "val"))
+    record, val_record = (workspace.record(split, village) for split in ("train", "val"))
     p = params.load(
         ROOT / "params.yaml", net_arch=str(place / "net.npy"), cell_arch=str(place / "cell.npy"), block_multiplier=1,
         filter_multiplier=2, initial_fm=4, head_channels=8, num_classes=11, epochs=1, batch_size=5, crop_size=48,
@@ -153,7 +152,7 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeyp
     network = checkpoint.restore(model, architecture, device_target="CPU")
     source = shutil.copy(model, place / "m.ckpt")
     exporter = Exporter(network, VILLAGE, size=(HEIGHT, WIDTH), record=val_record, training_record=record)
-    frames = layout.frames(village / "raw", "val", VILLAGE)
+    frames = frames_of(village / "raw", "val", VILLAGE)
     file = Exported.load(export_model(exporter, "onnx", source), VILLAGE)
     inferred = infer.infer(
         file, frames, VILLAGE, Mode(mirror=True),
@@ -189,7 +188,7 @@ def evaluated(model: Path, architecture: Architecture, record: Path, predictions
 
 def reported(result: Evaluation, model: Path, val_record: Path, p: params.Params) -> str:
     """The report, as Markdown, of what is put into the current folder."""
-    folder_record = workspace.record(workspace.RECORDS, "village", "val")
+    folder_record = workspace.record("val", workspace.RECORDS)
     for source, target in (
         (model, workspace.CHECKPOINT),
         (workspace.sidecar(model), workspace.sidecar(workspace.CHECKPOINT)),
@@ -204,7 +203,7 @@ def reported(result: Evaluation, model: Path, val_record: Path, p: params.Params
 
 
 def test_record_says_of_which_data_set_it_is(village):
-    record = workspace.record(village, "village", "train")
+    record = workspace.record("train", village)
     manifest = records.read_manifest(record, VILLAGE)
     assert (manifest["dataset"], manifest["images"]) == ("village", 5)
     assert manifest["classes"] == NAMES
@@ -234,7 +233,7 @@ def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
 
 def test_baselines_are_those_of_its_classes(village, monkeypatch):
     monkeypatch.setattr(baselines, "process_pool", ThreadPoolExecutor)
-    train_record, val_record = (workspace.record(village, "village", split) for split in ("train", "val"))
+    train_record, val_record = (workspace.record(split, village) for split in ("train", "val"))
     metrics = baselines.score(train_record, val_record, VILLAGE, processes=1).metrics(VILLAGE)
     assert metrics["images"] == 3
     assert metrics["mIOU"]["colour"] > metrics["mIOU"]["constant"], "its colours tell the classes"
@@ -254,4 +253,4 @@ def test_photographs_get_its_colours(tiny, tmp_path, rng):
     assert labels.max() < 11
     assert set(overlays.shares(labels, VILLAGE)) <= set(NAMES)
     with pytest.raises(AdlError, match=r"has 11 classes according to .*, but Cityscapes has 19"):
-        Predictor.load(tmp_path / "m.ckpt", CITYSCAPES, device_target="CPU", flip=False)
+        Predictor.load(tmp_path / "m.ckpt", device_target="CPU", flip=False)

@@ -19,7 +19,6 @@ from ruamel.yaml import YAML
 
 from adl import device, synthetic
 from adl.dataset import records
-from adl.dataset.descriptor import CITYSCAPES
 from adl.evaluation import baselines
 from adl.files import digest, remove, write_json, write_text
 from adl.launch import launcher
@@ -30,7 +29,7 @@ from adl.training import runs
 from adl.training.state import State
 from adl.workspace import sidecar
 from tests.conftest import ROOT
-from tests.data import write_scenes
+from tests.data import CITYSCAPES, write_scenes
 from tests.workspace import TINY, files, set_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
@@ -195,7 +194,7 @@ def test_conversion_counts_what_the_raw_labels_hold(place, repro, refusal):
         "pixels_ignored": (labels == 255).sum(),
         "pixels": {name: (labels == train_id).sum() for train_id, name in enumerate(CITYSCAPES.class_names)},
     }
-    assert records.read_manifest(Path("data/mindrecord/cityscapes_train.mindrecord"), CITYSCAPES)
+    assert records.read_manifest(Path("data/mindrecord/train.mindrecord"), CITYSCAPES)
     assert not list(Path("data/mindrecord").glob("*val*"))
 
 

@@ -12,7 +12,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from adl.config.params import load
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
 from adl.export.formats import FORMATS
@@ -29,6 +28,7 @@ from adl.training.state import TrainingJob
 from adl.workspace import sidecar
 from pipeline import evaluate, export, infer
 from tests.conftest import ROOT, TINY
+from tests.data import CITYSCAPES
 from tests.workspace import files
 
 
@@ -81,14 +81,14 @@ def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were
     )
     (job, predictions, _), named = job_of(eval_images=7, device_num=2, parallel=True)
     assert (job.limit, job.batch_size) == (7, 1)
-    assert job.record == Path("data/mindrecord/cityscapes_val.mindrecord")
+    assert job.record == Path("data/mindrecord/val.mindrecord")
     assert predictions == Path("data/predictions/evaluate")
     assert named["launch"](["x"]) == 0
     monkeypatch.setattr(evaluate.device, "devices", lambda device_target: 8)
     arguments = ("--split", "train", "--output", "o", "--eval-batch-size", "3", "--device-id", "5")
     (job, predictions, _), named = job_of(*arguments, device_target="Ascend")
     assert (job.limit, job.batch_size) == (None, 3)
-    assert job.record == Path("data/mindrecord/cityscapes_train.mindrecord")
+    assert job.record == Path("data/mindrecord/train.mindrecord")
     assert predictions == Path("o/predictions")
     named["launch"](["x"])
     assert started == [(Path(".adl/logs/evaluate"), local(2, 0)), (Path("o/logs"), local(1, 5))]
@@ -143,8 +143,8 @@ def test_export_has_the_size_and_the_mode_of_the_parameters(monkeypatch, eval_fl
     assert (network, dataset) == ("the network", CITYSCAPES)
     assert named["size"] == (64, 128)
     assert named["mode"].mirror == eval_flip
-    assert str(named["record"]) == "data/mindrecord/cityscapes_val.mindrecord"
-    assert str(named["training_record"]) == "data/mindrecord/cityscapes_train.mindrecord"
+    assert str(named["record"]) == "data/mindrecord/val.mindrecord"
+    assert str(named["training_record"]) == "data/mindrecord/train.mindrecord"
     [(folder, of)] = asked
     assert folder == Path("data/predictions/evaluate")
     assert (of["model"], of["record"]) == (Path("models/autodeeplab.ckpt"), named["record"])
@@ -207,7 +207,7 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
     p = load(ROOT / "params.yaml", data_path=str(evaluation_scenes))
     monkeypatch.setattr(infer.params, "load", lambda: p)
     monkeypatch.setattr(sys, "argv", ["infer"])
-    for frame in infer.layout.frames(evaluation_scenes, "val", CITYSCAPES):
+    for frame in infer.frames(evaluation_scenes, "val"):
         path = CITYSCAPES.prediction_path(Path("data/predictions/evaluate"), frame.name)
         write_png(path, np.zeros((64, 128), np.uint8))
     write_json(Path("models/autodeeplab.mindir.json"), {"checkpoint_digest": "c"})

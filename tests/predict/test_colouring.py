@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.predict.overlays import overlay, shares
+from tests.data import CITYSCAPES
 
 ROAD, SKY = 0, 10
 LABELS = np.array([[SKY, SKY, SKY], [ROAD, ROAD, 255]], np.uint8)

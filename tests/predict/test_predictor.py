@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
 from adl.export.exported import Exported
@@ -88,8 +87,8 @@ def test_labels_of_a_file_that_gives_no_others_are_enlarged_without_new_ones_in_
 
 def test_prediction_equals_that_of_the_stages(models, photograph):
     image = photograph(64, 128)
-    of_checkpoint = Predictor.load(models / "m.ckpt", CITYSCAPES, device_target="CPU", flip=True)(image)
-    mindir = Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)
+    of_checkpoint = Predictor.load(models / "m.ckpt", device_target="CPU", flip=True)(image)
+    mindir = Predictor.load(models / "m.mindir", device_target="CPU", flip=True)
     of_mindir = mindir(image)
     assert isinstance(mindir.model, Exported)
     stage = mindir.model.label_maps(image[None], Mode(mirror=True))["flip"][0]
@@ -101,7 +100,7 @@ def test_prediction_equals_that_of_the_stages(models, photograph):
 def test_onnx_takes_any_size_like_the_checkpoint(models, photograph, size, longest_side):
     image = photograph(*size)
     of_checkpoint, of_onnx = (
-        Predictor.load(models / name, CITYSCAPES, device_target="CPU", flip=True, longest_side=longest_side)(image)
+        Predictor.load(models / name, device_target="CPU", flip=True, longest_side=longest_side)(image)
         for name in ("m.ckpt", "m.onnx")
     )
     assert of_onnx.shape == size
@@ -120,15 +119,15 @@ def test_what_is_no_complete_model_is_refused(models, tmp_path, name, sidecar, m
     shutil.copy(models / "m.mindir", tmp_path / name)
     (tmp_path / f"{name}.json").write_text(sidecar or (models / "m.ckpt.json").read_text())
     with pytest.raises(AdlError, match=message):
-        Predictor.load(tmp_path / name, CITYSCAPES, device_target="CPU", flip=True)
+        Predictor.load(tmp_path / name, device_target="CPU", flip=True)
 
 
 def test_exported_file_without_its_sidecar_is_refused_in_words(models, tmp_path):
     shutil.copy(models / "m.mindir", tmp_path)
     with pytest.raises(AdlError, match=r"json: cannot be read \(No such file or directory\)\. Keep it"):
-        Predictor.load(tmp_path / "m.mindir", CITYSCAPES, device_target="CPU", flip=True)
+        Predictor.load(tmp_path / "m.mindir", device_target="CPU", flip=True)
 
 
 def test_mindir_does_several_scales_only_as_a_checkpoint(models):
     with pytest.raises(AdlError, match="has a single scale"):
-        Predictor.load(models / "m.mindir", CITYSCAPES, device_target="CPU", flip=True, multiscale=True)
+        Predictor.load(models / "m.mindir", device_target="CPU", flip=True, multiscale=True)

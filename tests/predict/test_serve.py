@@ -23,7 +23,6 @@ import pytest
 from PIL import Image
 
 from adl import commands
-from adl.dataset.descriptor import CITYSCAPES
 from adl.predict.overlays import overlay
 from adl.predict.photographs import ImageError
 from adl.predict.predictor import Predictor
@@ -33,7 +32,7 @@ from adl.predict.serve.app import App
 from adl.predict.serve.queue import ENDING, Queue
 from adl.predict.serve.segmenter import PREVIEW_SIDE, Segmenter
 from tests.conftest import ROOT
-from tests.data import huge_png
+from tests.data import CITYSCAPES, huge_png
 from tests.serving import (
     Held,
     Served,
@@ -71,7 +70,7 @@ def server(models, workspace_of_server):
 
 @pytest.fixture(scope="module")
 def predictor(models):
-    return Predictor.load(models / "m.onnx", CITYSCAPES, device_target="CPU", flip=True, longest_side=LONGEST_SIDE)
+    return Predictor.load(models / "m.onnx", device_target="CPU", flip=True, longest_side=LONGEST_SIDE)
 
 
 def decoded(text: str) -> np.ndarray:
@@ -511,7 +510,7 @@ def test_models_of_mindspore_work_in_the_thread_that_loaded_them(models, photogr
     queue = Queue(most=1)
 
     def make() -> Predictor:
-        return Predictor.load(models / model, CITYSCAPES, device_target="CPU", flip=True)
+        return Predictor.load(models / model, device_target="CPU", flip=True)
 
     segmenter = Segmenter(queue.submit(make).result(), CITYSCAPES)
     prediction = asyncio.run(queue.run(functools.partial(segmenter, encoded(picture))))
@@ -682,7 +681,7 @@ AT_WORK_FOR_EVER = """
 import sys, time
 from adl import commands
 from adl.commands import serve
-from adl.dataset.descriptor import CITYSCAPES
+from tests.data import CITYSCAPES
 from adl.predict.serve import server
 from adl.predict.serve.segmenter import Segmenter
 serve.load = lambda arguments: Segmenter(lambda image: time.sleep(600), CITYSCAPES)

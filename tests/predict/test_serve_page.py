@@ -17,12 +17,12 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.files import write_json
 from adl.predict.predictor import Predictor
 from adl.predict.serve import uploads
 from adl.workspace import SCORED, sidecar
 from tests.browsing import OVERLAPS, events, requested, resize
+from tests.data import CITYSCAPES
 from tests.serving import animated, encoded, saved, served, serving_folder, smooth
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -78,7 +78,7 @@ def server(models, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predict(models):
-    return Predictor.load(models / "m.onnx", CITYSCAPES, device_target="CPU", flip=True)
+    return Predictor.load(models / "m.onnx", device_target="CPU", flip=True)
 
 
 class Page:

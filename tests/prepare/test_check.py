@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from adl import commands
-from adl.dataset.descriptor import CITYSCAPES
 from adl.prepare import MOST_LISTED, DataError, layout, png
 from adl.prepare.check import check_dataset
 from adl.prepare.convert import convert
@@ -34,7 +33,7 @@ from tests.damage import (
     train_and_val_share_a_name,
     write_sound,
 )  # fmt: skip
-from tests.data import write_frame
+from tests.data import CITYSCAPES, frames_of, write_frame
 from tests.workspace import WITHOUT_ROOT_RIGHTS
 
 
@@ -73,14 +72,14 @@ def test_size_of_a_split_is_that_of_most_images(root):
 
 
 def test_frames_are_sorted_by_city_and_name(root):
-    assert [frame.name for frame in layout.frames(root, "train", CITYSCAPES)] == [A, B, C]
+    assert [frame.name for frame in frames_of(root, "train")] == [A, B, C]
 
 
 def test_other_kinds_of_labels_beside_the_right_one_are_ignored(root, capsys):
     path = label(root)
     for kind in ("labelTrainIds", "color", "instanceIds"):
         path.with_name(path.name.replace("labelIds", kind)).write_bytes(b"anything")
-    assert layout.frames(root, "train", CITYSCAPES)[0].label == path
+    assert frames_of(root, "train")[0].label == path
     assert check_data(capsys, root)[0] == 0
 
 
@@ -124,9 +123,9 @@ def test_damage_inside_a_file_is_found_by_the_deep_check_and_by_conversion(root,
     assert code == 2
     assert f"1 fault:\n{image(root)}: wrong checksum" in text
     assert "libpng" not in text
-    record = tmp_path / "out" / "cityscapes_train.mindrecord"
+    record = tmp_path / "out" / "train.mindrecord"
     with pytest.raises(DataError, match="wrong checksum"):
-        convert(layout.frames(root, "train", CITYSCAPES), record, CITYSCAPES, workers=1)
+        convert(frames_of(root, "train"), record, CITYSCAPES, workers=1)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -153,9 +152,9 @@ def test_train_ids_without_255_are_found_over_all_files(root, tmp_path, capsys):
         f"{root / 'gtFine/train'}: no id above 18 occurs in 3 label files, although 13 classes have larger ids" in text
     )
     assert "train ids under the name of a label-id file" in text
-    record = tmp_path / "out" / "cityscapes_train.mindrecord"
+    record = tmp_path / "out" / "train.mindrecord"
     with pytest.raises(DataError, match="no id above 18"):
-        convert(layout.frames(root, "train", CITYSCAPES), record, CITYSCAPES, workers=1)
+        convert(frames_of(root, "train"), record, CITYSCAPES, workers=1)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -315,7 +314,7 @@ def test_hidden_files_and_folders_are_left_out_and_counted_once(root, capsys):
     code, text = check_data(capsys, root)
     assert code == 0, text
     assert f"skipped: {hidden} hidden (names that begin with a dot)" in text
-    assert len(layout.frames(root, "train", CITYSCAPES)) == len([*city.parent.glob("[!.]*/[!.]*.png")])
+    assert len(frames_of(root, "train")) == len([*city.parent.glob("[!.]*/[!.]*.png")])
 
 
 def test_name_that_is_not_utf_8_is_a_fault_that_names_the_file(root, capsys):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.prepare import DataError, png
 from tests.damage import image, truncated, write_sound
+from tests.data import CITYSCAPES
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.report import figures
+from tests.data import CITYSCAPES
 
 
 def colours_of(path) -> set[tuple[int, ...]]:

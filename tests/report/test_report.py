@@ -13,7 +13,6 @@ import pytest
 from adl.architecture import Architecture
 from adl.config import params as schema
 from adl.config.params import load
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.files import digest
 from adl.report import figures, page, performance, quoted, report
@@ -21,6 +20,7 @@ from adl.report.page import NOT_MEASURED, Picture
 from adl.report.results import STAGES, Results
 from tests.browsing import OVERLAPS, requested, resize
 from tests.conftest import ROOT
+from tests.data import CITYSCAPES
 
 SPEED = {
     "device": "CPU", "processor": "A Processor", "cores": 2, "mindspore": "2.10.0", "ms_per_step": 412.5,
@@ -76,7 +76,7 @@ def files(tmp_path, rng, monkeypatch):
     for stage in ("train", "evaluate", "infer"):
         write_speed(tmp_path, stage)
     (tmp_path / "models/autodeeplab.ckpt.json").write_text(json.dumps(sidecar))
-    (tmp_path / "data/mindrecord/cityscapes_val.json").write_text(json.dumps({"digest": "e" * 64}))
+    (tmp_path / "data/mindrecord/val.json").write_text(json.dumps({"digest": "e" * 64}))
     return tmp_path
 
 

@@ -23,11 +23,11 @@ from adl.commands import table as table_command
 from adl.commands.table import table_of
 from adl.config import params as schema
 from adl.config import recipes
-from adl.dataset.descriptor import CITYSCAPES
 from adl.files import digest, read_png, write_json, write_png
 from adl.report import history
 from pipeline import report
 from tests.conftest import ROOT
+from tests.data import CITYSCAPES
 from tests.test_readme import lines as commands_of_the_pages
 from tests.workspace import adl, git, run, set_params, succeeds
 
@@ -49,7 +49,7 @@ if sys.argv[1] == "train":
 else:
     import numpy as np
     from adl.metrics.confusion import Confusion
-    from adl.dataset.descriptor import CITYSCAPES
+    from tests.data import CITYSCAPES
     share = 0.4 + p["bn_momentum"] / 10 + p["epochs"] / 1000 + p["seed"] / 100
     rng = np.random.default_rng(0)
     counts = np.zeros((20, 19, 20), np.int64)

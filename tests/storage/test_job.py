@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from adl.config import params, recipes
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError, reported
 from adl.files import OURS, digest, write_json, write_text
 from adl.storage import environment
@@ -22,12 +21,11 @@ from adl.storage.stages import stages
 from adl.training import lock, runs
 from pipeline import modelarts, report
 from tests.conftest import ROOT
+from tests.data import CITYSCAPES
 from tests.workspace import wait_for
 
 RECORDS = [
-    f"data/mindrecord/cityscapes_{split}.{end}"
-    for split in ("train", "val")
-    for end in ("mindrecord", "mindrecord.db", "json")
+    f"data/mindrecord/{split}.{end}" for split in ("train", "val") for end in ("mindrecord", "mindrecord.db", "json")
 ]
 
 

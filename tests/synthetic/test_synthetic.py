@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from adl import synthetic
-from adl.dataset.descriptor import CITYSCAPES
-from adl.prepare import layout, png
+from adl.prepare import png
 from tests.conftest import ROOT
-from tests.data import write_scenes
+from tests.data import CITYSCAPES, frames_of, write_scenes
 
 pytestmark = pytest.mark.xdist_group("sixty scenes")
 
@@ -71,7 +70,7 @@ def test_full_size_scene_can_be_drawn():
 def test_tree_has_the_layout_of_cityscapes(tmp_path):
     root = tmp_path / "data"
     synthetic.write(root, CITYSCAPES, images={"train": 5, "val": 3}, height=64, seed=0, workers=2)
-    train, val = layout.frames(root, "train", CITYSCAPES), layout.frames(root, "val", CITYSCAPES)
+    train, val = frames_of(root, "train"), frames_of(root, "val")
     assert (len(train), len(val)) == (5, 3)
     assert len({f.image.parent.name for f in train}) > 1
     assert len({f.image.parent.name for f in val}) > 1
@@ -85,9 +84,9 @@ def test_tree_has_the_layout_of_cityscapes(tmp_path):
 
 def test_writing_again_replaces_the_tree(tmp_path):
     root = write_scenes(tmp_path / "data", train=3, val=1)
-    first = {f.name: f.image.read_bytes() for f in layout.frames(root, "train", CITYSCAPES)}
+    first = {f.name: f.image.read_bytes() for f in frames_of(root, "train")}
     write_scenes(root, train=2, val=1)
-    second = {f.name: f.image.read_bytes() for f in layout.frames(root, "train", CITYSCAPES)}
+    second = {f.name: f.image.read_bytes() for f in frames_of(root, "train")}
     assert second == {name: first[name] for name in second}
     assert len(second) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["data"]

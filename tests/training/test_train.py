@@ -20,7 +20,6 @@ from adl import device, network, workspace
 from adl.architecture import Architecture
 from adl.config import params
 from adl.dataset.augment import Normalise
-from adl.dataset.descriptor import CITYSCAPES
 from adl.dataset.records import read, read_manifest
 from adl.errors import AdlError
 from adl.evaluation import worker
@@ -46,7 +45,7 @@ from adl.training.step import TrainStep
 from adl.training.validation import Interrupted, Validation
 from tests import checkpoints_2021
 from tests.conftest import ROOT
-from tests.data import write_record, write_scenes
+from tests.data import CITYSCAPES, write_record, write_scenes
 from tests.training.test_step import take
 
 
@@ -88,7 +87,7 @@ def settings(tiny, tmp_path):
 
 
 def validated(record):
-    return workspace.record(record.parent, "cityscapes", "val")
+    return workspace.record("val", record.parent)
 
 
 def job_of(p, record, folder) -> TrainingJob:

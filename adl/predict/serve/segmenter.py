@@ -28,7 +28,7 @@ class Segmenter:
             one.name: LabelClass(
                 name=one.name,
                 train_id=train_id,
-                label_id=one.label_ids[0],
+                label_id=dataset.label_ids[train_id],
                 colour=f"#{bytes(one.colour).hex()}",
             )
             for train_id, one in enumerate(dataset.classes)

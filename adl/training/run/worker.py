@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import STOPPED, reported
 from adl.launch import launcher
 from adl.launch.signals import take
@@ -48,7 +47,6 @@ def main() -> None:
         try:
             train.train(
                 job,
-                CITYSCAPES,
                 world=this,
                 log_epochs=curves.log,
                 stop=SignalledStop(alone=this.size == 1),

@@ -1,0 +1,83 @@
+"""What the folders of a data set hold: what conversion follows from, and what need not be checked again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adl.console.progress import track
+from adl.dataset.descriptor import DatasetDescriptor, Frame
+from adl.files import code_digest, digest, read_json, write_json
+from adl.parallel.pool import map_ahead
+from adl.prepare.check import check_dataset
+from adl.prepare.layout import Split
+
+CODE = Path(__file__).parent
+
+
+class Survey(NamedTuple):
+    """A sound data set. table: for people. bytes: of its frames. val_size: (width, height) of most val images."""
+
+    table: str
+    bytes: int
+    val_size: tuple[int, int]
+
+
+def surveyed(root: Path, dataset: DatasetDescriptor, *, memory: Path) -> Survey:
+    """Check a data set as `check_dataset` does, unless memory, a file, says that this very one was sound.
+
+    Raises DataError if anything is wrong.
+    """
+    seen = _fingerprint(root, dataset)
+    known = read_json(memory) if memory.exists() else {}
+    if known.pop("fingerprint", None) != seen:
+        found = check_dataset(root, dataset).passed()
+        known = {
+            "table": found.table(),
+            "bytes": sum(split.bytes for split in found.splits.values()),
+            "val_size": found.splits["val"].size,
+        }
+        write_json(memory, {"fingerprint": seen, **known})
+    return Survey(known["table"], known["bytes"], tuple(known["val_size"]))
+
+
+def _fingerprint(root: Path, dataset: DatasetDescriptor) -> str:
+    """Equal as long as no file has another name, size or time, and nothing else is looked for in them."""
+    sha = hashlib.sha256(repr([root, dataset.to_json(), code_digest([CODE], root=CODE)]).encode())
+    for name in dataset.labelled_splits:
+        split = Split(root, name, dataset)
+        sha.update(repr([name, split.problems, split.hidden]).encode())
+        for path in (*split.images.values(), *split.labels.values()):
+            status = path.stat()
+            sha.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return sha.hexdigest()
+
+
+def listing(root: Path, split: str, dataset: DatasetDescriptor) -> Mapping[str, Any]:
+    """All that the conversion of a split follows from: the files with their digests, and what their values mean.
+
+    Raises DataError if a file is missing or cannot be read.
+    """
+    found = Split(root, split, dataset).passed()
+
+    def digests(frame: Frame) -> dict[str, str]:
+        return {str(path.relative_to(root)): digest(path) for path in (frame.image, frame.label)}
+
+    digested = track(map_ahead(digests, found.frames, threads=8), len(found.frames), f"listing {split}")
+    for_people = {"colour", "category"}
+    meaning = dataset.model_dump(
+        mode="json",
+        include={"name", "images", "labels", "unlisted", "normalise", "classes", "ignored"},
+        exclude={
+            "images": {"source"},
+            "labels": {"source"},
+            "classes": {"__all__": for_people},
+            "ignored": {"__all__": for_people},
+        },
+    )
+    return {
+        "meaning": meaning,
+        "frames": dict(zip((frame.name for frame in found.frames), digested, strict=True)),
+    }
