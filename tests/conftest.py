@@ -72,6 +72,7 @@ def own_settings(tmp_path_factory):
 def isolated(own_settings, tmp_path, monkeypatch):
     """Each test works in a folder of its own, and nothing that it started or set outlives it."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     before, running = dict(os.environ), set(psutil.Process().children())
     yield
     for child in set(psutil.Process().children()) - running:

@@ -64,7 +64,7 @@ def net(tiny):
 def evaluated(data: Path, model: Path, predictions: Path, *, processes: int = 1, **changes: object):
     """Evaluate with the processes that the stage starts, in which the model is read from its file; 0: in this one."""
     settings = {
-        "model": model, "architecture": TINY, "record": data / "val.mindrecord",
+        "model": model, "architecture": TINY, "dataset": CITYSCAPES, "record": data / "val.mindrecord",
         "device_target": "CPU", "mode": Mode(mirror=True), "limit": None, "batch_size": 1,
     }  # fmt: skip
 

@@ -19,8 +19,8 @@ class Split:
     images, labels: the file of each frame; labels that are withheld are where they would be. frames: the complete ones,
     sorted by group and name; where labels are withheld, every image is one. problems: one that the folders of images
     and labels share is there twice. hidden: files and folders whose names begin with a dot, which are left out.
-    unlisted: names of the groups that cannot be listed. Filled in by `check`: sound: the image of each frame that is; sizes:
-    (width, height) → how many of these images; bytes: of these frames.
+    unlisted: names of the groups that cannot be listed. Filled in by `check`: sound: the image of each frame that is;
+    sizes: (width, height) → how many of these images; bytes: of these frames.
     """
 
     def __init__(self, root: Path, name: str, dataset: DatasetDescriptor) -> None:

@@ -12,7 +12,6 @@ from adl.config.recipes import edited, shipped_text
 from adl.doctor import Case, checks, machine, software
 from adl.workspace import PARAMS
 from tests.conftest import ROOT
-from tests.data import CITYSCAPES
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +45,7 @@ def case() -> Callable[..., Case]:
     def make(*, environment=None, **parameters) -> Case:
         files = {name: str(ROOT / f"architectures/small/{name}.npy") for name in ("net_arch", "cell_arch")}
         PARAMS.write_text(edited(shipped_text(), files | parameters))
-        return Case(CITYSCAPES, dict(os.environ) if environment is None else environment)
+        return Case(dict(os.environ) if environment is None else environment)
 
     return make
 

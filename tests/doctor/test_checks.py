@@ -14,7 +14,6 @@ from adl import commands, device
 from adl.doctor import Case, Skipped, checks
 from adl.doctor.checks import Result
 from adl.errors import AdlError, Caution
-from tests.data import CITYSCAPES
 from tests.workspace import git, run, set_params
 
 COMMAND = (sys.executable, "-m", "adl.commands", "doctor", "--json")
@@ -220,4 +219,4 @@ def a_check(answer):
     ],
 )
 def test_check_that_fails_is_a_fault_too(answer, found):
-    assert list(checks.run(Case(CITYSCAPES, {}), a_check(answer))) == found
+    assert list(checks.run(Case({}), a_check(answer))) == found

@@ -91,6 +91,7 @@ def score_here(net, evaluation_data):
         job = EvaluationJob(
             model=Path(os.devnull),
             architecture=None,
+            dataset=CITYSCAPES,
             record=record,
             device_target="CPU",
             **(settings | changes),
@@ -163,7 +164,7 @@ def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, m
     monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(worker, "write_png", write)
     record = evaluation_data / "val.mindrecord"
-    job = EvaluationJob(Path(), None, record, "CPU", Mode(), limit=None, batch_size=2)
+    job = EvaluationJob(Path(), None, CITYSCAPES, record, "CPU", Mode(), limit=None, batch_size=2)
     results = worker.count(predict, job, tmp_path, CITYSCAPES)
     speed = Evaluation(CITYSCAPES, "single", results, "CPU").speed()
     assert (speed["ms_per_image"], speed["network_ms_per_image"]) == (4000.0, 3000.0)
@@ -191,7 +192,7 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(evaluation_
         return 0
 
     record = evaluation_data / "val.mindrecord"
-    job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(mirror=True), limit=None, batch_size=1)
+    job = EvaluationJob(Path(os.devnull), None, CITYSCAPES, record, "CPU", Mode(mirror=True), limit=None, batch_size=1)
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
         evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
     assert not (tmp_path / "p").exists()
@@ -236,7 +237,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
     evaluation_data, evaluation_scenes, tmp_path, monkeypatch, multiscale, flip
 ):
     record = evaluation_data / "val.mindrecord"
-    job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(multiscale, flip), None, 1)
+    job = EvaluationJob(Path(os.devnull), None, CITYSCAPES, record, "CPU", Mode(multiscale, flip), None, 1)
     modes = {"flip": 0, "multiscale_flip": 1} if multiscale else {"flip": 0}
 
     def label_maps(passes, images, chosen):
@@ -308,7 +309,7 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
     record = evaluation_data / "val.mindrecord"
 
     def counted(batch_size: int, world=ALONE) -> list[ImageResult]:
-        job = EvaluationJob(Path(), None, record, "CPU", Mode(), None, batch_size)
+        job = EvaluationJob(Path(), None, CITYSCAPES, record, "CPU", Mode(), None, batch_size)
         return worker.count(predictor(net, job.mode), job, tmp_path, CITYSCAPES, world)
 
     one, three = (counted(size) for size in (1, 3))  # 4 images: the second batch is filled up
@@ -345,7 +346,7 @@ def test_counts_and_times_of_several_processes_stay_with_their_images(evaluation
         return 0
 
     record = evaluation_data / "val.mindrecord"
-    job = EvaluationJob(Path(os.devnull), None, record, "CPU", Mode(), limit=None, batch_size=1)
+    job = EvaluationJob(Path(os.devnull), None, CITYSCAPES, record, "CPU", Mode(), limit=None, batch_size=1)
     evaluation = evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
     assert evaluation.processes == 3
     assert evaluation.names == ["a", "b", "c", "d"]

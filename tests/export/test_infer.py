@@ -102,7 +102,7 @@ def test_frames_are_read_in_their_order(frames):
 def test_usual_time_is_told_to_a_tenth_of_a_millisecond_and_one_image_alone_has_none(frames, monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(infer.time, "perf_counter", lambda: next(ticks) ** 2 / 70)
-    file = Exported(lambda images: np.zeros((1, 64, 128), np.uint8), None, labels=True, name="m")
+    file = Exported(lambda images: np.zeros((1, 64, 128), np.uint8), CITYSCAPES, None, labels=True, name="m")
     times = [infer.infer(file, frames[:count], CITYSCAPES, FLIP, predictions=None).milliseconds for count in (1, 3)]
     # The clock's squares from 2² on: the images took 5, 9 and 13 seventieths of a second, the first one not counted.
     assert times == [None, 157.1]

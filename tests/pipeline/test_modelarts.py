@@ -21,6 +21,7 @@ from adl.parallel.lifetime import tied
 from adl.storage.stages import stages
 from pipeline import modelarts
 from tests.conftest import ROOT
+from tests.data import CITYSCAPES
 from tests.workspace import ONE_PROCESS, alive, set_params, wait_for
 
 URLS = "--train_url=obs://b/out --data_url=obs://b/in --modelArts_mode=True"
@@ -86,7 +87,7 @@ def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
     if "--output" in options:
         assert stage.outputs == [stage.results] == [options.split()[-1]]
     else:
-        assert (stage.outputs, stage.results) == (stages()[name].outputs, name)
+        assert (stage.outputs, stage.results) == (stages(CITYSCAPES)[name].outputs, name)
     urls = {"data_url": "obs://b/in", "train_url": "obs://b/out", "modelArts": True}
     assert changes == changed | urls
     assert params.load(ROOT / "params.yaml", **changes).modelArts
@@ -193,7 +194,7 @@ def test_scoring_other_images_or_weights_needs_other_inputs(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["modelarts", "evaluate", "--train_url=x"])
     own, _ = modelarts.stage_of(modelarts.parse())
-    assert own.inputs == stages()["evaluate"].inputs
+    assert own.inputs == stages(CITYSCAPES)["evaluate"].inputs
     sys.argv += ["--split=train", "--ckpt_name=old.ckpt"]
     other, _ = modelarts.stage_of(modelarts.parse())
     assert set(other.inputs) == {

@@ -20,7 +20,7 @@ from adl import device, workspace
 from adl.architecture import Architecture
 from adl.config import params
 from adl.dataset import records
-from adl.dataset.descriptor import DatasetDescriptor
+from adl.dataset.descriptor import DatasetClass, DatasetDescriptor, Images, Labels, Normalisation
 from adl.errors import AdlError
 from adl.evaluation import baselines, tables, worker
 from adl.evaluation.counts import EvaluationJob
@@ -66,23 +66,24 @@ VILLAGE = DatasetDescriptor(
             name=name,
             colour=(20 * n, 255 - 20 * n, 7 * n),
             category="nature" if name in ("sky", "tree") else "town",
-            label_ids=(20 + 3 * n, 200) if name == "pedestrian" else (20 + 3 * n,),
+            values=(20 + 3 * n, 200) if name == "pedestrian" else (20 + 3 * n,),
         )
         for n, name in enumerate(NAMES)
     ),
-    ignored=(DatasetClass("void", (0, 0, 0), "void", (3,)),),
-    split_sizes={"train": 5, "val": 3},
-    images=FileKind("frames/{split}/{name}.png", archive="village.tar", colour_type=2),
-    labels=FileKind("masks/{split}/{name}_L.png", archive="village.tar", colour_type=0),
-    mean=(0.4, 0.41, 0.42),
-    std=(0.2, 0.21, 0.22),
+    ignored=(DatasetClass(name="void", values=(3,)),),
+    source="village.tar",
+    splits={"train": "train", "val": "val"},
+    expect={"train": 5, "val": 3},
+    images=Images(pattern="frames/{split}/{name}.png"),
+    labels=Labels(pattern="masks/{split}/{name}_L.png", format="ids"),
+    normalise=Normalisation(mean=(0.4, 0.41, 0.42), std=(0.2, 0.21, 0.22)),
 )
 
 
 def write_village(root: Path) -> Path:
     """Bands of all classes, in their colours; one pixel in each corner is void."""
     rng = np.random.default_rng(0)
-    for split, images in VILLAGE.split_sizes.items():
+    for split, images in VILLAGE.expect.items():
         for number in range(images):
             bands = np.sort(rng.integers(0, len(NAMES), HEIGHT))
             train_ids = np.repeat(bands[:, None], WIDTH, axis=1).astype(np.uint8)
@@ -103,7 +104,7 @@ def village(once):
 
     def make(folder: Path) -> None:
         raw = write_village(folder / "raw")
-        for split in VILLAGE.split_sizes:
+        for split in VILLAGE.expect:
             write_record(raw, split, folder, VILLAGE)
 
     return once("village", make)
@@ -122,16 +123,16 @@ def place(village, tiny, tmp_path, monkeypatch) -> Path:
 def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeypatch):
     record, val_record = (workspace.record(split, village) for split in ("train", "val"))
     p = params.load(
-        ROOT / "params.yaml", net_arch=str(place / "net.npy"), cell_arch=str(place / "cell.npy"), block_multiplier=1,
-        filter_multiplier=2, initial_fm=4, head_channels=8, num_classes=11, epochs=1, batch_size=5, crop_size=48,
-        warmup_iters=0, eval_epochs=1, data_path=str(village / "raw"),
+        ROOT / "params.yaml", net_arch=str(place / "net.npy"), cell_arch=str(place / "cell.npy"), 
+        filter_multiplier=2, initial_fm=4, head_channels=8, epochs=1, batch_size=5, crop_size=48,
+        warmup_iters=0, eval_epochs=1, data_path=str(village / "raw"), dataset=str(village / "village.yaml"),
     )  # fmt: skip
     state = State(place / "state")
     job = TrainingJob(
         params=p, record=record, val_record=val_record, key={}, state=state.folder, pretrained=place,
         curves=place / "curves",
     )  # fmt: skip
-    train.train(job, VILLAGE, log_epochs=lambda rows: None, stop=Stop())
+    train.train(job, log_epochs=lambda rows: None, stop=Stop())
     history = json.loads((state.result / "history.json").read_text())
     assert json.loads((state.result / "metrics.json").read_text())["steps"] == 1
     model = state.result / "autodeeplab.ckpt"
@@ -145,7 +146,7 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeyp
     maps = sorted((place / "predictions").glob("*.png"))
     assert [path.name for path in maps] == [f"val{number:03d}.png" for number in range(3)]
     written = {int(value) for path in maps for value in np.unique(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))}
-    assert written <= {label.label_ids[0] for label in VILLAGE.classes}
+    assert written <= {label.values[0] for label in VILLAGE.classes}
     pixels = records.read_manifest(record, VILLAGE)["pixels"]
     tables.write_report(result, result.metrics(), val_record, place / "reports/evaluate", trained_pixels=pixels)
 
@@ -172,23 +173,23 @@ def test_second_data_set_goes_through_the_whole_pipeline(village, place, monkeyp
 
 def evaluated(model: Path, architecture: Architecture, record: Path, predictions: Path) -> Evaluation:
     job = EvaluationJob(
-        model=model, architecture=architecture, record=record, device_target="CPU",
+        model=model, architecture=architecture, dataset=VILLAGE, record=record, device_target="CPU",
         mode=Mode(mirror=True), limit=None, batch_size=1,
     )  # fmt: skip
 
     def in_this_process(command):
         folder = Path(command[-1]).parent
-        predict = worker.of_checkpoint(job, VILLAGE, ALONE)
-        results = worker.count(predict, job, folder, VILLAGE)
+        predict = worker.of_checkpoint(job, ALONE)
+        results = worker.count(predict, job, folder)
         (folder / "rank_0.pickle").write_bytes(pickle.dumps(results))
         return 0
 
-    return evaluate(job, predictions, VILLAGE, launch=in_this_process)
+    return evaluate(job, predictions, launch=in_this_process)
 
 
 def reported(result: Evaluation, model: Path, val_record: Path, p: params.Params) -> str:
     """The report, as Markdown, of what is put into the current folder."""
-    folder_record = workspace.record("val", workspace.RECORDS)
+    folder_record = workspace.record("val")
     for source, target in (
         (model, workspace.CHECKPOINT),
         (workspace.sidecar(model), workspace.sidecar(workspace.CHECKPOINT)),
@@ -199,7 +200,7 @@ def reported(result: Evaluation, model: Path, val_record: Path, p: params.Params
         shutil.copy(source, target)
     scored = result.metrics() | {"checkpoint_epoch": 1}
     (workspace.METRICS / "evaluate.json").write_text(json.dumps(scored))
-    return page.markdown(report.blocks(Results.read(VILLAGE, p.model_dump())))
+    return page.markdown(report.blocks(Results.read(p)))
 
 
 def test_record_says_of_which_data_set_it_is(village):
@@ -218,12 +219,12 @@ def test_record_says_of_which_data_set_it_is(village):
 
 def test_faults_of_its_files_are_named_in_its_words(village, tmp_path):
     raw = write_village(tmp_path / "raw")
-    found = check_dataset(raw, VILLAGE, official=True).passed()
-    assert {name: len(split.images) for name, split in found.splits.items()} == VILLAGE.split_sizes
+    found = check_dataset(raw, VILLAGE).passed()
+    assert {name: len(split.images) for name, split in found.splits.items()} == VILLAGE.expect
     label = VILLAGE.labels.path(raw, "train", "", "train001")
     cv2.imwrite(str(label), np.full((HEIGHT, WIDTH), 21, np.uint8))
     VILLAGE.images.path(raw, "val", "", "val002").unlink()
-    faults = [str(fault) for fault in check_dataset(raw, VILLAGE, official=True).problems]
+    faults = [str(fault) for fault in check_dataset(raw, VILLAGE).problems]
     assert any("train001_L.png: label ids [21] do not exist; *_L.png holds 3, 20, 23" in fault for fault in faults)
     assert any("val002_L.png: this label has no image" in fault and "village.tar" in fault for fault in faults)
     (raw / "frames").rename(raw / "frame")

@@ -56,7 +56,7 @@ def stage_with(monkeypatch, stage, place, name, arguments=(), **values) -> tuple
 @pytest.fixture
 def job_of(monkeypatch):
     monkeypatch.setattr(evaluate.records, "read_manifest", lambda *_: {"pixels": {}})
-    monkeypatch.setattr(evaluate.checkpoint, "architecture_of", lambda *_: TINY)
+    monkeypatch.setattr(evaluate.checkpoint, "origin", lambda *_: (TINY, CITYSCAPES))
     monkeypatch.setattr(evaluate.Scores, "load", lambda path: Scores([], {}))
 
     def job(*arguments, **values):
@@ -134,7 +134,7 @@ def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, 
 
 @pytest.mark.parametrize("eval_flip", [True, False])
 def test_export_has_the_size_and_the_mode_of_the_parameters(monkeypatch, eval_flip):
-    monkeypatch.setattr(export.checkpoint, "architecture_of", lambda *_: TINY)
+    monkeypatch.setattr(export.checkpoint, "origin", lambda *_: (TINY, CITYSCAPES))
     monkeypatch.setattr(export.checkpoint, "restore", lambda *_, **__: "the network")
     asked = []
     monkeypatch.setattr(export.LabelMaps, "of", lambda folder, **named: asked.append((folder, named)))
@@ -173,7 +173,7 @@ def test_export_leaves_files_sidecars_and_proofs_where_dvc_or_the_user_wants_the
         return proofs[name]
 
     exporter.write = write
-    monkeypatch.setattr(export.checkpoint, "architecture_of", lambda *_: TINY)
+    monkeypatch.setattr(export.checkpoint, "origin", lambda *_: (TINY, CITYSCAPES))
     monkeypatch.setattr(export.checkpoint, "restore", lambda *_, **__: network)
     monkeypatch.setattr(export.LabelMaps, "of", lambda *_, **__: None)
     monkeypatch.setattr(export, "Exporter", lambda *_, **__: exporter)
@@ -213,7 +213,7 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
     write_json(Path("models/autodeeplab.mindir.json"), {"checkpoint_digest": "c"})
     before = files(Path())
     labels = np.zeros((1, 64, 128), np.uint8)
-    file = infer.Exported(lambda _: labels, None, labels=True, name="m")
+    file = infer.Exported(lambda _: labels, CITYSCAPES, None, labels=True, name="m")
     monkeypatch.setattr(infer.Exported, "load", lambda *_, **__: file)
     infer.main()
     stage = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["infer"]

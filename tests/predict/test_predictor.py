@@ -25,7 +25,7 @@ def test_scaling_down_and_up_keeps_what_lies_where(takes, gives_labels):
 
     image = np.zeros((150, 200, 3), np.uint8)
     image[30:100, 20:80, 0] = 255
-    model = Exported(blue_or_not, takes, labels=gives_labels, name="m")
+    model = Exported(blue_or_not, CITYSCAPES, takes, labels=gives_labels, name="m")
     labels = Predictor(model, Mode(mirror=True), longest_side=100)(image)
     expected = np.where(image[..., 0] > 0, 0, 1)
     border = cv2.morphologyEx(image[..., 0], cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8)) > 0
@@ -52,7 +52,7 @@ def test_network_sees_an_image_in_its_aspect_ratio_and_black_beside_it(size, tak
         seen.append(batch[0])
         return np.zeros((1, 19, *batch.shape[1:3]), np.float32)
 
-    predictor = Predictor(Exported(look, takes, labels=False, name="m"), Mode(), longest_side)
+    predictor = Predictor(Exported(look, CITYSCAPES, takes, labels=False, name="m"), Mode(), longest_side)
     assert predictor(np.full((*size, 3), 200, np.uint8)).shape == size
     [canvas] = seen
     expected = np.zeros((*given, 3), np.uint8)
@@ -70,7 +70,7 @@ def test_probabilities_are_enlarged_not_labels_and_images_are_averaged_when_they
 
     image = np.zeros((128, 256, 3), np.uint8)
     image[:, ::2] = 200
-    labels = Predictor(Exported(ramp, (64, 128), labels=False, name="m"), Mode())(image)
+    labels = Predictor(Exported(ramp, CITYSCAPES, (64, 128), labels=False, name="m"), Mode())(image)
     assert (seen[0] == 100).all()
     # Column X of the result lies at (X + 0.5) / 2 - 0.5 of the ramp, which passes 30.1 between columns 60 and 61.
     np.testing.assert_array_equal(labels, np.tile(np.arange(256) > 60, (128, 1)))
@@ -80,7 +80,7 @@ def test_labels_of_a_file_that_gives_no_others_are_enlarged_without_new_ones_in_
     def halves(batch: np.ndarray) -> np.ndarray:
         return np.tile(np.where(np.arange(128) < 50, 3, 11).astype(np.uint8), (1, 64, 1))
 
-    model = Exported(halves, (64, 128), labels=True, name="m")
+    model = Exported(halves, CITYSCAPES, (64, 128), labels=True, name="m")
     labels = Predictor(model, Mode(mirror=True))(np.zeros((128, 256, 3), np.uint8))
     np.testing.assert_array_equal(labels, np.tile(np.where(np.arange(256) < 100, 3, 11), (128, 1)))
 

@@ -21,7 +21,6 @@ from adl.storage.stages import stages
 from adl.training import lock, runs
 from pipeline import modelarts, report
 from tests.conftest import ROOT
-from tests.data import CITYSCAPES
 from tests.workspace import wait_for
 
 RECORDS = [
@@ -36,7 +35,7 @@ class Cloud:
         self.code, self.data, self.train = (folder / name for name in ("code", "data", "train"))
         self.work = folder / "work"
         self.code.mkdir()
-        for name in ("adl", "architectures", "dvc.yaml", "pipeline"):
+        for name in ("adl", "architectures", "datasets", "dvc.yaml", "pipeline"):
             (self.code / name).symlink_to(ROOT / name)
         shutil.copy(ROOT / "params.yaml", self.code)
         self.commands: list[list[str]] = []
@@ -48,8 +47,8 @@ class Cloud:
         if self.data.exists():
             changes["data_url"] = str(self.data)
         p = params.load(**changes)
-        job = Job(p, node or Node(), CITYSCAPES, work=self.work, every=60)
-        return job.run(stages()[stage])
+        job = Job(p, node or Node(), work=self.work, every=60)
+        return job.run(stages(p.descriptor)[stage])
 
     def main(self, *arguments: str) -> int:
         """Run a job by its command line. Returns its exit code."""

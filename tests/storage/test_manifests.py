@@ -17,6 +17,7 @@ from adl.storage.transfers import download
 from adl.training.state import State, seal
 from adl.workspace import sidecar
 from tests.conftest import ROOT
+from tests.data import CITYSCAPES
 
 RECORD = "data/mindrecord/cityscapes_val.mindrecord"
 
@@ -33,7 +34,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def known(place):
-    return stages()
+    return stages(CITYSCAPES)
 
 
 @pytest.fixture

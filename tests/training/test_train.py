@@ -71,7 +71,7 @@ def record(once):
         for split in ("train", "val"):
             write_record(raw, split, folder)
 
-    return workspace.record(once("four-images", make), "cityscapes", "train")
+    return workspace.record("train", once("four-images", make))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def job_of(p, record, folder) -> TrainingJob:
 def run(settings, record, folder, *, stop=None, log_epochs=lambda rows: None, **changes):
     """Train in a state folder of its own; returns its result's metrics and the history."""
     job = job_of(params.load(ROOT / "params.yaml", **(settings | changes)), record, folder)
-    training.train(job, CITYSCAPES, log_epochs=log_epochs, stop=stop or Stop())
+    training.train(job, log_epochs=log_epochs, stop=stop or Stop())
     return result_of(folder)
 
 
@@ -172,7 +172,7 @@ def first_epoch(settings, record, once, tmp_path):
 
 def assembled(net, p, plan, record, folder) -> Loop:
     job = job_of(p, record, folder)
-    return training.assemble(job, CITYSCAPES, net, {}, plan, world=ALONE, stop=Stop())
+    return training.assemble(job, net, {}, plan, world=ALONE, stop=Stop())
 
 
 def weights(folder):
@@ -258,7 +258,7 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(set
     model = straight / "result/autodeeplab.ckpt"
     architecture = Architecture.from_sidecar(workspace.sidecar(model))
     net = checkpoint.restore(model, architecture, device_target="CPU")
-    job = EvaluationJob(tmp_path, None, validated(record), "CPU", Mode(), limit=None, batch_size=1)
+    job = EvaluationJob(tmp_path, None, CITYSCAPES, validated(record), "CPU", Mode(), limit=None, batch_size=1)
     predict = functools.partial(label_maps, passes(net, CITYSCAPES, Mode()), chosen=Mode())
     results = worker.count(predict, job, tmp_path, CITYSCAPES)
     scored = Evaluation(CITYSCAPES, "single", results, "CPU")
