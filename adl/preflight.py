@@ -19,8 +19,8 @@ from adl.errors import AdlError, Caution, unknown
 from adl.export import runtimes
 from adl.files import check_sidecar, digest, nearest_existing
 from adl.prepare import DataError, survey
+from adl.prepare.images import in_pixels
 from adl.prepare.layout import Split
-from adl.prepare.png import in_pixels
 from adl.training import runs
 from adl.training.plan import Plan
 from adl.workspace import PRETRAINED, RECORDS, SURVEYED, SYNTHETIC, copied_from

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import resource
 import struct
 import zlib
@@ -22,6 +23,13 @@ from adl.prepare.convert import convert
 
 CITYSCAPES = descriptor.shipped("cityscapes").model_copy(update={"expect": {}})
 """Any number of images will do."""
+
+
+def described(dataset: DatasetDescriptor, folder: Path) -> Path:
+    """The file of a data set, in a folder."""
+    path = folder / f"{dataset.name}.yaml"
+    path.write_text(json.dumps(dataset.to_json()))
+    return path
 
 
 def write_frame(root: Path, split: str, city: str, name: str, shape=(8, 16)) -> tuple[Path, Path]:

@@ -27,7 +27,7 @@ from adl.console.text import counted, rough_duration
 from adl.dataset.order import steps_per_epoch
 from adl.errors import AdlError
 from adl.files import write_text
-from adl.prepare import DataError, png
+from adl.prepare import DataError, images
 from adl.prepare.layout import Split
 from adl.workspace import PARAMS, SYNTHETIC
 
@@ -133,16 +133,17 @@ def _fits(p: Params, name: str) -> Iterator[tuple[dict[str, Any], str]]:
         preflight.check_counts(p)
     except AdlError as error:
         yield {}, f"`dvc repro` will refuse these data: {error}"
-    images = len(splits["train"].frames)
-    steps = p.epochs * steps_per_epoch(images, p.batch_size)
+    train_images = len(splits["train"].frames)
+    steps = p.epochs * steps_per_epoch(train_images, p.batch_size)
     if p.warmup_iters >= steps:
         yield (
             {"warmup_iters": steps // 10},
-            f"warmup_iters {steps // 10} (the recipe: {p.warmup_iters}): {counted(images, 'train image')} make "
+            f"warmup_iters {steps // 10} (the recipe: {p.warmup_iters}): {counted(train_images, 'train image')} make "
             f"{counted(steps, 'step')}.",
         )
     try:
-        width, height = png.header(splits["val"].frames[0].image, dataset.images).size
+        image = images.header(splits["val"].frames[0].image, dataset.images)
+        width, height = images.size_of(image, dataset)
     except DataError:
         return  # `check` reports a file that cannot be read
     if (width, height) != (p.export_width, p.export_height):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -28,35 +28,47 @@ SHIPPED = Path(__file__).parents[1] / "datasets"
 FIELDS = ("split", "group", "name")
 """What may stand in braces in a pattern."""
 
+Format = Literal["ids", "palette", "colours", "labelme", "coco", "cityscapes-polygons", "yolo"]
+OF_NUMBERS: tuple[Format, ...] = ("ids", "palette")
+"""Formats in which a pixel holds a number."""
+OF_NAMES: tuple[Format, ...] = ("labelme", "coco", "cityscapes-polygons")
+"""Formats in which a polygon bears the name of its class."""
+
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = Annotated[tuple[Byte, Byte, Byte], Field(strict=False)]
+Value = Byte | Colour | str
 
 
 class _Section(BaseModel):
     """Types are exact, and unknown keys are refused."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True)
 
 
 class DatasetClass(_Section):
     """A class, or a label that is ignored.
 
-    colour: RGB. values: those that mean it in a label file; the first is written for it. category: of several classes.
+    colour: RGB. values: what means it in a label file: numbers, colours or names, as the format has it. category: of
+    several classes.
     """
 
     name: str = Field(min_length=1)
     colour: Colour = (0, 0, 0)
-    values: Annotated[tuple[Byte, ...], Field(strict=False)] = ()
+    values: Annotated[tuple[Value, ...], Field(strict=False)] = ()
     category: str = ""
 
 
 class SplitFiles(_Section):
     """Where the files of a split are.
 
-    folder: what stands for {split}. labels: "withheld" if there are none. note: what to do instead of scoring them.
+    folder: what stands for {split}. listed (in the file: `list`): a file below the data set's root with a line for each
+    frame: its name, or the paths of its image and its label. prefix: what these paths begin with that is no folder
+    here. labels: "withheld" if there are none. note: what to do instead of scoring them.
     """
 
-    folder: str = Field(min_length=1)
+    folder: str = ""
+    listed: str = Field(default="", alias="list")
+    prefix: str = ""
     labels: Literal["given", "withheld"] = "given"
     note: str = ""
 
@@ -65,12 +77,12 @@ class Files(_Section):
     """The images of a data set, or its labels.
 
     pattern: path below the data set's root, made of {split}, {group} (any one folder) and {name}. source: where to get
-    these files, for messages.
+    these files, for messages. suffixes: others that may stand for the pattern's.
     """
 
-    colour_type: ClassVar[int]
     pattern: str
     source: str = ""
+    suffixes: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     @property
     def folder(self) -> str:
@@ -88,9 +100,13 @@ class Files(_Section):
 
     def name_in(self, file: str) -> str | None:
         """The frame's name in that of its file; None if it is none of these files."""
-        before, after = self.pattern.rpartition("/")[2].split("{name}")
-        name = file.removeprefix(before).removesuffix(after)
-        return name if f"{before}{name}{after}" == file and name else None
+        before, _, after = self.pattern.rpartition("/")[2].partition("{name}")
+        stem = after.removesuffix(PurePosixPath(after).suffix)
+        for ending in (after, *(f"{stem}{suffix}" for suffix in self.suffixes)):
+            name = file.removeprefix(before).removesuffix(ending)
+            if name and f"{before}{name}{ending}" == file:
+                return name
+        return None
 
     def place(self, split: str) -> Path:
         """The folder below the root that holds all files of a split, and those of no other, if the pattern has one."""
@@ -103,16 +119,29 @@ class Files(_Section):
 
 
 class Images(Files):
-    """The images, 8-bit RGB PNG."""
+    """The images: PNG or JPEG of 8 bits.
 
-    colour_type: ClassVar[int] = 2
+    orientation: what EXIF says of it is applied, or is a problem. channels: any: grey, RGB, or RGBA without a
+    transparent pixel. sizes: those of a split may differ, or not.
+    """
+
+    orientation: Literal["apply", "refuse"] = "refuse"
+    channels: Literal["any", "RGB"] = "any"
+    sizes: Literal["any", "one"] = "any"
 
 
 class Labels(Files):
-    """The labels. format: ids: 8-bit grey PNG with a value for each pixel."""
+    """The labels.
 
-    colour_type: ClassVar[int] = 0
-    format: Literal["ids"]
+    format: ids: grey PNG, a number for each pixel. palette: PNG with a palette, whose indices count. colours: RGB PNG.
+    labelme, cityscapes-polygons, yolo: a file of polygons for each image; coco: one for each split. Of polygons,
+    outside: name of the class of what no polygon covers, or "ignored". overlap: which of two wins, the later (order),
+    or the smaller (area).
+    """
+
+    format: Format
+    outside: str = ""
+    overlap: Literal["order", "area"] | None = None
 
 
 class Normalisation(_Section):
@@ -210,29 +239,43 @@ class DatasetDescriptor(_Section):
         return tuple(dict.fromkeys(label.category for label in self.classes if label.category))
 
     @cached_property
+    def meanings(self) -> dict[Value, int]:
+        """Everything that label files may hold → its train id, 255 where ignored."""
+        found: dict[Value, int] = {}
+        for train_id, label in enumerate((*self.classes, *self.ignored)):
+            implied: Value = label.name
+            if self.labels.format == "colours":
+                implied = label.colour
+            elif self.labels.format == "yolo":
+                implied = train_id
+            for value in label.values or (implied,):
+                found[value] = train_id if train_id < len(self.classes) else IGNORE
+        return found
+
+    @cached_property
     def label_names(self) -> dict[int, str]:
-        """Every value that a label file may hold → its name, ascending."""
+        """Every number that a label file may hold → its name, ascending."""
         labels = (*self.classes, *self.ignored)
-        return dict(sorted((value, label.name) for label in labels for value in label.values))
+        return dict(sorted((value, label.name) for label in labels for value in _numbers(label)))
 
     @cached_property
     def train_ids(self) -> np.ndarray:
-        """(256,) uint8: value in a label file → train id, 255 where ignored."""
+        """(256,) uint8: number in a label map, given or written → train id, 255 where ignored."""
         table = np.full(256, IGNORE, np.uint8)
         for train_id, label in enumerate(self.classes):
-            table[list(label.values)] = train_id
+            table[_numbers(label) or [train_id]] = train_id
         return table
 
     @cached_property
     def label_ids(self) -> np.ndarray:
-        """(256,) uint8: train id → the value that is written for it: the class's first, else the train id itself.
+        """(256,) uint8: train id → the number that is written for it: the class's first, else the train id itself.
 
-        255 becomes the first ignored value, else it stays.
+        255 becomes the first number that is ignored, else it stays.
         """
-        void = [value for label in self.ignored for value in label.values]
+        void = [value for label in self.ignored for value in _numbers(label)]
         table = np.full(256, void[0] if void else IGNORE, np.uint8)
         for train_id, label in enumerate(self.classes):
-            table[train_id] = label.values[0] if label.values else train_id
+            table[train_id] = (_numbers(label) or [train_id])[0]
         return table
 
     @cached_property
@@ -283,8 +326,13 @@ def parse(content: Any, where: object) -> DatasetDescriptor:
     try:
         return DatasetDescriptor.model_validate(content)
     except ValidationError as error:
-        faults = [line for found in error.errors() for line in _fault(found)]
-    raise AdlError("\n  ".join([f"{where}: is not valid:", *faults]))
+        errors = error.errors()
+    places = {found["loc"][:length] for found in errors for length in range(len(found["loc"]))}
+    # A list is not too short if its entries could not be read.
+    faults = [
+        line for found in errors if found["type"] != "too_short" or found["loc"] not in places for line in _fault(found)
+    ]
+    raise AdlError("\n  ".join([f"{where}: is not valid:", *dict.fromkeys(faults)]))
 
 
 def shipped(name: str) -> DatasetDescriptor:
@@ -302,6 +350,11 @@ def of_sidecar(content: Mapping[str, Any], where: object) -> DatasetDescriptor:
     return shipped("cityscapes")
 
 
+def _numbers(label: DatasetClass) -> list[int]:
+    """Those of a class's values that are numbers."""
+    return [value for value in label.values if isinstance(value, int)]
+
+
 def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
     """What no data set can be."""
     for split in ("train", "val"):
@@ -309,24 +362,64 @@ def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
             yield f"splits: {split} is missing."
         elif split in dataset.withheld:
             yield f"splits.{split}: needs labels."
+    for name, files in dataset.splits.items():
+        if not files.folder and not files.listed:
+            yield f"splits.{name}: name its folder, or the list of its files."
+        if files.prefix and not files.listed:
+            yield f"splits.{name}.prefix: is of a list."
     for name in dataset.expect.keys() - dataset.splits.keys():
         yield f"expect: there is no split {name}."
-    for section, files in (("images", dataset.images), ("labels", dataset.labels)):
-        try:
-            fields = {field for _, field, _, _ in string.Formatter().parse(files.pattern) if field is not None}
-        except ValueError as error:
-            yield f"{section}.pattern: {error}."
-            continue
-        for field in sorted(fields.difference(FIELDS)):
-            yield f"{section}.pattern: {{{field}}} has no meaning; there are {{split}}, {{group}} and {{name}}."
-        *folders, file = files.pattern.split("/")
-        if "{name}" not in file or "{split}" in file or "{group}" in file:
-            yield f"{section}.pattern: must end with a file's name that holds {{name}}, and no other name in braces."
-        if not any("{split}" in folder for folder in folders):
-            yield f"{section}.pattern: {{split}} must stand in a folder's name."
-        if files.has_groups and folders[-1] != "{group}":
-            yield f"{section}.pattern: {{group}} must be the whole name of the last folder."
+    yield from _impossible_pattern("images", dataset.images, dataset.splits)
+    yield from _impossible_pattern("labels", dataset.labels, dataset.splits)
+    yield from _impossible_labels(dataset)
+
+
+def _impossible_pattern(section: str, files: Images | Labels, splits: Mapping[str, SplitFiles]) -> Iterator[str]:
+    where = f"{section}.pattern"
+    try:
+        fields = {field for _, field, _, _ in string.Formatter().parse(files.pattern) if field is not None}
+    except ValueError as error:
+        yield f"{where}: {error}."
+        return
+    for field in sorted(fields.difference(FIELDS)):
+        yield f"{where}: {{{field}}} has no meaning; there are {{split}}, {{group}} and {{name}}."
+    *folders, file = files.pattern.split("/")
+    of_split = isinstance(files, Labels) and files.format == "coco"
+    if of_split and "{name}" in file:
+        yield f"{where}: coco has one file for each split, so {{name}} has no meaning."
+    if not of_split and ("{name}" not in file or "{split}" in file or "{group}" in file):
+        yield f"{where}: must end with a file's name that holds {{name}}, and no other name in braces."
+    if "{split}" not in files.pattern and not all(split.listed for split in splits.values()):
+        yield f"{where}: {{split}} must stand in a folder's name, unless each split has a list."
+    if files.has_groups and folders[-1] != "{group}":
+        yield f"{where}: {{group}} must be the whole name of the last folder."
+
+
+def _impossible_labels(dataset: DatasetDescriptor) -> Iterator[str]:
+    """What the labels' format rules out, and what is given twice."""
+    kind = dataset.labels
+    wanted: type = int
+    if kind.format == "colours":
+        wanted = tuple
+    elif kind.format in OF_NAMES:
+        wanted = str
+    is_pixels = kind.format in (*OF_NUMBERS, "colours")
+    if is_pixels and (kind.outside or kind.overlap):
+        yield f"labels: outside and overlap are of polygons; {kind.format} has none."
+    if not is_pixels and not (kind.outside and kind.overlap):
+        yield (
+            "labels: polygons need `outside:` (the class of what none covers, or ignored) and `overlap:` (order: the "
+            "later wins; area: the smaller)."
+        )
+    if not is_pixels and kind.outside not in ("", "ignored", *dataset.class_names):
+        yield f"labels.outside: {kind.outside} is no class; ignored: what no polygon covers is not scored."
     labels = (*dataset.classes, *dataset.ignored)
+    for label in labels:
+        if not label.values and kind.format in OF_NUMBERS:
+            yield f"{label.name}: has no values; list the numbers that mean it in the label files."
+        for value in label.values:
+            if not isinstance(value, wanted):
+                yield f"{label.name}: {value!r} is no value of {kind.format}; expected: {_EXPECTED[wanted]}."
     for what, found in (
         ("name", Counter(label.name for label in labels)),
         ("value", Counter(value for label in labels for value in label.values)),
@@ -335,6 +428,9 @@ def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
         for thing, times in found.items():
             if times > 1:
                 yield f"classes: the {what} {thing} is given {times} times."
+
+
+_EXPECTED = {int: "a number from 0 to 255", tuple: "a colour, as [R, G, B]", str: "a name"}
 
 
 def _fault(error: ErrorDetails) -> list[str]:
@@ -352,6 +448,10 @@ def _fault(error: ErrorDetails) -> list[str]:
     if isinstance(error["input"], bool):
         hint = " YAML takes true and false, and older tools yes, no, on and off, for truth values: write it in quotes."
     message = error["msg"]
+    if "values" in error["loc"]:
+        # It is neither of the kinds that a value may be.
+        place = ".".join(map(str, error["loc"][: error["loc"].index("values") + 2]))
+        message = f"expected: {', '.join(_EXPECTED.values())}"
     return [f"{place}: {error['input']!r} is not accepted: {message[0].lower()}{message[1:]}.{hint}"]
 
 

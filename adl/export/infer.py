@@ -18,7 +18,7 @@ from adl.export.exported import Exported
 from adl.files import percent, read_png, replacing_folder, write_png
 from adl.metrics import Confusion
 from adl.parallel.pool import map_ahead
-from adl.prepare import png
+from adl.prepare import images, labels
 
 
 class Inference(NamedTuple):
@@ -87,8 +87,8 @@ def infer(
 
 def read(frame: Frame, dataset: DatasetDescriptor) -> tuple[Frame, np.ndarray, np.ndarray]:
     """The frame itself, its image (H, W, 3) uint8 and its truth (H, W) uint8 train ids."""
-    sample = png.read_frame(frame, dataset)
-    return frame, sample.image.decode(), dataset.train_ids[sample.ids]
+    image, label = labels.read_frame(frame, dataset)
+    return frame, images.decode(image, dataset.images), label.train_ids
 
 
 def _reference(path: Path) -> np.ndarray:

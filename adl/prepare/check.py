@@ -16,9 +16,10 @@ from adl.console.text import MISSING, byte_size
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.files import digest
 from adl.parallel.pool import map_ahead
-from adl.prepare import DataError, Problem, png
+from adl.prepare import DataError, Problem, images, labels
+from adl.prepare.images import Picture, in_pixels
+from adl.prepare.labels import Label
 from adl.prepare.layout import Split
-from adl.prepare.png import Png
 
 SAMPLED_LABELS = 24
 """Label files per split that a shallow check decodes: a wrong encoding is in all of them."""
@@ -88,13 +89,13 @@ def check_dataset(
     for name in splits or dataset.labelled_splits:
         split = _check_split(found, name, dataset, deep=deep)
         found.splits[name] = split
-        images, wanted = len(split.images), dataset.expect.get(name)
-        if split.frames and wanted not in (None, images):
+        wanted = dataset.expect.get(name)
+        if split.frames and wanted not in (None, len(split.images)):
             found.problems.append(
                 Problem(
                     kind="number of images",
                     file=found.root / dataset.images.place(split.folder),
-                    problem=f"the {name} split has {images} images, but that of {dataset.title} has {wanted}",
+                    problem=f"the {name} split has {len(split.images)} images, that of {dataset.title} has {wanted}",
                     cause="the download was not unpacked completely, or this is a part of the data set",
                     remedy=f"Add the missing ones; to use a part, take {name} out of `expect` in the data set's file.",
                 )
@@ -113,25 +114,23 @@ def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, 
     stride = 1 if deep else max(1, len(split.frames) // SAMPLED_LABELS)
     sample = set(() if split.is_withheld else split.frames[::stride])
 
-    def look(frame: Frame) -> tuple[Png, int, np.ndarray | int] | DataError:
-        """Its image, the bytes of its files, and how many pixels of its label have each id, if it is sampled."""
-        pixels: np.ndarray | int = 0
+    def look(frame: Frame) -> tuple[Picture, int, Label | None] | DataError:
+        """Its image, the bytes of its files, and its label, if it is sampled."""
         try:
-            image = png.header(frame.image, dataset.images)
-            size = image.bytes
-            if not split.is_withheld:
-                label = png.header(frame.label, dataset.labels)
-                png.check_pair(image, label)
-                size += label.bytes
-            if frame in sample:
-                pixels = png.read_frame(frame, dataset).pixels
+            image = images.header(frame.image, dataset.images, whole=deep)
+            images.check_image(image, dataset)
             if deep:
-                png.header(frame.image, dataset.images, whole=True).decode()
+                images.decode(image, dataset.images)
+            if split.is_withheld:
+                return image, image.bytes, None
+            size = images.size_of(image, dataset)
+            if frame in sample:
+                return image, image.bytes + frame.label.stat().st_size, labels.read_label(frame, size, dataset)
+            return image, image.bytes + labels.check_header(frame, size, dataset), None
         except DataError as error:
             return error
-        return image, size, pixels
 
-    pixels = np.zeros(256, int)
+    numbers = np.zeros(256, int)
     # Reading waits for the disk; decoding releases the interpreter's lock.
     looking = map_ahead(look, split.frames, threads=8)
     results = track(looking, len(split.frames), f"checking {name}")
@@ -139,25 +138,26 @@ def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, 
         if isinstance(result, DataError):
             found.problems += result.problems
         else:
-            image, size, counts = result
-            split.sound[frame] = image
-            split.sizes[image.size] += 1
+            image, size, label = result
+            split.sound[frame] = image._replace(content=b"")
+            split.sizes[images.size_of(image, dataset)] += 1
             split.bytes += size
-            pixels += counts
-    for image in split.sound.values():
-        if image.size != split.size:
-            found.problems.append(
-                Problem(
-                    kind="size of an image",
-                    file=image.path,
-                    problem=f"is {png.in_pixels(image.size)}, but most images of its split are "
-                    f"{png.in_pixels(split.size)}",
-                    cause="images of another source were added, or some were resized",
-                    remedy="Give all images of a split one size: the exported file accepts only one size.",
+            if label:
+                numbers += label.numbers
+    if dataset.images.sizes == "one":
+        for image in split.sound.values():
+            if image.size != split.size:
+                found.problems.append(
+                    Problem(
+                        kind="size of an image",
+                        file=image.path,
+                        problem=f"is {in_pixels(image.size)}, but most images of its split are {in_pixels(split.size)}",
+                        cause="images of another source were added, or some were resized",
+                        remedy=f"Give all images of {dataset.title} one size.",
+                    )
                 )
-            )
     try:
-        png.check_encoding(found.root / dataset.labels.place(split.folder), pixels, len(sample), dataset)
+        labels.check_encoding(found.root / dataset.labels.place(split.folder), numbers, len(sample), dataset)
     except DataError as error:
         found.problems += error.problems
     found.decoded += len(sample)

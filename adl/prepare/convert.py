@@ -16,7 +16,8 @@ from adl.dataset.descriptor import IGNORE, DatasetDescriptor, Frame
 from adl.dataset.records import SCHEMA
 from adl.files import full_disk_reported, scratch_folder, write_json
 from adl.parallel.pool import map_ahead
-from adl.prepare import png
+from adl.prepare import labels
+from adl.prepare.labels import Label
 
 
 def convert(
@@ -35,14 +36,14 @@ def convert(
     """
     from mindspore.mindrecord import FileReader, FileWriter
 
-    pixels = np.zeros(256, np.int64)
+    pixels, numbers = np.zeros((2, 256), np.int64)
     sizes = set()
     sha = hashlib.sha256()
     # FileWriter cannot be renamed afterwards, so it writes under the final name in a folder of its own.
     with scratch_folder(record) as folder, full_disk_reported(record):
         target = folder / record.name
         writer = FileWriter(str(target), shard_num=1, overwrite=True)
-        writer.add_schema(SCHEMA, f"{dataset.title}: raw image PNG, train-id label PNG")
+        writer.add_schema(SCHEMA, f"{dataset.title}: raw image, train-id label PNG")
         # Threads are enough: reading, checksums and OpenCV all release the interpreter's lock.
         converting = track(
             map_ahead(lambda frame: _convert(frame, dataset), frames, threads=workers),
@@ -51,19 +52,20 @@ def convert(
         )
         while batch := list(itertools.islice(converting, 16)):
             writer.write_raw_data([row for row, _ in batch])
-            for row, sample in batch:
-                pixels += sample.pixels
-                sizes.add(sample.ids.shape)
+            for row, label in batch:
+                pixels += label.pixels
+                numbers += label.numbers
+                sizes.add(label.train_ids.shape)
                 for part in (row["file_name"].encode(), row["image"], row["label"]):
                     sha.update(hashlib.sha256(part).digest())
         writer.commit()
-        png.check_encoding(frames[0].label.parent.parent, pixels, len(frames), dataset)
+        labels.check_encoding(frames[0].label.parent.parent, numbers, len(frames), dataset)
         reader = FileReader(str(target))
         stored = reader.len()
         reader.close()
         if stored != len(frames):
             raise RuntimeError(f"{record}: {stored} rows were stored of {len(frames)}")
-        counts = np.bincount(dataset.train_ids, weights=pixels).astype(int).tolist()
+        counts = pixels.tolist()
         manifest = {
             "dataset": dataset.name,
             "images": stored,
@@ -82,12 +84,8 @@ def convert(
     return manifest
 
 
-def _convert(frame: Frame, dataset: DatasetDescriptor) -> tuple[dict[str, Any], png.Sample]:
-    """The row of a frame as the schema has it, and what the frame holds."""
-    sample = png.read_frame(frame, dataset)
-    _, label = cv2.imencode(".png", cv2.LUT(sample.ids, dataset.train_ids))
-    return {
-        "file_name": frame.name,
-        "image": sample.image.content,
-        "label": label.tobytes(),
-    }, sample
+def _convert(frame: Frame, dataset: DatasetDescriptor) -> tuple[dict[str, Any], Label]:
+    """The row of a frame as the schema has it, and its label."""
+    image, label = labels.read_frame(frame, dataset)
+    _, encoded = cv2.imencode(".png", label.train_ids)
+    return {"file_name": frame.name, "image": image.content, "label": encoded.tobytes()}, label

@@ -10,7 +10,7 @@ from typing import Any
 from adl.dataset.descriptor import DatasetDescriptor, Files, Frame
 from adl.errors import nearest
 from adl.prepare import DataError, Problem, is_broken_link, is_folder, subfolders, unreadable
-from adl.prepare.png import Png
+from adl.prepare.images import Picture
 
 
 class Split:
@@ -29,7 +29,7 @@ class Split:
         self.problems: list[Problem] = []
         self.unlisted: set[str] = set()
         self.hidden = self.bytes = 0
-        self.sound: dict[Frame, Png] = {}
+        self.sound: dict[Frame, Picture] = {}
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.images = self._files(dataset.images)
         self.is_withheld = name in dataset.withheld

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from adl import commands
-from adl.prepare import MOST_LISTED, DataError, layout, png
+from adl.prepare import MOST_LISTED, DataError, labels, layout
 from adl.prepare.check import check_dataset
 from adl.prepare.convert import convert
 from tests.conftest import ROOT
@@ -33,7 +33,7 @@ from tests.damage import (
     train_and_val_share_a_name,
     write_sound,
 )  # fmt: skip
-from tests.data import CITYSCAPES, frames_of, write_frame
+from tests.data import CITYSCAPES, described, frames_of, write_frame
 from tests.workspace import WITHOUT_ROOT_RIGHTS
 
 
@@ -45,6 +45,8 @@ def root(tmp_path):
 def check_data(capsys, *arguments) -> tuple[int, str]:
     """Run the command; returns its exit code and all that it printed."""
     code = 0
+    if "--official" not in arguments and not Path("params.yaml").exists():
+        arguments += ("--dataset", described(CITYSCAPES, Path()))
     try:
         commands.main(["check-data", *map(str, arguments)])
     except SystemExit as stop:
@@ -178,7 +180,7 @@ for place, mode in json.loads(sys.argv[2]):
     path.chmod(mode)
     with contextlib.redirect_stdout(printed[0]), contextlib.redirect_stderr(printed[1]):
         try:
-            commands.main(["check-data", sys.argv[1]])
+            commands.main(["check-data", sys.argv[1], "--dataset", "datasets/synthetic.yaml"])
         except SystemExit as stop:
             code = stop.code
     path.chmod(0o755)
@@ -230,7 +232,7 @@ def test_count_is_insisted_on_only_where_one_is_stated(root, capsys):
     code, text = check_data(capsys, root, "--official")
     assert code == 2
     for split, found, whole in (("train", 3, 2975), ("val", 1, 500), ("test", 1, 1525)):
-        assert f"the {split} split has {found} images, but that of Cityscapes has {whole}" in text
+        assert f"the {split} split has {found} images, that of Cityscapes has {whole}" in text
     assert "expected_" not in text
 
 
@@ -254,9 +256,9 @@ def test_test_split_is_counted_without_labels(root, capsys):
 
 def test_shallow_check_opens_no_more_than_it_needs(root, monkeypatch):
     decoded = []
-    real = png.read_frame
+    real = labels.read_frame
     monkeypatch.setattr("adl.prepare.check.SAMPLED_LABELS", 1)
-    monkeypatch.setattr(png, "read_frame", lambda frame, dataset: decoded.append(frame) or real(frame, dataset))
+    monkeypatch.setattr(labels, "read_label", lambda frame, dataset: decoded.append(frame) or real(frame, dataset))
     found = check_dataset(root, CITYSCAPES)
     assert len(decoded) == found.decoded == 2, "one label per split"
 
@@ -328,7 +330,7 @@ def test_name_that_is_not_utf_8_is_a_fault_that_names_the_file(root, capsys):
 
 def test_check_imports_no_mindspore(root):
     code = "import sys; sys.modules['mindspore'] = None\nfrom adl import commands\ncommands.main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "check-data", str(root), "--deep"]
+    command = [sys.executable, "-c", code, "check-data", str(root), "--deep", "--dataset", "datasets/synthetic.yaml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert "every byte and pixel" in done.stdout

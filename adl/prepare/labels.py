@@ -1,0 +1,248 @@
+"""From a label file to train ids, by the format that the data set states. A fault says which other format it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from adl.dataset.descriptor import IGNORE, OF_NUMBERS, DatasetDescriptor, Format, Frame
+from adl.prepare import DataError, Problem, images
+from adl.prepare.images import GREY, JPEG, PALETTE, RGB, RGBA, Picture, in_pixels
+
+_WEIGHTS = np.array([1 << 16, 1 << 8, 1])
+"""Of red, green and blue in the number of a colour."""
+COLOURS_OF_AN_EDGE = 12
+"""Colours that no class has: so many come from smoothed edges, not from a class that was forgotten."""
+
+
+class Label(NamedTuple):
+    """train_ids: (H, W) uint8. pixels: (256,), how many have each train id. numbers: (256,), how many hold each number
+    in the file; all 0 for a format without numbers.
+    """
+
+    train_ids: np.ndarray
+    pixels: np.ndarray
+    numbers: np.ndarray
+
+
+def read_frame(frame: Frame, dataset: DatasetDescriptor) -> tuple[Picture, Label]:
+    """Read and check one frame, every byte of it; the pixels of a PNG image are not inflated.
+
+    Raises DataError if a file is damaged or of another kind, if the sizes differ, or if the label holds what the data
+    set does not list.
+    """
+    image = images.header(frame.image, dataset.images, whole=True)
+    images.check_image(image, dataset)
+    return image, read_label(frame, images.size_of(image, dataset), dataset)
+
+
+def read_label(frame: Frame, size: tuple[int, int], dataset: DatasetDescriptor) -> Label:
+    """The label of an image of this (width, height). Raises DataError as `read_frame`."""
+    picture = _header(frame, size, dataset, whole=True)
+    label = READERS[dataset.labels.format](picture, dataset)
+    if not label.pixels[:IGNORE].any():
+        raise DataError(
+            Problem(
+                kind="void label",
+                file=frame.label,
+                problem="no pixel belongs to a class: all are void",
+                cause=f"this is a label of the test split, which {dataset.title} withholds, or an empty mask",
+                remedy="Leave such a split out of train and val, or remove this frame.",
+            )
+        )
+    return label
+
+
+def check_header(frame: Frame, size: tuple[int, int], dataset: DatasetDescriptor) -> int:
+    """Check what the first and last bytes of a label say. Returns its length in bytes. Raises DataError."""
+    return _header(frame, size, dataset).bytes
+
+
+def _header(frame: Frame, size: tuple[int, int], dataset: DatasetDescriptor, *, whole: bool = False) -> Picture:
+    picture = images.header(frame.label, dataset.labels, whole=whole)
+    check_label(picture, dataset)
+    check_pair(frame.image, size, picture, dataset)
+    return picture
+
+
+def check_pair(image: Path, size: tuple[int, int], label: Picture, dataset: DatasetDescriptor) -> None:
+    """Raises DataError if a label has another (width, height) than its image as the network sees it."""
+    if label.size == size:
+        return
+    cause, remedy = "one of the two was resized", "Take both from the original source."
+    turned = images.header(image, dataset.images).orientation != 1
+    if label.size == size[::-1] and turned:
+        cause = "the image's EXIF turns it, and the label is of the image that is not turned"
+        if dataset.images.orientation == "refuse":
+            cause = "the image's EXIF turns it, and the label is of the turned image"
+        remedy = "Turn both for good: magick mogrify -auto-orient for the image, and its label by hand."
+    elif max(np.abs(np.subtract(label.size, size))) == 1:
+        cause = "one of the two was scaled, and a fraction rounded in another way"
+    raise DataError(
+        Problem(
+            kind="size of a pair",
+            file=label.path,
+            problem=f"is {in_pixels(label.size)}, but its image {image} is {in_pixels(size)}",
+            cause=cause,
+            remedy=remedy,
+        )
+    )
+
+
+def check_label(label: Picture, dataset: DatasetDescriptor) -> None:
+    """Raises DataError if a picture of labels is of another kind than its format has."""
+    section = dataset.labels
+    allowed: Mapping[Format, tuple[int, ...]] = {"ids": (GREY,), "palette": (PALETTE,), "colours": (RGB, RGBA)}
+    wanted = allowed[section.format]
+    is_whole = label.depth == 8 or label.colour == PALETTE  # whose indices may be of fewer bits
+    if label.format != JPEG and label.colour in wanted and is_whole:
+        return
+    problem = f"is {label.kind}; expected {_EXPECTED[section.format]}"
+    original = f"Take the original from {dataset.source_of(section)}"
+    if label.format == JPEG:
+        problem, cause = "is a JPEG, which changes values along every edge", "it was converted"
+        remedy = f"{original}, or draw the labels again as PNG."
+    elif dataset.related_labels:
+        cause = f"this is another file of the label ({', '.join(dataset.related_labels)}) under this name"
+        remedy = f"{original}."
+    elif label.depth == 16:
+        cause = "it holds instances, or was written with 16 bits"
+        remedy = f"{original}; if its values fit into 8 bits, convert it: magick mogrify -depth 8 {label.path}."
+    elif label.colour == PALETTE:
+        cause, remedy = "its pixels are indices into a palette", "Write `format: palette` below `labels:`."
+    elif label.colour in (RGB, RGBA):
+        cause, remedy = _colours(label, dataset)
+    else:
+        cause, remedy = "it holds numbers", "Write `format: ids` below `labels:`."
+    raise DataError(Problem("kind of label", label.path, problem, cause, remedy))
+
+
+_EXPECTED = {"ids": "8-bit grey", "palette": "a palette", "colours": "8-bit RGB"}
+
+
+def _colours(label: Picture, dataset: DatasetDescriptor) -> tuple[str, str]:
+    """Likely cause and remedy of a label in colours where numbers are expected."""
+    pixels = images.indices(images.header(label.path, dataset.labels, whole=True), dataset.labels)
+    found = [_colour(code) for code in np.unique(pixels @ _WEIGHTS).tolist()]
+    if all(red == green == blue for red, green, blue in found):
+        return "its three channels are equal", f"Keep one of them: magick mogrify -channel R -separate {label.path}."
+    known = {one.colour for one in (*dataset.classes, *dataset.ignored)}
+    return (
+        f"it holds colours: its {len(found)} colours are {_shown(found)}; {len(known.intersection(found))} of "
+        f"{len(found)} match your classes",
+        "Write `format: colours` below `labels:`.",
+    )
+
+
+def _shown(found: Sequence[tuple[int, int, int]]) -> str:
+    return ", ".join(str(list(colour)) for colour in found[:4]) + (", …" if len(found) > 4 else "")
+
+
+def _read_numbers(label: Picture, dataset: DatasetDescriptor) -> Label:
+    ids = images.indices(label, dataset.labels)
+    numbers = np.bincount(ids.ravel(), minlength=256)
+    check_numbers(label.path, np.flatnonzero(numbers), dataset)
+    pixels = np.bincount(dataset.train_ids, weights=numbers, minlength=256).astype(int)
+    return Label(cv2.LUT(ids, dataset.train_ids), pixels, numbers)
+
+
+def _read_colours(label: Picture, dataset: DatasetDescriptor) -> Label:
+    pixels = images.indices(label, dataset.labels)
+    codes = pixels @ _WEIGHTS
+    known = {int(np.dot(colour, _WEIGHTS)): train_id for colour, train_id in dataset.meanings.items()}
+    distinct, places = np.unique(codes, return_inverse=True)
+    unlisted = [code for code in distinct.tolist() if code not in known]
+    if unlisted and dataset.unlisted == "error":
+        cause = "a class is missing in the data set's file"
+        remedy = "Give these colours to a class or to `ignored:`, or write `unlisted: ignore`."
+        if len(unlisted) >= COLOURS_OF_AN_EDGE:
+            cause = "the borders between classes were smoothed (anti-aliasing) when the label was drawn or resized"
+            remedy = "Export it without smoothing, or write `unlisted: ignore` to leave these pixels out."
+        share = np.isin(codes, unlisted).mean()
+        shown = _shown([_colour(code) for code in unlisted])
+        raise DataError(
+            Problem(
+                kind="colours",
+                file=label.path,
+                problem=f"holds {len(unlisted)} colours of no class ({100 * share:.2g} % of its pixels): {shown}",
+                cause=cause,
+                remedy=remedy,
+            )
+        )
+    table = np.array([known.get(code, IGNORE) for code in distinct.tolist()], np.uint8)
+    return _without_numbers(table[places].reshape(codes.shape))
+
+
+def _without_numbers(train_ids: np.ndarray) -> Label:
+    return Label(train_ids, np.bincount(train_ids.ravel(), minlength=256), np.zeros(256, int))
+
+
+def check_numbers(path: Path, values: np.ndarray, dataset: DatasetDescriptor) -> None:
+    """values: the distinct numbers of one label file. Raises DataError if some are not listed."""
+    unlisted = sorted(set(values.tolist()) - dataset.label_names.keys())
+    if not unlisted or dataset.unlisted == "ignore":
+        return
+    highest = len(dataset.classes) - 1
+    known = list(dataset.label_names)
+    holds = ", ".join(map(str, known))
+    if len(known) == known[-1] - known[0] + 1:
+        holds = f"{known[0]}-{known[-1]}"
+    kind = "label ids"
+    cause = f"these are not the labels of {dataset.title}, or an editor changed them"
+    remedy = (
+        f"Take the file from {dataset.source_of(dataset.labels)}; or give these values to a class or to `ignored:`, or "
+        "write `unlisted: ignore`."
+    )
+    if unlisted == [IGNORE] and len(known) <= 2:
+        cause = "it is a mask of 0 and 255"
+        remedy = "Write `values: [255]` for the class that it shows."
+    elif 0 not in values and known == [*range(len(known))] and unlisted == [len(known)]:
+        cause = "its values begin at 1, and the classes' at 0"
+        remedy = "Write each class's `values:` one higher."
+    elif {*range(highest + 1), IGNORE}.issuperset(values.tolist()):
+        kind = "train ids"
+        cause = f"the file holds train ids (0-{highest} and {IGNORE}) under the name of a label-id file"
+    problem = f"label ids {unlisted} do not exist; *{dataset.labels.suffix} holds {holds} only"
+    raise DataError(Problem(kind, path, problem, cause, remedy))
+
+
+def check_encoding(folder: Path, numbers: np.ndarray, files: int, dataset: DatasetDescriptor) -> None:
+    """Raises DataError for label files with train ids and without a 255, which only many of them show.
+
+    numbers: (256,), how many pixels of all `files` label files hold each.
+    """
+    highest = len(dataset.classes) - 1
+    above = [name for name, value in _first_numbers(dataset).items() if value > highest]
+    if above and numbers.any() and not numbers[highest + 1 :].any():
+        raise DataError(
+            Problem(
+                kind="train ids",
+                file=folder,
+                problem=f"no id above {highest} occurs in {files} label files, although {len(above)} classes have "
+                "larger ids",
+                cause="the files hold train ids under the name of a label-id file",
+                remedy=f"Take the files from {dataset.source_of(dataset.labels)}.",
+            )
+        )
+
+
+def _first_numbers(dataset: DatasetDescriptor) -> dict[str, int]:
+    if dataset.labels.format not in OF_NUMBERS:
+        return {}
+    return {label.name: int(dataset.label_ids[train_id]) for train_id, label in enumerate(dataset.classes)}
+
+
+def _colour(code: int) -> tuple[int, int, int]:
+    return code >> 16, code >> 8 & 255, code & 255
+
+
+READERS: Mapping[Format, Callable[[Picture, DatasetDescriptor], Label]] = {
+    "ids": _read_numbers,
+    "palette": _read_numbers,
+    "colours": _read_colours,
+}
+"""Format of pictures → what reads one."""
