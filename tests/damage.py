@@ -224,7 +224,7 @@ FILE_FAULTS = [
     (missing_image, "this label has no image", "not unpacked completely"),
     (only_train_ids, "this image has no label", "labelTrainIds.png is there: train ids"),
     (only_instances, "this image has no label", "instanceIds.png is there: the instances, 16-bit"),
-    (in_two_cities, "this frame is also in another city", "copied or unpacked into another"),
+    (in_two_cities, "this frame is also in another folder", "copied or unpacked into another"),
     (copied_under_another_name, "is the same image as", "copied or renamed"),
     (train_and_val_share, "is the same image as", "train and val share this frame"),
     (train_and_val_share_a_name, "has the same name as", "train and val share this frame"),
@@ -371,11 +371,11 @@ LAYOUT_FAULTS = [
     ),
     (
         without_cities,
-        "there are files directly in it, such as a_000001_000019_leftImg8bit.png. Put each in the folder of its city",
+        "there are files directly in it, such as a_000001_000019_leftImg8bit.png. Put each in a folder of its group",
     ),
     (
         other_suffix,
-        "have other names, such as a_000001_000019.png. Name them <city>_<sequence>_<frame>_leftImg8bit.png",
+        "have other names, such as a_000001_000019.png. Name them <name>_leftImg8bit.png",
     ),
     (
         no_label_ids_at_all,

@@ -243,14 +243,21 @@ class DatasetDescriptor(_Section):
         """Everything that label files may hold → its train id, 255 where ignored."""
         found: dict[Value, int] = {}
         for train_id, label in enumerate((*self.classes, *self.ignored)):
-            implied: Value = label.name
+            is_class = train_id < len(self.classes)
+            implied: tuple[Value, ...] = (label.name,)
             if self.labels.format == "colours":
-                implied = label.colour
+                implied = (label.colour,)
             elif self.labels.format == "yolo":
-                implied = train_id
-            for value in label.values or (implied,):
-                found[value] = train_id if train_id < len(self.classes) else IGNORE
+                implied = (train_id,) if is_class else ()
+            for value in label.values or implied:
+                found[value] = train_id if is_class else IGNORE
         return found
+
+    @property
+    def outside(self) -> int:
+        """Train id of pixels that no polygon covers."""
+        name = self.labels.outside
+        return self.class_names.index(name) if name in self.class_names else IGNORE
 
     @cached_property
     def label_names(self) -> dict[int, str]:

@@ -18,7 +18,8 @@ from adl.export.exported import Exported
 from adl.files import percent, read_png, replacing_folder, write_png
 from adl.metrics import Confusion
 from adl.parallel.pool import map_ahead
-from adl.prepare import images, labels
+from adl.prepare import images
+from adl.prepare.labels import LabelFiles
 
 
 class Inference(NamedTuple):
@@ -59,10 +60,11 @@ def infer(
         raise AdlError(
             f"{file.name}: was trained on {file.dataset.title}, whose classes are not those of {dataset.title}."
         )
+    files = LabelFiles(frames, dataset)
     confusion, agreement, seconds = Confusion(dataset), [], []
     receiving = replacing_folder(predictions) if predictions else contextlib.nullcontext()
     with receiving as folder:
-        samples = map_ahead(lambda frame: read(frame, dataset), frames, threads=1)
+        samples = map_ahead(lambda frame: read(frame, files), frames, threads=1)
         for frame, image, truth in track(samples, len(frames), f"inferring with {file.name}"):
             start = time.perf_counter()
             try:
@@ -85,10 +87,10 @@ def infer(
     return Inference(metrics, milliseconds)
 
 
-def read(frame: Frame, dataset: DatasetDescriptor) -> tuple[Frame, np.ndarray, np.ndarray]:
+def read(frame: Frame, files: LabelFiles) -> tuple[Frame, np.ndarray, np.ndarray]:
     """The frame itself, its image (H, W, 3) uint8 and its truth (H, W) uint8 train ids."""
-    image, label = labels.read_frame(frame, dataset)
-    return frame, images.decode(image, dataset.images), label.train_ids
+    image, label = files.read_frame(frame)
+    return frame, images.decode(image, files.dataset.images), label.train_ids
 
 
 def _reference(path: Path) -> np.ndarray:

@@ -9,7 +9,8 @@ from adl.console.progress import track
 from adl.dataset.descriptor import DatasetDescriptor, Frame
 from adl.errors import AdlError
 from adl.files import replacing
-from adl.prepare import DataError, png
+from adl.prepare import DataError
+from adl.prepare.labels import LabelFiles
 
 CODE = (
     "architecture",
@@ -42,12 +43,13 @@ def check(predictions: Path, frames: list[Frame], dataset: DatasetDescriptor) ->
             faults.append(f"{name}: more than one label map: {found[name]}, {path}.")
         else:
             found[name] = path
+    files = LabelFiles(frames, dataset)
     for frame in track(frames, len(frames), "checking"):
         if frame.name not in found:
             faults.append(f"{frame.name}: no label map.")
             continue
         try:
-            png.read_frame(frame._replace(label=found[frame.name]), dataset)
+            files.read_frame(frame._replace(label=found[frame.name]))
         except DataError as error:
             faults += [f"{problem.file}: {problem.problem}." for problem in error.problems]
     if faults:

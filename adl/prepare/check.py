@@ -18,7 +18,7 @@ from adl.files import digest
 from adl.parallel.pool import map_ahead
 from adl.prepare import DataError, Problem, images, labels
 from adl.prepare.images import Picture, in_pixels
-from adl.prepare.labels import Label
+from adl.prepare.labels import Label, LabelFiles
 from adl.prepare.layout import Split
 
 SAMPLED_LABELS = 24
@@ -111,6 +111,11 @@ def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, 
     split = Split(found.root, name, dataset)
     found.problems += split.problems
     found.hidden += split.hidden
+    try:
+        files = LabelFiles(() if split.is_withheld else split.frames, dataset)
+    except DataError as error:
+        found.problems += error.problems
+        return split
     stride = 1 if deep else max(1, len(split.frames) // SAMPLED_LABELS)
     sample = set(() if split.is_withheld else split.frames[::stride])
 
@@ -125,8 +130,8 @@ def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, 
                 return image, image.bytes, None
             size = images.size_of(image, dataset)
             if frame in sample:
-                return image, image.bytes + frame.label.stat().st_size, labels.read_label(frame, size, dataset)
-            return image, image.bytes + labels.check_header(frame, size, dataset), None
+                return image, image.bytes + frame.label.stat().st_size, files.read(frame, size)
+            return image, image.bytes + files.check(frame, size), None
         except DataError as error:
             return error
 

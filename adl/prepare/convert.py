@@ -17,7 +17,7 @@ from adl.dataset.records import SCHEMA
 from adl.files import full_disk_reported, scratch_folder, write_json
 from adl.parallel.pool import map_ahead
 from adl.prepare import labels
-from adl.prepare.labels import Label
+from adl.prepare.labels import Label, LabelFiles
 
 
 def convert(
@@ -36,6 +36,7 @@ def convert(
     """
     from mindspore.mindrecord import FileReader, FileWriter
 
+    files = LabelFiles(frames, dataset)
     pixels, numbers = np.zeros((2, 256), np.int64)
     sizes = set()
     sha = hashlib.sha256()
@@ -46,7 +47,7 @@ def convert(
         writer.add_schema(SCHEMA, f"{dataset.title}: raw image, train-id label PNG")
         # Threads are enough: reading, checksums and OpenCV all release the interpreter's lock.
         converting = track(
-            map_ahead(lambda frame: _convert(frame, dataset), frames, threads=workers),
+            map_ahead(lambda frame: _convert(frame, files), frames, threads=workers),
             len(frames),
             f"converting {record.stem}",
         )
@@ -84,8 +85,8 @@ def convert(
     return manifest
 
 
-def _convert(frame: Frame, dataset: DatasetDescriptor) -> tuple[dict[str, Any], Label]:
+def _convert(frame: Frame, files: LabelFiles) -> tuple[dict[str, Any], Label]:
     """The row of a frame as the schema has it, and its label."""
-    image, label = labels.read_frame(frame, dataset)
+    image, label = files.read_frame(frame)
     _, encoded = cv2.imencode(".png", label.train_ids)
     return {"file_name": frame.name, "image": image.content, "label": encoded.tobytes()}, label

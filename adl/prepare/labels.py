@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from adl.dataset.descriptor import IGNORE, OF_NUMBERS, DatasetDescriptor, Format, Frame
-from adl.prepare import DataError, Problem, images
+from adl.prepare import DataError, Problem, images, polygon_files
 from adl.prepare.images import GREY, JPEG, PALETTE, RGB, RGBA, Picture, in_pixels
+from adl.prepare.polygons import Annotation, label_map
 
 _WEIGHTS = np.array([1 << 16, 1 << 8, 1])
 """Of red, green and blue in the number of a colour."""
@@ -29,44 +30,63 @@ class Label(NamedTuple):
     numbers: np.ndarray
 
 
-def read_frame(frame: Frame, dataset: DatasetDescriptor) -> tuple[Picture, Label]:
-    """Read and check one frame, every byte of it; the pixels of a PNG image are not inflated.
+class LabelFiles:
+    """The labels of some frames. Raises DataError if a file that holds those of all is damaged or lacks one."""
 
-    Raises DataError if a file is damaged or of another kind, if the sizes differ, or if the label holds what the data
-    set does not list.
-    """
-    image = images.header(frame.image, dataset.images, whole=True)
-    images.check_image(image, dataset)
-    return image, read_label(frame, images.size_of(image, dataset), dataset)
+    def __init__(self, frames: Sequence[Frame], dataset: DatasetDescriptor) -> None:
+        self.dataset = dataset
+        self.annotations: dict[Path, Annotation] = {}
+        if dataset.labels.format == "coco" and frames:
+            self.annotations, problems = polygon_files.coco(frames[0].label, [frame.image for frame in frames])
+            if problems:
+                raise DataError(*problems)
 
+    def read_frame(self, frame: Frame) -> tuple[Picture, Label]:
+        """Read and check a frame, every byte of it; the pixels of a PNG image are not inflated.
 
-def read_label(frame: Frame, size: tuple[int, int], dataset: DatasetDescriptor) -> Label:
-    """The label of an image of this (width, height). Raises DataError as `read_frame`."""
-    picture = _header(frame, size, dataset, whole=True)
-    label = READERS[dataset.labels.format](picture, dataset)
-    if not label.pixels[:IGNORE].any():
-        raise DataError(
-            Problem(
-                kind="void label",
-                file=frame.label,
-                problem="no pixel belongs to a class: all are void",
-                cause=f"this is a label of the test split, which {dataset.title} withholds, or an empty mask",
-                remedy="Leave such a split out of train and val, or remove this frame.",
+        Raises DataError if a file is damaged or of another kind, if the sizes differ, or if the label holds what the
+        data set does not list.
+        """
+        image = images.header(frame.image, self.dataset.images, whole=True)
+        images.check_image(image, self.dataset)
+        return image, self.read(frame, images.size_of(image, self.dataset))
+
+    def read(self, frame: Frame, size: tuple[int, int]) -> Label:
+        """The label of an image of this (width, height). Raises DataError as `read_frame`."""
+        read = OF_PICTURES.get(self.dataset.labels.format)
+        if read:
+            label = read(self._picture(frame, size, whole=True), self.dataset)
+        else:
+            train_ids = label_map(self._annotation(frame), size, self.dataset)
+            label = _without_numbers(train_ids)
+        if not label.pixels[:IGNORE].any():
+            raise DataError(
+                Problem(
+                    kind="void label",
+                    file=frame.label,
+                    problem="no pixel belongs to a class: all are void",
+                    cause=f"this is a label of the test split, which {self.dataset.title} withholds, or an empty mask",
+                    remedy="Leave such a split out of train and val, or remove this frame.",
+                )
             )
-        )
-    return label
+        return label
 
+    def check(self, frame: Frame, size: tuple[int, int]) -> int:
+        """Check what a picture's first and last bytes say. Returns the file's bytes. Raises DataError."""
+        if self.dataset.labels.format in OF_PICTURES:
+            return self._picture(frame, size).bytes
+        return frame.label.stat().st_size
 
-def check_header(frame: Frame, size: tuple[int, int], dataset: DatasetDescriptor) -> int:
-    """Check what the first and last bytes of a label say. Returns its length in bytes. Raises DataError."""
-    return _header(frame, size, dataset).bytes
+    def _picture(self, frame: Frame, size: tuple[int, int], *, whole: bool = False) -> Picture:
+        picture = images.header(frame.label, self.dataset.labels, whole=whole)
+        check_kind(picture, self.dataset)
+        check_pair(frame.image, size, picture, self.dataset)
+        return picture
 
-
-def _header(frame: Frame, size: tuple[int, int], dataset: DatasetDescriptor, *, whole: bool = False) -> Picture:
-    picture = images.header(frame.label, dataset.labels, whole=whole)
-    check_label(picture, dataset)
-    check_pair(frame.image, size, picture, dataset)
-    return picture
+    def _annotation(self, frame: Frame) -> Annotation:
+        if self.annotations:
+            return self.annotations[frame.image]
+        return polygon_files.READERS[self.dataset.labels.format](frame.label)
 
 
 def check_pair(image: Path, size: tuple[int, int], label: Picture, dataset: DatasetDescriptor) -> None:
@@ -81,7 +101,7 @@ def check_pair(image: Path, size: tuple[int, int], label: Picture, dataset: Data
             cause = "the image's EXIF turns it, and the label is of the turned image"
         remedy = "Turn both for good: magick mogrify -auto-orient for the image, and its label by hand."
     elif max(np.abs(np.subtract(label.size, size))) == 1:
-        cause = "one of the two was scaled, and a fraction rounded in another way"
+        cause = "one of the two was resized, and a fraction rounded in another way"
     raise DataError(
         Problem(
             kind="size of a pair",
@@ -93,7 +113,7 @@ def check_pair(image: Path, size: tuple[int, int], label: Picture, dataset: Data
     )
 
 
-def check_label(label: Picture, dataset: DatasetDescriptor) -> None:
+def check_kind(label: Picture, dataset: DatasetDescriptor) -> None:
     """Raises DataError if a picture of labels is of another kind than its format has."""
     section = dataset.labels
     allowed: Mapping[Format, tuple[int, ...]] = {"ids": (GREY,), "palette": (PALETTE,), "colours": (RGB, RGBA)}
@@ -240,7 +260,7 @@ def _colour(code: int) -> tuple[int, int, int]:
     return code >> 16, code >> 8 & 255, code & 255
 
 
-READERS: Mapping[Format, Callable[[Picture, DatasetDescriptor], Label]] = {
+OF_PICTURES: Mapping[Format, Callable[[Picture, DatasetDescriptor], Label]] = {
     "ids": _read_numbers,
     "palette": _read_numbers,
     "colours": _read_colours,

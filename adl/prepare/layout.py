@@ -9,7 +9,7 @@ from typing import Any
 
 from adl.dataset.descriptor import DatasetDescriptor, Files, Frame
 from adl.errors import nearest
-from adl.prepare import DataError, Problem, is_broken_link, is_folder, subfolders, unreadable
+from adl.prepare import DataError, Problem, is_broken_link, is_folder, lists, subfolders, unreadable
 from adl.prepare.images import Picture
 
 
@@ -31,19 +31,45 @@ class Split:
         self.hidden = self.bytes = 0
         self.sound: dict[Frame, Picture] = {}
         self.sizes: Counter[tuple[int, int]] = Counter()
-        self.images = self._files(dataset.images)
         self.is_withheld = name in dataset.withheld
-        if self.is_withheld:
-            self.labels = {
-                frame: dataset.labels.path(root, self.folder, image.parent.name, frame)
-                for frame, image in self.images.items()
-            }
+        if listed := dataset.splits[name].listed:
+            self.images, self.labels = self._listed(self.root / listed)
         else:
-            self.labels = self._files(dataset.labels)
+            self.images, self.labels = self._found()
         self.frames = [
             Frame(frame, image, self.labels[frame]) for frame, image in self.images.items() if frame in self.labels
         ]
-        self._check_pairs()
+        if not listed:
+            self._check_pairs()
+
+    def _found(self) -> tuple[dict[str, Path], dict[str, Path]]:
+        """The images and labels that are in the folders."""
+        dataset, root = self.dataset, self.root
+        found = self._files(dataset.images)
+        if "{name}" not in dataset.labels.pattern:
+            of_all = dataset.labels.path(root, self.folder, "", "")
+            if not of_all.exists():
+                self.problems.append(_no_file(of_all, dataset))
+            return found, dict.fromkeys(found, of_all)
+        if not self.is_withheld:
+            return found, self._files(dataset.labels)
+        return found, {
+            frame: dataset.labels.path(root, self.folder, image.parent.name, frame) for frame, image in found.items()
+        }
+
+    def _listed(self, path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+        """The images and labels that a list names. What is wrong with it joins the problems."""
+        try:
+            lines = lists.read(path)
+        except DataError as error:
+            self.problems += error.problems
+            return {}, {}
+        found, problems = lists.files(lines, path, self.root, self.dataset, self.name)
+        self.problems += problems
+        return (
+            {name: image for name, (image, _) in found.items()},
+            {name: label for name, (_, label) in found.items()},
+        )
 
     def passed(self) -> Split:
         """Itself. Raises DataError if anything is wrong."""
@@ -180,6 +206,14 @@ class Split:
                             remedy=f"Take it again from {self.dataset.source_of(kind)}, or remove the {present}.",
                         )
                     )
+
+
+def _no_file(path: Path, dataset: DatasetDescriptor) -> Problem:
+    """The problem of a split without the file that holds its labels."""
+    others = sorted(other.name for other in path.parent.glob(f"*{path.suffix}"))
+    cause = f"the files there are {', '.join(others[:4])}" if others else "there is no such file in that folder"
+    remedy = f"Correct `pattern:` below `labels:`, or take it from {dataset.source_of(dataset.labels)}."
+    return Problem("layout", path, "does not exist", cause, remedy)
 
 
 def _no_root(root: Path) -> Problem:

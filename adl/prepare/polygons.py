@@ -14,16 +14,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from adl.dataset.descriptor import IGNORE
-from adl.errors import AdlError, nearest
+from adl.dataset.descriptor import IGNORE, DatasetDescriptor, Value
+from adl.errors import nearest
 from adl.prepare import DataError, Problem
-from adl.prepare.png import in_pixels
+from adl.prepare.images import in_pixels
 
 
 class Shape(NamedTuple):
@@ -52,17 +52,16 @@ class Annotation(NamedTuple):
     normalised: bool = False
 
 
-def label_map(annotation: Annotation, size: tuple[int, int], dataset: Any) -> np.ndarray:
-    """Draw an image's polygons. size: (width, height) of the image. dataset: a DatasetDescriptor.
+def label_map(annotation: Annotation, size: tuple[int, int], dataset: DatasetDescriptor) -> np.ndarray:
+    """Draw an image's polygons. size: (width, height) of the image.
 
     Pixels that no polygon covers become `labels.outside`. Where polygons overlap, the later one in the file lies above
     the earlier one (`labels.overlap: order`), or the smaller area above the larger one (`area`). A corner up to one
     pixel outside the image is accepted, and what lies outside is cut off.
     Returns (H, W) uint8 train ids, 255 where ignored. Raises DataError with everything that is wrong with the
-    annotation, and AdlError if the data set does not say what `outside` means.
+    annotation.
     """
-    train_ids = _train_ids(dataset)
-    outside = _outside(dataset.labels.outside, train_ids)
+    train_ids = dataset.meanings
     problems = [*annotation.problems, *_size_problems(annotation, size)]
     polygons = []
     for shape in annotation.shapes:
@@ -76,29 +75,11 @@ def label_map(annotation: Annotation, size: tuple[int, int], dataset: Any) -> np
         raise DataError(*dict.fromkeys(problems))
     if dataset.labels.overlap == "area":
         polygons.sort(key=lambda polygon: cv2.contourArea(polygon[0].astype(np.float32)), reverse=True)
-    picture = Image.new("L", size, outside)
+    picture = Image.new("L", size, dataset.outside)
     pen = ImageDraw.Draw(picture)
     for corners, train_id in polygons:
         pen.polygon(corners.ravel().tolist(), fill=train_id)
     return np.array(picture)
-
-
-def _train_ids(dataset: Any) -> dict[str | int, int]:
-    """Name or number in a label file → train id, 255 where ignored. Without any `values`, numbers count classes."""
-    labels = [*enumerate(dataset.classes), *((IGNORE, label) for label in dataset.ignored)]
-    names = {label.name: train_id for train_id, label in labels}
-    numbers = {value: train_id for train_id, label in labels for value in label.values}
-    return {**names, **(numbers or {index: index for index in range(len(dataset.classes))})}
-
-
-def _outside(name: str | None, train_ids: Mapping[str | int, int]) -> int:
-    """The train id of pixels that no polygon covers."""
-    meanings = {"ignored": IGNORE, **train_ids}
-    if name in meanings:
-        return meanings[name]
-    problem = f"{name} is no class" if name else "missing: pixels that no polygon covers need a meaning"
-    remedy = "Write `outside: ignored` below `labels:`, so that they are neither trained nor scored, or a class's name."
-    raise AdlError(problem, remedy, where="labels.outside")
 
 
 def _corners(shape: Shape, scale: tuple[int, int]) -> np.ndarray:
@@ -149,7 +130,7 @@ def _point(corner: np.ndarray) -> str:
     return "({:.0f}, {:.0f})".format(*corner)
 
 
-def _unknown(file: Path, name: str | int, train_ids: Mapping[str | int, int]) -> Problem:
+def _unknown(file: Path, name: str | int, train_ids: Mapping[Value, int]) -> Problem:
     """The problem of a name or number that the data set's YAML lists nowhere."""
     if isinstance(name, int):
         numbers = sorted(number for number in train_ids if isinstance(number, int))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from adl import commands
+from adl.config import recipes
 from adl.prepare import MOST_LISTED, DataError, labels, layout
 from adl.prepare.check import check_dataset
 from adl.prepare.convert import convert
@@ -39,6 +40,7 @@ from tests.workspace import WITHOUT_ROOT_RIGHTS
 
 @pytest.fixture
 def root(tmp_path):
+    described(CITYSCAPES, tmp_path)
     return write_sound(tmp_path / "cityscapes")
 
 
@@ -46,7 +48,7 @@ def check_data(capsys, *arguments) -> tuple[int, str]:
     """Run the command; returns its exit code and all that it printed."""
     code = 0
     if "--official" not in arguments and not Path("params.yaml").exists():
-        arguments += ("--dataset", described(CITYSCAPES, Path()))
+        arguments += ("--dataset", "cityscapes.yaml")
     try:
         commands.main(["check-data", *map(str, arguments)])
     except SystemExit as stop:
@@ -174,6 +176,7 @@ CHECK_WITH_EACH = """
 import contextlib, io, json, sys
 from pathlib import Path
 from adl import commands
+from adl.config import recipes
 told = []
 for place, mode in json.loads(sys.argv[2]):
     path, printed, code = Path(sys.argv[1], place), [io.StringIO(), io.StringIO()], 0
@@ -256,9 +259,11 @@ def test_test_split_is_counted_without_labels(root, capsys):
 
 def test_shallow_check_opens_no_more_than_it_needs(root, monkeypatch):
     decoded = []
-    real = labels.read_frame
+    real = labels.LabelFiles.read
     monkeypatch.setattr("adl.prepare.check.SAMPLED_LABELS", 1)
-    monkeypatch.setattr(labels, "read_label", lambda frame, dataset: decoded.append(frame) or real(frame, dataset))
+    monkeypatch.setattr(
+        labels.LabelFiles, "read", lambda self, frame, size: decoded.append(frame) or real(self, frame, size)
+    )
     found = check_dataset(root, CITYSCAPES)
     assert len(decoded) == found.decoded == 2, "one label per split"
 
@@ -275,14 +280,16 @@ def test_fault_of_the_layout_says_which_folder_was_meant(root, tmp_path, capsys,
     assert len([line for line in text.splitlines() if "Likely cause" in line]) <= 2, text
 
 
-def test_path_of_the_parameters_is_the_default(root, tmp_path, capsys, monkeypatch):
-    text = (ROOT / "params.yaml").read_text().replace("data_path: data/synthetic", f"data_path: {root}")
-    (tmp_path / "params.yaml").write_text(text.replace("expected_val_images: ", "expected_val_images: 500 #"))
-    monkeypatch.chdir(tmp_path)
+def test_folder_and_file_of_the_parameters_are_the_default(root, tmp_path, capsys):
+    described(CITYSCAPES.model_copy(update={"expect": {"val": 500}}), tmp_path)
+    text = recipes.edited(
+        (ROOT / "params.yaml").read_text(), {"data_path": str(root), "dataset": str(tmp_path / "cityscapes.yaml")}
+    )
+    (tmp_path / "params.yaml").write_text(text)
     code, text = check_data(capsys)
     assert code == 2
-    assert "the val split has 1 images, but expected_val_images is 500" in text
-    assert "set expected_val_images to null" in text
+    assert "the val split has 1 images, that of Cityscapes has 500" in text
+    assert "take val out of `expect`" in text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from cityscapesscripts.helpers.annotation import Annotation as OfficialAnnotatio
 from cityscapesscripts.helpers.labels import name2label
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
+from adl.dataset.descriptor import DatasetDescriptor, parse
 from adl.errors import AdlError
 from adl.prepare import DataError
 from adl.prepare.polygon_files import READERS, coco
@@ -23,24 +23,31 @@ FORMATS = (*READERS, "coco")
 SIZE = (12, 8)
 
 
-class Label(NamedTuple):
-    name: str
-    values: tuple[int, ...] = ()
+NAMES = {"road": (), "car": (), "traffic sign": ()}
 
 
-class Labels(NamedTuple):
-    outside: str | None = "road"
-    overlap: str = "order"
+def dataset_of(form: str = "labelme", classes=NAMES, ignored=("void",), **changes) -> DatasetDescriptor:
+    """classes: name → values."""
+    polygons = {"outside": "road", "overlap": "order"} | changes
+    unlisted = polygons.pop("unlisted", "error")
+    name = "" if form == "coco" else "{name}"
+    colours = [
+        {"name": name, "values": values, "colour": (0, 0, n)} for n, (name, values) in enumerate(classes.items())
+    ]
+    return parse(
+        {
+            "name": "a", "title": "A", "splits": {"train": "train", "val": "val"}, "unlisted": unlisted,
+            "images": {"pattern": "{split}/{name}.jpg"},
+            "labels": {"pattern": "{split}/" + name + ".json", "format": form, **polygons},
+            "classes": [
+                {"name": name, "values": values, "colour": (0, 0, n)} for n, (name, values) in enumerate(classes.items())
+            ],
+            "ignored": [{"name": name, "values": [3] if form == "yolo" else []} for name in ignored],
+        },
+        "a.yaml",
+    )  # fmt: skip
 
 
-class Dataset(NamedTuple):
-    classes: tuple[Label, ...] = (Label("road"), Label("car"), Label("traffic sign"))
-    ignored: tuple[Label, ...] = (Label("void"),)
-    unlisted: str = "error"
-    labels: Labels = Labels()
-
-
-DATASET = Dataset()
 SCENE = (
     ("car", [(0, 0), (11, 0), (11, 7), (0, 7)]),
     ("road", [(1, 1), (8, 2), (5, 7)]),
@@ -108,10 +115,10 @@ def read(form: str, path: Path) -> Annotation:
     return found[Path("train/a.jpg")]
 
 
-def drawn(*shapes, dataset=DATASET, size=SIZE) -> np.ndarray:
+def drawn(*shapes, dataset=None, size=SIZE) -> np.ndarray:
     """Of (name or number, corners)."""
     annotation = Annotation(Path("a.json"), [Shape((name,), corners, "a shape") for name, corners in shapes], [])
-    return label_map(annotation, size, dataset)
+    return label_map(annotation, size, dataset or dataset_of())
 
 
 def rows(labels: np.ndarray) -> list[str]:
@@ -148,11 +155,7 @@ def test_corner_up_to_one_pixel_outside_is_cut_off():
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_scene_has_the_same_label_map_in_every_format(form, tmp_path):
-    numbered = DATASET._replace(
-        classes=tuple(Label(label.name, (number,)) for number, label in enumerate(DATASET.classes)),
-        ignored=(Label("void", (3,)),),
-    )
-    labels = label_map(read(form, written(form, tmp_path / "a", SCENE)), SIZE, numbered)
+    labels = label_map(read(form, written(form, tmp_path / "a", SCENE)), SIZE, dataset_of(form))
     assert rows(labels) == KNOWN
 
 
@@ -160,7 +163,7 @@ def test_scene_has_the_same_label_map_in_every_format(form, tmp_path):
 def test_six_digits_of_yolo_bring_every_whole_number_back(size, tmp_path):
     names = ["car", "traffic sign"]
     each_pixel = [(names[(x + y) % 2], [(x, y)] * 3) for y in range(size[1]) for x in range(size[0])]
-    labels = label_map(read("yolo", written("yolo", tmp_path / "a", each_pixel, size)), size, DATASET)
+    labels = label_map(read("yolo", written("yolo", tmp_path / "a", each_pixel, size)), size, dataset_of("yolo"))
     np.testing.assert_array_equal(labels.ravel(), np.arange(labels.size) % 2 + 1)
 
 
@@ -177,29 +180,28 @@ def test_cityscapes_polygons_give_the_official_label_ids(tmp_path):
     official.fromJsonFile(str(path))
     expected = np.array(createLabelImage(official, "trainIds"))
     scored = sorted((label.trainId, name) for name, label in name2label.items() if 0 <= label.trainId < 255)
-    dataset = DATASET._replace(
-        classes=tuple(Label(name) for _, name in scored),
-        ignored=tuple(Label(name) for name, label in name2label.items() if label.trainId == 255),
-        labels=Labels("unlabeled"),
-    )
+    ignored = [name for name, label in name2label.items() if label.trainId == 255]
+    classes = {name: () for _, name in scored}
+    dataset = dataset_of("cityscapes-polygons", classes, ignored, outside="ignored")
     np.testing.assert_array_equal(label_map(read("cityscapes-polygons", path), (32, 32), dataset), expected)
     assert len(np.unique(expected)) == 4  # road, car, person, and what is ignored
 
 
 def test_outside_is_what_the_data_set_says():
     corner = ("car", [(0, 0), (1, 0), (0, 1)])
-    for outside, expected in (("road", "."), ("traffic sign", "s"), ("void", "x"), ("ignored", "x")):
-        assert rows(drawn(corner, dataset=DATASET._replace(labels=Labels(outside)), size=(3, 1))) == ["cc" + expected]
-    for outside, words in ((None, "labels.outside: missing"), ("raod", "labels.outside: raod is no class")):
-        with pytest.raises(AdlError, match=f"^{words}.*Write `outside: ignored` below `labels:`"):
-            drawn(corner, dataset=DATASET._replace(labels=Labels(outside)))
+    for outside, expected in (("road", "."), ("traffic sign", "s"), ("ignored", "x")):
+        assert rows(drawn(corner, dataset=dataset_of(outside=outside), size=(3, 1))) == ["cc" + expected]
+    with pytest.raises(AdlError, match=r"labels\.outside: raod is no class"):
+        dataset_of(outside="raod")
+    with pytest.raises(AdlError, match="polygons need `outside:`"):
+        dataset_of(outside="")
 
 
 def test_overlaps_go_by_order_or_by_area():
     small = ("car", [(1, 0), (2, 0), (2, 1), (1, 1)])
     as_small = ("traffic sign", [(2, 0), (3, 0), (3, 1), (2, 1)])
     large = ("void", [(0, 0), (4, 0), (4, 1), (0, 1)])
-    by_area = DATASET._replace(labels=Labels(overlap="area"))
+    by_area = dataset_of(overlap="area")
     assert rows(drawn(small, as_small, large, size=(5, 1))) == ["xxxxx"]
     assert rows(drawn(large, small, as_small, size=(5, 1))) == ["xcssx"]
     assert rows(drawn(small, as_small, large, dataset=by_area, size=(5, 1))) == ["xcssx"]
@@ -207,8 +209,8 @@ def test_overlaps_go_by_order_or_by_area():
 
 def test_number_counts_through_the_classes_unless_there_are_values():
     whole = [(0, 0), (1, 0), (1, 1)]
-    of_the_second = DATASET._replace(classes=(Label("road", (7,)), Label("car", (0, 1)), Label("traffic sign")))
-    assert rows(drawn((1, whole), size=(2, 1))) == ["cc"]
+    of_the_second = dataset_of("yolo", {"road": [7], "car": [0, 1]}, ignored=())
+    assert rows(drawn((1, whole), dataset=dataset_of("yolo"), size=(2, 1))) == ["cc"]
     assert rows(drawn((0, whole), dataset=of_the_second, size=(2, 1))) == ["cc"]
     assert rows(drawn((7, whole), dataset=of_the_second, size=(2, 1))) == [".."]
     with pytest.raises(DataError, match="class number 2; there are 0, 1, 7"):
@@ -217,8 +219,8 @@ def test_number_counts_through_the_classes_unless_there_are_values():
 
 def test_unlisted_labels_are_ignored_on_request():
     whole = [(0, 0), (1, 0), (1, 1)]
-    lenient = DATASET._replace(unlisted="ignore")
-    for name in ("bus", 9):
+    for form, name in (("labelme", "bus"), ("yolo", 9)):
+        lenient = dataset_of(form, unlisted="ignore")
         assert rows(drawn((name, whole), dataset=lenient, size=(3, 1))) == ["xx."]
 
 
@@ -226,15 +228,15 @@ def test_rectangle_of_labelme_is_a_polygon(tmp_path):
     path = tmp_path / "a.json"
     shape = {"label": "car", "points": [[3, 2], [1, 0]], "shape_type": "rectangle"}
     path.write_text(json.dumps({"shapes": [shape]}), encoding="utf-8-sig")
-    assert rows(label_map(READERS["labelme"](path), (5, 3), DATASET)) == [".ccc.", ".ccc.", ".ccc."]
+    assert rows(label_map(READERS["labelme"](path), (5, 3), dataset_of())) == [".ccc.", ".ccc.", ".ccc."]
 
 
 def test_text_file_of_yolo_may_be_empty_or_come_from_windows(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"")
-    assert rows(label_map(READERS["yolo"](path), (3, 1), DATASET)) == ["..."]
+    assert rows(label_map(READERS["yolo"](path), (3, 1), dataset_of("yolo"))) == ["..."]
     path.write_bytes(b"\xef\xbb\xbf1 0 0 0.5 0 0.5 1\r\n\r\n")
-    assert rows(label_map(READERS["yolo"](path), (4, 2), DATASET)) == ["ccc.", ".cc."]
+    assert rows(label_map(READERS["yolo"](path), (4, 2), dataset_of("yolo"))) == ["ccc.", ".cc."]
 
 
 def in_labelme(label="car", points=TRIANGLE, size=SIZE, **further) -> dict:
@@ -268,9 +270,9 @@ FAULTS = {
     "unlisted category": ("coco", in_coco(name="bus", **FLAT), "polygon label", "labelled bus"),
     "unlisted number": (
         "yolo",
-        "3 0 0 1 0 1 1",
+        "9 0 0 1 0 1 1",
         "class number",
-        "a polygon has class number 3; there are 0, 1, 2. Likely cause: the file was written for other classes, or its "
+        "a polygon has class number 9; there are 0, 1, 2, 3. Likely cause: the file was written for other classes, or its "
         "numbers begin at 1. Write below each of the `classes:` the number that means it, such as `values: [1]`",
     ),
     "two corners": ("labelme", in_labelme(points=[[0, 0], [3, 3]]), "too few corners", "shapes[0] (car) has 2 corners"),
@@ -347,7 +349,7 @@ def test_fault_is_one_problem_that_names_the_file(fault, tmp_path):
     path = tmp_path / "planted"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DataError) as error:
-        label_map(read(form, path), SIZE, DATASET)
+        label_map(read(form, path), SIZE, dataset_of(form))
     [problem] = error.value.problems
     assert (problem.kind, problem.file) == (kind, path)
     assert words in str(problem)
@@ -362,7 +364,7 @@ def test_every_fault_of_a_file_is_named_and_equal_ones_once(tmp_path):
     ]
     path.write_text(json.dumps({"shapes": shapes}))
     with pytest.raises(DataError) as error:
-        label_map(READERS["labelme"](path), SIZE, DATASET)
+        label_map(READERS["labelme"](path), SIZE, dataset_of())
     assert [problem.kind for problem in error.value.problems] == ["type of shape", "polygon label", "polygon label"]
 
 
@@ -408,4 +410,4 @@ def test_images_and_entries_of_coco_that_have_no_counterpart_are_problems(tmp_pa
 def test_every_polygon_of_an_annotation_of_coco_is_drawn(tmp_path):
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(in_coco(segmentation=[[0, 0, 1, 0, 0, 0], [3, 0, 4, 0, 3, 0]])))
-    assert rows(label_map(read("coco", path), SIZE, DATASET))[0] == "cc.cc......."
+    assert rows(label_map(read("coco", path), SIZE, dataset_of("coco")))[0] == "cc.cc......."
