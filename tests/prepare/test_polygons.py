@@ -31,9 +31,6 @@ def dataset_of(form: str = "labelme", classes=NAMES, ignored=("void",), **change
     polygons = {"outside": "road", "overlap": "order"} | changes
     unlisted = polygons.pop("unlisted", "error")
     name = "" if form == "coco" else "{name}"
-    colours = [
-        {"name": name, "values": values, "colour": (0, 0, n)} for n, (name, values) in enumerate(classes.items())
-    ]
     return parse(
         {
             "name": "a", "title": "A", "splits": {"train": "train", "val": "val"}, "unlisted": unlisted,
