@@ -121,7 +121,9 @@ def test_data_path_has_one_way_to_be_written(tmp_path, monkeypatch, capsys):
 
 
 def test_scenes_that_would_be_drawn_are_counted_too(check):
-    with pytest.raises(AdlError, match=r"data/synthetic has 480 train images \(not 2975\) and 60 val images \(not 500\)"):
+    with pytest.raises(
+        AdlError, match=r"data/synthetic has 480 train images \(not 2975\) and 60 val images \(not 500\)"
+    ):
         check(dataset="datasets/cityscapes.yaml")
 
 

@@ -114,7 +114,9 @@ def test_block_multiplier_must_be_that_of_the_file(monkeypatch):
 
 def test_number_of_classes_is_that_of_the_data_set(monkeypatch):
     monkeypatch.chdir(ROOT)
-    with pytest.raises(AdlError, match=r"num_classes: 21, but datasets/synthetic\.yaml has 19 classes\. Leave it empty"):
+    with pytest.raises(
+        AdlError, match=r"num_classes: 21, but datasets/synthetic\.yaml has 19 classes\. Leave it empty"
+    ):
         Architecture.from_params(params.load(num_classes=21))
     for values in ({"num_classes": 19}, {}, {"ignore_label": 19}):
         assert Architecture.from_params(params.load(**values)).num_classes == 19
