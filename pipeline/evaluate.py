@@ -20,13 +20,12 @@ from pathlib import Path
 from adl import device, workspace
 from adl.config import params
 from adl.config.params import Params
-from adl.dataset import descriptor, records
+from adl.dataset import records
 from adl.errors import AdlError
 from adl.evaluation import tables
 from adl.evaluation.counts import EvaluationJob
 from adl.evaluation.evaluate import evaluate
 from adl.evaluation.inference import Mode
-from adl.export.exported import description_of
 from adl.files import check_replaceable, digest, write_json
 from adl.launch import foreground
 from adl.launch.environment import child_environment
@@ -43,7 +42,6 @@ from adl.workspace import (
     REPORTS,
     SCORED,
     as_path,
-    sidecar,
 )
 from pipeline import checkpoint_arguments, parser, run
 
@@ -59,16 +57,13 @@ def main() -> None:
     check_replaceable(report)
     p = params.load()
     model = arguments.model or arguments.checkpoint
-    if arguments.model:
-        architecture, dataset = None, descriptor.of_sidecar(description_of(model), sidecar(model))
-    else:
-        architecture, dataset = checkpoint.origin(model, p)
+    architecture, dataset = checkpoint.origin(model, None if arguments.model else p)
     record = record_of(arguments.split, p, output)
     trained_pixels = records.read_manifest(workspace.record("train"), dataset)["pixels"]
     baselines = Scores.load(BASELINES) if arguments.split == "val" else None
     job = EvaluationJob(
         model=model,
-        architecture=architecture,
+        architecture=None if arguments.model else architecture,
         dataset=dataset,
         record=record,
         device_target=p.device_target,

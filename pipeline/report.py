@@ -21,7 +21,13 @@ from pipeline import parser, run
 def main() -> None:
     parser("report", __doc__).parse_args()
     p = params.load()
-    results = Results.read(p)
+    asked = {
+        "data_path": p.data_path,
+        "ms_infer": p.ms_infer,
+        "eval_flip": p.eval_flip,
+        "eval_images": p.eval_images,
+    }
+    results = Results.read(p.descriptor, asked)
     content = report.blocks(results)
     write_text(REPORTS / "miou.md", page.markdown(content))
     write_text(REPORTS / "index.html", page.web_page(content, {"Performance": PERFORMANCE_PAGE.name}))

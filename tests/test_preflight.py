@@ -73,7 +73,8 @@ def copy(tmp_path, monkeypatch) -> Path:
     """A copy as `dvc exp run --temp` makes it, in which we are; returns its workspace."""
     inside = tmp_path / ".dvc/tmp/exps/tmp1"
     inside.mkdir(parents=True)
-    (inside / "architectures").symlink_to(ROOT / "architectures")
+    for name in ("architectures", "datasets"):
+        (inside / name).symlink_to(ROOT / name)
     monkeypatch.chdir(inside)
     return tmp_path
 
@@ -120,13 +121,10 @@ def test_data_path_has_one_way_to_be_written(tmp_path, monkeypatch, capsys):
 
 
 def test_scenes_that_would_be_drawn_are_counted_too(check):
-    with pytest.raises(AdlError, match=r"data/synthetic has 60 val images \(not 500\)"):
-        check(expected_val_images=500)
-
-
-def test_number_of_classes_is_that_of_the_data_set(check):
-    with pytest.raises(AdlError, match=r"num_classes: 21, but Cityscapes has 19 classes"):
-        check(num_classes=21)
+    with pytest.raises(
+        AdlError, match=r"data/synthetic has 480 train images \(not 2975\) and 60 val images \(not 500\)"
+    ):
+        check(dataset="datasets/cityscapes.yaml")
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.preview and not MEDIAN.exists():
         raise AdlError(f"{MEDIAN}: is missing; `dvc repro` draws it.")
-    performance.write(Results.read(params.load()))
+    p = params.load()
+    performance.write(Results.read(p.descriptor, p.model_dump()))
     print(f"{PERFORMANCE}, {PERFORMANCE_PAGE}: times and speeds")
     if arguments.preview:
         figures.preview(MEDIAN, PREVIEW)

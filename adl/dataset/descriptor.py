@@ -350,11 +350,19 @@ def shipped(name: str) -> DatasetDescriptor:
 def of_sidecar(content: Mapping[str, Any], where: object) -> DatasetDescriptor:
     """The data set that a model was trained on. content: of its sidecar.
 
-    Sidecars held none while there was only Cityscapes.
+    Sidecars held none while there was only Cityscapes. Raises AdlError if the model cannot be of that.
     """
     if "dataset" in content:
         return parse(content["dataset"], where)
-    return shipped("cityscapes")
+    dataset = shipped("cityscapes")
+    classes = content.get("architecture", {}).get("num_classes", len(dataset.classes))
+    if classes != len(dataset.classes):
+        raise AdlError(
+            f"names no data set, as those of models of Cityscapes did, but {classes} classes",
+            "To train from its other weights, set ckpt_name to it and ckpt_classifier to false.",
+            where=where,
+        )
+    return dataset
 
 
 def _numbers(label: DatasetClass) -> list[int]:

@@ -119,10 +119,10 @@ def _listed(kind: str, names: list[str], candidates: list[str]) -> str:
 
 
 def origin(path: Path, params: Params | None) -> tuple[Architecture, DatasetDescriptor]:
-    """The architecture of a checkpoint, and the data set that it was trained on: from its sidecar, or from the
-    parameters if it has none (a 2021 file).
+    """The architecture of a model, and the data set that it was trained on: from its sidecar.
 
-    Raises AdlError if the sidecar is missing or damaged, or if it describes another file.
+    params: instead of a sidecar, for a checkpoint without one (of 2021). Raises AdlError if the sidecar is missing or
+    damaged, or if it describes another file.
     """
     _check_file(path)
     description = sidecar(path)

@@ -21,12 +21,7 @@ from adl.prepare.labels import Label, LabelFiles
 
 
 def convert(
-    frames: list[Frame],
-    record: Path,
-    dataset: DatasetDescriptor,
-    *,
-    workers: int,
-    drawn: bool = False,
+    frames: list[Frame], record: Path, dataset: DatasetDescriptor, *, workers: int, drawn: bool = False
 ) -> dict[str, Any]:
     """Convert frames, in their order, to one MindRecord file, its index and its manifest; returns the manifest.
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from adl import workspace
-from adl.config.params import Params
 from adl.dataset import descriptor
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
@@ -36,18 +35,20 @@ class Results:
     published: dict[str, str]
 
     @classmethod
-    def read(cls, asked: Params) -> Results:
-        """Read what there is in the current folder. asked: what params.yaml says, for a run that DVC does not know."""
+    def read(cls, dataset: DatasetDescriptor, asked: dict[str, Any]) -> Results:
+        """Read what there is in the current folder.
+
+        dataset, asked: as params.yaml has them, for a run that neither DVC nor a checkpoint knows.
+        """
         try:
             run = history.load(history.WORKSPACE)
             # As the run was trained and evaluated, not as the next one may be asked for by now.
             params, published = run.params, run.published
         except AdlError:
-            params, published = asked.model_dump(), {}
+            params, published = asked, {}
         if CHECKPOINT.exists():
             check_sidecar(CHECKPOINT)
         description = read_or_empty(sidecar(CHECKPOINT))
-        dataset = asked.descriptor
         if description:
             dataset = descriptor.of_sidecar(description, sidecar(CHECKPOINT))
         return cls(

@@ -36,12 +36,12 @@ def test_shipped_files_hold_what_their_names_say():
 def test_every_field_is_that_of_the_parameters():
     published = {name: str(ROOT / f"architectures/published/{name}.npy") for name in ("net_arch", "cell_arch")}
     values = {
-        "block_multiplier": 5, "filter_multiplier": 7, "initial_fm": 9, "head_channels": 11, "num_classes": 13,
+        "block_multiplier": 5, "filter_multiplier": 7, "initial_fm": 9, "head_channels": 11, "num_classes": 19,
         "affine": False, "bn_momentum": 0.8, "bn_eps": 0.003, "drop_path_keep_prob": 0.4,
     }  # fmt: skip
     p = params.load(ROOT / "params.yaml", **published).model_copy(update=values | {"use_ABN": False})
     assert Architecture.from_params(p) == Architecture(
-        net=PUBLISHED_NET, cell=PUBLISHED_CELL, filter_multiplier=7, initial_fm=9, head_channels=11, num_classes=13,
+        net=PUBLISHED_NET, cell=PUBLISHED_CELL, filter_multiplier=7, initial_fm=9, head_channels=11, num_classes=19,
         use_abn=False, affine=False, bn_momentum=0.8, bn_eps=0.003, drop_path_keep_prob=0.4,
     )  # fmt: skip
 
@@ -106,8 +106,27 @@ def test_block_multiplier_must_be_that_of_the_file(monkeypatch):
     monkeypatch.chdir(ROOT)
     published = str(ROOT / "architectures/published/cell_arch.npy")
     p = params.load(ROOT / "params.yaml", cell_arch=published, block_multiplier=3)
-    with pytest.raises(AdlError, match="set block_multiplier to 5"):
+    with pytest.raises(AdlError, match=r"block_multiplier: 3, but .*cell_arch.npy has 5 blocks\. Leave it empty"):
         Architecture.from_params(p)
+    for value in (5, None):
+        assert Architecture.from_params(p.model_copy(update={"block_multiplier": value})).blocks == 5
+
+
+def test_number_of_classes_is_that_of_the_data_set(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(
+        AdlError, match=r"num_classes: 21, but datasets/synthetic\.yaml has 19 classes\. Leave it empty"
+    ):
+        Architecture.from_params(params.load(num_classes=21))
+    for values in ({"num_classes": 19}, {}, {"ignore_label": 19}):
+        assert Architecture.from_params(params.load(**values)).num_classes == 19
+    assert Architecture.from_params(params.load(dataset="datasets/camvid.yaml")).num_classes == 11
+
+
+def test_ignored_pixels_have_the_label_of_no_class(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(AdlError, match=r"ignore_label: 18 is a class of .*\. Set it to 255, or at least to 19"):
+        Architecture.from_params(params.load(ignore_label=18))
 
 
 def test_sidecar_gives_the_architecture_back(tmp_path):

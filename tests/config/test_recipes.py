@@ -91,7 +91,7 @@ def test_closed_output_ends_it_quietly(unbuffered):
 def test_recipe_is_a_valid_file_whose_architecture_loads_and_whose_comments_stay(workspace, name):
     p = recipe(name, "--all")
     text = (workspace / "params.yaml").read_text()
-    assert Architecture.from_params(p).blocks == p.block_multiplier
+    assert Architecture.from_params(p).num_classes == 19
     assert comments(text) == comments((ROOT / "params.yaml").read_text())
     head = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
     assert " ".join(head).startswith(recipes.about(name))
@@ -113,7 +113,7 @@ def test_published_runs_have_the_published_values(workspace):
             1000,
             None,
         )
-        assert (p.expected_train_images, p.expected_val_images) == (2975, 500)
+        assert p.descriptor.expect == {"train": 2975, "val": 500, "test": 1525}
         assert p.epochs / p.eval_epochs <= 40, "a validation looks at 500 full images"
 
 
@@ -199,8 +199,11 @@ def test_machine_keys_that_differ_from_the_recipe_are_named(workspace, capsys):
 
 def test_export_of_cityscapes_on_the_embedded_scenes_is_refused_for_their_data_path(workspace):
     p = recipe("cityscapes-cpu")
-    with pytest.raises(AdlError, match=r"the val images in data/synthetic are 224×112 .* or set data_path to the"):
+    with pytest.raises(AdlError, match=r"data/synthetic has 480 train images \(not 2975\) .* Set data_path to the"):
         preflight.check(p)
+    shutil.copy(ROOT / "datasets/synthetic.yaml", workspace / "own.yaml")
+    with pytest.raises(AdlError, match=r"the val images in data/synthetic are 224×112 .* or set data_path to the"):
+        preflight.check(params.load(dataset="own.yaml"))
 
 
 UNREADABLE = {
@@ -284,9 +287,9 @@ def test_recipe_fits_few_images_of_another_size_and_says_so(workspace, cityscape
     assert "warmup_iters 0 (the recipe: 10): 5 train images make 3 steps." in said
     assert "export_width and export_height are those of the val images: 128 × 64." in said
     assert re.search(r"^export_width +224 +128$", said, re.MULTILINE), "what is written is shown"
-    preflight.check_steps(p, CITYSCAPES)
+    preflight.check_steps(p)
     with pytest.raises(AdlError, match="warmup_iters is 10, but the whole run has 3 steps"):
-        preflight.check_steps(p.model_copy(update={"warmup_iters": 10}), CITYSCAPES)
+        preflight.check_steps(p.model_copy(update={"warmup_iters": 10}))
 
 
 @pytest.mark.parametrize(("images", "warmup"), [(20, 1), (21, 10)])
@@ -302,7 +305,13 @@ def test_part_of_the_data_is_told_at_once_where_a_recipe_wants_all(workspace, ci
     said = capsys.readouterr().out
     assert "`dvc repro` will refuse these data: " in said
     assert "cs has 3 train images (not 2975) and 2 val images (not 500)" in said
-    recipe("cityscapes-cpu", "--data-path", folder, "--dry-run")
+    said_to_do = "or take `expect` out of datasets/cityscapes.yaml."
+    assert said_to_do in said
+    expecting = (ROOT / "datasets/cityscapes.yaml").read_text()
+    (workspace / "datasets").unlink()
+    (workspace / "datasets").mkdir()
+    (workspace / "datasets/cityscapes.yaml").write_text(re.sub(r"(?m)^expect: .*$", "", expecting))
+    recipe("cityscapes-1.5M", "--data-path", folder, "--dry-run")
     assert "will refuse" not in capsys.readouterr().out
 
 

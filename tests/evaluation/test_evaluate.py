@@ -74,7 +74,7 @@ def in_this_process(net, job):
 
     def launch(command):
         scratch = Path(command[-1]).parent
-        save(worker.count(predictor(net, job.mode), job, scratch, CITYSCAPES), scratch)
+        save(worker.count(predictor(net, job.mode), job, scratch), scratch)
         return 0
 
     return launch
@@ -165,7 +165,7 @@ def test_time_of_a_batch_is_shared_among_its_images(evaluation_data, tmp_path, m
     monkeypatch.setattr(worker, "write_png", write)
     record = evaluation_data / "val.mindrecord"
     job = EvaluationJob(Path(), None, CITYSCAPES, record, "CPU", Mode(), limit=None, batch_size=2)
-    results = worker.count(predict, job, tmp_path, CITYSCAPES)
+    results = worker.count(predict, job, tmp_path)
     speed = Evaluation(CITYSCAPES, "single", results, "CPU").speed()
     assert (speed["ms_per_image"], speed["network_ms_per_image"]) == (4000.0, 3000.0)
 
@@ -194,7 +194,7 @@ def test_image_that_is_not_counted_exactly_once_stops_the_evaluation(evaluation_
     record = evaluation_data / "val.mindrecord"
     job = EvaluationJob(Path(os.devnull), None, CITYSCAPES, record, "CPU", Mode(mirror=True), limit=None, batch_size=1)
     with pytest.raises(RuntimeError, match="images were evaluated, 4 expected, each once"):
-        evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
+        evaluate(job, tmp_path / "p", launch=launch)
     assert not (tmp_path / "p").exists()
 
 
@@ -245,7 +245,7 @@ def test_overlays_show_the_map_that_their_score_is_of_and_the_image_in_its_own_c
 
     monkeypatch.setattr(inference, "passes", lambda *_: {})
     monkeypatch.setattr(inference, "label_maps", label_maps)
-    result = evaluate(job, tmp_path / "p", CITYSCAPES, launch=in_this_process(None, job))
+    result = evaluate(job, tmp_path / "p", launch=in_this_process(None, job))
     drawn = {}
 
     def overlay(image, *, truth, prediction, dataset, title):
@@ -310,7 +310,7 @@ def test_batches_count_what_single_images_count(net, tiny, evaluation_data, tmp_
 
     def counted(batch_size: int, world=ALONE) -> list[ImageResult]:
         job = EvaluationJob(Path(), None, CITYSCAPES, record, "CPU", Mode(), None, batch_size)
-        return worker.count(predictor(net, job.mode), job, tmp_path, CITYSCAPES, world)
+        return worker.count(predictor(net, job.mode), job, tmp_path, world)
 
     one, three = (counted(size) for size in (1, 3))  # 4 images: the second batch is filled up
     assert shapes == 4 * [(1, 64, 128, 3)] + 2 * [(3, 64, 128, 3)], "one graph each"
@@ -347,7 +347,7 @@ def test_counts_and_times_of_several_processes_stay_with_their_images(evaluation
 
     record = evaluation_data / "val.mindrecord"
     job = EvaluationJob(Path(os.devnull), None, CITYSCAPES, record, "CPU", Mode(), limit=None, batch_size=1)
-    evaluation = evaluate(job, tmp_path / "p", CITYSCAPES, launch=launch)
+    evaluation = evaluate(job, tmp_path / "p", launch=launch)
     assert evaluation.processes == 3
     assert evaluation.names == ["a", "b", "c", "d"]
     assert [result.seconds for result in evaluation.results] == [97, 98, 99, 100]

@@ -15,6 +15,7 @@ from mindspore import Tensor, nn
 
 from adl import commands, device, network, preflight
 from adl.config import params
+from adl.dataset import descriptor
 from adl.errors import AdlError
 from adl.files import digest, write_json
 from adl.network import checkpoint, names_2021
@@ -224,16 +225,24 @@ def test_weights_are_not_loaded_from_beside_the_sidecar_of_another_checkpoint(ti
         checkpoint.load(network.build(tiny), file)
 
 
-@pytest.mark.parametrize("classes", [5, 30])
-def test_other_number_of_classes_cannot_be_scored(tiny, file, classes, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    write_json(sidecar(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()})
-    with pytest.raises(
-        AdlError,
-        match=rf"a\.ckpt: has {classes} classes according to .*a\.ckpt\.json, but Cityscapes has 19",
-    ):
-        checkpoint.origin(file, None)
+def test_sidecar_without_a_data_set_means_cityscapes_and_so_19_classes(tiny, file):
+    write_json(sidecar(file), {"architecture": tiny.to_json()})
+    assert checkpoint.origin(file, None)[1] == descriptor.shipped("cityscapes")
+    for classes in (5, 30):
+        write_json(sidecar(file), {"architecture": dataclasses.replace(tiny, num_classes=classes).to_json()})
+        with pytest.raises(AdlError, match=rf"a\.ckpt\.json: names no data set, .* but {classes} classes.*ckpt_name"):
+            checkpoint.origin(file, None)
+
+
+def test_data_set_is_that_of_the_sidecar_and_else_of_the_parameters(tiny, file):
+    p = params.load(ROOT / "params.yaml")
+    camvid = descriptor.shipped("camvid")
+    of_11 = dataclasses.replace(tiny, num_classes=11)
+    write_json(sidecar(file), {"architecture": of_11.to_json(), "dataset": camvid.to_json()})
+    assert checkpoint.origin(file, p) == (of_11, camvid)
+    write_json(sidecar(file), {"architecture": tiny.to_json(), "dataset": {"name": "x"}})
+    with pytest.raises(AdlError, match=r"a\.ckpt\.json: is not valid:\n  title: missing"):
+        checkpoint.origin(file, p)
     sidecar(file).unlink()
-    p = params.load(ROOT / "params.yaml").model_copy(update={"num_classes": classes})
-    with pytest.raises(AdlError, match=rf"has {classes} classes according to num_classes"):
-        checkpoint.origin(file, p)[0]
+    changes = {name: str(ROOT / getattr(p, name)) for name in ("net_arch", "cell_arch")}
+    assert checkpoint.origin(file, p.model_copy(update=changes))[1].name == "synthetic"
