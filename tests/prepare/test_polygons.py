@@ -37,7 +37,7 @@ def dataset_of(form: str = "labelme", classes=NAMES, ignored=("void",), **change
             "images": {"pattern": "{split}/{name}.jpg"},
             "labels": {"pattern": "{split}/" + name + ".json", "format": form, **polygons},
             "classes": [
-                {"name": name, "values": values, "colour": (0, 0, n)} for n, (name, values) in enumerate(classes.items())
+                {"name": name, "values": values, "colour": (0, 0, len(name))} for name, values in classes.items()
             ],
             "ignored": [{"name": name, "values": [3] if form == "yolo" else []} for name in ignored],
         },
@@ -269,8 +269,8 @@ FAULTS = {
         "yolo",
         "9 0 0 1 0 1 1",
         "class number",
-        "a polygon has class number 9; there are 0, 1, 2, 3. Likely cause: the file was written for other classes, or its "
-        "numbers begin at 1. Write below each of the `classes:` the number that means it, such as `values: [1]`",
+        "a polygon has class number 9; there are 0, 1, 2, 3. Likely cause: the file was written for other classes, or "
+        "its numbers begin at 1. Write below each of the `classes:` the number that means it, such as `values: [1]`",
     ),
     "two corners": ("labelme", in_labelme(points=[[0, 0], [3, 3]]), "too few corners", "shapes[0] (car) has 2 corners"),
     "two corners in COCO": (
