@@ -37,7 +37,8 @@ def dataset_of(form: str = "labelme", classes=NAMES, ignored=("void",), **change
             "images": {"pattern": "{split}/{name}.jpg"},
             "labels": {"pattern": "{split}/" + name + ".json", "format": form, **polygons},
             "classes": [
-                {"name": name, "values": values, "colour": (0, 0, len(name))} for name, values in classes.items()
+                {"name": name, "values": values, "colour": (0, 0, number)}
+                for number, (name, values) in enumerate(classes.items())
             ],
             "ignored": [{"name": name, "values": [3] if form == "yolo" else []} for name in ignored],
         },
