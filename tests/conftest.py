@@ -70,7 +70,7 @@ def own_settings(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def isolated(own_settings, tmp_path, monkeypatch):
-    """Each test works in a folder of its own, and nothing that it started or set outlives it."""
+    """Each test works in a folder of its own with the data sets' files; nothing that it started or set outlives it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     before, running = dict(os.environ), set(psutil.Process().children())

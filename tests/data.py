@@ -60,6 +60,12 @@ def write_record(root: Path, split: str, folder: Path, dataset: DatasetDescripto
     return record
 
 
+def write_dataset(path: Path, **changes: object) -> str:
+    """The file of a data set that is Cityscapes but for these; returns its path, as the parameter dataset has it."""
+    path.write_text(json.dumps(CITYSCAPES.model_copy(update=changes).to_json()))
+    return str(path)
+
+
 def frames_of(root: Path, split: str, dataset: DatasetDescriptor = CITYSCAPES) -> list[Frame]:
     return layout.Split(root, split, dataset).passed().frames
 

@@ -179,6 +179,8 @@ def serving_folder(folder: Path) -> Path:
     text = (ROOT / "params.yaml").read_text()
     changed = re.sub("^data_path: .*", f"data_path: {folder}/raw", text, flags=re.MULTILINE)
     (folder / "params.yaml").write_text(changed)
+    if not (folder / "datasets").exists():
+        (folder / "datasets").symlink_to(ROOT / "datasets")
     return folder
 
 

@@ -54,9 +54,11 @@ def make_workspace(folder: Path) -> Path:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() and not name.startswith("tests/"):
+        if name.startswith("tests/"):
+            continue
+        if (ROOT / name).is_file() or (ROOT / name).is_symlink():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     for lock in (folder / "dvc.lock", folder / "pipeline/synthetic/dvc.lock"):
         lock.unlink(missing_ok=True)
     (folder / "architectures/tiny").mkdir()

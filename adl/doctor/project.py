@@ -8,7 +8,7 @@ from adl import preflight
 from adl.architecture import Architecture, cost
 from adl.console import estimate
 from adl.console.text import byte_size, counted, rough_duration
-from adl.doctor import Case, valid_params
+from adl.doctor import Case, Skipped, valid_params
 from adl.doctor.machine import dvc_cache
 from adl.errors import AdlError, Caution
 from adl.prepare.layout import Split
@@ -111,7 +111,11 @@ def start_weights(case: Case) -> None:
 def training(case: Case) -> str:
     """What the present parameters cost."""
     p = case.params
-    plan = Plan.of(p, preflight.train_images(p))
+    try:
+        images = preflight.train_images(p)
+    except AdlError:
+        raise Skipped from None  # the check `data` says that there are none
+    plan = Plan.of(p, images)
     steps = plan.steps - plan.first_step
     seconds = estimate.training_seconds(p, steps=steps, device_target=p.device_target)
     return (

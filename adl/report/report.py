@@ -85,7 +85,7 @@ def _what_was_scored(results: Results, median: Path) -> list[Block]:
     in_record = results.metrics["mindrecord_val"].get("images", scored)
     if scored < in_record:
         lines.append(f"**Partial: {scored} of {in_record} val images were evaluated.**")
-    elif complete not in (None, in_record):
+    elif not results.is_embedded and complete not in (None, in_record):
         lines.append(f"**Partial: the val record holds {in_record} images, {dataset.title} has {complete}.**")
     checkpoint = "a checkpoint that does not say after which epoch it was saved"
     epoch, epochs = score.get("checkpoint_epoch"), results.params.get("epochs")

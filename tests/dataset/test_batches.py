@@ -89,9 +89,8 @@ def test_scale_of_one_takes_windows_of_the_image_itself(record):
         for left in range(89)
         for flip in (1, -1)
     }
+    mean, std = CITYSCAPES.normalise.mean, CITYSCAPES.normalise.std
     for pixels, _ in epoch(record, crop_size=40, min_scale=1.0, max_scale=1.0):
         for sample in pixels:
-            original = np.rint(
-                sample.transpose(1, 2, 0) * 255 * CITYSCAPES.std + 255 * np.array(CITYSCAPES.mean)
-            ).astype(np.uint8)
+            original = np.rint(sample.transpose(1, 2, 0) * 255 * np.array(std) + 255 * np.array(mean)).astype(np.uint8)
             assert original.tobytes() in windows

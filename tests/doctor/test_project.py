@@ -9,7 +9,7 @@ import pytest
 from adl.console.text import byte_size
 from adl.doctor import project
 from adl.workspace import RECORDS, record
-from tests.data import write_frame
+from tests.data import write_dataset, write_frame
 from tests.doctor.conftest import result
 from tests.workspace import git
 
@@ -96,10 +96,11 @@ def test_data_set_is_counted(case, cityscapes):
 
 
 def test_other_number_than_expected_is_a_fault(case, cityscapes):
-    found = result(project.data, case(data_path="raw", expected_val_images=500))
+    own = write_dataset(Path("own.yaml"), expect={"val": 500})
+    found = result(project.data, case(data_path="raw", dataset=own))
     assert found.status == "fault"
     assert found.text == "raw has 2 val images (not 500)"
-    assert "expected_train_images" in found.advice
+    assert "take `expect` out of own.yaml" in found.advice
 
 
 def test_faults_of_the_layout_are_counted_and_the_first_is_shown(case, cityscapes):
@@ -127,8 +128,8 @@ def test_records_need_room(case, cityscapes, monkeypatch, share, status, capsys)
 def test_records_that_are_made_need_none(case, monkeypatch):
     RECORDS.mkdir(parents=True)
     for split in ("train", "val"):
-        record(RECORDS, "cityscapes", split).touch()
-    assert result(project.records, case(data_path="gone")).text == f"{RECORDS}: train, val are made"
+        record(split).touch()
+    assert result(project.records, case(data_path="gone")).text == f"{RECORDS}: train and val are made"
 
 
 def test_training_is_estimated_from_the_images_that_are_there(case, cityscapes):
@@ -138,7 +139,8 @@ def test_training_is_estimated_from_the_images_that_are_there(case, cityscapes):
 
     assert steps(data_path="raw") == "4 steps"
     assert steps() == "480 steps"
-    assert steps(data_path="gone") == "2,976 steps"
+    assert steps(data_path="gone", dataset="datasets/cityscapes.yaml") == "2,976 steps"
+    assert result(project.training, case(data_path="gone")) is None, "`data` says why"
 
 
 def test_parameters_of_every_sort_of_fault_are_one_line(case):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from mindspore import Tensor
 
 from adl import device
+from adl.dataset import descriptor
 from adl.errors import AdlError, reported
 from adl.evaluation.inference import Mode, Probabilities
 from adl.export import runtimes, writers
@@ -311,7 +313,14 @@ def test_size_that_a_file_does_not_take_is_refused(models):
         file(np.zeros((1, 66, 130, 3), np.uint8))
 
 
-def test_file_of_other_classes_is_refused(models, tmp_path):
-    few = dataclasses.replace(CITYSCAPES, classes=CITYSCAPES.classes[:11])
-    with pytest.raises(AdlError, match="number of classes: 19, but Cityscapes has 11 classes"):
-        Exported.load(models / "m.onnx", few)
+def test_data_set_of_a_file_is_in_its_sidecar_and_else_cityscapes(models, tmp_path):
+    assert Exported.load(models / "m.onnx").dataset == CITYSCAPES
+    shutil.copy(models / "m.onnx", tmp_path)
+    about = read_json(models / "m.onnx.json")
+    del about["dataset"]
+    (tmp_path / "m.onnx.json").write_text(json.dumps(about))
+    assert Exported.load(tmp_path / "m.onnx").dataset == descriptor.shipped("cityscapes")
+    about["architecture"]["num_classes"] = 11
+    (tmp_path / "m.onnx.json").write_text(json.dumps(about))
+    with pytest.raises(AdlError, match=r"m\.onnx\.json: names no data set, .* but 11 classes"):
+        Exported.load(tmp_path / "m.onnx")

@@ -82,12 +82,19 @@ def test_image_of_another_size_is_refused_by_name(models, tmp_path):
 
 def test_fault_of_a_frame_is_reported_from_its_thread(models, frames, tmp_path):
     copies = shutil.copytree(frames[0].image.parents[3], tmp_path / "raw")
-    copied = frames(copies, "val")
+    copied = frames_of(copies, "val")
     copied[2].image.write_bytes(b"no picture")
     file = Exported.load(models / "m.onnx")
     with pytest.raises(AdlError, match=copied[2].image.name):
         infer.infer(file, copied, CITYSCAPES, Mode(), predictions=tmp_path / "infer")
     assert not (tmp_path / "infer").exists()
+
+
+def test_file_of_other_classes_is_not_scored(frames, tmp_path):
+    few = CITYSCAPES.model_copy(update={"classes": CITYSCAPES.classes[:11], "title": "Eleven"})
+    file = Exported(lambda images: np.zeros((1, 64, 128), np.uint8), few, None, labels=True, name="m.onnx")
+    with pytest.raises(AdlError, match=r"m\.onnx: was trained on Eleven, whose classes are not those of Cityscapes"):
+        infer.infer(file, frames, CITYSCAPES, Mode())
 
 
 def test_frames_are_read_in_their_order(frames):

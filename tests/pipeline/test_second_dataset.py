@@ -200,7 +200,7 @@ def reported(result: Evaluation, model: Path, val_record: Path, p: params.Params
         shutil.copy(source, target)
     scored = result.metrics() | {"checkpoint_epoch": 1}
     (workspace.METRICS / "evaluate.json").write_text(json.dumps(scored))
-    return page.markdown(report.blocks(Results.read(p)))
+    return page.markdown(report.blocks(Results.read(p.descriptor, p.model_dump())))
 
 
 def test_record_says_of_which_data_set_it_is(village):

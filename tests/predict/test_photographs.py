@@ -59,7 +59,7 @@ def test_image_on_a_full_disk_is_an_error_and_nothing_is_left(tmp_path, picture,
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         files.write_png(tmp_path / "a.png", picture)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.png*"))
 
 
 def test_faulty_exif_is_no_traceback(tmp_path, picture):
@@ -106,25 +106,27 @@ def test_images_are_known_by_their_content(tmp_path, picture, suffix):
 
 
 def test_what_is_left_out_of_a_folder_is_said(tmp_path, picture):
-    written(tmp_path / "a.jpg", picture)
-    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / "._a.jpg").write_bytes(b"\0\5\x16\7 of macOS")
-    written(tmp_path / ".ipynb_checkpoints/a.jpg", picture)
-    found = photographs.find([tmp_path])
-    assert relative(found, tmp_path) == ["a.jpg"]
+    folder = tmp_path / "in"
+    written(folder / "a.jpg", picture)
+    (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    (folder / "notes.txt").write_text("x")
+    (folder / "._a.jpg").write_bytes(b"\0\5\x16\7 of macOS")
+    written(folder / ".ipynb_checkpoints/a.jpg", picture)
+    found = photographs.find([folder])
+    assert relative(found, folder) == ["a.jpg"]
     hidden, heic, others = found.left_out()
     assert hidden == "skipped: 2 hidden (names that begin with a dot)"
     assert "1 file (IMG_1.HEIC), HEIC, which cannot be read here. Convert it to JPEG first" in heic
     assert "1 file (notes.txt), not images" in others
     with pytest.raises(AdlError, match=r"IMG_1\.HEIC: is HEIC, .* Convert it to JPEG"):
-        photographs.read(tmp_path / "IMG_1.HEIC")
+        photographs.read(folder / "IMG_1.HEIC")
 
 
 def test_what_is_left_out_of_two_folders_is_said_once(tmp_path, picture):
-    written(tmp_path / "below/a.jpg", picture)
-    (tmp_path / "below/notes.txt").write_text("x")
-    found = photographs.find([tmp_path, tmp_path / "below"])
+    folder = tmp_path / "in"
+    written(folder / "below/a.jpg", picture)
+    (folder / "below/notes.txt").write_text("x")
+    found = photographs.find([folder, folder / "below"])
     [line] = found.left_out()
     assert line.startswith("skipped: 1 file (notes.txt), not images")
 
@@ -138,10 +140,11 @@ def test_heic_that_is_named_is_told_as_that(tmp_path):
 
 
 def test_results_are_known_by_standing_together(tmp_path, picture):
+    folder = tmp_path / "in"
     for name in ("a", "a_labelIds", "a_color", "a_overlay", "b_color", "c_overlay"):
-        written(tmp_path / f"{name}.png", picture)
-    found = photographs.find([tmp_path])
-    assert relative(found, tmp_path) == ["a.png", "b_color.png", "c_overlay.png"]
+        written(folder / f"{name}.png", picture)
+    found = photographs.find([folder])
+    assert relative(found, folder) == ["a.png", "b_color.png", "c_overlay.png"]
     [line] = found.left_out()
     assert line.endswith(" 3 files (a_color.png, a_labelIds.png, a_overlay.png), results of an earlier `adl predict`")
 

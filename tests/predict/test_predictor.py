@@ -13,6 +13,7 @@ from adl.errors import AdlError
 from adl.evaluation.inference import Mode
 from adl.export.exported import Exported
 from adl.predict.predictor import Predictor
+from tests.data import CITYSCAPES
 
 
 @pytest.mark.parametrize("gives_labels", [False, True])

@@ -56,7 +56,7 @@ def test_other_ranks_draw_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Curves(None) as curves:
         curves.log(ROWS)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["datasets"]
 
 
 def test_curves_make_no_experiment_and_no_report_of_their_own(tmp_path, monkeypatch):

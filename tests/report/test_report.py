@@ -87,7 +87,8 @@ def write_speed(files, stage, **changes) -> None:
 
 def results(published: dict[str, str] | None = None, **changes) -> Results:
     """As if DVC knew the run, and with it all its parameters."""
-    found = Results.read(load(ROOT / "params.yaml"))
+    p = load(ROOT / "params.yaml")
+    found = Results.read(p.descriptor, p.model_dump())
     params = load(ROOT / "params.yaml", **RUN).model_dump() | {"data_path": "data/synthetic"}
     params |= found.sidecar.get("params", {}) | changes
     return dataclasses.replace(found, params=params, published=published or {})

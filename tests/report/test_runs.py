@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dvc import cli as dvc_cli
+from ruamel.yaml import YAML
 
 from adl import commands
 from adl.commands import compare
@@ -23,6 +24,7 @@ from adl.commands import table as table_command
 from adl.commands.table import table_of
 from adl.config import params as schema
 from adl.config import recipes
+from adl.dataset import descriptor
 from adl.files import digest, read_png, write_json, write_png
 from adl.report import history
 from pipeline import report
@@ -76,7 +78,7 @@ def repository(once, tmp_path_factory):
 
 
 def make_repository(folder):
-    for name in ("pipeline/recipes", "architectures", ".dvc/config", "params.yaml"):
+    for name in ("pipeline/recipes", "architectures", ".dvc/config", "params.yaml", "datasets"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, folder / name)
     set_params(folder, epochs=15, bn_momentum=0.995, seed=0)
@@ -96,9 +98,7 @@ def make_repository(folder):
             "cmd": f"{sys.executable} stage.py train", "deps": ["data.txt"], "params": list(schema.of_stage("train")),
             "outs": ["models/autodeeplab.ckpt"], "metrics": [{"metrics/train.json": {"cache": False}}],
         },
-        "mindrecord": {
-            "foreach": ["train", "val"], "do": {"cmd": "true", "deps": ["${data_path}/leftImg8bit/${item}"]},
-        },
+        "files": {"cmd": "true", "deps": ["${data_path}"], "params": ["dataset", "data_path"]},
         "evaluate": {
             "cmd": f"{sys.executable} stage.py evaluate", "deps": ["models/autodeeplab.ckpt"],
             "params": ["ms_infer", "eval_flip", "eval_images"],
@@ -258,6 +258,30 @@ def test_report_has_the_parameters_that_the_run_had_not_those_of_today(here):
     assert re.search(rb"<code>epochs</code></td>\s*<td[^>]*><code>15</code>", before[1]), "of the page"
     set_params(here, epochs=99, seed=7, eval_flip=False, ms_infer=True, data_path="/data/other")
     assert reported(here) == before
+
+
+def test_run_of_an_earlier_version_is_of_cityscapes_in_the_folder_that_was_converted(here):
+    before = history.load("workspace")
+    assert (before.dataset.name, before.params["data_path"]) == ("synthetic", "data/synthetic")
+    lock = YAML(typ="safe").load(here / "dvc.lock")
+    del lock["stages"]["files"]
+    deps = [{"path": f"/data/cs/{kind}/val", "md5": "0"} for kind in ("leftImg8bit", "gtFine")]
+    lock["stages"]["mindrecord@val"] = {"cmd": "true", "deps": deps}
+    (here / "dvc.lock").write_text(json.dumps(lock))
+    found = history.load("workspace")
+    assert (found.dataset, found.params["data_path"]) == (descriptor.shipped("cityscapes"), "/data/cs")
+
+
+def test_runs_of_one_group_may_name_their_data_set_in_other_words():
+    inputs = {"data/mindrecord/train.mindrecord": "1"}
+
+    def run_of(**params):
+        score = {"mIOU": 1.0, "images": 9}
+        return history.Run("x", "x", "", CITYSCAPES, {"epochs": 1} | params, inputs, score, 10, 9, 9)
+
+    old = run_of(seed=0, num_classes=19, block_multiplier=5)
+    assert old.group == run_of(seed=1, dataset="datasets/cityscapes.yaml", num_classes=None).group
+    assert old.group != run_of(epochs=2).group
 
 
 def test_report_follows_from_its_run_whatever_else_this_clone_has(here, tmp_path):
@@ -435,7 +459,7 @@ def test_run_of_a_published_recipe_has_the_papers_column(monkeypatch):
             "x",
             "x",
             "",
-            CITYSCAPES,
+            descriptor.shipped("cityscapes"),
             values,
             {},
             {"mIOU": 77.0, "images": scored},

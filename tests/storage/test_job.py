@@ -79,7 +79,7 @@ def cloud(tmp_path, monkeypatch):
 def run_name(monkeypatch) -> str:
     """The name of the run that a job trains; its records are no real ones here."""
 
-    monkeypatch.setattr(runs, "key_of", lambda params, dataset: {"a": 1})
+    monkeypatch.setattr(runs, "key_of", lambda params: {"a": 1})
     monkeypatch.setattr(runs, "code_digest", lambda: "this code")
     return runs.state_of(Path(), {"a": 1}).name
 
@@ -93,7 +93,7 @@ def test_what_an_earlier_job_read_is_not_read_again(cloud):
     read = []
 
     def stage():
-        read.append(sorted(path.name for path in Path("data/cityscapes").rglob("*.png")))
+        read.append(sorted(path.name for path in Path("data/raw").rglob("*.png")))
         return 0
 
     cloud.stage = stage
@@ -248,7 +248,7 @@ def test_raw_data_is_never_written_into_the_code_or_out_of_the_folder(cloud, fol
     cloud.stage = lambda: seen.append(sorted(map(str, Path("data").rglob("*.png")))) or 0
     urls = ("--data_url", str(cloud.data), "--train_url", str(cloud.train))
     assert cloud.main("mindrecord", "--split", "val", "--data_path", folder, *urls) == 0
-    raw = "data/cityscapes/{}/val/ulm/1.png"
+    raw = "data/raw/{}/val/ulm/1.png"
     assert seen == [[raw.format("gtFine"), raw.format("leftImg8bit")]]
 
 

@@ -19,7 +19,7 @@ from adl.workspace import sidecar
 from tests.conftest import ROOT
 from tests.data import CITYSCAPES
 
-RECORD = "data/mindrecord/cityscapes_val.mindrecord"
+RECORD = "data/mindrecord/val.mindrecord"
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_stages_read_and_write_what_dvc_declares(known):
     ]
     assert known["mindrecord@val"].command == ["-m", "pipeline.mindrecord", "--split", "val"]
     assert known["mindrecord@val"].outputs == [
-        RECORD, f"{RECORD}.db", "data/mindrecord/cityscapes_val.json", "metrics/mindrecord_val.json",
+        RECORD, f"{RECORD}.db", "data/mindrecord/val.json", "metrics/mindrecord_val.json",
         "reports/speed/mindrecord_val.json",
     ]  # fmt: skip
     assert known["synthesize"].inputs == []
@@ -149,14 +149,14 @@ def test_a_manifest_that_is_damaged_is_named(inputs, known, place):
 def test_a_missing_object_is_named(inputs, known, place):
     made_by(known["mindrecord@val"], place, {RECORD: "record", f"{RECORD}.db": "index"})
     (place / "train" / f"{RECORD}.db").unlink()
-    with pytest.raises(AdlError, match=r"cityscapes_val.mindrecord.db: this object is missing"):
+    with pytest.raises(AdlError, match=r"/val.mindrecord.db: this object is missing"):
         inputs.find(f"{RECORD}.db")
 
 
 def test_an_object_with_other_content_is_refused(inputs, known, place):
     made_by(known["mindrecord@val"], place, {RECORD: "record"})
     (place / "train" / RECORD).write_text("redroc")
-    with pytest.raises(AdlError, match=r"cityscapes_val.mindrecord: its content differs from what"):
+    with pytest.raises(AdlError, match=r"/val.mindrecord: its content differs from what"):
         downloaded(inputs, RECORD, place)
     assert not (place / "work" / RECORD).exists()
 
@@ -164,13 +164,25 @@ def test_an_object_with_other_content_is_refused(inputs, known, place):
 def test_data_url_may_hold_the_unpacked_data_set_or_bare_records(inputs, place):
     for name, content in {
         "leftImg8bit/val/ulm/1.png": "image",
-        "cityscapes_val.mindrecord": "record",
+        "val.mindrecord": "record",
     }.items():
         write_text(place / "data" / name, content)
     raw = "leftImg8bit/val"
     found = {f"data/cityscapes/{raw}/ulm/1.png": "image"}
     assert downloaded(inputs, f"${{data_path}}/{raw}", place) == found
     assert downloaded(inputs, RECORD, place) == {RECORD: "record"}
+
+
+@pytest.mark.parametrize("folder", ["data", "data/data/mindrecord", "train/data/mindrecord"])
+def test_records_of_an_earlier_version_are_found_under_their_names(inputs, place, folder):
+    old = {f"cityscapes_val.{end}": end for end in ("mindrecord", "mindrecord.db", "json")}
+    for name, content in old.items():
+        write_text(place / folder / name, content)
+    for end in ("mindrecord", "mindrecord.db", "json"):
+        here = f"data/mindrecord/cityscapes_val.{end}"
+        assert downloaded(inputs, f"data/mindrecord/val.{end}", place) == {here: end}
+    write_text(place / "data" / RECORD, "new")
+    assert downloaded(inputs, RECORD, place) == {RECORD: "new"}
 
 
 def test_data_comes_from_data_url_and_models_from_train_url_if_both_have_them(inputs, place):

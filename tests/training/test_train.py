@@ -260,7 +260,7 @@ def test_validation_gives_the_score_of_the_final_model_and_changes_no_weight(set
     net = checkpoint.restore(model, architecture, device_target="CPU")
     job = EvaluationJob(tmp_path, None, CITYSCAPES, validated(record), "CPU", Mode(), limit=None, batch_size=1)
     predict = functools.partial(label_maps, passes(net, CITYSCAPES, Mode()), chosen=Mode())
-    results = worker.count(predict, job, tmp_path, CITYSCAPES)
+    results = worker.count(predict, job, tmp_path)
     scored = Evaluation(CITYSCAPES, "single", results, "CPU")
     assert history[1]["val_mIOU"] == scored.metrics()["mIOU"] > 0
 
