@@ -110,9 +110,8 @@ class Files(_Section):
 
     def place(self, split: str) -> Path:
         """The folder below the root that holds all files of a split, and those of no other, if the pattern has one."""
-        parts = PurePosixPath(self.pattern).parts
-        fixed = next(n for n, part in enumerate(parts) if "{group}" in part or "{name}" in part)
-        return Path(*(part.replace("{split}", split) for part in parts[:fixed]))
+        folders = (folder for folder in PurePosixPath(self.pattern).parts[:-1] if folder != "{group}")
+        return Path(*(folder.replace("{split}", split) for folder in folders))
 
     def path(self, root: Path, split: str, group: str, name: str) -> Path:
         return root / self.pattern.format(split=split, group=group, name=name)
