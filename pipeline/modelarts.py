@@ -66,7 +66,7 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
     """
     changes = given_parameters(arguments) | {"modelArts": True}
     name, split = arguments.stage, getattr(arguments, "split", "val")
-    stage = stages(params.load(**changes).descriptor)[f"{name}@{split}" if name == "mindrecord" else name]
+    stage = stages()[f"{name}@{split}" if name == "mindrecord" else name]
     check_read(arguments, stage)
     if name not in ("evaluate", "export"):
         return stage, changes
@@ -81,7 +81,7 @@ def stage_of(arguments: argparse.Namespace) -> tuple[Stage, dict[str, Any]]:
         stage.command += ["--eval-batch-size", str(images), "--split", split]
         results += f"_{split}"
     if split == "train":
-        stage.inputs = [path.replace("_val.", "_train.") for path in stage.inputs if path != str(BASELINES)]
+        stage.inputs = [path.replace("/val.", "/train.") for path in stage.inputs if path != str(BASELINES)]
     if checkpoint != CHECKPOINT.name:
         stage.checkpoint = checkpoint
         stage.inputs = [path for path in stage.inputs if not path.startswith(str(CHECKPOINT))]
@@ -138,6 +138,8 @@ def check_read(arguments: argparse.Namespace, stage: Stage) -> None:
     name = arguments.stage
     read = {"stage", "modelArts_mode", "work", "data_url", "train_url"}
     read |= {*params.of_stage(stage.name), *ALSO_READ.get(name, ())}
+    if name != "synthesize":
+        read.add("dataset")
     if name == "train":
         # What changes no result is read by training alone.
         read |= {entry.name for entry in params.schema() if not entry.stages}

@@ -90,7 +90,7 @@ def help_of(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", [stage, "--help"])
         with pytest.raises(SystemExit, match="0"):
             importlib.import_module(f"pipeline.{stage}").main()
-        assert not list(tmp_path.iterdir())
+        assert [path.name for path in tmp_path.iterdir()] == ["datasets"]
         return capsys.readouterr().out
 
     return printed

@@ -22,7 +22,7 @@ from adl.launch.environment import child_environment
 from adl.storage.environment import Node, NotYetError, awaited
 from adl.storage.manifests import Inputs, files_below, upload_results
 from adl.storage.places import Place, open_place
-from adl.storage.stages import Stage, stages
+from adl.storage.stages import Stage, raw_data, stages
 from adl.storage.state_backup import StateBackup
 from adl.storage.transfers import download
 from adl.training import lock, runs
@@ -80,7 +80,7 @@ class Job:
         self.text = recipes.edited(PARAMS.read_text(encoding="utf-8"), values)
         self.params = schema.parse(self.text, f"{PARAMS} as this job has it")
         self.code = Path.cwd()
-        self.inputs = Inputs(stores, open_place(str(self.code)), stages(self.params.descriptor), self.params.data_path)
+        self.inputs = Inputs(stores, open_place(str(self.code)), stages(), self.params.data_path)
 
     def run(self, stage: Stage) -> int:
         """Returns the exit code of the stage, once all that it wrote is copied. Raises AdlError if a copy fails."""
@@ -130,7 +130,9 @@ class Job:
 
         Raises AdlError if an input is nowhere; a report says itself what it lacks.
         """
-        found = {self.inputs.path(name): self.inputs.find(name) for name in stage.inputs}
+        raw = raw_data(self.params.descriptor)
+        names = [place for name in stage.inputs for place in raw.get(name, [name])]
+        found = {self.inputs.path(name): self.inputs.find(name) for name in names}
         wanted: dict[Path, Place] = {}
         missing = []
         for name, files in found.items():

@@ -42,7 +42,7 @@ class Stage:
     checkpoint: str | None = None
 
 
-def stages(dataset: DatasetDescriptor) -> dict[str, Stage]:
+def stages() -> dict[str, Stage]:
     """Every stage of both dvc.yaml but `check` and `files`."""
     if not STAGES.exists():
         raise AdlError(f"{STAGES}: no such file. Start the job in the project's folder.")
@@ -54,20 +54,24 @@ def stages(dataset: DatasetDescriptor) -> dict[str, Stage]:
         template = json.dumps(body.get("do", body))
         for item in body.get("foreach", [""]):
             full = f"{name}@{item}".rstrip("@")
-            found[full] = _stage(full, json.loads(template.replace("${item}", item)), dataset)
+            found[full] = _stage(full, json.loads(template.replace("${item}", item)))
     return found
 
 
-def _stage(name: str, body: dict[str, Any], dataset: DatasetDescriptor) -> Stage:
+def raw_data(dataset: DatasetDescriptor) -> dict[str, list[str]]:
+    """The list of a split's files → the folders that hold what it lists, which is what a job reads."""
+    kinds = (dataset.images, dataset.labels)
+    return {
+        str(FILES / f"{name}.json"): [f"{DATA_PATH}/{kind.place(split.folder)}" for kind in kinds]
+        for name, split in dataset.splits.items()
+    }
+
+
+def _stage(name: str, body: dict[str, Any]) -> Stage:
     # The other dependencies are code, or what a job makes for itself.
     folders = (DATA_PATH, "data/", "models/", "metrics/", "reports/")
     made_here = (str(CHECKED), str(START_WEIGHTS))
     inputs = [path for path in body["deps"] if path.startswith(folders) and path not in made_here]
-    for split, files in dataset.splits.items():
-        # The list stands for the files that it lists, which is what a job reads.
-        if (listed := str(FILES / f"{split}.json")) in inputs:
-            inputs.remove(listed)
-            inputs += [f"{DATA_PATH}/{kind.place(files.folder)}" for kind in (dataset.images, dataset.labels)]
     outputs: list[str] = []
     for entry in body["outs"] + body.get("metrics", []):
         # An entry with options is a mapping of one path.

@@ -14,6 +14,7 @@ from adl.console import estimate
 from adl.errors import AdlError
 from adl.report import quoted
 from tests.conftest import ROOT
+from tests.data import write_dataset
 
 
 @pytest.fixture
@@ -174,7 +175,8 @@ def test_table_says_that_it_is_estimated_and_what_is_assumed(published, capsys):
 def test_hours_are_of_the_images_that_are_expected_where_there_are_none(published, estimated):
     file = published / "params.yaml"
     whole = on(estimated(), 8)["hours"]
-    file.write_text(recipes.edited(file.read_text(), {"expected_train_images": 304}))
+    own = write_dataset(published / "own.yaml", expect={"train": 304})
+    file.write_text(recipes.edited(file.read_text(), {"dataset": own}))
     start = 29 / 60
     # 19 steps per epoch instead of 186, after the same start.
     assert on(estimated(), 8)["hours"] - start == pytest.approx((whole - start) * 19 / 186)

@@ -22,7 +22,7 @@ def home(tmp_path, monkeypatch) -> Path:
     """The person's folder; we are in another one, with the project's parameters."""
     place = tmp_path / "project"
     place.mkdir()
-    for name in ("architectures", "pipeline", "dvc.yaml"):
+    for name in ("architectures", "datasets", "pipeline", "dvc.yaml"):
         (place / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "params.yaml", place)
     monkeypatch.chdir(place)
@@ -87,7 +87,7 @@ def test_state_is_kept_in_the_person_s_folder(home, monkeypatch):
     assert workspace.state_folder() == home / "states"
 
 
-@pytest.mark.parametrize("name", ["data_path", "net_arch", "cell_arch", "data_url", "train_url"])
+@pytest.mark.parametrize("name", ["dataset", "data_path", "net_arch", "cell_arch", "data_url", "train_url"])
 def test_file_of_parameters_which_dvc_reads_too_must_name_the_whole_path(home, name):
     with pytest.raises(AdlError) as refused:
         params.load(**{name: "~/x"})

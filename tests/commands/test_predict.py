@@ -131,7 +131,7 @@ def test_options_that_would_be_ignored_and_outputs_that_cannot_be_are_refused(
     with pytest.raises(SystemExit, match="2"):
         commands.main(arguments)
     assert message in capsys.readouterr().err
-    assert {p.name for p in tmp_path.iterdir()} == {"p.png", "folder.zip"}
+    assert {p.name for p in tmp_path.iterdir()} == {"datasets", "p.png", "folder.zip"}
 
 
 def test_folder_is_labelled_with_its_structure(models, photograph, tmp_path):
@@ -306,7 +306,7 @@ def test_no_result_is_written_over_what_is_no_result(models, photograph, capsys,
     told = f"a.png: a result would be written over a_{ending}.png; name another --output."
     assert told in capsys.readouterr().err
     assert Path(f"a_{ending}.png").read_bytes() == before
-    assert len(list(Path().iterdir())) == 2
+    assert len(list(Path().glob("*.png"))) == 2
 
 
 def test_folders_that_cannot_be_read_and_images_of_one_name_do_not_stop_the_others(models, photograph):
@@ -402,7 +402,7 @@ def test_name_that_no_file_can_have_is_told_as_that(tmp_path, capsys, arguments)
     with pytest.raises(SystemExit, match="2"):
         commands.main(arguments)
     assert "File name too long. Choose a shorter one." in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {"datasets", "p.png"}
 
 
 def test_folder_without_images_missing_model_and_shared_names_are_refused(models, photograph, tmp_path, capsys):

@@ -21,7 +21,6 @@ from adl.parallel.lifetime import tied
 from adl.storage.stages import stages
 from pipeline import modelarts
 from tests.conftest import ROOT
-from tests.data import CITYSCAPES
 from tests.workspace import ONE_PROCESS, alive, set_params, wait_for
 
 URLS = "--train_url=obs://b/out --data_url=obs://b/in --modelArts_mode=True"
@@ -87,7 +86,7 @@ def test_flags_of_2021_have_a_counterpart(monkeypatch, tmp_path, command):
     if "--output" in options:
         assert stage.outputs == [stage.results] == [options.split()[-1]]
     else:
-        assert (stage.outputs, stage.results) == (stages(CITYSCAPES)[name].outputs, name)
+        assert (stage.outputs, stage.results) == (stages()[name].outputs, name)
     urls = {"data_url": "obs://b/in", "train_url": "obs://b/out", "modelArts": True}
     assert changes == changed | urls
     assert params.load(ROOT / "params.yaml", **changes).modelArts
@@ -139,7 +138,7 @@ OF_2021 = (
     [
         f"train {OF_2021} --keep_checkpoints=3 --eval_epochs=0 --save_minutes=5 --log_lines=plain --state_seconds=5",
         "train --device_num=2 --device_target=CPU --amp_level=O0 --master_port=8119",
-        "mindrecord --split=val --data_path=data/cityscapes --expected_val_images=500",
+        "mindrecord --split=val --data_path=data/cityscapes --dataset=datasets/cityscapes.yaml",
         "synthesize --synthetic_seed=3",
         "baselines",
         "evaluate --eval_images=20 --eval_flip=False --ms_infer=True --device_num=2",
@@ -163,6 +162,7 @@ def test_a_stage_takes_what_it_reads(monkeypatch, command):
         ("baselines --ckpt_name=other.ckpt", "--ckpt_name"),
         ("mindrecord --split=val --ckpt_name=other.ckpt", "--ckpt_name"),
         ("synthesize --ckpt_name=other.ckpt", "--ckpt_name"),
+        ("synthesize --dataset=own.yaml", "--dataset"),
         ("infer --batch_size=2", "--batch_size"),
         ("export --ckpt_name=old.ckpt --batch_size=2", "--batch_size"),
         ("export --ckpt_name=old.ckpt --synthetic_seed=2", "--synthetic_seed"),
@@ -171,7 +171,7 @@ def test_a_stage_takes_what_it_reads(monkeypatch, command):
         ("export --master_port=8118", "--master_port"),
         ("train --split=val", "--split"),
         ("infer --split=val", "--split"),
-        ("mindrecord --split=val --expected_train_images=2", "--expected_train_images"),
+        ("mindrecord --split=val --num_classes=2", "--num_classes"),
         ("evaluate --epochs=3", "--epochs"),
         ("evaluate --workers=3", "--workers"),
         ("evaluate --ckpt_name=None --parallel=False", "--parallel"),
@@ -187,19 +187,17 @@ def test_what_a_stage_does_not_read_is_refused(tmp_path, monkeypatch, capsys, co
         modelarts.main()
     stage = command.split()[0]
     assert f"error: {unread}: the stage {stage} reads no such option" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["datasets"]
 
 
 def test_scoring_other_images_or_weights_needs_other_inputs(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["modelarts", "evaluate", "--train_url=x"])
     own, _ = modelarts.stage_of(modelarts.parse())
-    assert own.inputs == stages(CITYSCAPES)["evaluate"].inputs
+    assert own.inputs == stages()["evaluate"].inputs
     sys.argv += ["--split=train", "--ckpt_name=old.ckpt"]
     other, _ = modelarts.stage_of(modelarts.parse())
-    assert set(other.inputs) == {
-        f"data/mindrecord/cityscapes_train.{end}" for end in ("mindrecord", "mindrecord.db", "json")
-    }
+    assert set(other.inputs) == {f"data/mindrecord/train.{end}" for end in ("mindrecord", "mindrecord.db", "json")}
 
 
 class Cloud:
@@ -306,13 +304,13 @@ def test_a_job_that_cannot_work_says_why_before_it_copies(cloud, refusal):
     assert "access is refused" in text
     assert "s3cret" not in text
     text = refusal("train")
-    assert "error: train needs data/mindrecord/cityscapes_train.mindrecord, " in text
+    assert "error: train needs data/mindrecord/train.mindrecord, " in text
     text = refusal("train", MA_NUM_HOSTS="2", VC_TASK_INDEX="0", VC_WORKER_HOSTS="one")
     assert "VC_WORKER_HOSTS: names 1 hosts" in text
     set_params(cloud.code, data_path="/data/cityscapes")
     text = refusal("train", MA_NUM_GPUS="8")
     assert "device_num is 8, as many as this job has, instead of 1" in text
-    assert "data_path is data/cityscapes, where the data set is copied to" in text
+    assert "data_path is data/raw, where the data set is copied to" in text
     assert "batch_size: 2 images cannot be divided evenly among device_num 8 devices" in text
     text = refusal("train", "--device_target", "Ascend")
     assert "this machine has 0 such devices" in text
@@ -330,7 +328,7 @@ def test_drawn_scenes_and_records_go_through_the_bucket(cloud, here, refusal):
     text = here("mindrecord", "--split", "val")
     images = "data/synthetic/leftImg8bit/val"
     assert re.search(rf"reads {images}: 3 files, \d+ kB, from {cloud.url}/{images}/\w+/", text)
-    assert "data/mindrecord/cityscapes_val.mindrecord" in cloud.names()
+    assert "data/mindrecord/val.mindrecord" in cloud.names()
     assert json.loads(cloud.content("metrics/mindrecord_val.json"))["images"] == 3
     assert (cloud.code / "params.yaml").read_text() == before
     assert not (cloud.code / "data").exists()

@@ -28,7 +28,7 @@ from adl.training.state import TrainingJob
 from adl.workspace import sidecar
 from pipeline import evaluate, export, infer
 from tests.conftest import ROOT, TINY
-from tests.data import CITYSCAPES
+from tests.data import CITYSCAPES, frames_of
 from tests.workspace import files
 
 
@@ -68,7 +68,7 @@ def job_of(monkeypatch):
 @pytest.mark.parametrize("ms_infer", [True, False])
 @pytest.mark.parametrize("eval_flip", [True, False])
 def test_mode_of_the_evaluation_is_that_of_the_parameters(job_of, ms_infer, eval_flip):
-    (job, *_), _ = job_of(ms_infer=ms_infer, eval_flip=eval_flip)
+    (job, _), _ = job_of(ms_infer=ms_infer, eval_flip=eval_flip)
     assert job.mode == Mode(multiscale=ms_infer, mirror=eval_flip)
 
 
@@ -79,14 +79,14 @@ def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were
         "run",
         lambda self, command, nodes: started.append((self.logs, nodes)) or 0,
     )
-    (job, predictions, _), named = job_of(eval_images=7, device_num=2, parallel=True)
+    (job, predictions), named = job_of(eval_images=7, device_num=2, parallel=True)
     assert (job.limit, job.batch_size) == (7, 1)
     assert job.record == Path("data/mindrecord/val.mindrecord")
     assert predictions == Path("data/predictions/evaluate")
     assert named["launch"](["x"]) == 0
     monkeypatch.setattr(evaluate.device, "devices", lambda device_target: 8)
     arguments = ("--split", "train", "--output", "o", "--eval-batch-size", "3", "--device-id", "5")
-    (job, predictions, _), named = job_of(*arguments, device_target="Ascend")
+    (job, predictions), named = job_of(*arguments, device_target="Ascend")
     assert (job.limit, job.batch_size) == (None, 3)
     assert job.record == Path("data/mindrecord/train.mindrecord")
     assert predictions == Path("o/predictions")
@@ -120,7 +120,11 @@ def test_folder_of_somebody_else_is_refused_before_any_work(part, tmp_path, monk
 
 @pytest.mark.parametrize("eval_flip", [True, False])
 def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, eval_flip):
-    monkeypatch.setattr(infer.layout, "frames", lambda root, split, dataset: [(root, split, n) for n in range(9)])
+    def split(root, name, dataset):
+        whole = types.SimpleNamespace(frames=[(str(root), name, n) for n in range(9)])
+        return types.SimpleNamespace(passed=lambda: whole)
+
+    monkeypatch.setattr(infer, "Split", split)
     values = {"eval_flip": eval_flip, "eval_images": 2, "data_path": "somewhere"}
     monkeypatch.setattr(infer.Exported, "load", lambda *_, **__: "the MINDIR")
     (Path("models")).mkdir()
@@ -207,7 +211,7 @@ def test_inference_writes_what_dvc_is_told(monkeypatch, evaluation_scenes):
     p = load(ROOT / "params.yaml", data_path=str(evaluation_scenes))
     monkeypatch.setattr(infer.params, "load", lambda: p)
     monkeypatch.setattr(sys, "argv", ["infer"])
-    for frame in infer.frames(evaluation_scenes, "val"):
+    for frame in frames_of(evaluation_scenes, "val"):
         path = CITYSCAPES.prediction_path(Path("data/predictions/evaluate"), frame.name)
         write_png(path, np.zeros((64, 128), np.uint8))
     write_json(Path("models/autodeeplab.mindir.json"), {"checkpoint_digest": "c"})
@@ -251,7 +255,7 @@ def test_worker_trains_its_job_as_its_rank(monkeypatch, tmp_path, rank):
     with pytest.raises(SystemExit) as ended:
         worker.main()
     assert ended.value.code == worker.STOPPED != 0
-    assert given[0][0] == (job, CITYSCAPES)
+    assert given[0][0] == (job,)
     [(_, named)] = given
     assert named["world"] == World(rank, 2)
     assert not named["stop"].requested

@@ -48,7 +48,7 @@ class Cloud:
             changes["data_url"] = str(self.data)
         p = params.load(**changes)
         job = Job(p, node or Node(), work=self.work, every=60)
-        return job.run(stages(p.descriptor)[stage])
+        return job.run(stages()[stage])
 
     def main(self, *arguments: str) -> int:
         """Run a job by its command line. Returns its exit code."""

@@ -11,7 +11,7 @@ from adl.files import write_json, write_text
 from adl.storage import manifests
 from adl.storage.manifests import Inputs, upload_results
 from adl.storage.places import open_place
-from adl.storage.stages import stages
+from adl.storage.stages import raw_data, stages
 from adl.storage.state_backup import StateBackup
 from adl.storage.transfers import download
 from adl.training.state import State, seal
@@ -34,7 +34,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def known(place):
-    return stages(CITYSCAPES)
+    return stages()
 
 
 @pytest.fixture
@@ -64,10 +64,8 @@ def test_stages_read_and_write_what_dvc_declares(known):
         "synthesize", "mindrecord@train", "mindrecord@val", "baselines", "train", "evaluate", "export", "infer",
         "report",
     }  # fmt: skip
-    assert known["mindrecord@val"].inputs == [
-        "${data_path}/leftImg8bit/val",
-        "${data_path}/gtFine/val",
-    ]
+    assert known["mindrecord@val"].inputs == ["data/files/val.json"]
+    assert raw_data(CITYSCAPES)["data/files/val.json"] == ["${data_path}/leftImg8bit/val", "${data_path}/gtFine/val"]
     assert known["mindrecord@val"].command == ["-m", "pipeline.mindrecord", "--split", "val"]
     assert known["mindrecord@val"].outputs == [
         RECORD, f"{RECORD}.db", "data/mindrecord/val.json", "metrics/mindrecord_val.json",

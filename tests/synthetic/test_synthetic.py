@@ -89,4 +89,4 @@ def test_writing_again_replaces_the_tree(tmp_path):
     second = {f.name: f.image.read_bytes() for f in frames_of(root, "train")}
     assert second == {name: first[name] for name in second}
     assert len(second) == 2
-    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+    assert {p.name for p in tmp_path.iterdir()} == {"data", "datasets"}
