@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from adl.dataset import records
+from adl.dataset.descriptor import parse
 from adl.errors import AdlError, reported
-from adl.prepare import DataError, png
+from adl.prepare import DataError
 from adl.prepare.convert import convert
+from adl.prepare.labels import LabelFiles
 from tests.data import CITYSCAPES, frames_of, largest_file, write_frame, write_record
 
 
@@ -43,7 +45,7 @@ def test_reading_gives_bgr_images_in_order_up_to_the_limit(root, tmp_path):
 def test_manifest_counts_images_and_pixels(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
     manifest = records.read_manifest(record, CITYSCAPES)
-    labels = [CITYSCAPES.train_ids[png.read_frame(f, CITYSCAPES)[1]] for f in frames_of(root, "train")]
+    labels = [LabelFiles([f], CITYSCAPES).read_frame(f)[1].train_ids for f in frames_of(root, "train")]
     counts = np.bincount(np.concatenate([label.ravel() for label in labels]), minlength=256)
     assert manifest["images"] == 7
     assert manifest["classes"] == list(CITYSCAPES.class_names)
@@ -77,7 +79,7 @@ def test_unreadable_manifest_says_what_makes_it(tmp_path):
 
 def test_record_of_other_classes_is_refused(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
-    of_11 = CITYSCAPES.model_copy(update={"classes": CITYSCAPES.classes[:11]})
+    of_11 = parse(CITYSCAPES.to_json() | {"classes": CITYSCAPES.to_json()["classes"][:11]}, "of_11.yaml")
     with pytest.raises(AdlError, match=r"train\.json: its classes are not those of Cityscapes.*repro mindrecord"):
         records.read_manifest(record, of_11)
     renamed = CITYSCAPES.model_copy(update={"name": "other"})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adl import synthetic
-from adl.prepare import png
+from adl.prepare.labels import LabelFiles
 from tests.conftest import ROOT
 from tests.data import CITYSCAPES, frames_of, write_scenes
 
@@ -76,7 +76,7 @@ def test_tree_has_the_layout_of_cityscapes(tmp_path):
     assert len({f.image.parent.name for f in val}) > 1
     assert not {f.image.parent.name for f in train} & {f.image.parent.name for f in val}
     for frame in train + val:
-        png.read_frame(frame, CITYSCAPES)
+        LabelFiles([frame], CITYSCAPES).read_frame(frame)
         assert frame.name.startswith(f"{frame.image.parent.name}_")
     pixels = [f.image.read_bytes() for f in train + val]
     assert len(set(pixels)) == 8
