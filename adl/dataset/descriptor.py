@@ -142,7 +142,7 @@ class DatasetDescriptor(_Section):
     expect: dict[str, int] = {}
     images: Images
     labels: Labels
-    classes: Annotated[tuple[DatasetClass, ...], Field(strict=False, min_length=2, max_length=255)]
+    classes: Annotated[tuple[DatasetClass, ...], Field(strict=False)]
     ignored: Annotated[tuple[DatasetClass, ...], Field(strict=False)] = ()
     unlisted: Literal["error", "ignore"] = "error"
     normalise: Normalisation = Normalisation()
@@ -334,6 +334,8 @@ def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
             yield f"{section}.pattern: {{split}} must stand in a folder's name."
         if files.has_groups and folders[-1] != "{group}":
             yield f"{section}.pattern: {{group}} must be the whole name of the last folder."
+    if not 2 <= len(dataset.classes) <= IGNORE:
+        yield f"classes: there must be 2 to {IGNORE}, not {len(dataset.classes)}."
     labels = (*dataset.classes, *dataset.ignored)
     for what, found in (
         ("name", Counter(label.name for label in labels)),
