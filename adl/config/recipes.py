@@ -71,13 +71,13 @@ def text(name: str, present: Mapping[str, Any]) -> str:
 def updated() -> str:
     """params.yaml of another version as this one has it: with every parameter that there is, and no other."""
     present = params.content(PARAMS)
-    head, _, _ = PARAMS.read_text(encoding="utf-8").partition("# Data\n")
+    head, heading, _ = PARAMS.read_text(encoding="utf-8-sig").partition("# Data\n")
     known = {entry.name for entry in params.schema()}
     values = {name: value for name, value in present.items() if name in known}
-    if Path(values.get("data_path", SYNTHETIC)) != SYNTHETIC:
+    if str(values.get("data_path", SYNTHETIC)) != str(SYNTHETIC):
         # Before it was a parameter, every other data set was Cityscapes.
         values = {"dataset": "datasets/cityscapes.yaml"} | values
-    return head + edited(shipped_text(), values)
+    return (head if heading else "") + edited(shipped_text(), values)
 
 
 def machine_keys(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class DatasetDescriptor(_Section):
     expect: dict[str, int] = {}
     images: Images
     labels: Labels
-    classes: Annotated[tuple[DatasetClass, ...], Field(strict=False, min_length=2, max_length=255)]
+    classes: Annotated[tuple[DatasetClass, ...], Field(strict=False)]
     ignored: Annotated[tuple[DatasetClass, ...], Field(strict=False)] = ()
     unlisted: Literal["error", "ignore"] = "error"
     normalise: Normalisation = Normalisation()
@@ -383,6 +383,8 @@ def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
             yield f"splits.{name}.prefix: is of a list."
     for name in dataset.expect.keys() - dataset.splits.keys():
         yield f"expect: there is no split {name}."
+    if not 2 <= len(dataset.classes) <= IGNORE:
+        yield f"classes: there must be 2 to {IGNORE}, not {len(dataset.classes)}."
     yield from _impossible_pattern("images", dataset.images, dataset.splits)
     yield from _impossible_pattern("labels", dataset.labels, dataset.splits)
     yield from _impossible_labels(dataset)

@@ -44,6 +44,66 @@ def comments(text: str) -> dict[str, str]:
     return dict(re.findall(r"^(\w+):.*?# (.*)$", text, re.MULTILINE))
 
 
+OLD = """# My run, of which I think a lot.
+
+# Data
+data_path: DATA  # folder that holds leftImg8bit/ and gtFine/
+expected_train_images: 2975  # images that the train split must have
+num_classes: 19
+# Network
+block_multiplier: 2
+bn_momentum: 0.9
+infer_backends: []  # none
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "dataset"),
+    [("data/synthetic", "datasets/synthetic.yaml"), ("/data/cs", "datasets/cityscapes.yaml")],
+)
+def test_file_of_an_earlier_version_is_brought_up_to_date(workspace, capsys, data, dataset):
+    file = workspace / "params.yaml"
+    file.write_text(OLD.replace("DATA", data))
+    with pytest.raises(SystemExit, match="2"):
+        commands.main(["recipe", "synthetic", "--update"])
+    assert "--update keeps the present values: leave out the NAME" in capsys.readouterr().err
+    before = file.read_text()
+    commands.main(["recipe", "--update", "--dry-run"])
+    shown = capsys.readouterr().out
+    assert re.search(rf"^dataset +.*{dataset}", shown, re.MULTILINE)
+    assert "expected_train_images" in shown
+    assert "bn_momentum" not in shown
+    assert file.read_text() == before
+    p = recipe("--update")
+    assert (p.dataset, p.data_path, p.num_classes, p.block_multiplier) == (dataset, data, 19, 2)
+    assert (p.bn_momentum, p.infer_backends) == (0.9, [])
+    shipped = params.load(ROOT / "params.yaml")
+    kept = {"dataset", "data_path", "num_classes", "block_multiplier", "bn_momentum", "infer_backends"}
+    assert p.model_dump(exclude=kept) == shipped.model_dump(exclude=kept)
+    text = file.read_text()
+    assert text.startswith("# My run, of which I think a lot.\n\n# Data\ndataset: ")
+    assert comments(text) == comments((ROOT / "params.yaml").read_text())
+    capsys.readouterr()
+    assert recipe("--update") == p
+    assert file.read_text() == text
+    assert "no change" in capsys.readouterr().out
+
+
+def test_data_set_that_is_named_stays_and_a_file_without_headings_gets_them(workspace):
+    (workspace / "params.yaml").write_text("data_path: /data/own\ndataset: datasets/camvid.yaml\nseed: 3\n")
+    p = recipe("--update")
+    assert (p.dataset, p.data_path, p.seed) == ("datasets/camvid.yaml", "/data/own", 3)
+    assert (workspace / "params.yaml").read_text().startswith("# Data\ndataset: ")
+
+
+def test_value_that_cannot_be_meant_is_not_brought_up_to_date(workspace, capsys):
+    (workspace / "params.yaml").write_text("data_path:\nepochs: 0\n")
+    with pytest.raises(SystemExit, match="2"):
+        recipe("--update")
+    assert "params.yaml brought up to date: is not valid:" in capsys.readouterr().err
+    assert (workspace / "params.yaml").read_text() == "data_path:\nepochs: 0\n"
+
+
 def test_list_has_every_recipe_with_a_sentence_and_a_time(workspace, capsys):
     commands.main(["recipe"])
     listed = capsys.readouterr().out
