@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Collection, Set
 from pathlib import Path
 
 from adl import device, workspace
@@ -41,22 +42,46 @@ def check(params: Params, dataset: DatasetDescriptor) -> str:
     check_parameters(params, dataset)
     if Path(params.data_path) == SYNTHETIC:
         check_counts(params, dataset)
-        size = (2 * params.synthetic_height, params.synthetic_height)
+        sizes = {(2 * params.synthetic_height, params.synthetic_height)}
     else:
-        size = _check_data(params, dataset)
+        sizes = set(_check_data(params, dataset))
     check_steps(params, dataset)
-    exported = (params.export_width, params.export_height)
-    if exported != size:
-        raise AdlError(
-            f"export_width × export_height is {in_pixels(exported)}, but the val images in {params.data_path} are "
-            f"{in_pixels(size)}: the stage infer runs the exported file on them",
-            "Make them equal, or set data_path to the folder of other images.",
-        )
+    check_sizes(params, sizes)
     return start_weights(params)
 
 
-def _check_data(params: Params, dataset: DatasetDescriptor) -> tuple[int, int]:
-    """Returns (width, height) of the val images."""
+def check_sizes(params: Params, sizes: Set[tuple[int, int]]) -> None:
+    """Raises AdlError if the exported file, which takes one size, does not fit what the stage infer gives it.
+
+    sizes: (width, height) of the val images.
+    """
+    exported = (params.export_width, params.export_height)
+    windows = f"eval_window to [{params.export_height}, {params.export_width}] (export_height, export_width)"
+    if params.eval_window:
+        if params.eval_window[::-1] != [*exported]:
+            raise AdlError(
+                f"eval_window is {params.eval_window}, but the exported file takes images of {in_pixels(exported)}: "
+                "the stage infer runs it on windows",
+                f"Set {windows}, or these to the size of the windows.",
+            )
+    elif len(sizes) > 1:
+        some = text.listing([in_pixels(size) for size in sorted(sizes)], most=3)
+        raise AdlError(
+            f"the val images in {params.data_path} have {len(sizes)} sizes ({some}), but the exported file, which the "
+            "stage infer runs on them, takes one",
+            f"Set {windows}: images of any size are then cut into windows.",
+        )
+    elif sizes != {exported}:
+        [size] = sizes
+        raise AdlError(
+            f"export_width × export_height is {in_pixels(exported)}, but the val images in {params.data_path} are "
+            f"{in_pixels(size)}: the stage infer runs the exported file on them",
+            f"Make them equal, or set data_path to the folder of other images, or {windows}.",
+        )
+
+
+def _check_data(params: Params, dataset: DatasetDescriptor) -> Collection[tuple[int, int]]:
+    """Returns the sizes (width, height) of the val images."""
     try:
         found = check_dataset(params.data_path, dataset, expected=expected_images(params)).passed()
     except DataError as error:
@@ -71,7 +96,7 @@ def _check_data(params: Params, dataset: DatasetDescriptor) -> tuple[int, int]:
         check_room(sum(split.bytes for split in found.splits.values()))
     except Caution as caution:
         print(f"warning: {caution}", flush=True)
-    return found.splits["val"].size
+    return found.splits["val"].sizes
 
 
 def _copy() -> str:

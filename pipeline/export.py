@@ -41,7 +41,7 @@ def main() -> None:
         size=(p.export_height, p.export_width),
         record=record,
         training_record=workspace.record(RECORDS, CITYSCAPES.name, "train"),
-        mode=Mode(mirror=p.eval_flip),
+        mode=Mode(mirror=p.eval_flip, window=p.eval_window),
         evaluated=LabelMaps.of(PREDICTIONS / "evaluate", model=source, record=record, dataset=CITYSCAPES),
     )
     proofs = export(exporter, "mindir", output / MINDIR.name if output else MINDIR, source)

@@ -33,6 +33,10 @@ class EvaluationJob(NamedTuple):
         in_record = records.read_manifest(self.record, dataset)["images"]
         return min(self.limit or in_record, in_record)
 
+    def sizes(self, dataset: DatasetDescriptor) -> int:
+        """How many sizes the images of the record have."""
+        return len(records.read_manifest(self.record, dataset)["sizes"])
+
 
 @dataclasses.dataclass
 class ImageResult:
