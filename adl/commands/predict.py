@@ -97,6 +97,7 @@ def add_size_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--longest-side",
         type=int,
+        default=None,
         metavar="PIXELS",
         help="larger images are scaled down to it for the network, the result up again; not for a MINDIR; default: "
         f"{LONGEST_SIDE}, with windows none",
@@ -105,6 +106,7 @@ def add_size_arguments(command: argparse.ArgumentParser) -> None:
         "--window",
         type=int,
         nargs=2,
+        default=None,
         metavar=("HEIGHT", "WIDTH"),
         help="cut images of any size into overlapping windows, and average; 0 0: whole images; default: eval_window of "
         "params.yaml, if there is one",

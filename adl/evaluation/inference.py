@@ -81,7 +81,9 @@ class Probabilities(nn.Cell):
     def construct(self, image: Tensor) -> Tensor:
         _, height, width, _ = image.shape
         x = ((image.astype(mstype.float32) - self.mean) * self.factor).transpose(0, 3, 1, 2)
-        x = resize(x, (scaled(height, self.scale), scaled(width, self.scale)))
+        if self.scale != 1:
+            # Not by `resize`: a graph for any size cannot call it twice.
+            x = ops.ResizeBilinearV2(align_corners=True)(x, (scaled(height, self.scale), scaled(width, self.scale)))
         return resize(ops.softmax(self.network(x), axis=1), (height, width))
 
 
