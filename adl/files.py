@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +193,37 @@ def write_png(path: Path, image: np.ndarray) -> None:
             f"{path}: no PNG of {image.shape[1]}×{image.shape[0]} pixels can be written. Cut the image into pieces."
         )
     write_bytes(path, content.tobytes())
+
+
+ROWS = 256
+"""Rows of a large image that are worked on at a time, so that it is in memory once."""
+
+
+def write_png_by_rows(path: Path, size: tuple[int, ...], draw: Callable[[slice], np.ndarray]) -> None:
+    """Write a PNG of any size, of which never more than some rows are in memory.
+
+    size: (height, width). draw: rows → their pixels, (n, W, 3) uint8 RGB.
+    """
+    height, width = size
+    packer = zlib.compressobj(level=1)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        # 8 bits, RGB, and the usual methods of compression, filters and order.
+        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header))
+        for top in range(0, height, ROWS):
+            pixels = draw(slice(top, min(top + ROWS, height)))
+            # Each row begins with the number of its filter: 1, differences to the pixel on the left.
+            filtered = np.ones((len(pixels), 1 + 3 * width), np.uint8)
+            filtered[:, 1:4] = pixels[:, 0]
+            filtered[:, 4:] = np.diff(pixels, axis=1).reshape(len(pixels), -1)
+            file.write(_chunk(b"IDAT", packer.compress(filtered.tobytes())))
+        file.write(_chunk(b"IDAT", packer.flush()) + _chunk(b"IEND", b""))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    """Of a PNG: length, kind, content, checksum."""
+    checked = kind + content
+    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
 
 def read_png(path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Collection, Set
 from pathlib import Path
 
 from adl import device, workspace
@@ -39,22 +40,46 @@ def check(params: Params) -> str:
     check_parameters(params)
     if Path(params.data_path) == SYNTHETIC:
         check_counts(params)
-        size = (2 * params.synthetic_height, params.synthetic_height)
+        sizes = {(2 * params.synthetic_height, params.synthetic_height)}
     else:
-        size = _check_data(params)
+        sizes = set(_check_data(params))
     check_steps(params)
-    exported = (params.export_width, params.export_height)
-    if exported != size:
-        raise AdlError(
-            f"export_width × export_height is {in_pixels(exported)}, but the val images in {params.data_path} are "
-            f"{in_pixels(size)}: the stage infer runs the exported file on them",
-            "Make them equal, or set data_path to the folder of other images.",
-        )
+    check_sizes(params, sizes)
     return start_weights(params)
 
 
-def _check_data(params: Params) -> tuple[int, int]:
-    """Returns (width, height) of the val images. What was sound at the last look, and has not changed, still is."""
+def check_sizes(params: Params, sizes: Set[tuple[int, int]]) -> None:
+    """Raises AdlError if the exported file, which takes one size, does not fit what the stage infer gives it.
+
+    sizes: (width, height) of the val images.
+    """
+    exported = (params.export_width, params.export_height)
+    windows = f"eval_window to [{params.export_height}, {params.export_width}] (export_height, export_width)"
+    if params.eval_window:
+        if params.eval_window[::-1] != [*exported]:
+            raise AdlError(
+                f"eval_window is {params.eval_window}, but the exported file takes images of {in_pixels(exported)}: "
+                "the stage infer runs it on windows",
+                f"Set {windows}, or these to the size of the windows.",
+            )
+    elif len(sizes) > 1:
+        some = text.listing([in_pixels(size) for size in sorted(sizes)], most=3)
+        raise AdlError(
+            f"the val images in {params.data_path} have {len(sizes)} sizes ({some}), but the exported file, which the "
+            "stage infer runs on them, takes one",
+            f"Set {windows}: images of any size are then cut into windows.",
+        )
+    elif sizes != {exported}:
+        [size] = sizes
+        raise AdlError(
+            f"export_width × export_height is {in_pixels(exported)}, but the val images in {params.data_path} are "
+            f"{in_pixels(size)}: the stage infer runs the exported file on them",
+            f"Make them equal, or set data_path to the folder of other images, or {windows}.",
+        )
+
+
+def _check_data(params: Params) -> Collection[tuple[int, int]]:
+    """Returns the sizes (width, height) of the val images. What was sound and has not changed still is."""
     try:
         found = survey.surveyed(Path(params.data_path), params.descriptor, memory=SURVEYED)
     except DataError as error:
@@ -69,7 +94,7 @@ def _check_data(params: Params) -> tuple[int, int]:
         check_room(found.bytes)
     except Caution as caution:
         print(f"warning: {caution}", flush=True)
-    return found.val_size
+    return found.val_sizes
 
 
 def _copy() -> str:

@@ -67,7 +67,7 @@ def main() -> None:
         dataset=dataset,
         record=record,
         device_target=p.device_target,
-        mode=Mode(multiscale=p.ms_infer, mirror=p.eval_flip),
+        mode=Mode(multiscale=p.ms_infer, mirror=p.eval_flip, window=p.eval_window),
         limit=p.eval_images,
         batch_size=arguments.eval_batch_size,
     )

@@ -40,7 +40,7 @@ def main() -> None:
         size=(p.export_height, p.export_width),
         record=record,
         training_record=workspace.record("train"),
-        mode=Mode(mirror=p.eval_flip),
+        mode=Mode(mirror=p.eval_flip, window=p.eval_window),
         evaluated=LabelMaps.of(PREDICTIONS / "evaluate", model=source, record=record, dataset=dataset),
     )
     proofs = export(exporter, "mindir", output / MINDIR.name if output else MINDIR, source)

@@ -44,7 +44,12 @@ def main() -> None:
         device_target=p.device_target,
         device_id=arguments.device_id,
     )
-    measure = functools.partial(infer, frames=frames, dataset=p.descriptor, mode=Mode(mirror=p.eval_flip))
+    measure = functools.partial(
+        infer,
+        frames=frames,
+        dataset=p.descriptor,
+        mode=Mode(mirror=p.eval_flip, window=p.eval_window),
+    )
     if arguments.model:
         result = measure(
             load(arguments.model, backend=arguments.backend),
@@ -107,7 +112,7 @@ def measurements(p: Params) -> Iterator[tuple[str, str, Path]]:
     files = {"mindir": MINDIR}
     for name in p.export_formats:
         path = FORMATS[name].beside(EXPORTED / MINDIR.name)
-        can_average = p.eval_flip or not FORMATS[name].labels
+        can_average = not FORMATS[name].labels or (p.eval_flip and not p.eval_window)
         if can_average and path.exists():
             files[name] = path
     for backend in ["mindspore", *p.infer_backends]:

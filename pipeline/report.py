@@ -25,6 +25,7 @@ def main() -> None:
         "data_path": p.data_path,
         "ms_infer": p.ms_infer,
         "eval_flip": p.eval_flip,
+        "eval_window": p.eval_window,
         "eval_images": p.eval_images,
     }
     results = Results.read(p.descriptor, asked)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from adl import files, network
 from adl.errors import AdlError
@@ -148,3 +151,11 @@ def test_conversion_and_checkpoint_on_a_real_full_disk_leave_nothing(tmp_path):
         assert not list(small.iterdir())
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2 * files.ROWS + 5, 7)])
+def test_png_that_is_written_by_rows_is_read_by_everyone(rng, size):
+    pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    files.write_png_by_rows(Path("p.png"), size, lambda rows: pixels[rows])
+    np.testing.assert_array_equal(files.read_png(Path("p.png"))[..., ::-1], pixels)
+    np.testing.assert_array_equal(np.asarray(Image.open("p.png")), pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from pathlib import Path
 
@@ -170,3 +171,35 @@ def test_check_prints_a_caution_and_goes_on(check, tmp_path, free, capsys):
     with pytest.raises(AdlError, match="warmup_iters"):
         check(data_path=str(tmp_path / "cs"))
     assert "DVC's cache as much again if it copies, but only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("window", "sizes", "message"),
+    [
+        (None, {(224, 112)}, None),
+        ([112, 224], {(224, 112)}, None),
+        ([112, 224], {(480, 360), (30, 900)}, None),
+        (
+            None,
+            {(480, 360), (224, 112)},
+            r"the val images in data/synthetic have 2 sizes \(224×112 pixels, 480×360 pixels\), but the exported file, "
+            r"which the stage infer runs on them, takes one\. Set eval_window to \[112, 224\] \(export_height, ",
+        ),
+        (
+            None,
+            {(480, 360)},
+            r"export_width × export_height is 224×112 pixels, but the val images .* are 480×360 pixels",
+        ),
+        (
+            [224, 112],
+            {(480, 360)},
+            r"eval_window is \[224, 112\], but the exported file takes images of 224×112 pixels: the stage infer runs it "
+            r"on windows\. Set eval_window to \[112, 224\]",
+        ),
+    ],
+)
+def test_exported_file_must_take_the_val_images_or_windows_of_them(window, sizes, message):
+    p = params.load(ROOT / "params.yaml", eval_window=window)
+    refused = pytest.raises(AdlError, match=message) if message else contextlib.nullcontext()
+    with refused:
+        preflight.check_sizes(p, sizes)

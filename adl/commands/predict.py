@@ -1,8 +1,8 @@
 """label photographs, every one in a folder, or a video, with a trained model
 
 reads:  images of any size (EXIF orientation respected), videos, a checkpoint or an exported file with its sidecar
-writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended);
-        for each video <name>_overlay.mp4, frame by frame
+writes: for each image <name>_labelIds.png (label ids), <name>_color.png (palette), <name>_overlay.png (both blended),
+        the last two of a very large one only with --overlay; for each video <name>_overlay.mp4, frame by frame
 A file that cannot be read, or a video that is cut short, does not keep the others from being labelled; the exit code is
 then 2, and they are named.
 
@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+
 from adl.commands.parameters import device
 from adl.config import params
 from adl.console import text
@@ -28,7 +30,7 @@ from adl.console.progress import track
 from adl.errors import AdlError
 from adl.export import provenance
 from adl.export.runtimes import BACKENDS
-from adl.files import check_output, write_png
+from adl.files import check_output, write_png, write_png_by_rows
 from adl.workspace import CHECKPOINT, PARAMS, PREDICTIONS, as_path, sidecar
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
+MOST_PIXELS = 100_000_000
+"""Of an image whose overlay is written unasked: of 400 million pixels, two more files take longer than the labels' own
+and most of their room."""
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -55,12 +60,17 @@ def add(command: argparse.ArgumentParser) -> None:
         default=PREDICTIONS / "predict",
         help="folder for the results; default: %(default)s",
     )
-    add_longest_side(command)
+    command.add_argument(
+        "--overlay",
+        action="store_true",
+        help=f"palette and overlay of images of more than {MOST_PIXELS // 10**6} megapixels, too",
+    )
+    add_size_arguments(command)
 
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
     """What `load_predictor` reads."""
-    command.set_defaults(multiscale=False, longest_side=math.inf)
+    command.set_defaults(multiscale=False, longest_side=math.inf, window=[0, 0])
     command.add_argument(
         "--model",
         type=as_path,
@@ -82,14 +92,23 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-flip", action="store_true", help="half the work: do not average with the mirror image")
 
 
-def add_longest_side(command: argparse.ArgumentParser) -> None:
+def add_size_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--longest-side",
         type=int,
-        default=LONGEST_SIDE,
+        default=None,
         metavar="PIXELS",
         help="larger images are scaled down to it for the network, the result up again; not for a MINDIR; default: "
-        "%(default)s",
+        f"{LONGEST_SIDE}, with windows none",
+    )
+    command.add_argument(
+        "--window",
+        type=int,
+        nargs=2,
+        default=None,
+        metavar=("HEIGHT", "WIDTH"),
+        help="cut images of any size into overlapping windows, and average; 0 0: whole images; default: eval_window of "
+        "params.yaml, if there is one",
     )
 
 
@@ -104,7 +123,7 @@ def choose_model(arguments: argparse.Namespace) -> None:
         if arguments.device == "CPU" and not arguments.multiscale:
             arguments.model = provenance.fastest()
     longest_side = arguments.longest_side
-    if longest_side in (math.inf, LONGEST_SIDE):
+    if longest_side in (math.inf, None):
         return
     if longest_side < params.SMALLEST_SIDE:
         raise AdlError(f"--longest-side: {longest_side} is less than {params.SMALLEST_SIDE} pixels.")
@@ -121,16 +140,30 @@ def params_for(model: Path) -> params.Params | None:
     return params.load()
 
 
+def chosen_window(arguments: argparse.Namespace) -> list[int] | None:
+    """Of `--window`, or else of params.yaml. Raises AdlError for one that is too small."""
+    if arguments.window is None:
+        return params.load().eval_window if PARAMS.exists() else None
+    if not any(arguments.window):
+        return None
+    least = min(arguments.window)
+    if least < params.SMALLEST_SIDE:
+        raise AdlError(f"--window: {least} is less than {params.SMALLEST_SIDE} pixels.")
+    return arguments.window
+
+
 def load_predictor(arguments: argparse.Namespace, *, one_size: bool = False) -> Predictor:
     """What the arguments of `add_model_arguments` name. one_size: as in `Predictor.load`."""
     from adl.predict.predictor import Predictor
 
+    window = chosen_window(arguments)
     predictor = Predictor.load(
         arguments.model,
         device_target=arguments.device,
         flip=not arguments.no_flip,
         multiscale=arguments.multiscale,
-        longest_side=arguments.longest_side,
+        window=window,
+        longest_side=arguments.longest_side or (math.inf if window else LONGEST_SIDE),
         params=params_for(arguments.model),
         one_size=one_size,
         backend=arguments.backend,
@@ -151,7 +184,7 @@ def run(arguments: argparse.Namespace) -> None:
     for fault in dict.fromkeys(found.faults.values()):
         print(f"error: {fault}", file=sys.stderr, flush=True)
     predictor = None
-    for path, label in _readable(found):
+    for path, label in _readable(found, with_overlays=arguments.overlay):
         predictor = predictor or load_predictor(arguments)
         with _noted(path, found):
             label(predictor, results[path])
@@ -175,6 +208,8 @@ def _noted(path: Path, found: Found) -> Iterator[None]:
 
 def _readable(
     found: Found,
+    *,
+    with_overlays: bool,
 ) -> Iterator[tuple[Path, Callable[[Predictor, list[Path]], None]]]:
     """Each file that can be read, when its turn comes, and what labels it; the others are noted."""
     from adl.predict import photographs, videos
@@ -182,7 +217,9 @@ def _readable(
     images = [path for path in found.images if path not in found.faults]
     for path in track(images, len(images), "predicting"):
         with _noted(path, found):
-            yield path, functools.partial(_label_photograph, path, photographs.read(path))
+            photograph = photographs.read(path)
+            has_overlay = with_overlays or photograph.pixels.size <= 3 * MOST_PIXELS
+            yield path, functools.partial(_label_photograph, path, photograph, has_overlay)
     for path in found.unlike_images:
         if path not in found.faults:
             with _noted(path, found):
@@ -190,15 +227,26 @@ def _readable(
                 yield path, functools.partial(_label_video, clip, videos.Encoding.like(clip))
 
 
-def _label_photograph(path: Path, photograph: Photograph, predictor: Predictor, results: list[Path]) -> None:
+def _label_photograph(
+    path: Path,
+    photograph: Photograph,
+    has_overlay: bool,
+    predictor: Predictor,
+    results: list[Path],
+) -> None:
     from adl.predict.overlays import overlay, shares
 
-    dataset, labels = predictor.dataset, predictor(photograph.pixels)
+    dataset, pixels = predictor.dataset, photograph.pixels
+    labels = predictor(pixels)
     ids, colours, blended = results
-    write_png(ids, dataset.label_ids[labels])
-    write_png(colours, dataset.palette[labels])
-    write_png(blended, overlay(photograph.pixels, labels, dataset))
+    # As `label_ids[labels]`, which would take eight bytes a pixel.
+    write_png(ids, cv2.LUT(labels, dataset.label_ids))
     told = [text.size(*labels.shape)]
+    if has_overlay:
+        write_png_by_rows(colours, labels.shape, lambda rows: dataset.palette[labels[rows]])
+        write_png_by_rows(blended, labels.shape, lambda rows: overlay(pixels[rows], labels[rows], dataset))
+    else:
+        told.append("label ids only (--overlay writes the rest)")
     if photograph.used_bits:
         told.append(f"{photograph.used_bits} of 16 bits are used")
     # The three largest classes.

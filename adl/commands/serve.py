@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adl.commands.predict import (
-    add_longest_side,
     add_model_arguments,
+    add_size_arguments,
     choose_model,
     load_predictor,
 )
@@ -39,7 +39,7 @@ RETURNS = "returns 0 when it is stopped (Ctrl-C), 2 for an error that you can fi
 
 def add(command: argparse.ArgumentParser) -> None:
     add_model_arguments(command)
-    add_longest_side(command)
+    add_size_arguments(command)
     command.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     command.add_argument("--port", type=int, default=8000, help="0: any that is free; default: %(default)s")
     command.add_argument(

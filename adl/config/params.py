@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -326,6 +326,13 @@ class Params(BaseModel):
         meaning="average over the image and its mirror",
         stages=["evaluate", "export", "infer", "report"],
     )
+    eval_window: list[Annotated[int, Field(ge=SMALLEST_SIDE)]] | None = param(
+        shipped=None,
+        meaning="[height, width] of overlapping windows that images are cut into; empty: whole images",
+        stages=["evaluate", "export", "infer", "report"],
+        min_length=2,
+        max_length=2,
+    )
     eval_images: int | None = param(
         shipped=None,
         meaning="evaluate only this many val images, from the first on; empty: all",
@@ -503,7 +510,8 @@ def _takes(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
         return " or ".join(map(_takes, field["anyOf"]))
     if "items" in field:
-        return f"list of {_takes(field['items'])}"
+        number = f"{field['maxItems']}: " if "maxItems" in field else ""
+        return f"list of {number}{_takes(field['items'])}"
     if "const" in field:
         return field["const"]
     if "enum" in field:

@@ -15,7 +15,7 @@ _ABOUT = "about.json"
 
 
 def describe(folder: Path, *, model: Path, record: Path, mode: str, dataset: DatasetDescriptor) -> None:
-    """Write into a folder of label maps what they follow from. mode: a name of `inference.Mode`."""
+    """Write into a folder of label maps what they follow from. mode: an `inference.Mode` in words."""
     write_json(folder / _ABOUT, _origin(model, record, dataset) | {"mode": mode})
 
 

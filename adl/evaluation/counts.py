@@ -35,6 +35,11 @@ class EvaluationJob(NamedTuple):
         in_record = records.read_manifest(self.record, self.dataset)["images"]
         return min(self.limit or in_record, in_record)
 
+    @property
+    def sizes(self) -> int:
+        """How many sizes the images of the record have."""
+        return len(records.read_manifest(self.record, self.dataset)["sizes"])
+
 
 @dataclasses.dataclass
 class ImageResult:

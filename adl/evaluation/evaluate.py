@@ -148,7 +148,7 @@ def evaluate(
             target,
             model=job.model,
             record=job.record,
-            mode=at_scale_1,
+            mode=str(job.mode.at_scale_1),
             dataset=dataset,
         )
     return evaluation

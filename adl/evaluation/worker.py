@@ -45,7 +45,7 @@ def of_checkpoint(job: EvaluationJob, world: World) -> LabelMaps:
     """Raises AdlError if the checkpoint is damaged."""
     assert job.architecture
     network = checkpoint.restore(job.model, job.architecture, device_target=job.device_target, world=world)
-    passes = inference.passes(network, job.dataset, job.mode)
+    passes = inference.passes(network, job.dataset, job.mode, sizes=job.sizes)
     return functools.partial(inference.label_maps, passes, chosen=job.mode)
 
 
@@ -63,6 +63,7 @@ def count(
     written = {job.mode.name, job.mode.at_scale_1.name}
     rows = records.read(job.record, limit=job.limit, part=world.rank, parts=world.size)
     images = len(range(world.rank, job.images, world.size))
+    one_graph = job.mode.window or job.sizes > inference.FEW_SIZES
     compiled: set[tuple[int, ...]] = set()
     results: list[ImageResult] = []
     began = time.perf_counter()
@@ -82,11 +83,12 @@ def count(
                     write_png(path, dataset.label_ids[labels[place]])
             results.append(result)
         in_all = time.perf_counter() - began
-        if stack[0].shape in compiled:
+        graph = () if one_graph else stack[0].shape
+        if graph in compiled:
             for result in results[-len(batch) :]:
                 result.seconds = in_all / len(batch)
                 result.network_seconds = in_network / len(batch)
-        compiled.add(stack[0].shape)
+        compiled.add(graph)
         began = time.perf_counter()
     return results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ class Exported:
 
     def check_mode(self, mode: Mode) -> None:
         """Raises AdlError if the file cannot average as the mode says."""
+        if mode.window and self.labels:
+            raise AdlError(
+                f"{self.name}: returns labels, which cannot be averaged over windows (eval_window, --window). Use the "
+                "checkpoint, a file that returns probabilities, or whole images."
+            )
+        if mode.window and self.size not in (None, tuple(mode.window)):
+            raise AdlError(
+                f"{self.name}: takes images of {text.size(*self.size)} pixels (width × height), so that windows "
+                f"(eval_window, --window) must be {list(self.size)}, not {list(mode.window)}."
+            )
         if mode.multiscale:
             raise AdlError(f"{self.name}: an exported file has a single scale; for several scales use the checkpoint.")
         if self.labels and not mode.mirror:
@@ -93,7 +104,8 @@ class Exported:
 
     def probabilities(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
         """As `label_maps`: (1, classes, H, W) float32, summed over passes; not for a file that returns labels."""
-        return inference.probabilities({1.0: self}, images, mode, to_device=np.asarray, flip=np.flip)
+        run = functools.partial(inference.windowed, self, window=mode.window) if mode.window else self
+        return inference.probabilities({1.0: run}, images, mode, to_device=np.asarray, flip=np.flip)
 
 
 def description_of(path: Path) -> dict[str, Any]:

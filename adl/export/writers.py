@@ -25,7 +25,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.dataset.label_maps import LabelMaps
 from adl.dataset.records import Row
 from adl.errors import AdlError
-from adl.evaluation.inference import Mode, Probabilities, label_maps
+from adl.evaluation.inference import Mode, Probabilities, Windows, label_maps
 from adl.export import onnx_graph, runtimes
 from adl.export.canonical import canonicalise
 from adl.export.exported import Exported
@@ -172,11 +172,12 @@ class Exporter:
 
     def network_labels(self, row: Row, mode: Mode) -> np.ndarray:
         """(H, W) uint8 train ids that the network gives for an image, from the evaluation where it has them."""
-        if self.evaluated and self.evaluated.mode == mode.name:
+        if self.evaluated and self.evaluated.mode == str(mode):
             known = self.evaluated.read(row.name)
             if known is not None:
                 return known
-        return label_maps({1.0: self.model}, row.image[None], mode)[mode.name][0]
+        run = Windows(self.model, mode.window) if mode.window else self.model
+        return label_maps({1.0: run}, row.image[None], mode)[mode.name][0]
 
     def _spread(self, record: Path, places: slice, what: str) -> Iterator[Row]:
         """Some images of a record, with progress. places: in an order whose beginning is spread over the record."""

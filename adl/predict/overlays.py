@@ -14,7 +14,9 @@ def overlay(image: np.ndarray, labels: np.ndarray, dataset: DatasetDescriptor) -
 
 def shares(labels: np.ndarray, dataset: DatasetDescriptor) -> dict[str, float]:
     """Class → share of the pixels of a label map, 0-1; the largest first, without classes that do not occur."""
-    pixels = np.bincount(labels.ravel(), minlength=256)[: len(dataset.classes)]
+    # Row by row, because NumPy makes numbers of eight bytes of all that it counts.
+    of_rows = [np.bincount(row, minlength=256) for row in labels]
+    pixels = np.sum(of_rows, axis=0)[: len(dataset.classes)]
     return {
         dataset.class_names[i]: float(pixels[i] / labels.size) for i in np.argsort(-pixels, kind="stable") if pixels[i]
     }

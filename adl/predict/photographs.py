@@ -16,7 +16,7 @@ from PIL.ExifTags import Base
 
 from adl.console.text import counted, listing
 from adl.errors import AdlError
-from adl.files import LONGEST_NAME, fitting
+from adl.files import LONGEST_NAME, ROWS, fitting
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 OUTPUTS = ("_labelIds.png", "_color.png", "_overlay.png")
@@ -189,8 +189,19 @@ def decode(content: bytes | bytearray) -> Photograph:
             orientation = picture.getexif().get(Base.Orientation, 1)
             picture, used_bits = _decode_16_bits(content)
             picture.getexif()[Base.Orientation] = orientation
-        pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-        return Photograph(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), used_bits)
+        ImageOps.exif_transpose(picture, in_place=True)
+        upright = picture if picture.mode == "RGB" else picture.convert("RGB")
+        return Photograph(_bgr(upright), used_bits)
+
+
+def _bgr(picture: Image.Image) -> np.ndarray:
+    """The pixels of an RGB picture. Some rows at a time: Pillow copies what it gives away, and so does OpenCV."""
+    width, height = picture.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, ROWS):
+        rows = picture.crop((0, top, width, min(top + ROWS, height)))
+        cv2.cvtColor(np.asarray(rows), cv2.COLOR_RGB2BGR, dst=pixels[top : top + ROWS])
+    return pixels
 
 
 @contextlib.contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from mindspore import Tensor
 
 from adl.config.params import SMALLEST_SIDE, Params
 from adl.dataset.descriptor import DatasetDescriptor
@@ -27,6 +28,9 @@ class Checkpoint:
     dataset: DatasetDescriptor
     size = None
     labels = False
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self.passes[1.0](Tensor(images)).asnumpy()
 
     def label_maps(self, images: np.ndarray, mode: Mode) -> dict[str, np.ndarray]:
         return inference.label_maps(self.passes, images, mode)
@@ -57,6 +61,7 @@ class Predictor:
         device_target: str,
         flip: bool,
         multiscale: bool = False,
+        window: Sequence[int] | None = None,
         longest_side: float = math.inf,
         params: Params | None = None,
         one_size: bool = False,
@@ -64,11 +69,12 @@ class Predictor:
     ) -> Predictor:
         """A `.ckpt` with its sidecar (or, without one, the architecture of params), or an exported file with its own.
 
-        one_size: all images will have the same size, so that it is worth while to compile the network for it.
+        window: of `Mode`. one_size: all images will have the same size, so that it is worth while to compile the
+        network for it; windows have.
         backend: a name of `runtimes.BACKENDS`, for an exported file; None: its default.
         Raises AdlError if the file is missing, or is not such a model.
         """
-        mode = Mode(multiscale=multiscale, mirror=flip)
+        mode = Mode(multiscale=multiscale, mirror=flip, window=window)
         if not model.is_file():
             raise AdlError(
                 f"{model}: no such model. Train one (`dvc repro`), or name a .ckpt, .mindir or .onnx with --model."
@@ -82,7 +88,8 @@ class Predictor:
         if backend:
             raise AdlError(f"--backend {backend}: {model} is a checkpoint, which MindSpore runs.")
         architecture, dataset = checkpoint.origin(model, params)
-        network = checkpoint.restore(model, architecture, device_target=device_target, graph=one_size)
+        graph = one_size or window is not None
+        network = checkpoint.restore(model, architecture, device_target=device_target, graph=graph)
         return cls(Checkpoint(inference.passes(network, dataset, mode), dataset), mode, longest_side)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -90,18 +97,24 @@ class Predictor:
 
         An image with a side above longest_side, one too small, or of another size than the model takes is scaled, and
         its probabilities (or labels, from a file that gives no others) are scaled back; its aspect ratio is kept.
+        Windows are cut from an image of any size.
         """
         model, mode = self.model, self.mode
         size = image.shape[:2]
-        if model.size:
-            least, scale = 1, min(np.divide(model.size, size))
+        if mode.window and not mode.multiscale and max(size) <= self.longest_side:
+            # Of a large image, no more than the labels fit into memory.
+            strips = inference.strips(model, image[None], mode.window, mirror=mode.mirror)
+            return np.concatenate([_enlarged_argmax(strip[0], strip.shape[2:]) for strip in strips])
+        takes = None if mode.window else model.size
+        if takes:
+            least, scale = 1, min(np.divide(takes, size))
         else:
             least, scale = SMALLEST_SIDE, min(1, self.longest_side / max(size))
         height, width = (max(least, round(scale * side)) for side in size)
         canvas = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        if model.size:
+        if takes:
             # Padded as in training: black, at the bottom and on the right.
-            below, right = np.subtract(model.size, (height, width))
+            below, right = np.subtract(takes, (height, width))
             canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
         if canvas.shape[:2] != size and not model.labels:
             [probabilities] = model.probabilities(canvas[None], mode)[mode.name]

@@ -18,11 +18,11 @@ CODE = Path(__file__).parent
 
 
 class Survey(NamedTuple):
-    """A sound data set. table: for people. bytes: of its frames. val_size: (width, height) of most val images."""
+    """A sound data set. table: for people. bytes: of its frames. val_sizes: (width, height) of the val images."""
 
     table: str
     bytes: int
-    val_size: tuple[int, int]
+    val_sizes: list[tuple[int, int]]
 
 
 def surveyed(root: Path, dataset: DatasetDescriptor, *, memory: Path) -> Survey:
@@ -37,10 +37,10 @@ def surveyed(root: Path, dataset: DatasetDescriptor, *, memory: Path) -> Survey:
         known = {
             "table": found.table(),
             "bytes": sum(split.bytes for split in found.splits.values()),
-            "val_size": found.splits["val"].size,
+            "val_sizes": sorted(found.splits["val"].sizes),
         }
         write_json(memory, {"fingerprint": seen, **known})
-    return Survey(known["table"], known["bytes"], tuple(known["val_size"]))
+    return Survey(known["table"], known["bytes"], [(width, height) for width, height in known["val_sizes"]])
 
 
 def _fingerprint(root: Path, dataset: DatasetDescriptor) -> str:

@@ -76,7 +76,7 @@ class Run(NamedTuple):
         if {"train": self.images, "val": self.score["images"]}.items() - self.dataset.expect.items():
             return {}
         # On which devices it was trained does not count. The published scores are at scale 1, with the mirror image.
-        compared = {*schema.of_stage("train"), "ms_infer", "eval_flip"}
+        compared = {*schema.of_stage("train"), "ms_infer", "eval_flip", "eval_window"}
         compared -= {*IRRELEVANT, *recipes.MACHINE}
         for recipe, figures in quoted.RUNS.get(self.dataset.name, {}).items():
             wanted = recipes.load(recipe, {}).model_dump(include=compared)

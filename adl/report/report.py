@@ -212,7 +212,7 @@ def _parameters(results: Results) -> list[str]:
     if not results.metrics["train"] and not sidecar:
         return [NOT_MEASURED]
     rows = []
-    for name in (*schema.of_stage("train"), "ms_infer", "eval_flip", "eval_images"):
+    for name in (*schema.of_stage("train"), "ms_infer", "eval_flip", "eval_window", "eval_images"):
         if name in results.params:
             rows.append({"parameter": f"`{name}`", "value": f"`{json.dumps(results.params[name])}`"})
     digests = {

@@ -96,7 +96,14 @@ def assemble(
     criterion = LOSSES[params.criterion](params, world)
     validation = reporter = None
     if params.eval_epochs:
-        validation = Validation(net.architecture, job.val_record, params.descriptor, world=world, stop=stop)
+        validation = Validation(
+            net.architecture,
+            job.val_record,
+            params.descriptor,
+            window=params.eval_window,
+            world=world,
+            stop=stop,
+        )
     if world.is_first:
         per_epoch = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
         reporter = Reporter(plan.steps, model_zoo_lines_every=per_epoch)

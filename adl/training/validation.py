@@ -1,8 +1,8 @@
-"""The val mIOU during training: plain, at scale 1, shared among the ranks."""
+"""The val mIOU during training: no mirror, at scale 1, shared among the ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ class Interrupted(Exception):  # noqa: N818 (no error)
 class Validation:
     """A second network for evaluation, which takes the weights of the one that is trained: its graph stays as it is.
 
-    stop: looked at before every image.
+    window: of `Mode`. stop: looked at before every image.
     """
 
     def __init__(
@@ -37,14 +37,16 @@ class Validation:
         record: Path,
         dataset: DatasetDescriptor,
         *,
+        window: Sequence[int] | None = None,
         world: World = ALONE,
         stop: Stop,
     ) -> None:
         self.record, self.dataset, self.world, self.stop = record, dataset, world, stop
-        self.images = records.read_manifest(record, dataset)["images"]
+        manifest = records.read_manifest(record, dataset)
+        self.images = manifest["images"]
         self.network = network.build(architecture)
-        self.mode = Mode()
-        self.passes = inference.passes(self.network, dataset, self.mode)
+        self.mode = Mode(window=window)
+        self.passes = inference.passes(self.network, dataset, self.mode, sizes=len(manifest["sizes"]))
         self.over_ranks = AllSum(world)
 
     def miou(self, trained: Mapping[str, Parameter]) -> float | None:

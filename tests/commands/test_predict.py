@@ -15,16 +15,27 @@ import pytest
 from PIL import Image
 
 from adl import commands
+from adl.commands import predict as command
+from adl.config import recipes
 from adl.console import progress
+from adl.evaluation import inference
+from adl.files import write_text
 from adl.predict import photographs
 from adl.predict.predictor import Predictor
 from adl.predict.videos import Video
 from tests.data import CITYSCAPES, huge_png
 from tests.films import write_film
+from tests.fixtures import operation_by_operation
 from tests.workspace import WITHOUT_ROOT_RIGHTS
 
 FAST = "m.onnx"
 """The model where any will do: it needs no second at the first image."""
+
+
+@pytest.fixture
+def uncompiled():
+    with operation_by_operation():
+        yield
 
 
 def read(folder, name, kind):
@@ -81,7 +92,7 @@ def test_portrait_with_exif_rotation_is_labelled_upright(models, photograph, tmp
     assert len(np.unique(one)) > 1
 
 
-def test_options_do_what_they_say(models, photograph, tmp_path):
+def test_options_do_what_they_say(models, photograph, tmp_path, uncompiled):
     image = photograph(64, 128)
     cv2.imwrite(str(tmp_path / "p.png"), image)
     load = functools.partial(Predictor.load, models / "m.ckpt", device_target="CPU")
@@ -89,13 +100,42 @@ def test_options_do_what_they_say(models, photograph, tmp_path):
         (): load(flip=True)(image),
         ("--no-flip",): load(flip=False)(image),
         ("--longest-side", "64"): load(flip=True, longest_side=64)(image),
+        ("--window", "64", "100"): load(flip=True, window=[64, 100])(image),
     }
-    assert len({labels.tobytes() for labels in expected.values()}) == 3
+    assert len({labels.tobytes() for labels in expected.values()}) == len(expected)
     for options, labels in expected.items():
         predict(tmp_path / "p.png", "--model", models / "m.ckpt", "--output", tmp_path / "out", *options)
         np.testing.assert_array_equal(read(tmp_path / "out", "p", "labelIds"), CITYSCAPES.label_ids[labels])
         overlay = read(tmp_path / "out", "p", "overlay")
         np.testing.assert_array_equal(overlay, image // 2 + CITYSCAPES.palette[labels][..., ::-1] // 2)
+
+
+def test_windows_are_those_of_the_parameters_unless_others_are_named(models, photograph, tmp_path, monkeypatch):
+    cv2.imwrite("p.png", photograph(64, 300))
+    write_text(Path("params.yaml"), recipes.shipped_text().replace("eval_window:", "eval_window: [64, 128]", 1))
+    seen, strips = [], inference.strips
+
+    def watched(run, images, window, **mirror):
+        seen.append(window)
+        return strips(run, images, window, **mirror)
+
+    monkeypatch.setattr(inference, "strips", watched)
+    for options in ((), ("--window", 40, 50), ("--window", 0, 0)):
+        predict("p.png", "--model", models / FAST, "--output", "out", *options)
+    assert seen == [[64, 128], [40, 50]]
+
+
+def test_very_large_image_gets_its_label_ids_and_the_rest_on_request(models, photograph, monkeypatch, capsys):
+    monkeypatch.setattr(command, "MOST_PIXELS", 40 * 50)
+    for name, height in (("small", 40), ("large", 41)):
+        cv2.imwrite(f"{name}.png", photograph(height, 50))
+    arguments = ("small.png", "large.png", "--model", models / FAST, "--output", "out")
+    predict(*arguments)
+    of_small = {f"small_{kind}.png" for kind in ("labelIds", "color", "overlay")}
+    assert {path.name for path in Path("out").iterdir()} == of_small | {"large_labelIds.png"}
+    assert "large.png: 50×41, label ids only (--overlay writes the rest), " in capsys.readouterr().out
+    predict(*arguments, "--overlay")
+    assert len(list(Path("out").iterdir())) == 6
 
 
 @pytest.mark.parametrize(
@@ -105,6 +145,7 @@ def test_options_do_what_they_say(models, photograph, tmp_path):
             ("predict", "p.png", "--longest-side", "64", "--model", "m.mindir"),
             "a MINDIR has a fixed input size",
         ),
+        (("predict", "p.png", "--window", "64", "20", "--model", "m.onnx"), "--window: 20 is less than 33 pixels"),
         (("predict", "p.png", "--output", "p.png"), "p.png is a file; name a folder"),
         (("predict", "p.png", "--output", "p.png/sub"), "p.png is a file; name a folder"),
         (

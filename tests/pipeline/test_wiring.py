@@ -68,8 +68,8 @@ def job_of(monkeypatch):
 @pytest.mark.parametrize("ms_infer", [True, False])
 @pytest.mark.parametrize("eval_flip", [True, False])
 def test_mode_of_the_evaluation_is_that_of_the_parameters(job_of, ms_infer, eval_flip):
-    (job, _), _ = job_of(ms_infer=ms_infer, eval_flip=eval_flip)
-    assert job.mode == Mode(multiscale=ms_infer, mirror=eval_flip)
+    (job, _), _ = job_of(ms_infer=ms_infer, eval_flip=eval_flip, eval_window=[40, 50])
+    assert job.mode == Mode(multiscale=ms_infer, mirror=eval_flip, window=[40, 50])
 
 
 def test_images_processes_batch_and_device_of_the_evaluation_are_those_that_were_asked_for(job_of, monkeypatch):
@@ -125,14 +125,14 @@ def test_inference_has_the_images_and_the_mirror_of_the_parameters(monkeypatch, 
         return types.SimpleNamespace(passed=lambda: whole)
 
     monkeypatch.setattr(infer, "Split", split)
-    values = {"eval_flip": eval_flip, "eval_images": 2, "data_path": "somewhere"}
+    values = {"eval_flip": eval_flip, "eval_window": [40, 50], "eval_images": 2, "data_path": "somewhere"}
     monkeypatch.setattr(infer.Exported, "load", lambda *_, **__: "the MINDIR")
     (Path("models")).mkdir()
     Path("models/autodeeplab.mindir").touch()
     file, named = stage_with(monkeypatch, infer, infer, "infer", **values)
     assert file == ("the MINDIR",)
     assert named["frames"] == [("somewhere", "val", 0), ("somewhere", "val", 1)]
-    assert named["mode"].mirror == eval_flip
+    assert named["mode"] == Mode(mirror=eval_flip, window=[40, 50])
     assert named["reference"] == Path("data/predictions/evaluate")
 
 
@@ -142,11 +142,11 @@ def test_export_has_the_size_and_the_mode_of_the_parameters(monkeypatch, eval_fl
     monkeypatch.setattr(export.checkpoint, "restore", lambda *_, **__: "the network")
     asked = []
     monkeypatch.setattr(export.LabelMaps, "of", lambda folder, **named: asked.append((folder, named)))
-    values = {"eval_flip": eval_flip, "export_height": 64, "export_width": 128}
+    values = {"eval_flip": eval_flip, "eval_window": [64, 128], "export_height": 64, "export_width": 128}
     (network, dataset), named = stage_with(monkeypatch, export, export, "Exporter", **values)
     assert (network, dataset) == ("the network", CITYSCAPES)
     assert named["size"] == (64, 128)
-    assert named["mode"].mirror == eval_flip
+    assert named["mode"] == Mode(mirror=eval_flip, window=[64, 128])
     assert str(named["record"]) == "data/mindrecord/val.mindrecord"
     assert str(named["training_record"]) == "data/mindrecord/train.mindrecord"
     [(folder, of)] = asked
