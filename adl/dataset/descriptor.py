@@ -464,7 +464,7 @@ def _fault(error: ErrorDetails) -> list[str]:
     if isinstance(error["input"], bool):
         hint = " YAML takes true and false, and older tools yes, no, on and off, for truth values: write it in quotes."
     message = error["msg"]
-    if "values" in error["loc"]:
+    if "values" in error["loc"][:-1]:
         # It is neither of the kinds that a value may be.
         place = ".".join(map(str, error["loc"][: error["loc"].index("values") + 2]))
         message = f"expected: {', '.join(_EXPECTED.values())}"

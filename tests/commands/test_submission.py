@@ -155,7 +155,7 @@ def test_maps_of_another_back_end_are_made_anew(submit, models, tmp_path, capsys
 def test_incomplete_test_split_is_refused_with_both_numbers(submit, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         submit()
-    assert "the test split has 3 images, but that of Cityscapes has 1525" in capsys.readouterr().err
+    assert "the test split has 3 images, that of Cityscapes has 1525" in capsys.readouterr().err
     assert not (tmp_path / "submission.zip").exists()
     assert not (tmp_path / "data").exists()
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from adl import device, network
-from adl.dataset.descriptor import CITYSCAPES
 from adl.errors import AdlError
 from adl.evaluation import inference
 from adl.evaluation.inference import Mode
 from adl.export.exported import Exported
 from adl.predict.predictor import Predictor
+from tests.data import CITYSCAPES
 from tests.evaluation.test_inference import Steep
 from tests.fixtures import operation_by_operation
 
@@ -90,7 +90,7 @@ def test_large_image_needs_no_memory_but_for_one_row_of_windows():
     def run(window):
         return np.zeros((1, 19, *window.shape[1:3]), np.float32)
 
-    predictor = Predictor(Exported(run, None, labels=False, name="m"), Mode(mirror=True, window=(128, 128)))
+    predictor = Predictor(Exported(run, CITYSCAPES, None, labels=False, name="m"), Mode(mirror=True, window=(128, 128)))
     image = np.zeros((1000, 1000, 3), np.uint8)
     tracemalloc.start()
     labels = predictor(image)
@@ -145,7 +145,7 @@ def test_one_graph_for_many_sizes_labels_like_each_operation_alone(tiny, rng):
 
 def test_file_averages_windows_of_its_size(rng):
     images, mode = pixels(rng, 100, 90), Mode(mirror=True, window=(33, 40))
-    file = Exported(blue, (33, 40), labels=False, name="m")
+    file = Exported(blue, CITYSCAPES, (33, 40), labels=False, name="m")
     file.check_mode(mode)
     np.testing.assert_array_equal(file.label_maps(images, mode)["flip"], images[..., 0] < 128)
     np.testing.assert_array_equal(Predictor(file, mode)(images[0]), images[0, ..., 0] < 128)
@@ -160,7 +160,7 @@ def test_file_averages_windows_of_its_size(rng):
 )
 def test_file_that_cannot_take_the_windows_is_refused(size, gives_labels, message):
     with pytest.raises(AdlError, match=message):
-        Exported(blue, size, labels=gives_labels, name="m").check_mode(Mode(mirror=True, window=[33, 40]))
+        Exported(blue, CITYSCAPES, size, labels=gives_labels, name="m").check_mode(Mode(mirror=True, window=[33, 40]))
 
 
 @pytest.mark.parametrize(("sizes", "any_size"), [(1, False), (inference.FEW_SIZES, False), (20, True)])
@@ -171,7 +171,7 @@ def test_each_size_of_few_has_its_graph(tiny, sizes, any_size):
 
 def test_checkpoint_and_file_are_predicted_by_windows(models, photograph):
     image = photograph(70, 150)
-    load = functools.partial(Predictor.load, dataset=CITYSCAPES, device_target="CPU", flip=True)
+    load = functools.partial(Predictor.load, device_target="CPU", flip=True)
     with operation_by_operation():
         of_checkpoint = load(models / "m.ckpt", window=(64, 128))
     labels = of_checkpoint(image)

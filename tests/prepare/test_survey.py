@@ -91,7 +91,7 @@ def looked(tmp_path, monkeypatch):
     def ask(dataset=CITYSCAPES) -> bool:
         before = len(checked)
         first = survey.surveyed(tmp_path / "cs", dataset, memory=tmp_path / "memory.json")
-        assert first.val_size == (16, 8)
+        assert first.val_sizes == [(16, 8)]
         assert "train" in first.table
         assert first.bytes == sum(path.stat().st_size for path in (tmp_path / "cs").rglob("*.png"))
         return len(checked) > before
