@@ -196,8 +196,8 @@ def test_check_prints_a_caution_and_goes_on(check, tmp_path, free, capsys):
         (
             [224, 112],
             {(480, 360)},
-            r"eval_window is \[224, 112\], but the exported file takes images of 224×112 pixels: the stage infer runs it on "
-            r"windows\. Set eval_window to \[112, 224\]",
+            r"eval_window is \[224, 112\], but the exported file takes images of 224×112 pixels: the stage infer runs "
+            r"it on windows\. Set eval_window to \[112, 224\]",
         ),
     ],
 )
