@@ -94,7 +94,7 @@ def test_file_of_other_classes_is_not_scored(frames, tmp_path):
     few = like_cityscapes(classes=CITYSCAPES.classes[:11], title="Eleven")
     file = Exported(lambda images: np.zeros((1, 64, 128), np.uint8), few, None, labels=True, name="m.onnx")
     with pytest.raises(AdlError, match=r"m\.onnx: was trained on Eleven, whose classes are not those of Cityscapes"):
-        infer.infer(file, frames, CITYSCAPES, Mode(), predictions=None)
+        infer.infer(file, frames, CITYSCAPES, FLIP, predictions=None)
 
 
 def test_frames_are_read_in_their_order(frames):
