@@ -19,7 +19,6 @@ from pathlib import Path
 
 from adl import device, workspace
 from adl.config import params
-from adl.config.params import Params
 from adl.dataset import records
 from adl.errors import AdlError
 from adl.evaluation import tables
@@ -56,9 +55,10 @@ def main() -> None:
     check_replaceable(predictions)
     check_replaceable(report)
     p = params.load()
+    p.descriptor.check_labelled(arguments.split)
     model = arguments.model or arguments.checkpoint
     architecture, dataset = checkpoint.origin(model, None if arguments.model else p)
-    record = record_of(arguments.split, p, output)
+    record = record_of(arguments.split, output)
     trained_pixels = records.read_manifest(workspace.record("train"), dataset)["pixels"]
     baselines = Scores.load(BASELINES) if arguments.split == "val" else None
     job = EvaluationJob(
@@ -94,12 +94,8 @@ def main() -> None:
     write_json(report / SCORED.name, {"digest": model_digest, "mIOU": miou, "images": images})
 
 
-def record_of(split: str, p: Params, output: Path | None) -> Path:
-    """The record of a split; one that no stage makes is converted into the folder of the results.
-
-    Raises AdlError if the data set has no such split, or no labels for it.
-    """
-    p.descriptor.check_labelled(split)
+def record_of(split: str, output: Path | None) -> Path:
+    """The record of a split; one that no stage makes is converted into the folder of the results."""
     if output is None or split in ("train", "val"):
         return workspace.record(split)
     # As a process, so that the score of val does not depend on the code that converts.

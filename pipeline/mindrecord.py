@@ -10,11 +10,13 @@ example: python -m pipeline.mindrecord --split train
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from adl import device
 from adl.config import params
 from adl.console.text import byte_size
+from adl.errors import AdlError
 from adl.files import check_output, write_json
 from adl.prepare.check import check_dataset
 from adl.prepare.convert import convert
@@ -23,20 +25,13 @@ from pipeline import parser, run
 
 
 def main() -> None:
-    command = parser("mindrecord", __doc__)
-    command.add_argument("--split", required=True, help="train or val; others need --output")
-    command.add_argument("--output", type=as_path, help="folder for the results, instead of the pipeline's own places")
-    command.add_argument("--name", help="of the record in that folder; default: the split")
-    arguments = command.parse_args()
+    arguments = parse()
     split, output = arguments.split, arguments.output
     p = params.load()
     p.descriptor.check_labelled(split)
-    record = RECORDS / f"{split}.mindrecord"
-    if output:
-        check_output(output, folder=True)
-        record = output / f"{arguments.name or split}.mindrecord"
-    elif arguments.name or split not in ("train", "val"):
-        command.error("--output is needed for another split than train and val, and for --name")
+    if not output and split not in ("train", "val"):
+        raise AdlError(f"--split {split} needs --output: no stage converts it.")
+    record = (output or RECORDS) / f"{arguments.name or split}.mindrecord"
     manifest = convert(
         check_dataset(p.data_path, p.descriptor, [split]).passed().splits[split].frames,
         record,
@@ -57,6 +52,19 @@ def main() -> None:
         print(
             f"{record}: {byte_size(record.stat().st_size)}, which DVC now hashes and keeps, without a word", flush=True
         )
+
+
+def parse() -> argparse.Namespace:
+    command = parser("mindrecord", __doc__)
+    command.add_argument("--split", required=True, help="train or val; others need --output")
+    command.add_argument("--output", type=as_path, help="folder for the results, instead of the pipeline's own places")
+    command.add_argument("--name", help="of the record in that folder; default: the split")
+    arguments = command.parse_args()
+    if arguments.output:
+        check_output(arguments.output, folder=True)
+    elif arguments.name:
+        command.error("--name needs --output")
+    return arguments
 
 
 if __name__ == "__main__":

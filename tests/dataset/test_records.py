@@ -7,13 +7,13 @@ import mindspore.dataset as ds
 import numpy as np
 import pytest
 
+from adl import workspace
 from adl.dataset import records
-from adl.dataset.descriptor import parse
 from adl.errors import AdlError, reported
 from adl.prepare import DataError
 from adl.prepare.convert import convert
 from adl.prepare.labels import LabelFiles
-from tests.data import CITYSCAPES, frames_of, largest_file, write_frame, write_record
+from tests.data import CITYSCAPES, frames_of, largest_file, like_cityscapes, write_frame, write_record
 
 
 @pytest.fixture
@@ -77,12 +77,21 @@ def test_unreadable_manifest_says_what_makes_it(tmp_path):
         records.read_manifest(tmp_path / "train.mindrecord", CITYSCAPES)
 
 
+def test_record_of_an_earlier_version_is_taken_where_there_is_no_other(tmp_path):
+    old, new = (tmp_path / f"{name}.mindrecord" for name in ("cityscapes_val", "val"))
+    assert workspace.record("val", tmp_path) == new
+    old.touch()
+    assert workspace.record("val", tmp_path) == old
+    new.touch()
+    assert workspace.record("val", tmp_path) == new
+
+
 def test_record_of_other_classes_is_refused(root, tmp_path):
     record = write_record(root, "train", tmp_path / "out")
-    of_11 = parse(CITYSCAPES.to_json() | {"classes": CITYSCAPES.to_json()["classes"][:11]}, "of_11.yaml")
+    of_11 = like_cityscapes(classes=CITYSCAPES.classes[:11])
     with pytest.raises(AdlError, match=r"train\.json: its classes are not those of Cityscapes.*repro mindrecord"):
         records.read_manifest(record, of_11)
-    renamed = CITYSCAPES.model_copy(update={"name": "other"})
+    renamed = like_cityscapes(name="other")
     assert records.read_manifest(record, renamed)["dataset"] == "cityscapes"
 
 

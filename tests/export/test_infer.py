@@ -20,7 +20,7 @@ from adl.parallel.pool import map_ahead
 from adl.workspace import EXPORTED, MINDIR
 from pipeline import infer as stage
 from tests.conftest import ROOT
-from tests.data import CITYSCAPES, frames_of, write_scenes
+from tests.data import CITYSCAPES, frames_of, like_cityscapes, write_scenes
 from tests.fixtures import evaluated
 
 pytestmark = pytest.mark.usefixtures("graph")
@@ -91,10 +91,10 @@ def test_fault_of_a_frame_is_reported_from_its_thread(models, frames, tmp_path):
 
 
 def test_file_of_other_classes_is_not_scored(frames, tmp_path):
-    few = CITYSCAPES.model_copy(update={"classes": CITYSCAPES.classes[:11], "title": "Eleven"})
+    few = like_cityscapes(classes=CITYSCAPES.classes[:11], title="Eleven")
     file = Exported(lambda images: np.zeros((1, 64, 128), np.uint8), few, None, labels=True, name="m.onnx")
     with pytest.raises(AdlError, match=r"m\.onnx: was trained on Eleven, whose classes are not those of Cityscapes"):
-        infer.infer(file, frames, CITYSCAPES, Mode())
+        infer.infer(file, frames, CITYSCAPES, FLIP, predictions=None)
 
 
 def test_frames_are_read_in_their_order(frames):

@@ -20,12 +20,13 @@ from adl.files import digest, write_png
 from adl.network import names_2021
 from adl.workspace import CHECKPOINT, DRAWN
 from tests import damage
-from tests.data import CITYSCAPES
+from tests.data import CITYSCAPES, write_dataset
 from tests.workspace import adl, alive, files, git, ran, run, set_params, succeeds, wait_for
 
 EVERY_STAGE = {
     "synthesize",
     "check",
+    "files",
     "mindrecord@train",
     "mindrecord@val",
     "baselines",
@@ -206,7 +207,8 @@ def test_layout_faults_stop_dvc_repro_before_it_removes_anything(finished):
     draw(sound, [*frames, ("val", "c_000004_000019")], height=64)
     shutil.copytree(sound, root)
     # The records are of this tree, the model is still of the other: `dvc repro` would begin by removing it.
-    set_params(finished, data_path="raw/cityscapes")
+    write_dataset(finished / "own.yaml")
+    set_params(finished, data_path="raw/cityscapes", dataset="own.yaml")
     succeeds(finished, "dvc", "repro", "mindrecord")
     results = {p: p.read_bytes() for folder in ("data", "models", "metrics") for p in files(finished / folder)}
     parameters = (finished / "params.yaml").read_text()
@@ -246,7 +248,8 @@ def test_full_size_tree_goes_through_the_recipe_for_a_cpu_with_the_published_net
     (workspace / "data/synthetic").rename(workspace / "raw")
     adl(workspace, "recipe", "cityscapes-cpu", "--data-path", "raw")
     # Of one step; and an image is computed once, not twice: on one core that takes minutes.
-    set_params(workspace, warmup_iters=0, eval_flip=False)
+    write_dataset(workspace / "own.yaml")
+    set_params(workspace, warmup_iters=0, eval_flip=False, dataset="own.yaml")
     output = succeeds(workspace, "dvc", "repro", "evaluate", timeout=900)
     assert ran(output) == EVERY_STAGE - {"synthesize", "export", "infer", "report"}
     assert "10,395,808" in output

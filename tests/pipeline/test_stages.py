@@ -19,9 +19,10 @@ from ruamel.yaml import YAML
 
 from adl import device, synthetic
 from adl.dataset import records
+from adl.dataset.descriptor import SplitFiles
 from adl.evaluation import baselines
 from adl.files import digest, remove, write_json, write_text
-from adl.launch import launcher
+from adl.launch import foreground, launcher
 from adl.launch.launcher import Launcher
 from adl.metrics import Confusion
 from adl.report import figures
@@ -29,7 +30,7 @@ from adl.training import runs
 from adl.training.state import State
 from adl.workspace import sidecar
 from tests.conftest import ROOT
-from tests.data import CITYSCAPES, write_scenes
+from tests.data import CITYSCAPES, write_dataset, write_scenes
 from tests.workspace import TINY, files, set_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
@@ -108,7 +109,10 @@ def repro(place, stage, monkeypatch):
     def run(name: str) -> None:
         alone = place / "alone"
         inputs, outputs = declared(name, "deps"), declared(name, "outs", "metrics")
-        for path in ("adl", "pipeline", "dvc.yaml", "params.yaml", *inputs):
+        # A list stands for the files that it lists, and every stage knows its data set.
+        raw = ["data/synthetic"] if any(path.startswith("data/files/") for path in inputs) else []
+        of_all = {"adl", "datasets", "pipeline", "dvc.yaml", "params.yaml"}
+        for path in {*of_all, *raw, *inputs} - {"datasets/synthetic.yaml"}:
             (alone / path).parent.mkdir(parents=True, exist_ok=True)
             (alone / path).symlink_to(place / path)
         monkeypatch.chdir(alone)
@@ -182,9 +186,11 @@ def described(place, models):
 
 def test_conversion_counts_what_the_raw_labels_hold(place, repro, refusal):
     Path("data/mindrecord").unlink()
-    set_params(place, expected_train_images=6, expected_val_images=5)
+    expecting = write_dataset(place / "own.yaml", expect={"train": 6, "val": 5})
+    repro("files")
     repro("mindrecord@train")
-    assert "has 4 images, but expected_val_images is 5" in refusal("mindrecord", "--split", "val")
+    set_params(place, dataset=expecting)
+    assert "the val split has 4 images, but that of Cityscapes has 5" in refusal("mindrecord", "--split", "val")
     assert "--split" in refusal("mindrecord")
     labels = np.stack(list(truths("train").values()))
     assert labels.shape == (6, 64, 128)
@@ -196,6 +202,41 @@ def test_conversion_counts_what_the_raw_labels_hold(place, repro, refusal):
     }
     assert records.read_manifest(Path("data/mindrecord/train.mindrecord"), CITYSCAPES)
     assert not list(Path("data/mindrecord").glob("*val*"))
+
+
+def test_conversion_into_a_folder_has_the_names_that_were_asked_for(place, stage):
+    before = read("data/mindrecord/val.json")
+    stage("mindrecord", "--split", "val", "--output", "o", "--name", "cityscapes_val")
+    ends = ("mindrecord", "mindrecord.db", "json")
+    assert {path.name for path in Path("o").iterdir()} == {
+        "mindrecord_val.json",
+        *(f"cityscapes_val.{end}" for end in ends),
+    }
+    assert read("o/cityscapes_val.json")["digest"] == before["digest"]
+    assert not Path("metrics").exists()
+
+
+def test_any_labelled_split_is_converted_and_scored_with_its_results(described, place, stage, monkeypatch):
+    """Two of the val images stand for a third split, of which no stage knows."""
+    shutil.copytree("data/synthetic", "raw")
+    for kind in ("leftImg8bit", "gtFine"):
+        shutil.copytree(f"raw/{kind}/val", f"raw/{kind}/night")
+    splits = {name: SplitFiles(folder=name) for name in ("train", "val", "night")}
+    own = write_dataset(place / "own.yaml", splits=splits)
+    set_params(place, dataset=own, data_path="raw", eval_images=1, eval_flip=False)
+
+    def convert(command, environment):
+        stage(command[2].removeprefix("pipeline."), *command[3:])
+        monkeypatch.setattr(sys, "argv", ["evaluate"])
+        return 0
+
+    monkeypatch.setattr(foreground, "run", convert)
+    stage("evaluate", "--split", "night", "--output", "o", "--checkpoint", "pretrained/other.ckpt")
+    assert read("o/night.json")["images"] == 4
+    scored = read("o/evaluate.json")
+    assert scored["images"] == 1
+    assert not scored.get("baseline")
+    assert not Path("metrics").exists()
 
 
 def test_scenes_are_drawn_as_the_parameters_say(place, stage, repro):
@@ -349,8 +390,8 @@ def test_report_is_made_of_what_dvc_knows_as_its_inputs(described, stage, repro)
         ),
         ({"data_path": "nowhere"}, "nowhere: does not exist"),
         (
-            {"expected_train_images": 2975},
-            "data/synthetic has 6 train images (not 2975). Set data_path to",
+            {"dataset": "datasets/cityscapes.yaml"},
+            "data/synthetic has 6 train images (not 2975) and 4 val images (not 500). Set data_path to",
         ),
         ({"modelArts": True}, "modelArts: true. DVC copies nothing from object storage"),
         (
@@ -374,7 +415,8 @@ def test_conversion_refuses_a_damaged_file_by_name(place, refusal):
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("mindrecord", ()), ("evaluate", ("--output", "o"))])
-def test_asking_for_the_test_split_explains_that_its_labels_are_withheld(refusal, name, arguments):
+def test_asking_for_the_test_split_explains_that_its_labels_are_withheld(place, refusal, name, arguments):
+    set_params(place, dataset="datasets/cityscapes.yaml")
     message = refusal(name, "--split", "test", *arguments)
     assert "the labels of the test split are withheld by Cityscapes" in message
     assert "adl submission" in message
@@ -397,12 +439,13 @@ MODEL, OUTPUT = ("--model", "m.onnx"), ("--output", "o")
         ("evaluate", (*MODEL, *OUTPUT, "--eval-batch-size", "2"), "takes one image at a time"),
         ("evaluate", ("--eval-batch-size", "0"), "--eval-batch-size: at least 1"),
         ("evaluate", ("--split", "train"), "--split needs --output"),
-        ("evaluate", ("--split", "validation"), "invalid choice"),
+        ("evaluate", ("--split", "validation", *OUTPUT), "validation: unknown split of Drawn street scenes"),
         ("infer", MODEL, "--model needs --output"),
         ("infer", ("--data-path", "d", *OUTPUT), "--data-path, --output needs --model"),
         ("infer", ("--device-id", "1"), "--device-id needs --model"),
         ("infer", ("--backend", "openvino"), "--backend needs --model"),
-        ("mindrecord", ("--split", "validation"), "invalid choice"),
+        ("mindrecord", ("--split", "validation"), "validation: unknown split of Drawn street scenes"),
+        ("mindrecord", ("--split", "val", "--name", "x"), "--name needs --output"),
         ("check", ("--fast",), "unrecognized arguments: --fast"),
         ("baselines", ("--split", "val"), "unrecognized arguments: --split"),
         ("synthesize", ("--seed", "1"), "unrecognized arguments: --seed"),

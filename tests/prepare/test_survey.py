@@ -11,7 +11,7 @@ import pytest
 
 from adl.files import write_json
 from adl.prepare import DataError, survey
-from tests.data import CITYSCAPES, frames_of, write_frame, write_scenes
+from tests.data import CITYSCAPES, frames_of, like_cityscapes, write_frame, write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def listed(tmp_path_factory):
 def changed(**changes):
     """Cityscapes with another first class."""
     first = CITYSCAPES.classes[0].model_copy(update=changes)
-    return CITYSCAPES.model_copy(update={"classes": (first, *CITYSCAPES.classes[1:])})
+    return like_cityscapes(classes=(first, *CITYSCAPES.classes[1:]))
 
 
 def test_listing_has_both_files_of_each_frame_and_can_be_stored(listed, tmp_path):
@@ -42,8 +42,8 @@ def test_listing_has_both_files_of_each_frame_and_can_be_stored(listed, tmp_path
     [
         changed(colour=(1, 2, 3)),
         changed(category="other"),
-        CITYSCAPES.model_copy(update={"title": "T", "source": "S", "related": {}, "expect": {"train": 2}}),
-        CITYSCAPES.model_copy(update={"images": CITYSCAPES.images.model_copy(update={"source": "elsewhere"})}),
+        like_cityscapes(title="T", source="S", related={}, expect={"train": 2}),
+        like_cityscapes(images=CITYSCAPES.images.model_copy(update={"source": "elsewhere"})),
     ],
 )
 def test_what_is_for_people_leaves_the_records(listed, dataset):
@@ -56,9 +56,9 @@ def test_what_is_for_people_leaves_the_records(listed, dataset):
     [
         changed(values=(7, 99)),
         changed(name="street"),
-        CITYSCAPES.model_copy(update={"ignored": CITYSCAPES.ignored[1:]}),
-        CITYSCAPES.model_copy(update={"unlisted": "ignore"}),
-        CITYSCAPES.model_copy(update={"normalise": CITYSCAPES.normalise.model_copy(update={"channels": "RGB"})}),
+        like_cityscapes(ignored=CITYSCAPES.ignored[1:]),
+        like_cityscapes(unlisted="ignore"),
+        like_cityscapes(normalise={"channels": "RGB"}),
     ],
 )
 def test_what_values_mean_makes_other_records(listed, dataset):
@@ -105,10 +105,10 @@ def test_sound_data_set_is_not_looked_at_again(looked):
 
 def test_file_that_was_touched_renamed_or_added_is_looked_at(looked, tmp_path):
     looked()
-    [image] = frames_of(tmp_path / "cs", "train")[0:1]
-    os.utime(image.image, (1, 1))
+    [frame] = frames_of(tmp_path / "cs", "train")
+    os.utime(frame.image, (1, 1))
     assert [looked(), looked()] == [True, False]
-    for path in (image.image, image.label):
+    for path in (frame.image, frame.label):
         path.rename(path.with_name(path.name.replace("train_0", "train_1")))
     assert [looked(), looked()] == [True, False]
     write_frame(tmp_path / "cs", "train", "a", "train_5_0")
@@ -117,7 +117,7 @@ def test_file_that_was_touched_renamed_or_added_is_looked_at(looked, tmp_path):
 
 def test_other_data_set_and_other_code_look_again(looked, tmp_path, monkeypatch):
     looked()
-    expecting = CITYSCAPES.model_copy(update={"expect": {"train": 1}})
+    expecting = like_cityscapes(expect={"train": 1})
     assert [looked(expecting), looked(expecting)] == [True, False]
     (tmp_path / "code").mkdir()
     code = tmp_path / "code/check.py"
