@@ -86,6 +86,8 @@ def check_parameters(params: Params, dataset: DatasetDescriptor) -> None:
             "`python -m pipeline.modelarts STAGE`, or set it to false."
         )
     dataset.check_classes(params.num_classes, "num_classes")
+    if isinstance(params.class_weights, list):
+        dataset.check_classes(len(params.class_weights), "weights in class_weights")
 
 
 def check_counts(params: Params, dataset: DatasetDescriptor) -> dict[str, int]:
