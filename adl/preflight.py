@@ -108,6 +108,18 @@ def check_parameters(params: Params) -> None:
             "modelArts: true. DVC copies nothing from object storage: run each stage as "
             "`python -m pipeline.modelarts STAGE`, or set it to false."
         )
+    check_class_weights(params)
+
+
+def check_class_weights(params: Params) -> None:
+    """Raises AdlError if a list of weights is of another number of classes."""
+    weights, classes = params.class_weights, len(params.descriptor.classes)
+    if isinstance(weights, list) and len(weights) != classes:
+        raise AdlError(
+            f"{len(weights)} weights, but {params.dataset} has {classes} classes",
+            "Write a weight for each class, in their order.",
+            where="class_weights",
+        )
 
 
 def check_counts(params: Params) -> dict[str, int]:

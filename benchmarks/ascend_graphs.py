@@ -39,13 +39,16 @@ def training(
     from mindspore import Tensor, amp
 
     from adl.parallel.world import World
-    from adl.training.losses import CrossEntropy, OhemCrossEntropy
+    from adl.training.losses import CrossEntropy, CrossEntropyAndDice, OhemCrossEntropy, SoftDice
     from adl.training.optimizers import Momentum
     from adl.training.step import TrainStep
 
     world, side, batch = World(size=devices), 33, 2
     net = small_network(use_abn=use_abn, devices=devices if parallel else 1)
     loss = CrossEntropy(ignore_label=255, world=world)
+    if criterion == "ce+dice":
+        weighted = CrossEntropy(ignore_label=255, class_weights=Tensor(np.ones(19, np.float32)), world=world)
+        loss = CrossEntropyAndDice(weighted, SoftDice(ignore_label=255, world=world), 1.0)
     if criterion == "ohemce":
         kept = batch * side**2 // 16
         loss = OhemCrossEntropy(threshold=0.7, min_kept=kept, ignore_label=255, world=world)
@@ -124,7 +127,7 @@ def planted() -> None:
 
 
 GRAPHS: dict[str, Callable[[], None]] = {
-    "training, 1 device, ce": lambda: training(devices=1, criterion="ce", use_abn=True),
+    "training, 1 device, ce+dice, class weights": lambda: training(devices=1, criterion="ce+dice", use_abn=True),
     "training, 8 devices, ohemce, no ABN": lambda: training(devices=8, criterion="ohemce", use_abn=False),
     "evaluation": evaluation,
     "export": lambda: export(labels=False),

@@ -40,13 +40,15 @@ TOGETHER = {"AllReduce"}
 """What all devices do together, by HCCL: IsCommunicationOp in MindSpore."""
 AI_CORE = {
     "AddN", "ApplyMomentum", "Argmax", "Assign", "AvgPool", "AvgPoolGrad", "BatchNorm", "BatchNormGrad", "Conv2D",
-    "Conv2DBackpropFilter", "Conv2DBackpropInput", "MaxPool", "MaxPoolGrad", "RealDiv", "ReduceMean",
-    "ResizeBilinearV2", "RsqrtGrad", "Stack", "StridedSlice", "TopK",
+    "Conv2DBackpropFilter", "Conv2DBackpropInput", "Gather", "MaxPool", "MaxPoolGrad", "RealDiv", "ReduceMean",
+    "ResizeBilinearV2", "RsqrtGrad", "Stack", "StridedSlice", "StridedSliceGrad", "TopK", "UnsortedSegmentSum",
+    "Unstack",
 }  # fmt: skip
 """Operators of CANN that have a kernel on the AI cores. The wheel does not say so; these do:
 
 - mindspore-ai/mindspore at 00e912d, mindspore/python/mindspore/ops/_op_impl/tbe/__init__.py, from when MindSpore listed
-  the AI cores' kernels itself (arg_max for Argmax, pack for Stack, resize_bilinear taken to be ResizeBilinearV2);
+  the AI cores' kernels itself (arg_max for Argmax, gather_v2 for Gather, pack for Stack, unpack for Unstack,
+  resize_bilinear taken to be ResizeBilinearV2);
 - RsqrtGrad: hiascend.com/document/detail/en/canncommercial/850/devaids/aoe/aoerc_16_0091.html, "Operator List".
 """
 ONLY_THERE = ("AllFinite", "NPUGetFloatStatusV2", "NPUClearFloatStatusV2", "LogicalNot", "Equal")

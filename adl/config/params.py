@@ -256,9 +256,9 @@ class Params(BaseModel):
         stages=["train"],
         ge=0,
     )
-    criterion: Literal["ce", "ohemce"] = param(
+    criterion: Literal["ce", "ohemce", "ce+dice"] = param(
         shipped="ohemce",
-        meaning="loss: cross entropy, or cross entropy with online hard example mining",
+        meaning="loss: cross entropy, alone, with online hard example mining, or plus soft Dice",
         stages=["train"],
     )
     ohem_thresh: float = param(
@@ -267,6 +267,17 @@ class Params(BaseModel):
         stages=["train"],
         gt=0,
         lt=1,
+    )
+    dice_weight: float = param(
+        shipped=1.0,
+        meaning="weight of soft Dice beside the cross entropy (criterion ce+dice)",
+        stages=["train"],
+        gt=0,
+    )
+    class_weights: Literal["none", "balanced"] | list[Annotated[float, Field(ge=0)]] = param(
+        shipped="none",
+        meaning="weight of each class in the cross entropy, after mining: none, balanced (median frequency), or a list",
+        stages=["train"],
     )
     ckpt_name: str | None = param(
         shipped=None,
@@ -475,8 +486,10 @@ def _checked(values: Mapping[str, Any], name: str | Path) -> Params:
         params = Params.model_validate(values)
         faults = list(_impossible(params))
     except ValidationError as error:
-        faults = [_fault(found) for found in error.errors()]
-        if {found["type"] for found in error.errors()} & {"missing", "extra_forbidden"}:
+        # A value that may take several forms has an error for each.
+        last = {found["loc"][0]: found for found in error.errors()}
+        faults = [_fault(found) for found in last.values()]
+        if {found["type"] for found in last.values()} & {"missing", "extra_forbidden"}:
             faults.append("`adl recipe --update` adds what is missing, and drops what is unknown.")
     if faults:
         raise AdlError("\n  ".join([f"{name}: is not valid:", *faults]))
@@ -571,6 +584,8 @@ def _impossible(p: Params) -> Iterator[str]:
             "image to one value per channel, so batch norm has no variance with a single image; use at least 2 per "
             "group."
         )
+    if isinstance(p.class_weights, list) and not any(p.class_weights):
+        yield "class_weights: no weight is above 0; a weight of 0 leaves its class out of the loss."
     for name in ("export_formats", "infer_backends"):
         if len(set(values[name])) < len(values[name]):
             yield f"{name}: names one of {values[name]} twice."

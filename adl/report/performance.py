@@ -23,6 +23,7 @@ REMEDIES = {
 WORDS = {
     "ce": "cross entropy",
     "ohemce": "cross entropy with online hard example mining",
+    "ce+dice": "cross entropy plus soft Dice",
     "poly": "polynomial decay",
     "momentum": "Momentum",
 }

@@ -29,7 +29,7 @@ from adl.network import AutoDeepLab, checkpoint, drop_path
 from adl.parallel.world import ALONE, World
 from adl.training.checkpoints import Weights
 from adl.training.loop import Loop
-from adl.training.losses import LOSSES
+from adl.training.losses import LOSSES, class_weights
 from adl.training.optimizers import OPTIMIZERS
 from adl.training.plan import Counters, Plan, Stop
 from adl.training.schedules import SCHEDULES
@@ -93,7 +93,8 @@ def assemble(
     weights = Weights(net, optimizer)  # before mixed precision moves them
     # O2 leaves batch norm in float32, that over all ranks included: it is a nn.BatchNorm2d.
     precise = amp.auto_mixed_precision(net, params.amp_level)
-    criterion = LOSSES[params.criterion](params, world)
+    weights_of_classes = class_weights(params.class_weights, manifest)
+    criterion = LOSSES[params.criterion](params, world, weights_of_classes)
     validation = reporter = None
     if params.eval_epochs:
         validation = Validation(
@@ -105,6 +106,9 @@ def assemble(
             stop=stop,
         )
     if world.is_first:
+        if weights_of_classes is not None:
+            pairs = zip(params.descriptor.class_names, weights_of_classes.tolist(), strict=True)
+            print("class weights:", ", ".join(f"{name} {weight:.3g}" for name, weight in pairs))
         per_epoch = plan.steps_per_epoch if params.log_lines == "model_zoo" else None
         reporter = Reporter(plan.steps, model_zoo_lines_every=per_epoch)
     return Loop(

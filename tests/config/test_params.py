@@ -66,8 +66,15 @@ def test_numbers_that_dvc_writes_are_read_as_numbers(file):
         (
             "criterion: ",
             "criterion: mse #",
-            "criterion: 'mse' is not accepted; expected: ce, ohemce.",
+            "criterion: 'mse' is not accepted; expected: ce, ohemce, ce+dice.",
         ),
+        (
+            "class_weights: none",
+            "class_weights: median",
+            "class_weights: 'median' is not accepted; expected: none, balanced or list of number ≥ 0.",
+        ),
+        ("class_weights: none", "class_weights: [1, -1]", "class_weights: -1 is not accepted; expected: none, "),
+        ("class_weights: none", "class_weights: [0, 0]", "class_weights: no weight is above 0"),
         ("start_epoch: 0", "start_epoch: 2", "start_epoch: 2 needs ckpt_name"),
         ("min_lr: ", "min_lr: 0.2", "min_lr: 0.2 is above base_lr (0.1)"),
         (
@@ -184,8 +191,8 @@ def test_schema_gives_the_values_and_the_meaning_of_every_parameter():
     rows = {entry.name: (entry.takes, entry.meaning) for entry in params.schema()}
     assert list(rows) == list(params.Params.model_fields)
     assert rows["criterion"] == (
-        "ce, ohemce",
-        "loss: cross entropy, or cross entropy with online hard example mining",
+        "ce, ohemce, ce+dice",
+        "loss: cross entropy, alone, with online hard example mining, or plus soft Dice",
     )
     assert rows["min_lr"][0] == "number ≥ 0 or empty"
     assert rows["bn_momentum"][0] == "number ≥ 0, < 1"

@@ -26,6 +26,7 @@ from adl.training.plan import Stop
 from adl.training.state import State, TrainingJob
 from tests.conftest import ROOT, TINY
 from tests.data import CITYSCAPES, write_record, write_scenes
+from tests.training import test_loss
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +111,16 @@ from adl.training.losses import CrossEntropy
 from adl.training.optimizers import Momentum
 from adl.training.plan import Stop
 from adl.training.step import TrainStep
+from tests.training import test_loss
 world = from_environment()
 device.start("CPU", seed=0, graph=False, world=world)
 architecture = Architecture.from_json(json.loads(sys.argv[2]))
+
+own = slice(world.rank, world.rank + 1)
+for name, loss in test_loss.cells(world).items():
+    logits, labels = (Tensor(values[own]) for values in test_loss.batch())
+    value, gradient = ms.value_and_grad(loss)(logits, labels)
+    np.savez(Path(sys.argv[3]) / f"{name}-{world.rank}.npz", value=value.asnumpy(), gradient=gradient.asnumpy())
 
 print("of all ranks", collective.of_all_ranks([2**42 - 1 - world.rank, 7], world), flush=True)
 
@@ -151,7 +159,7 @@ except validation.Interrupted:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """What each of two ranks told; and the record that they validated."""
+    """What each of two ranks told; the record that they validated; and the folder of their losses and gradients."""
     folder = tmp_path_factory.mktemp("two-ranks")
     record = write_record(write_scenes(folder / "raw", train=4, val=1), "train", folder)
     (folder / "two_ranks.py").write_text(TWO_RANKS)
@@ -160,17 +168,33 @@ def told(tmp_path_factory):
         str(folder / "two_ranks.py"),
         str(record),
         json.dumps(TINY.to_json()),
+        str(folder),
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         assert Launcher(folder / "logs").run(command, topology(2, "CPU")) == 0
-    return [(folder / f"logs/rank_{rank}.log").read_text() for rank in (0, 1)], record
+    return [(folder / f"logs/rank_{rank}.log").read_text() for rank in (0, 1)], record, folder
 
 
 @pytest.mark.xdist_group("two ranks")
 def test_every_rank_hears_what_each_of_them_gave(told):
     for log in told[0]:
         assert f"of all ranks [[{2**42 - 1}, 7], [{2**42 - 2}, 7]]" in log
+
+
+@pytest.mark.xdist_group("two ranks")
+@pytest.mark.parametrize("name", test_loss.REFERENCES)
+def test_two_ranks_with_an_image_each_have_the_loss_and_the_gradient_of_one_with_two(told, name):
+    whole = slice(0, 2)
+    # With hard pixels, each rank's own are mined, and the loss is the mean.
+    parts = [slice(0, 1), slice(1, 2)] if name == "ohemce" else [whole]
+    loss, (logits, labels) = ms.value_and_grad(test_loss.cells()[name]), test_loss.batch()
+    values, gradients = zip(*(loss(Tensor(logits[part]), Tensor(labels[part])) for part in parts), strict=True)
+    shares = [np.load(told[2] / f"{name}-{rank}.npz") for rank in (0, 1)]
+    assert sum(share["value"] for share in shares) == pytest.approx(np.mean([float(value) for value in values]))
+    expected = np.concatenate([gradient.asnumpy() for gradient in gradients]) / len(parts)
+    found = np.concatenate([share["gradient"] for share in shares])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.xdist_group("two ranks")
@@ -182,7 +206,7 @@ def test_update_is_skipped_on_all_ranks_where_one_finds_it_infinite(told):
 
 @pytest.mark.xdist_group("two ranks")
 def test_ranks_validate_with_the_statistics_of_rank_0_and_stop_together(told):
-    logs, record = told
+    logs, record, _ = told
     device.start("CPU", seed=0, graph=False)
     own = validation.Validation(TINY, record, CITYSCAPES, stop=Stop())
     expected = own.miou(checkpoint.native(own.network))
