@@ -242,13 +242,14 @@ class DatasetDescriptor(_Section):
     def meanings(self) -> dict[Value, int]:
         """Everything that label files may hold → its train id, 255 where ignored."""
         found: dict[Value, int] = {}
+        is_counted = self.labels.format == "yolo" and not any(label.values for label in self.classes)
         for train_id, label in enumerate((*self.classes, *self.ignored)):
             is_class = train_id < len(self.classes)
             implied: tuple[Value, ...] = (label.name,)
             if self.labels.format == "colours":
                 implied = (label.colour,)
             elif self.labels.format == "yolo":
-                implied = (train_id,) if is_class else ()
+                implied = (train_id,) if is_counted and is_class else ()
             for value in label.values or implied:
                 found[value] = train_id if is_class else IGNORE
         return found
@@ -384,7 +385,8 @@ def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
             yield f"splits.{name}.prefix: is of a list."
     for name in dataset.expect.keys() - dataset.splits.keys():
         yield f"expect: there is no split {name}."
-    yield from _impossible_pattern("images", dataset.images, dataset.splits)
+    lists_images = dataset.labels.format == "coco" and "{split}" in dataset.labels.pattern
+    yield from _impossible_pattern("images", dataset.images, {} if lists_images else dataset.splits)
     yield from _impossible_pattern("labels", dataset.labels, dataset.splits)
     yield from _impossible_labels(dataset)
 
