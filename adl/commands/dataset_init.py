@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     output = arguments.output or DATASETS / f"{name}.yaml"
     check_output(output, suffix=".yaml")
     if output.exists() and not arguments.force:
-        raise AdlError("exists; --force replaces it, --output or --name names another one.", where=output)
+        raise AdlError("exists", "--force replaces it; --output names another place.", where=output)
     found = guess(root, name)
     # What was guessed must be a data set.
     descriptor.parse(found.content, output)

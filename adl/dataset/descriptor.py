@@ -101,7 +101,7 @@ class Files(_Section):
     def name_in(self, file: str) -> str | None:
         """The frame's name in that of its file; None if it is none of these files."""
         before, _, after = self.pattern.rpartition("/")[2].partition("{name}")
-        stem = after.removesuffix(PurePosixPath(after).suffix)
+        stem, _, _ = after.rpartition(".")
         for ending in (after, *(f"{stem}{suffix}" for suffix in self.suffixes)):
             name = file.removeprefix(before).removesuffix(ending)
             if name and f"{before}{name}{ending}" == file:
@@ -109,9 +109,12 @@ class Files(_Section):
         return None
 
     def place(self, split: str) -> Path:
-        """The folder below the root that holds all files of a split, and those of no other, if the pattern has one."""
+        """The folder below the root that holds all files of a split, and those of no other, if the pattern has one.
+
+        Of COCO, the file.
+        """
         parts = PurePosixPath(self.pattern).parts
-        fixed = next(n for n, part in enumerate(parts) if "{group}" in part or "{name}" in part)
+        fixed = next((n for n, part in enumerate(parts) if "{group}" in part or "{name}" in part), None)
         return Path(*(part.replace("{split}", split) for part in parts[:fixed]))
 
     def path(self, root: Path, split: str, group: str, name: str) -> Path:

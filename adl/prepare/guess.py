@@ -56,7 +56,7 @@ IMAGES = ("images", "image", "imgs", "img", "jpegimages")
 LABELS = ("masks", "mask", "labels", "label", "annotations", "annotation", "annots", "gt", "segmentationclass")
 PLAIN = ("KIND/{split}/{name}", "{split}/KIND/{name}", "KIND/{name}")
 OF_COCO = ("{split}/images/", "{split}/", "images/{split}/", "images/", "images/default/", "")
-"""Where COCO's images may be."""
+"""Where COCO's images may be: three places with splits, three without."""
 LISTS = ("ImageSets/Segmentation/*.txt", "splits/*.txt", "*.txt")
 
 _SPLIT = re.compile(
@@ -86,7 +86,7 @@ class Guess(NamedTuple):
 
     def text(self, head: str) -> str:
         """The file, with the reasons as comments."""
-        lines = [f"# {head}"]
+        lines = [f"# {head}", f"# layout: {self.reasons['layout']}"]
         for section, value in self.content.items():
             lines += [f"# {key}: {why}" for key, why in self.reasons.items() if key.partition(".")[0] == section]
             if isinstance(value, list):
@@ -112,7 +112,7 @@ def guess(root: Path, name: str) -> Guess:
     if found is None:
         raise _unrecognised(root, name)
     looked = seen.of_polygons(found.label_files, found.format) if found.format else seen.of_pictures(found.label_files)
-    reasons = {"title": f"{name}; layout: {found.title}, because there are {found.images} and {found.labels}"}
+    reasons = {"layout": f"{found.title}, because there are {found.images} and {found.labels}"}
     content: dict[str, Any] = {
         "name": name,
         "title": name,
@@ -120,7 +120,7 @@ def guess(root: Path, name: str) -> Guess:
         "images": _images(found, reasons),
         "labels": {"pattern": found.labels, "format": looked.format},
     }
-    reasons["labels.format"] = f"{looked.format}, because {counted(looked.files, 'label file')} are of it"
+    reasons["labels.format"] = f"{looked.format}, because {looked.kind} were found in {counted(looked.files, 'file')}"
     content |= _classes(root, found, looked, reasons)
     if found.format:
         content["labels"] |= _outside(found, content["classes"], reasons)
@@ -192,7 +192,7 @@ def _coco(root: Path) -> Found | None:
     of_split = _by_split(root, paths) or {"": ("", paths[0])}
     splits = {split: folder for split, (folder, _) in of_split.items()}
     label_files = [path for _, path in of_split.values()]
-    for place in OF_COCO:
+    for place in OF_COCO[3 * ("" in splits) :]:
         image_files = [path for folder in splits.values() for path in _files(root, place + "{name}", folder, _PICTURE)]
         if image_files:
             labels = _SPLIT.sub("{split}", label_files[0].relative_to(root).as_posix())
@@ -207,12 +207,14 @@ def _by_split(root: Path, paths: Iterable[Path]) -> dict[str, tuple[str, Path]]:
     for path in paths:
         if match := _SPLIT.search(path.relative_to(root).as_posix()):
             found.setdefault(match.lastgroup or "", (match[0], path))
-    return found
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
 def _files(root: Path, pattern: str, split: str, ending: str) -> list[Path]:
     """The files of a pattern whose names have an ending, sorted."""
-    found = root.glob(pattern.format(split=split, group="*", name="") + "*")
+    pattern = pattern.format(split=split, group="*", name="*") + "*"
+    # Two stars would be folders.
+    found = root.glob(pattern.replace("**", "*").lstrip("/"))
     return sorted(path for path in found if re.search(f"{ending}$", path.name, re.IGNORECASE) and path.name[0] != ".")
 
 
@@ -223,18 +225,16 @@ def _suffixes(files: Iterable[Path]) -> list[str]:
 
 def _splits(root: Path, found: Found, reasons: dict[str, str]) -> dict[str, Any]:
     splits = found.splits
-    source = "folders or files"
+    source = "folders or files of these names"
     if "" in splits:
         lists = (_by_split(root, sorted(root.glob(pattern))) for pattern in LISTS)
         of_split = next(filter(None, lists), {})
         splits = {split: {"list": path.relative_to(root).as_posix()} for split, (_, path) in of_split.items()}
-        source = "lists"
-    reasons["splits"] = f"{', '.join(splits) or 'none'}, because there are {source} of such names"
+        source = "lists of these names" if splits else "neither folders nor lists for them"
+    reasons["splits"] = f"{', '.join(splits) or 'none'}, because there are {source}"
     missing = [split for split in ("train", "val") if split not in splits]
     if missing:
-        reasons["splits"] += (
-            f"; {' and '.join(missing)} to be drawn by `adl dataset split`, or write a name in each line of the lists"
-        )
+        reasons["splits"] += f"; {' and '.join(missing)} must be drawn: `adl dataset split` does so"
         # Both are then parts of what is there.
         folder = {"folder": splits["train"]} if isinstance(splits.get("train"), str) else {}
         splits = splits | {split: folder | {"list": f"{split}.txt"} for split in ("train", "val")}
@@ -261,7 +261,7 @@ def _classes(root: Path, found: Found, looked: Seen, reasons: dict[str, str]) ->
     known, source = ([], "") if looked.format in OF_NAMES else seen.named(root)
     classes, ignored = seen.classes(known, looked)
     if not known:
-        source = f"what {looked.files} of {len(found.label_files)} label files hold: look for better names"
+        source = f"what {looked.files} of {len(found.label_files)} label files hold; give them better names"
     shipped = descriptor.shipped("cityscapes")
     if found.title == "Cityscapes" and (found.format or shipped.label_names.keys() >= set(looked.values)):
         left_out = {"values"} if found.format else set()
@@ -289,8 +289,8 @@ def _outside(found: Found, classes: list[dict[str, Any]], reasons: dict[str, str
     elif outside not in names:
         classes.insert(0, {"name": outside, "colour": BLACK})
     overlap, wins = ("area", "smaller") if found.format in ("coco", "yolo") else ("order", "later")
-    reasons["labels.outside"] = f"{outside}: what no polygon covers (ignored: this is not scored)"
-    reasons["labels.overlap"] = f"{overlap}: of two polygons, the {wins} one lies above"
+    reasons["labels.outside"] = f"{outside}, which is what no polygon covers (`ignored`: it is not scored)"
+    reasons["labels.overlap"] = f"{overlap}, so that the {wins} of two polygons lies above"
     return {"outside": outside, "overlap": overlap}
 
 
@@ -304,8 +304,8 @@ def _unrecognised(root: Path, name: str) -> AdlError:
         f"{root}: no data set was recognised. In it are: {', '.join(entries[:8]) or 'no files'}"
         f"{', …' if len(entries) > 8 else ''}\nLooked for:\n{layouts}\n"
         "  COCO: annotations/*.json or {split}/_annotations.coco.json\n"
-        "  PNG masks, YOLO or labelme: a folder of images and one of labels, above or below those of the splits (train, "
-        f"val …), or without splits;\n    such folders are: {', '.join(IMAGES + LABELS)}.\n"
+        "  PNG masks, YOLO, labelme: a folder of images and one of labels, above or below those of the splits, or "
+        f"without splits;\n    their names: {', '.join(IMAGES + LABELS)}\n"
         f"The smallest file to write by hand, as datasets/{name}.yaml:\n{SMALLEST.replace('NAME', name)}"
     )
 

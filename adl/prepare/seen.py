@@ -33,8 +33,12 @@ BORDERS = (255, (224, 224, 192))
 Colour = tuple[int, int, int]
 BLACK = (0, 0, 0)
 
-_FORMATS: Mapping[str, Format] = {"L": "ids", "P": "palette", "RGB": "colours", "RGBA": "colours"}
-"""Pillow's mode of a PNG → format."""
+_FORMATS: Mapping[str, tuple[Format, str]] = {
+    "L": ("ids", "grey PNGs"),
+    "P": ("palette", "PNGs with a palette"),
+    "RGB": ("colours", "RGB PNGs"),
+}
+"""Pillow's mode of a PNG → format, and in words."""
 _LINES = {
     "labelmap.txt": r"(?P<name>[^#:\n]+):(?P<colour>\d+,\d+,\d+)",
     "label_colors.txt": r"(?P<colour>\d+\s+\d+\s+\d+)\s+(?P<name>.+)",
@@ -46,11 +50,14 @@ _LINES = {
 
 
 class Seen(NamedTuple):
-    """What labels hold. files: how many were looked at. palette: of the pictures, empty if they have none. smoothed:
-    colours along borders were left out.
+    """What labels hold.
+
+    kind: their format in words. files: how many were looked at. palette: of the pictures, empty if they have none.
+    smoothed: colours along borders were left out.
     """
 
     format: Format
+    kind: str
     values: list[Value]
     files: int
     palette: list[Colour]
@@ -86,10 +93,11 @@ def of_polygons(files: Sequence[Path], form: Format) -> Seen:
         categories = [one for path in files for one in polygon_files.read_coco(path).categories]
         # Roboflow lists the group of the others as if it were one of them.
         above = {one.supercategory for one in categories}
-        return Seen(form, list(dict.fromkeys(one.name for one in categories if one.name not in above)), len(files), [])
+        names = dict.fromkeys(one.name for one in categories if one.name not in above)
+        return Seen(form, "lists of images with polygons", list(names), len(files), [])
     annotations = track(map(polygon_files.READERS[form], files), len(files), "reading labels")
-    names = {shape.names[0] for annotation in annotations for shape in annotation.shapes}
-    return Seen(form, sorted(names, key=lambda name: (str(type(name)), name)), len(files), [])
+    found: set[Any] = {shape.names[0] for annotation in annotations for shape in annotation.shapes}
+    return Seen(form, "its polygons", sorted(found), len(files), [])
 
 
 def of_pictures(files: Sequence[Path]) -> Seen:
@@ -111,7 +119,8 @@ def of_pictures(files: Sequence[Path]) -> Seen:
     smoothed = mode == "RGB" and len(pixels) > MOST_COLOURS
     least = LEAST * pixels.total() if smoothed else 0
     values = sorted(value for value, count in pixels.items() if count >= least)
-    return Seen(_FORMATS[mode], values, number, palette, smoothed)
+    form, kind = _FORMATS[mode]
+    return Seen(form, kind, values, number, palette, smoothed)
 
 
 def _look(path: Path) -> tuple[str, dict[Any, int], list[Colour]]:
@@ -171,7 +180,9 @@ def classes(known: Sequence[Named], seen: Seen) -> tuple[list[dict[str, Any]], l
         if name in entries:
             entries[name]["values"].append(value)
             continue
-        if colour is None or colour in taken:
+        if colour is None and name.lower() in BACKGROUND + NOT_SCORED:
+            colour = BLACK
+        elif colour is None or colour in taken:
             colour = next(free for free in unused if free not in given)
         entries[name] = {"name": name, "colour": colour, "values": [value]}
         if name.lower() not in NOT_SCORED:
@@ -206,7 +217,7 @@ def _called(value: Value, seen: Seen) -> Named:
         name = NOT_SCORED[0]
     elif is_mask or BLACK in (value, colour if value == 0 else None):
         name = BACKGROUND[0]
-    return Named(name, 0, BLACK if name in BACKGROUND else colour)
+    return Named(name, 0, colour)
 
 
 def voc_colour(number: int) -> Colour:
