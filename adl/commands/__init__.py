@@ -12,13 +12,14 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from adl.errors import RETURNS, reported
 
 COMMANDS = (
-    "doctor", "check-data", "recipe", "estimate", "explain", "predict", "serve", "submission", "table", "compare",
-    "report", "state", "stop", "restore",
+    "doctor", "dataset", "check-data", "recipe", "estimate", "explain", "predict", "serve", "submission", "table",
+    "compare", "report", "state", "stop", "restore",
 )  # fmt: skip
 
 
@@ -29,8 +30,14 @@ def parser() -> argparse.ArgumentParser:
         epilog="adl COMMAND --help explains each, with an example.",
     )
     subcommands = command_line.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = importlib.import_module(f"adl.commands.{name.replace('-', '_')}")
+    register(subcommands, COMMANDS)
+    return command_line
+
+
+def register(subcommands: Any, names: Iterable[str], prefix: str = "") -> None:
+    """Add commands, each from the module of its name, before which the prefix stands."""
+    for name in names:
+        module = importlib.import_module(f"adl.commands.{prefix}{name.replace('-', '_')}")
         description = module.__doc__ or ""
         command = subcommands.add_parser(
             name,
@@ -39,9 +46,9 @@ def parser() -> argparse.ArgumentParser:
             epilog=getattr(module, "RETURNS", RETURNS),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.set_defaults(run=module.run)
+        # One that has commands of its own does nothing itself.
+        command.set_defaults(run=getattr(module, "run", None))
         module.add(command)
-    return command_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -101,7 +101,7 @@ class Files(_Section):
     def name_in(self, file: str) -> str | None:
         """The frame's name in that of its file; None if it is none of these files."""
         before, _, after = self.pattern.rpartition("/")[2].partition("{name}")
-        stem = after.removesuffix(PurePosixPath(after).suffix)
+        stem, _, _ = after.rpartition(".")
         for ending in (after, *(f"{stem}{suffix}" for suffix in self.suffixes)):
             name = file.removeprefix(before).removesuffix(ending)
             if name and f"{before}{name}{ending}" == file:
@@ -109,9 +109,13 @@ class Files(_Section):
         return None
 
     def place(self, split: str) -> Path:
-        """The folder below the root that holds all files of a split, and those of no other, if the pattern has one."""
-        folders = (folder for folder in PurePosixPath(self.pattern).parts[:-1] if folder != "{group}")
-        return Path(*(folder.replace("{split}", split) for folder in folders))
+        """The folder below the root that holds all files of a split, and those of no other, if the pattern has one.
+
+        Of COCO, the file.
+        """
+        parts = PurePosixPath(self.pattern).parts
+        fixed = next((n for n, part in enumerate(parts) if "{group}" in part or "{name}" in part), None)
+        return Path(*(part.replace("{split}", split) for part in parts[:fixed]))
 
     def path(self, root: Path, split: str, group: str, name: str) -> Path:
         return root / self.pattern.format(split=split, group=group, name=name)
@@ -241,13 +245,14 @@ class DatasetDescriptor(_Section):
     def meanings(self) -> dict[Value, int]:
         """Everything that label files may hold → its train id, 255 where ignored."""
         found: dict[Value, int] = {}
+        is_counted = self.labels.format == "yolo" and not any(label.values for label in self.classes)
         for train_id, label in enumerate((*self.classes, *self.ignored)):
             is_class = train_id < len(self.classes)
             implied: tuple[Value, ...] = (label.name,)
             if self.labels.format == "colours":
                 implied = (label.colour,)
             elif self.labels.format == "yolo":
-                implied = (train_id,) if is_class else ()
+                implied = (train_id,) if is_counted and is_class else ()
             for value in label.values or implied:
                 found[value] = train_id if is_class else IGNORE
         return found
@@ -385,7 +390,8 @@ def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
         yield f"expect: there is no split {name}."
     if not 2 <= len(dataset.classes) <= IGNORE:
         yield f"classes: there must be 2 to {IGNORE}, not {len(dataset.classes)}."
-    yield from _impossible_pattern("images", dataset.images, dataset.splits)
+    lists_images = dataset.labels.format == "coco" and "{split}" in dataset.labels.pattern
+    yield from _impossible_pattern("images", dataset.images, {} if lists_images else dataset.splits)
     yield from _impossible_pattern("labels", dataset.labels, dataset.splits)
     yield from _impossible_labels(dataset)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adl.dataset.descriptor import DatasetDescriptor, Files, Frame
 from adl.errors import nearest
-from adl.prepare import DataError, Problem, is_broken_link, is_folder, lists, subfolders, unreadable
+from adl.prepare import DataError, Problem, is_broken_link, is_folder, lists, polygon_files, subfolders, unreadable
 from adl.prepare.images import Picture
 
 
@@ -50,12 +50,24 @@ class Split:
             of_all = dataset.labels.path(root, self.folder, "", "")
             if not of_all.exists():
                 self.problems.append(_no_file(of_all, dataset))
+            elif "{split}" not in dataset.images.pattern:
+                # One folder holds the images of all splits.
+                found = self._of_coco(of_all, found)
             return found, dict.fromkeys(found, of_all)
         if not self.is_withheld:
             return found, self._files(dataset.labels)
         return found, {
             frame: dataset.labels.path(root, self.folder, image.parent.name, frame) for frame, image in found.items()
         }
+
+    def _of_coco(self, path: Path, images: dict[str, Path]) -> dict[str, Path]:
+        """Those images that a file of COCO lists."""
+        try:
+            listed = {PurePosixPath(image.file_name).name for image in polygon_files.read_coco(path).images}
+        except DataError as error:
+            self.problems += error.problems
+            return {}
+        return {name: image for name, image in images.items() if image.name in listed}
 
     def _listed(self, path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
         """The images and labels that a list names. What is wrong with it joins the problems."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from adl.dataset.descriptor import Format
 from adl.prepare import DataError, Problem, unreadable
 from adl.prepare.polygons import Annotation, Shape
 
@@ -89,7 +90,7 @@ def yolo(path: Path) -> Annotation:
     return Annotation(path, shapes, problems, normalised=True)
 
 
-READERS: dict[str, Callable[[Path], Annotation]] = {
+READERS: dict[Format, Callable[[Path], Annotation]] = {
     "labelme": labelme,
     "cityscapes-polygons": cityscapes,
     "yolo": yolo,
@@ -104,7 +105,7 @@ def coco(path: Path, images: Sequence[Path]) -> tuple[dict[Path, Annotation], li
     of its own. Crowds, run-length encoding (RLE) and boxes without a polygon are problems.
     Returns what the file says of each image, and the problems that belong to no single image.
     """
-    content = _parse(path, _Coco, "coco")
+    content = read_coco(path)
     of_name = defaultdict(list)
     for image in images:
         of_name[image.name].append(image)
@@ -170,6 +171,7 @@ class _CocoImage(_Part):
 class _CocoCategory(_Part):
     id: int | str
     name: str
+    supercategory: str | None = None
 
 
 class _CocoAnnotation(_Part):
@@ -182,10 +184,14 @@ class _CocoAnnotation(_Part):
     iscrowd: bool = False
 
 
-class _Coco(_Part):
+class Coco(_Part):
     annotations: list[_CocoAnnotation]
     images: list[_CocoImage]
     categories: list[_CocoCategory]
+
+
+def read_coco(path: Path) -> Coco:
+    return _parse(path, Coco, "coco")
 
 
 _Content = TypeVar("_Content", bound=_Part)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,36 @@ def overlay(
     figure.suptitle(title, fontsize=12)
     colours: dict[str, Any] = {label.name: label.colour for label in dataset.classes}
     colours |= {"void (other)": (0, 0, 0), "wrong": ERROR, "not scored": NOT_SCORED}
+    _legend(figure, colours, fontsize=9)
+    return figure
+
+
+def sheet(pictures: Mapping[str, np.ndarray], colours: Mapping[str, Any], title: str) -> Figure:
+    """Pictures of any sizes with their names, four in a row, and a legend.
+
+    pictures: name → (H, W, 3) uint8 RGB. colours: name → RGB.
+    """
+    rows = math.ceil(len(pictures) / 4)
+    figure, axes = _axes(16, 3.3 * rows + 1, nrows=rows, ncols=4, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (name, picture) in zip(axes.flat, pictures.items(), strict=False):
+        axis.imshow(picture)
+        axis.set_title(name[-40:], fontsize=9)
+    figure.suptitle(title, fontsize=14)
+    _legend(figure, colours, fontsize=12)
+    return figure
+
+
+def _legend(figure: Figure, colours: Mapping[str, Any], fontsize: int) -> None:
+    """What each colour means, below a figure. colours: name → RGB."""
     figure.legend(
         handles=[Patch(facecolor=np.divide(rgb, 255), label=name) for name, rgb in colours.items()],
         loc="outside lower center",
         ncols=8,
-        fontsize=9,
+        fontsize=fontsize,
         frameon=False,
     )
-    return figure
 
 
 def _axes(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
