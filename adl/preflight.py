@@ -133,7 +133,7 @@ def check_counts(params: Params) -> dict[str, int]:
     if wrong:
         raise AdlError(
             f"{params.data_path} has {' and '.join(wrong)}",
-            "Set data_path to the folder of the whole data set (`adl check-data` says what is lacking), or take "
+            "Set data_path to the folder of the whole data set (`adl dataset check` says what is lacking), or take "
             f"`expect` out of {params.dataset}.",
         )
     return counts

@@ -164,13 +164,17 @@ def test_what_holds_for_cityscapes_alone_is_in_few_places():
         if any("cityscapes" in str(constant).lower() for constant in constants):
             naming.add(str(file))
     assert naming == {
-        "adl/commands/check_data.py",  # --official
+        "adl/commands/dataset_check.py",  # --official
         "adl/commands/submission.py",
         "adl/config/params.py",  # meanings of parameters
         "adl/config/recipes.py",
         "adl/dataset/descriptor.py",
         "adl/device.py",  # names a recipe
+<<<<<<< HEAD
         "adl/prepare/polygon_files.py",  # the format of its polygons
+=======
+        "adl/prepare/polygon_files.py",  # one format
+>>>>>>> dscheck
         "adl/report/history.py",
         "adl/report/quoted.py",
         "adl/report/report.py",  # names what is quoted

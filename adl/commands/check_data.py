@@ -1,82 +1,11 @@
-"""check the folder of a data set, and report every problem
+"""the earlier name of `adl dataset check`
 
 reads:  the folder, as the file of the data set describes it; params.yaml for those that are not given
-writes: nothing; a table and the problems to the terminal, or JSON
+writes: nothing; tables and the problems to the terminal, or JSON
 
 example: adl check-data /data/cityscapes --official --deep
 """
 
-from __future__ import annotations
+from adl.commands.dataset_check import add, run
 
-import argparse
-import json
-import sys
-from pathlib import Path
-
-from adl.config import params
-from adl.console.text import counted
-from adl.dataset import descriptor
-from adl.errors import AdlError
-from adl.prepare import is_folder, listing
-from adl.prepare.check import check_dataset
-from adl.workspace import PARAMS, SYNTHETIC, as_path
-
-
-def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "path", nargs="?", type=as_path, help="folder of the data set; default: data_path of params.yaml"
-    )
-    command.add_argument("--dataset", metavar="FILE", help="what describes it; default: dataset of params.yaml")
-    command.add_argument(
-        "--deep",
-        action="store_true",
-        help="decode every file, not just a sample of the labels (takes minutes)",
-    )
-    command.add_argument(
-        "--official",
-        action="store_true",
-        help="it must be the complete Cityscapes: 2975 train, 500 val and 1525 test images",
-    )
-    command.add_argument("--json", action="store_true", help="print JSON, with every problem")
-
-
-def parameters() -> params.Params:
-    """params.yaml, for what is not given."""
-    if not PARAMS.exists():
-        raise AdlError(
-            "there is no params.yaml here: run this in the project's folder, or name the PATH and the --dataset."
-        )
-    return params.load()
-
-
-def run(arguments: argparse.Namespace) -> None:
-    root = arguments.path
-    if root is None:
-        root = Path(parameters().data_path)
-        if root == SYNTHETIC and not root.exists():
-            raise AdlError(
-                f"data_path is {root}, the embedded scenes, which the stage synthesize makes (`dvc repro`). Name the "
-                "PATH to check another folder."
-            )
-    if arguments.official:
-        dataset = descriptor.shipped("cityscapes")
-    elif arguments.dataset:
-        dataset = descriptor.load(arguments.dataset)
-    else:
-        dataset = parameters().descriptor
-    splits = [
-        name
-        for name, split in dataset.splits.items()
-        if name not in dataset.withheld or is_folder(root / dataset.images.place(split.folder))
-    ]
-    found = check_dataset(root, dataset, splits, deep=arguments.deep)
-    verdict = f"{counted(len(found.problems), 'fault')}:\n{listing(found.problems)}"
-    if not found.problems:
-        pixels = "every byte and pixel" if arguments.deep else f"the pixels of {found.decoded} labels"
-        verdict = f"no fault was found; checked: layout, every file's header, duplicates, and {pixels}"
-    if arguments.json:
-        print(json.dumps(found.to_json(), indent=2, default=str))
-    else:
-        print(found.table(), verdict, sep="\n")
-    if found.problems:
-        sys.exit(2)
+__all__ = ["add", "run"]

@@ -18,7 +18,7 @@ from adl.doctor import Case, checks
 from adl.launch.environment import child_environment
 
 RETURNS = (
-    "returns 0 if there is no fault (warnings are possible), 1 if there is one, 2 for wrong usage, 130 when interrupted"
+    "returns 0 without a problem (warnings are possible), 1 if there is one, 2 for wrong usage, 130 when interrupted"
 )
 
 
@@ -28,7 +28,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     findings = []
-    counts = {"ok": 0, "warning": 0, "fault": 0}
+    counts = {"ok": 0, "warning": 0, "problem": 0}
     for result in checks.run(Case(child_environment({}))):
         findings.append(result._asdict())
         counts[result.status] += 1
@@ -39,6 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps({"findings": findings, "summary": counts}, indent=2))
     else:
-        print(f"\n{counted(counts['fault'], 'fault')}, {counted(counts['warning'], 'warning')}.")
-    if counts["fault"]:
+        print(f"\n{counted(counts['problem'], 'problem')}, {counted(counts['warning'], 'warning')}.")
+    if counts["problem"]:
         sys.exit(1)

@@ -13,7 +13,7 @@ import hashlib
 from pathlib import Path
 
 import adl
-from adl.commands.check_data import parameters
+from adl.commands.dataset_check import parameters
 from adl.commands.predict import add_model_arguments, choose_model, load_predictor, params_for
 from adl.console.progress import track
 from adl.dataset import descriptor

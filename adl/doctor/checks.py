@@ -14,7 +14,7 @@ class Result(NamedTuple):
     """What a check says. subject: a word or two. text: one line. advice: what to do; empty if ok."""
 
     subject: str
-    status: Literal["ok", "warning", "fault"]
+    status: Literal["ok", "warning", "problem"]
     text: str
     advice: str = ""
 
@@ -45,10 +45,10 @@ CHECKS: Mapping[str, Callable[[Case], str | None]] = {
 
 
 def run(case: Case, checks: Mapping[str, Callable[[Case], str | None]] = CHECKS) -> Iterator[Result]:
-    """The result of each check. One that fails itself is a fault too: nobody knows what it would have found."""
+    """The result of each check. One that fails itself is a problem too: nobody knows what it would have found."""
     for subject, check in checks.items():
         advice = ""
-        status: Literal["ok", "warning", "fault"] = "fault"
+        status: Literal["ok", "warning", "problem"] = "problem"
         try:
             text = check(case)
             status = "ok"

@@ -72,7 +72,7 @@ def parameters(case: Case) -> str:
 
 
 def data(case: Case) -> str:
-    """Folders and file names; `adl check-data` reads the files."""
+    """Folders and file names; `adl dataset check` reads the files."""
     p = case.params
     root = Path(p.data_path)
     if root != SYNTHETIC:
@@ -83,7 +83,7 @@ def data(case: Case) -> str:
             # A folder that is missing is missing for every split.
             raise AdlError(
                 str(problems[0]),
-                f"`adl check-data {root}` lists all: {counted(len(set(problems)), 'fault')}.",
+                f"`adl dataset check {root}` lists all: {counted(len(set(problems)), 'problem')}.",
             )
     counts = preflight.check_counts(p)
     images = " and ".join(f"{count} {split} images" for split, count in counts.items())

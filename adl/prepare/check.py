@@ -1,19 +1,22 @@
-"""The whole data set: what is there, and everything that is wrong with it. Conversion and `adl check-data` share it."""
+"""The whole data set: what is there, and everything that is wrong with it.
+
+Conversion and `adl dataset check` share it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tabulate import tabulate
 
 from adl.console.progress import track
-from adl.console.text import MISSING, byte_size
-from adl.dataset.descriptor import DatasetDescriptor, Frame
+from adl.console.text import MISSING, byte_size, percentage
+from adl.dataset.descriptor import IGNORE, DatasetDescriptor, Frame, Value
 from adl.files import digest
 from adl.parallel.pool import map_ahead
 from adl.prepare import DataError, Problem, images, labels
@@ -30,6 +33,7 @@ class DatasetCheck:
     """decoded: label files whose pixels were looked at. hidden: files and folders that were left out."""
 
     root: Path
+    dataset: DatasetDescriptor
     splits: dict[str, Split] = dataclasses.field(default_factory=dict)
     problems: list[Problem] = dataclasses.field(default_factory=list)
     decoded: int = 0
@@ -51,17 +55,34 @@ class DatasetCheck:
             row["sizes"] = ", ".join(row["sizes"]).replace("x", "×") or None
             row["bytes"] = byte_size(split.bytes)
             rows.append(row)
-        table = tabulate(
-            rows,
-            headers="keys",
-            colglobalalign="right",
-            colalign=["left"],
-            disable_numparse=True,
-            missingval=MISSING,
-        )
+        table = _table(rows)
         if self.hidden:
             table += f"\nskipped: {self.hidden} hidden (names that begin with a dot)"
         return table
+
+    def table_of_classes(self) -> str:
+        """A row per class, and one for what is ignored: its share of the pixels and its images, for each split."""
+        rows = []
+        for train_id, name, values in self._classes():
+            row = {"class": name, "values": json.dumps(values)[1:-1]}
+            for split in self._counted():
+                row[f"{split.name} %"] = percentage(100 * float(split.shares[train_id]))
+                row[f"{split.name} images"] = f"{split.shown[train_id]:,}"
+            rows.append(row)
+        return _table(rows)
+
+    def _classes(self) -> Iterator[tuple[int, str, tuple[Value, ...]]]:
+        """Train id, name and values of each class, and of what is ignored."""
+        of_train_id = defaultdict(list)
+        for value, train_id in self.dataset.meanings.items():
+            of_train_id[train_id].append(value)
+        for train_id, name in enumerate((*self.dataset.class_names, "ignored")):
+            place = train_id if train_id < len(self.dataset.classes) else IGNORE
+            yield place, name, tuple(of_train_id[place])
+
+    def _counted(self) -> list[Split]:
+        """The splits of which labels were read."""
+        return [split for split in self.splits.values() if split.pixels.any()]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -69,8 +90,33 @@ class DatasetCheck:
             "splits": {name: split.to_json() for name, split in self.splits.items()},
             "labels_decoded": self.decoded,
             "hidden": self.hidden,
-            "faults": [problem._asdict() for problem in self.problems],
+            "classes": {
+                name: {
+                    "values": values,
+                    **{
+                        split.name: {
+                            "pixels": int(split.pixels[train_id]),
+                            "share": float(split.shares[train_id]),
+                            "images": int(split.shown[train_id]),
+                        }
+                        for split in self._counted()
+                    },
+                }
+                for train_id, name, values in self._classes()
+            },
+            "problems": [problem._asdict() for problem in self.problems],
         }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    return tabulate(
+        rows,
+        headers="keys",
+        colglobalalign="right",
+        colalign=["left"],
+        disable_numparse=True,
+        missingval=MISSING,
+    )
 
 
 def check_dataset(
@@ -78,23 +124,25 @@ def check_dataset(
     dataset: DatasetDescriptor,
     splits: Iterable[str] = (),
     *,
+    every_label: bool = False,
     deep: bool = False,
 ) -> DatasetCheck:
     """Look at every file of some splits; by default of all that have labels.
 
     Of splits without labels, only the images need be there. Shallow: the layout, the first and last bytes of every
-    file, identical images, and the pixels of some labels per split. deep: every byte and pixel.
+    file, identical images, and the pixels of some labels per split, or of every label; only then is a class that train
+    lacks a problem. deep: every byte and pixel.
     """
-    found = DatasetCheck(Path(root))
+    found = DatasetCheck(Path(root), dataset)
     for name in splits or dataset.labelled_splits:
-        split = _check_split(found, name, dataset, deep=deep)
+        split = _check_split(found, name, every_label=every_label or deep, deep=deep)
         found.splits[name] = split
         wanted = dataset.expect.get(name)
         if split.frames and wanted not in (None, len(split.images)):
             found.problems.append(
                 Problem(
                     kind="number of images",
-                    file=found.root / dataset.images.place(split.folder),
+                    file=split.place(dataset.images),
                     problem=f"the {name} split has {len(split.images)} images, that of {dataset.title} has {wanted}",
                     cause="the download was not unpacked completely, or this is a part of the data set",
                     remedy=f"Add the missing ones; to use a part, take {name} out of `expect` in the data set's file.",
@@ -106,18 +154,20 @@ def check_dataset(
     return found
 
 
-def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, deep: bool) -> Split:
+def _check_split(found: DatasetCheck, name: str, *, every_label: bool, deep: bool) -> Split:
     """Look at the files of a split. What is wrong joins the problems."""
+    dataset = found.dataset
     split = Split(found.root, name, dataset)
     found.problems += split.problems
     found.hidden += split.hidden
+    labelled = [] if split.is_withheld else split.frames
     try:
-        files = LabelFiles(() if split.is_withheld else split.frames, dataset)
+        files = LabelFiles(labelled, dataset)
     except DataError as error:
         found.problems += error.problems
         return split
-    stride = 1 if deep else max(1, len(split.frames) // SAMPLED_LABELS)
-    sample = set(() if split.is_withheld else split.frames[::stride])
+    stride = 1 if every_label else max(1, len(split.frames) // SAMPLED_LABELS)
+    sample = set(labelled[::stride])
 
     def look(frame: Frame) -> tuple[Picture, int, Label | None] | DataError:
         """Its image, the bytes of its files, and its label, if it is sampled."""
@@ -135,7 +185,6 @@ def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, 
         except DataError as error:
             return error
 
-    numbers = np.zeros(256, int)
     # Reading waits for the disk; decoding releases the interpreter's lock.
     looking = map_ahead(look, split.frames, threads=8)
     results = track(looking, len(split.frames), f"checking {name}")
@@ -148,25 +197,47 @@ def _check_split(found: DatasetCheck, name: str, dataset: DatasetDescriptor, *, 
             split.sizes[images.size_of(image, dataset)] += 1
             split.bytes += size
             if label:
-                numbers += label.numbers
-    if dataset.images.sizes == "one":
-        for image in split.sound.values():
-            if image.size != split.size:
-                found.problems.append(
-                    Problem(
-                        kind="size of an image",
-                        file=image.path,
-                        problem=f"is {in_pixels(image.size)}, but most images of its split are {in_pixels(split.size)}",
-                        cause="images of another source were added, or some were resized",
-                        remedy=f"Give all images of {dataset.title} one size.",
-                    )
-                )
+                split.count(label.pixels, label.numbers)
+    found.problems += _sizes(split)
     try:
-        labels.check_encoding(found.root / dataset.labels.place(split.folder), numbers, len(sample), dataset)
+        labels.check_encoding(split.place(dataset.labels), split.numbers, len(sample), dataset)
     except DataError as error:
         found.problems += error.problems
+    else:
+        # Of labels that were not read, nobody knows what they show.
+        if name == "train" and every_label and split.counted == len(split.frames):
+            found.problems += _absent_classes(split)
     found.decoded += len(sample)
     return split
+
+
+def _sizes(split: Split) -> Iterator[Problem]:
+    """Images of another size than most, where all must have one."""
+    if split.dataset.images.sizes == "any":
+        return
+    for image in split.sound.values():
+        if image.size != split.size:
+            yield Problem(
+                kind="size of an image",
+                file=image.path,
+                problem=f"is {in_pixels(image.size)}, but most images of its split are {in_pixels(split.size)}",
+                cause="images of another source were added, or some were resized",
+                remedy=f"Give all images of {split.dataset.title} one size.",
+            )
+
+
+def _absent_classes(split: Split) -> Iterator[Problem]:
+    """Classes that no label of the split shows."""
+    absent = [label.name for train_id, label in enumerate(split.dataset.classes) if not split.shown[train_id]]
+    if absent and split.frames:
+        names = ", ".join(absent)
+        yield Problem(
+            kind="class absent from train",
+            file=split.place(split.dataset.labels),
+            problem=f"no label of the train split shows {names}, so that nothing can be learned of it",
+            cause="its `values:` are not what the labels hold, or its images are in another split",
+            remedy=f"Correct the `values:` of {names} in the data set's file, or take it out of `classes:`.",
+        )
 
 
 def _duplicates(splits: Mapping[str, Split]) -> Iterable[Problem]:

@@ -1,4 +1,7 @@
-"""From a label file to train ids, by the format that the data set states. A fault says which other format it may be."""
+"""From a label file to train ids, by the format that the data set states.
+
+A problem says which other format it may be.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from adl.prepare import DataError, Problem, images, polygon_files
 from adl.prepare.images import GREY, JPEG, PALETTE, RGB, RGBA, Picture, in_pixels
 from adl.prepare.polygons import Annotation, label_map
 
-_WEIGHTS = np.array([1 << 16, 1 << 8, 1])
-"""Of red, green and blue in the number of a colour."""
 COLOURS_OF_AN_EDGE = 12
 """Colours that no class has: so many come from smoothed edges, not from a class that was forgotten."""
 
@@ -149,7 +150,7 @@ _EXPECTED = {"ids": "8-bit grey", "palette": "a palette", "colours": "8-bit RGB"
 def _colours(label: Picture, dataset: DatasetDescriptor) -> tuple[str, str]:
     """Likely cause and remedy of a label in colours where numbers are expected."""
     pixels = images.indices(images.header(label.path, dataset.labels, whole=True), dataset.labels)
-    found = [_colour(code) for code in np.unique(pixels @ _WEIGHTS).tolist()]
+    found = [_colour(code) for code in np.unique(_codes(pixels)).tolist()]
     if all(red == green == blue for red, green, blue in found):
         return "its three channels are equal", f"Keep one of them: magick mogrify -channel R -separate {label.path}."
     known = {one.colour for one in (*dataset.classes, *dataset.ignored)}
@@ -174,17 +175,20 @@ def _read_numbers(label: Picture, dataset: DatasetDescriptor) -> Label:
 
 def _read_colours(label: Picture, dataset: DatasetDescriptor) -> Label:
     pixels = images.indices(label, dataset.labels)
-    codes = pixels @ _WEIGHTS
-    known = {int(np.dot(colour, _WEIGHTS)): train_id for colour, train_id in dataset.meanings.items()}
-    distinct, places = np.unique(codes, return_inverse=True)
-    unlisted = [code for code in distinct.tolist() if code not in known]
-    if unlisted and dataset.unlisted == "error":
+    codes = _codes(pixels)
+    known = _codes(np.array([*dataset.meanings], np.uint8))
+    order = known.argsort()
+    known, train_ids = known[order], np.array([*dataset.meanings.values()], np.uint8)[order]
+    places = np.searchsorted(known[1:], codes, side="right")
+    is_unlisted = known[places] != codes
+    if dataset.unlisted == "error" and is_unlisted.any():
+        unlisted = np.unique(codes[is_unlisted]).tolist()
         cause = "a class is missing in the data set's file"
         remedy = "Give these colours to a class or to `ignored:`, or write `unlisted: ignore`."
         if len(unlisted) >= COLOURS_OF_AN_EDGE:
             cause = "the borders between classes were smoothed (anti-aliasing) when the label was drawn or resized"
             remedy = "Export it without smoothing, or write `unlisted: ignore` to leave these pixels out."
-        share = np.isin(codes, unlisted).mean()
+        share = is_unlisted.mean()
         shown = _shown([_colour(code) for code in unlisted])
         raise DataError(
             Problem(
@@ -195,8 +199,7 @@ def _read_colours(label: Picture, dataset: DatasetDescriptor) -> Label:
                 remedy=remedy,
             )
         )
-    table = np.array([known.get(code, IGNORE) for code in distinct.tolist()], np.uint8)
-    return _without_numbers(table[places].reshape(codes.shape))
+    return _without_numbers(np.where(is_unlisted, np.uint8(IGNORE), train_ids[places]))
 
 
 def _without_numbers(train_ids: np.ndarray) -> Label:
@@ -256,6 +259,12 @@ def _first_numbers(dataset: DatasetDescriptor) -> dict[str, int]:
     if dataset.labels.format not in OF_NUMBERS:
         return {}
     return {label.name: int(dataset.label_ids[train_id]) for train_id, label in enumerate(dataset.classes)}
+
+
+def _codes(colours: np.ndarray) -> np.ndarray:
+    """(…, 3) uint8 RGB → (…): a number for each colour."""
+    red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
+    return red << 16 | green << 8 | blue
 
 
 def _colour(code: int) -> tuple[int, int, int]:

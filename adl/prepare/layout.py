@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from adl.dataset.descriptor import DatasetDescriptor, Files, Frame
 from adl.errors import nearest
 from adl.prepare import DataError, Problem, is_broken_link, is_folder, lists, polygon_files, subfolders, unreadable
@@ -20,7 +22,9 @@ class Split:
     sorted by group and name; where labels are withheld, every image is one. problems: one that the folders of images
     and labels share is there twice. hidden: files and folders whose names begin with a dot, which are left out.
     unlisted: names of the groups that cannot be listed. Filled in by `check`: sound: the image of each frame that is;
-    sizes: (width, height) → how many of these images; bytes: of these frames.
+    sizes: (width, height) → how many of these images; bytes: of these frames; counted: labels that were read, of which
+    pixels and shown, (256,): how many pixels have each train id, and how many labels show it; numbers, (256,): how many
+    pixels hold each number.
     """
 
     def __init__(self, root: Path, name: str, dataset: DatasetDescriptor) -> None:
@@ -28,7 +32,8 @@ class Split:
         self.folder = dataset.splits[name].folder
         self.problems: list[Problem] = []
         self.unlisted: set[str] = set()
-        self.hidden = self.bytes = 0
+        self.hidden = self.bytes = self.counted = 0
+        self.pixels, self.shown, self.numbers = np.zeros((3, 256), np.int64)
         self.sound: dict[Frame, Picture] = {}
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.is_withheld = name in dataset.withheld
@@ -93,6 +98,22 @@ class Split:
     def size(self) -> tuple[int, int]:
         """(width, height) of most images."""
         return self.sizes.most_common(1)[0][0]
+
+    def count(self, pixels: np.ndarray, numbers: np.ndarray) -> None:
+        """Add a label that was read."""
+        self.counted += 1
+        self.pixels += pixels
+        self.shown += pixels > 0
+        self.numbers += numbers
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(256,): each train id's part of all pixels that were read, 0-1."""
+        return self.pixels / max(1, self.pixels.sum())
+
+    def place(self, kind: Files) -> Path:
+        """What states which images, or labels, the split has: its list, or the folder of all of them."""
+        return self.root / (self.dataset.splits[self.name].listed or kind.place(self.folder))
 
     def to_json(self) -> dict[str, Any]:
         """labels, pairs: None if the labels are withheld."""

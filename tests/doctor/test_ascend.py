@@ -27,24 +27,24 @@ def test_devices_are_reason_enough_to_look(case, write):
     write("dev/davinci_manager", "")
     assert result(software.driver, case()) is None
     write("dev/davinci0", "")
-    assert result(software.driver, case()).status == "fault"
+    assert result(software.driver, case()).status == "problem"
 
 
-def test_without_cann_or_driver_each_is_a_fault_that_names_its_place(ascend_case):
+def test_without_cann_or_driver_each_is_a_problem_that_names_its_place(ascend_case):
     for check in (software.cann, software.driver):
         found = result(check, ascend_case)
-        assert found.status == "fault"
+        assert found.status == "problem"
         assert "usr/local/Ascend" in found.text
 
 
 @pytest.mark.parametrize("name", [OLD, NEW])
-@pytest.mark.parametrize(("version", "status"), [("8.3.RC1", "ok"), ("9.0.0", "ok"), ("8.0.RC3", "fault")])
-def test_cann_that_mindspore_does_not_accept_is_a_fault(ascend_case, write, name, version, status):
+@pytest.mark.parametrize(("version", "status"), [("8.3.RC1", "ok"), ("9.0.0", "ok"), ("8.0.RC3", "problem")])
+def test_cann_that_mindspore_does_not_accept_is_a_problem(ascend_case, write, name, version, status):
     write(name, f"package_name=Ascend-cann-toolkit\nversion={version}\n")
     found = result(software.cann, ascend_case)
     assert found.status == status
     assert f"CANN {version}" in found.text
-    assert (status == "fault") == ("accepts 8.2, 8.3" in found.text)
+    assert (status == "problem") == ("accepts 8.2, 8.3" in found.text)
 
 
 def test_nothing_is_claimed_of_a_mindspore_that_is_not_in_the_table(ascend_case, write, monkeypatch):

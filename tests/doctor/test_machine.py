@@ -27,8 +27,8 @@ def memory(monkeypatch) -> Callable[[float, float], None]:
     return state
 
 
-@pytest.mark.parametrize(("there", "wanted", "status"), [(0, 1, "fault"), (4, 8, "fault"), (8, 8, "ok")])
-def test_lacking_devices_are_a_fault(case, monkeypatch, there, wanted, status):
+@pytest.mark.parametrize(("there", "wanted", "status"), [(0, 1, "problem"), (4, 8, "problem"), (8, 8, "ok")])
+def test_lacking_devices_are_a_problem(case, monkeypatch, there, wanted, status):
     monkeypatch.setattr(device, "devices", lambda target: there)
     found = result(machine.devices, case(device_target="Ascend", device_num=wanted, batch_size=16))
     assert found.status == status
@@ -64,7 +64,7 @@ def test_workers_beyond_the_cores_are_said_to_be_left_out(case, monkeypatch):
 
 @pytest.mark.parametrize(
     ("total", "available", "status"),
-    [(64, 60, "ok"), (64, 0.1, "warning"), (0.5, 0.4, "fault")],
+    [(64, 60, "ok"), (64, 0.1, "warning"), (0.5, 0.4, "problem")],
 )
 def test_memory_is_held_against_what_training_takes(case, memory, total, available, status):
     memory(total * GIB, available * GIB)
@@ -76,7 +76,7 @@ def test_memory_is_held_against_what_training_takes(case, memory, total, availab
 def test_each_process_on_a_cpu_takes_memory_for_its_share_of_the_images(case, memory):
     memory(2 * GIB, 2 * GIB)
     assert result(machine.memory, case()).status == "ok"
-    assert result(machine.memory, case(device_num=4)).status == "fault"
+    assert result(machine.memory, case(device_num=4)).status == "problem"
     memory(3 * GIB, 3 * GIB)
     assert result(machine.memory, case(device_num=4)).status == "ok"
 
@@ -107,7 +107,7 @@ def test_limit_of_a_container_counts(write, memory, folder, limit, use, group):
     assert machine.total_and_free() == (64 * GIB, 60 * GIB)
 
 
-@pytest.mark.parametrize(("free", "status"), [(10e9, "ok"), (1e9, "warning"), (1e6, "fault")])
+@pytest.mark.parametrize(("free", "status"), [(10e9, "ok"), (1e9, "warning"), (1e6, "problem")])
 @pytest.mark.parametrize("full", ["", "states", "cache"])
 def test_fullest_disk_of_all_that_are_written_to_counts(case, tmp_path, monkeypatch, free, status, full):
     monkeypatch.setenv("ADL_STATE_DIR", str(tmp_path / "states/of/runs"))
@@ -125,7 +125,7 @@ def test_fullest_disk_of_all_that_are_written_to_counts(case, tmp_path, monkeypa
     assert str(tmp_path / full) in found.text
 
 
-def test_no_free_port_is_a_fault(case, monkeypatch):
+def test_no_free_port_is_a_problem(case, monkeypatch):
     assert result(machine.port, case()).status == "ok"
 
     def refuse(self, address):
@@ -133,5 +133,5 @@ def test_no_free_port_is_a_fault(case, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
     found = result(machine.port, case())
-    assert found.status == "fault"
+    assert found.status == "problem"
     assert "Cannot assign requested address" in found.text

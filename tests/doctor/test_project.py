@@ -59,29 +59,29 @@ def test_shallow_clone_is_warned_of(repository, case, monkeypatch):
     assert (found.status, found.advice) == ("warning", "`git fetch --unshallow`")
 
 
-def test_no_repository_is_a_fault_in_words_of_git(tmp_path, case, monkeypatch):
+def test_no_repository_is_a_problem_in_words_of_git(tmp_path, case, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     found = result(project.git, case())
-    assert found.status == "fault"
+    assert found.status == "problem"
     assert "not a git repository" in found.text
 
 
-def test_no_git_is_a_fault(case, monkeypatch):
+def test_no_git_is_a_problem(case, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert result(project.git, case()).text == "git is not installed"
 
 
-def test_empty_lock_of_dvc_is_a_fault_with_the_command_that_removes_it(case):
+def test_empty_lock_of_dvc_is_a_problem_with_the_command_that_removes_it(case):
     Path(".dvc/tmp").mkdir(parents=True)
     Path(".dvc/tmp/rwlock").write_text("{}")
     assert result(project.dvc, case()).status == "ok"
     Path(".dvc/tmp/rwlock").write_text("")
     found = result(project.dvc, case())
-    assert (found.status, found.advice) == ("fault", "`rm .dvc/tmp/rwlock`")
+    assert (found.status, found.advice) == ("problem", "`rm .dvc/tmp/rwlock`")
 
 
-def test_folder_without_dvc_is_a_fault(case):
-    assert result(project.dvc, case()).status == "fault"
+def test_folder_without_dvc_is_a_problem(case):
+    assert result(project.dvc, case()).status == "problem"
 
 
 def test_embedded_scenes_need_not_be_there(case):
@@ -95,24 +95,30 @@ def test_data_set_is_counted(case, cityscapes):
     assert found.text == "raw: 3 train images and 2 val images"
 
 
+<<<<<<< HEAD
 def test_other_number_than_expected_is_a_fault(case, cityscapes):
     own = write_dataset(Path("own.yaml"), expect={"val": 500})
     found = result(project.data, case(data_path="raw", dataset=own))
     assert found.status == "fault"
+=======
+def test_other_number_than_expected_is_a_problem(case, cityscapes):
+    found = result(project.data, case(data_path="raw", expected_val_images=500))
+    assert found.status == "problem"
+>>>>>>> dscheck
     assert found.text == "raw has 2 val images (not 500)"
     assert "take `expect` out of own.yaml" in found.advice
 
 
-def test_faults_of_the_layout_are_counted_and_the_first_is_shown(case, cityscapes):
+def test_problems_of_the_layout_are_counted_and_the_first_is_shown(case, cityscapes):
     for label in list((cityscapes / "gtFine/train/aachen").iterdir())[:2]:
         label.unlink()
     found = result(project.data, case(data_path="raw"))
-    assert found.status == "fault"
+    assert found.status == "problem"
     assert "has no label" in found.text
-    assert found.advice == "`adl check-data raw` lists all: 2 faults."
+    assert found.advice == "`adl dataset check raw` lists all: 2 problems."
 
 
-@pytest.mark.parametrize(("share", "status"), [(2.5, "ok"), (1.5, "warning"), (0.5, "fault")])
+@pytest.mark.parametrize(("share", "status"), [(2.5, "ok"), (1.5, "warning"), (0.5, "problem")])
 def test_records_need_room(case, cityscapes, monkeypatch, share, status, capsys):
     """share: free, of what the records take; DVC's copy takes as much again."""
     needed = sum(path.stat().st_size for path in cityscapes.rglob("*.png"))
@@ -143,14 +149,14 @@ def test_training_is_estimated_from_the_images_that_are_there(case, cityscapes):
     assert result(project.training, case(data_path="gone")) is None, "`data` says why"
 
 
-def test_parameters_of_every_sort_of_fault_are_one_line(case):
+def test_parameters_of_every_sort_of_problem_are_one_line(case):
     present = case()
     Path("params.yaml").unlink()
     found = result(project.parameters, present)
     assert found.text == "params.yaml: cannot be read (No such file or directory)."
     Path("params.yaml").write_text("epochs: 0\nworker: 4\n")
     found = result(project.parameters, present)
-    assert found.status == "fault"
+    assert found.status == "problem"
     assert "\n" not in found.text
     assert "worker" in found.text
 
@@ -162,5 +168,5 @@ def test_git_is_asked_and_not_guessed(repository, case):
     shutil.rmtree(repository / ".git")
     (repository / ".git").write_text("nonsense\n")
     found = result(project.git, case())
-    assert found.status == "fault"
+    assert found.status == "problem"
     assert "invalid gitfile" in found.text

@@ -21,11 +21,11 @@ def imported(case, tmp_path):
     return found
 
 
-def test_python_that_no_build_exists_for_is_a_fault(case, monkeypatch):
+def test_python_that_no_build_exists_for_is_a_problem(case, monkeypatch):
     assert result(software.python, case()).status == "ok"
     monkeypatch.setattr(software.platform, "python_version", lambda: "3.13.1")
     found = result(software.python, case())
-    assert found.status == "fault"
+    assert found.status == "problem"
     assert found.text.startswith("Python 3.13.1, but ")
 
 
@@ -41,17 +41,17 @@ def test_python_that_no_build_exists_for_is_a_fault(case, monkeypatch):
         ("__version__ = '2.3.1'", "2.3.1, but "),
     ],
 )
-def test_mindspore_that_is_broken_or_old_is_a_fault_with_the_reason(imported, code, text):
+def test_mindspore_that_is_broken_or_old_is_a_problem_with_the_reason(imported, code, text):
     found = imported(code)
-    assert found.status == "fault"
+    assert found.status == "problem"
     assert found.text.startswith(f"MindSpore {text}")
     assert "make environment" in found.advice
 
 
-def test_mindspore_that_hangs_is_a_fault(imported, monkeypatch):
+def test_mindspore_that_hangs_is_a_problem(imported, monkeypatch):
     monkeypatch.setattr(software, "LONGEST_IMPORT", 0.3)
     found = imported("import time; time.sleep(60)")
-    assert (found.status, found.text.split(": ")[1]) == ("fault", "nothing happened in 0 s")
+    assert (found.status, found.text.split(": ")[1]) == ("problem", "nothing happened in 0 s")
 
 
 def test_what_mindspore_prints_besides_is_no_version(imported):
@@ -64,7 +64,7 @@ def test_packages_of_another_version_and_missing_ones_are_named(case, monkeypatc
     wanted = {name: SpecifierSet(versions) for name, versions in needed.items()}
     monkeypatch.setattr(software, "requirements", lambda: wanted)
     found = result(software.packages, case())
-    assert found.status == "fault"
+    assert found.status == "problem"
     numpy = software.version_of("numpy")
     assert found.text == f"numpy {numpy} is not <1, no-such-package is missing"
 
@@ -96,7 +96,7 @@ def test_slow_convolutions_of_avx512_are_warned_of(case, monkeypatch, flags, lim
     ("inherited", "status"),
     [
         ({}, "ok"),
-        ({"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "8"}, "fault"),
+        ({"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "8"}, "problem"),
         ({"RANK_TABLE_FILE": "/hccl.json"}, "warning"),
     ],
 )

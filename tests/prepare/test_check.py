@@ -1,4 +1,4 @@
-"""Every fault of the data's files and folders; on real ones, through the command."""
+"""Every problem of the data's files and folders; on real ones, through the command."""
 
 from __future__ import annotations
 
@@ -60,12 +60,31 @@ def check_data(capsys, *arguments) -> tuple[int, str]:
 def test_sound_data_passes_with_a_table(root, capsys):
     code, text = check_data(capsys, root)
     assert code == 0
-    train, val = (line.split() for line in text.splitlines() if line.startswith(("train", "val")))
+    splits = text.partition("\n\n")[0].splitlines()
+    train, val = (line.split() for line in splits if line.startswith(("train", "val")))
     assert train[:6] == ["train", "2", "3", "3", "3", "16×8"]
     assert val[:6] == ["val", "1", "1", "1", "1", "16×8"]
-    assert "no fault was found; checked: layout, every file's header, duplicates, and the pixels of 4 labels" in text
+    assert "no problem was found; checked: layout, every file's header, duplicates, and the pixels of 4 labels" in text
     size = sum(p.stat().st_size for p in root.rglob("*train*/*/*.png"))
     assert json.loads(check_data(capsys, root, "--json")[1])["splits"]["train"]["bytes"] == size
+
+
+def test_classes_have_their_share_of_the_pixels_and_their_images_in_each_split(root, capsys):
+    for name, ids in ((A, [7, 7, 7, 0]), (B, [7, 7, 26, 26]), (C, [1, 1, 26, 26])):
+        cv2.imwrite(str(label(root, name)), np.repeat(np.uint8(ids), 32).reshape(8, 16))
+    for every in (["--json"], ["--json", "--deep"]):
+        classes = json.loads(check_data(capsys, root, *every)[1])["classes"]
+        assert classes["road"]["train"] == {"pixels": 160, "share": pytest.approx(160 / 384), "images": 2}
+    text = check_data(capsys, root)[1]
+    rows = {line.split()[0]: line.split() for line in text.split("\n\n")[1].splitlines()}
+    assert " ".join(rows["class"]) == "class values train % train images val % val images"
+    assert rows["road"][:4] == ["road", "7", "41.67", "2"]
+    assert rows["car"][:4] == ["car", "26", "33.33", "2"]
+    assert rows["bus"][:4] == ["bus", "28", "0.00", "0"]
+    assert rows["ignored"][-4:-2] == ["25.00", "2"]
+    # One message for all classes that train lacks.
+    assert text.count("no label of the train split shows sidewalk, building, ") == 1
+    assert f"1 problem:\n{root / 'gtFine/train'}: no label" in text
 
 
 def test_size_of_a_split_is_that_of_most_images(root):
@@ -100,7 +119,7 @@ def contents(root: Path) -> dict[Path, bytes | None]:
 
 
 @pytest.mark.parametrize(("damage", "problem", "cause"), FILE_FAULTS, ids=[f.__name__ for f, _, _ in FILE_FAULTS])
-def test_fault_of_a_file_is_one_message_with_its_name_and_cause(root, tmp_path, capsys, damage, problem, cause):
+def test_problem_of_a_file_is_one_message_with_its_name_and_cause(root, tmp_path, capsys, damage, problem, cause):
     named = damage(root)
     before = contents(tmp_path)
     code, text = check_data(capsys, root)
@@ -108,9 +127,9 @@ def test_fault_of_a_file_is_one_message_with_its_name_and_cause(root, tmp_path, 
     [message] = [line for line in text.splitlines() if line.startswith(str(named))]
     assert problem in message
     assert cause in message
-    assert "1 fault" in text or damage is in_two_cities
-    reported = json.loads(check_data(capsys, root, "--json")[1])["faults"]
-    assert str(named) in [fault["file"] for fault in reported]
+    assert "1 problem" in text or damage is in_two_cities
+    reported = json.loads(check_data(capsys, root, "--json")[1])["problems"]
+    assert str(named) in [one["file"] for one in reported]
     assert contents(tmp_path) == before
     # Conversion refuses the same, but for what only both splits together show.
     if damage not in (train_and_val_share, train_and_val_share_a_name):
@@ -125,7 +144,7 @@ def test_damage_inside_a_file_is_found_by_the_deep_check_and_by_conversion(root,
     image(root).write_bytes(content)
     code, text = check_data(capfd, root, "--deep")
     assert code == 2
-    assert f"1 fault:\n{image(root)}: wrong checksum" in text
+    assert f"1 problem:\n{image(root)}: wrong checksum" in text
     assert "libpng" not in text
     record = tmp_path / "out" / "train.mindrecord"
     with pytest.raises(DataError, match="wrong checksum"):
@@ -144,7 +163,7 @@ def test_pixels_that_cannot_be_inflated_are_found_by_the_deep_check_only(root, c
     assert check_data(capsys, root)[0] == 0
     code, text = check_data(capsys, root, "--deep")
     assert code == 2
-    assert f"1 fault:\n{image(root)}: its compressed pixels cannot be decoded" in text
+    assert f"1 problem:\n{image(root)}: its compressed pixels cannot be decoded" in text
 
 
 def test_train_ids_without_255_are_found_over_all_files(root, tmp_path, capsys):
@@ -201,18 +220,18 @@ def test_permissions_are_named(root):
         place = root / name
         cannot = "read" if place.is_file() else "listed"
         assert code == 2, name
-        assert f"1 fault:\n{place}: cannot be {cannot} (Permission denied)" in told
+        assert f"1 problem:\n{place}: cannot be {cannot} (Permission denied)" in told
         assert "belongs to another user" in told
         assert not errors
 
 
 @pytest.mark.parametrize("place", ["", "gtFine", "leftImg8bit", "leftImg8bit/val", "gtFine/train/a"])
-def test_broken_link_in_place_of_a_folder_is_the_fault(root, capsys, place):
+def test_broken_link_in_place_of_a_folder_is_the_problem(root, capsys, place):
     (root / place).rename(root.parent / "moved")
     (root / place).symlink_to("gone")
     code, text = check_data(capsys, root)
     assert code == 2
-    assert f"1 fault:\n{root / place}: cannot be listed: it links to gone, which does not exist" in text
+    assert f"1 problem:\n{root / place}: cannot be listed: it links to gone, which does not exist" in text
 
 
 @pytest.mark.parametrize(
@@ -225,7 +244,8 @@ def test_broken_link_in_place_of_a_folder_is_the_fault(root, capsys, place):
 )
 def test_table_counts_the_side_that_is_there(root, capsys, lost, train, val):
     shutil.rmtree(root / lost)
-    rows = {line.split()[0]: line.split()[1:5] for line in check_data(capsys, root)[1].splitlines() if line}
+    table = check_data(capsys, root)[1].partition("\n\n")[0]
+    rows = {line.split()[0]: line.split()[1:5] for line in table.splitlines()}
     assert (rows["train"], rows["val"]) == (train, val)
 
 
@@ -239,14 +259,14 @@ def test_count_is_insisted_on_only_where_one_is_stated(root, capsys):
     assert "expected_" not in text
 
 
-def test_many_faults_of_one_kind_are_counted_not_poured_out(root, capsys):
+def test_many_problems_of_one_kind_are_counted_not_poured_out(root, capsys):
     for i in range(9):
         path = write_frame(root, "train", "a", f"a_{100 + i:06d}_000019")[0]
         path.write_bytes(b"")
     text = check_data(capsys, root)[1]
     assert text.count("the file is empty") == MOST_LISTED
     assert f"… and {9 - MOST_LISTED} more of this kind (empty)" in text
-    assert len(json.loads(check_data(capsys, root, "--json")[1])["faults"]) == 9
+    assert len(json.loads(check_data(capsys, root, "--json")[1])["problems"]) == 9
 
 
 def test_test_split_is_counted_without_labels(root, capsys):
@@ -269,7 +289,7 @@ def test_shallow_check_opens_no_more_than_it_needs(root, monkeypatch):
 
 
 @pytest.mark.parametrize(("damage", "advice"), LAYOUT_FAULTS, ids=[f.__name__ for f, _ in LAYOUT_FAULTS])
-def test_fault_of_the_layout_says_which_folder_was_meant(root, tmp_path, capsys, damage, advice):
+def test_problem_of_the_layout_says_which_folder_was_meant(root, tmp_path, capsys, damage, advice):
     path = damage(root)
     before = contents(tmp_path)
     code, text = check_data(capsys, path)
@@ -326,7 +346,7 @@ def test_hidden_files_and_folders_are_left_out_and_counted_once(root, capsys):
     assert len(frames_of(root, "train")) == len([*city.parent.glob("[!.]*/[!.]*.png")])
 
 
-def test_name_that_is_not_utf_8_is_a_fault_that_names_the_file(root, capsys):
+def test_name_that_is_not_utf_8_is_a_problem_that_names_the_file(root, capsys):
     image = next((root / "leftImg8bit/train").rglob("*.png"))
     image.rename(image.with_name(os.fsdecode(b"Stra\xdfe_000001_000019_leftImg8bit.png")))
     code, text = check_data(capsys, root)

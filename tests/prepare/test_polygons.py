@@ -341,9 +341,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_fault_is_one_problem_that_names_the_file(fault, tmp_path):
-    form, content, kind, words = FAULTS[fault]
+@pytest.mark.parametrize("problem", FAULTS)
+def test_problem_is_one_problem_that_names_the_file(problem, tmp_path):
+    form, content, kind, words = FAULTS[problem]
     path = tmp_path / "planted"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DataError) as error:
@@ -353,7 +353,7 @@ def test_fault_is_one_problem_that_names_the_file(fault, tmp_path):
     assert words in str(problem)
 
 
-def test_every_fault_of_a_file_is_named_and_equal_ones_once(tmp_path):
+def test_every_problem_of_a_file_is_named_and_equal_ones_once(tmp_path):
     path = tmp_path / "a.json"
     shapes = [
         *in_labelme("bus")["shapes"] * 2,
