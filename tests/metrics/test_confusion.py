@@ -21,7 +21,7 @@ def agree(ours: float | None, theirs: float) -> None:
 
 def test_class_and_category_iou_equal_the_official_script(tmp_path, monkeypatch, rng, capsys):
     """With void ground truth, void predictions, classes that are absent and classes that are only predicted."""
-    absent = [label.label_ids[0] for label in CITYSCAPES.classes[3:6]]
+    absent = [label.values[0] for label in CITYSCAPES.classes[3:6]]
     pairs = []
     for size in ((1024, 2048), (40, 50)):
         truth = rng.integers(0, 34, size).astype(np.uint8)

@@ -213,7 +213,7 @@ def ready(workspace, evaluation_data) -> Path:
     """A workspace that is ready to train: with records, which DVC did not make."""
     folder = workspace / "data/mindrecord"
     folder.mkdir(parents=True)
-    for path in evaluation_data.glob("cityscapes_*"):
+    for path in evaluation_data.glob("*.*"):
         shutil.copy(path, folder)
     (workspace / "data/start_weights.txt").write_text("none\n")
     return workspace
