@@ -170,11 +170,7 @@ def test_what_holds_for_cityscapes_alone_is_in_few_places():
         "adl/config/recipes.py",
         "adl/dataset/descriptor.py",
         "adl/device.py",  # names a recipe
-<<<<<<< HEAD
         "adl/prepare/polygon_files.py",  # the format of its polygons
-=======
-        "adl/prepare/polygon_files.py",  # one format
->>>>>>> dscheck
         "adl/report/history.py",
         "adl/report/quoted.py",
         "adl/report/report.py",  # names what is quoted

@@ -12,7 +12,7 @@ import argparse
 
 from adl.commands import register
 
-ACTIONS = ("init", "show")
+ACTIONS = ("init", "check", "show")
 """Each is a module of this folder: dataset_init.py."""
 
 

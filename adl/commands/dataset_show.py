@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from adl.commands.check_data import parameters
+from adl.commands.dataset_check import parameters
 from adl.dataset import descriptor, records
 from adl.dataset.descriptor import DatasetDescriptor
 from adl.files import check_output

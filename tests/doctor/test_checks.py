@@ -178,13 +178,8 @@ def test_what_the_stage_check_would_refuse_is_listed_to_the_end(machine, checked
     assert "mindspore_lite is not inst" in found["export"].text
     set_params(machine, infer_backends=[], warmup_iters=1, ckpt_name=None, num_classes=21)
     found = checked(returns=1)
-<<<<<<< HEAD
-    assert faults(found) == {"parameters"}
-    assert "but datasets/synthetic.yaml has 19 classes" in found["parameters"].text
-=======
     assert problems(found) == {"parameters"}
-    assert "but Cityscapes has 19 classes" in found["parameters"].text
->>>>>>> dscheck
+    assert "but datasets/synthetic.yaml has 19 classes" in found["parameters"].text
 
 
 def test_wrong_usage_returns_2(doctor):

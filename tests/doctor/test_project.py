@@ -95,16 +95,10 @@ def test_data_set_is_counted(case, cityscapes):
     assert found.text == "raw: 3 train images and 2 val images"
 
 
-<<<<<<< HEAD
-def test_other_number_than_expected_is_a_fault(case, cityscapes):
+def test_other_number_than_expected_is_a_problem(case, cityscapes):
     own = write_dataset(Path("own.yaml"), expect={"val": 500})
     found = result(project.data, case(data_path="raw", dataset=own))
-    assert found.status == "fault"
-=======
-def test_other_number_than_expected_is_a_problem(case, cityscapes):
-    found = result(project.data, case(data_path="raw", expected_val_images=500))
     assert found.status == "problem"
->>>>>>> dscheck
     assert found.text == "raw has 2 val images (not 500)"
     assert "take `expect` out of own.yaml" in found.advice
 
