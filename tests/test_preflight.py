@@ -128,6 +128,8 @@ def test_scenes_that_would_be_drawn_are_counted_too(check):
 def test_number_of_classes_is_that_of_the_data_set(check):
     with pytest.raises(AdlError, match=r"num_classes: 21, but Cityscapes has 19 classes"):
         check(num_classes=21)
+    with pytest.raises(AdlError, match=r"weights in class_weights: 2, but Cityscapes has 19 classes"):
+        check(class_weights=[1, 2])
 
 
 @pytest.fixture
