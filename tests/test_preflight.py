@@ -128,6 +128,11 @@ def test_scenes_that_would_be_drawn_are_counted_too(check):
         check(dataset="datasets/cityscapes.yaml")
 
 
+def test_weights_are_as_many_as_the_classes(check):
+    with pytest.raises(AdlError, match=r"class_weights: 2 weights, but datasets/synthetic\.yaml has 19 classes"):
+        check(class_weights=[1, 2])
+
+
 @pytest.fixture
 def free(monkeypatch):
     """free(n): as if n bytes were free on every disk."""

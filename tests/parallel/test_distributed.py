@@ -245,7 +245,8 @@ CALM = {"base_lr": 5e-6}
 
 
 @pytest.mark.slow
-def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny):
+@pytest.mark.parametrize(("criterion", "class_weights"), [("ce", "none"), ("ce+dice", "balanced")])
+def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny, criterion, class_weights):
     # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
     settings = types.SimpleNamespace(
         seed=0,
@@ -260,7 +261,8 @@ def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny
     for _, labels in batches.epoch(0):
         ignored = (labels == 255).sum(axis=(1, 2))
         assert ignored[0] != ignored[1]
-    one, two = train("one", 1, **CALM), train("two", 2, **CALM)
+    changes = {**CALM, "criterion": criterion, "class_weights": class_weights}
+    one, two = train("one", 1, **changes), train("two", 2, **changes)
     assert len(losses(one)) == 5
     assert np.abs(losses(one) - losses(two)).max() < 1e-5 * np.abs(losses(one)).max()
     assert max(differences(result(one), result(two))) < 1e-5

@@ -139,7 +139,11 @@ def test_result_is_the_first_word_and_drawn_scenes_the_second(files):
 
 @pytest.mark.parametrize(
     ("criterion", "words"),
-    [("ce", "cross entropy"), ("ohemce", "cross entropy with online hard example mining")],
+    [
+        ("ce", "cross entropy"),
+        ("ohemce", "cross entropy with online hard example mining"),
+        ("ce+dice", "cross entropy plus soft Dice"),
+    ],
 )
 def test_loss_is_said_in_words(files, criterion, words):
     path = files / "models/autodeeplab.ckpt.json"

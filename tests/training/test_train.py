@@ -37,7 +37,7 @@ from adl.training import train as training
 from adl.training import validation as validation_module
 from adl.training.checkpoints import Run
 from adl.training.loop import Loop, Stopped
-from adl.training.losses import CrossEntropy, OhemCrossEntropy
+from adl.training.losses import CrossEntropy, CrossEntropyAndDice, OhemCrossEntropy
 from adl.training.optimizers import Momentum
 from adl.training.plan import Counters, Plan, Stop
 from adl.training.state import State, TrainingJob
@@ -170,9 +170,9 @@ def first_epoch(settings, record, once, tmp_path):
     return "first.ckpt"
 
 
-def assembled(net, p, plan, record, folder) -> Loop:
+def assembled(net, p, plan, record, folder, manifest=None) -> Loop:
     job = job_of(p, record, folder)
-    return training.assemble(job, net, {}, plan, world=ALONE, stop=Stop())
+    return training.assemble(job, net, manifest or {}, plan, world=ALONE, stop=Stop())
 
 
 def weights(folder):
@@ -221,20 +221,45 @@ def test_workers_beyond_the_cores_are_said(settings, record, tmp_path, capsys):
     }
 
 
-@pytest.mark.parametrize(("name", "kind"), [("ce", CrossEntropy), ("ohemce", OhemCrossEntropy)])
-def test_criterion_is_that_of_the_parameters(settings, name, kind, monkeypatch):
+@pytest.mark.parametrize("name", ["ce", "ohemce", "ce+dice"])
+def test_criterion_is_that_of_the_parameters(settings, name, monkeypatch):
     monkeypatch.setattr(ops, "AllReduce", lambda *_: lambda x: x)
-    p = params.load(ROOT / "params.yaml", **settings | {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6})
-    loss = losses.LOSSES[p.criterion](p, World(1, 4))
-    assert type(loss) is kind
+    changes = {"criterion": name, "batch_size": 8, "ohem_thresh": 0.6, "dice_weight": 0.5}
+    p = params.load(ROOT / "params.yaml", **settings | changes)
+    weights = Tensor([1.0, 2.0])
+    loss = losses.LOSSES[p.criterion](p, World(1, 4), weights)
+    if name == "ce+dice":
+        assert (type(loss), loss.dice_weight) == (CrossEntropyAndDice, 0.5)
+        assert (loss.dice.ignore_label, loss.dice.ranks, loss.dice.over_ranks.alone) == (p.ignore_label, 4, False)
+        loss = loss.cross_entropy
+    assert loss.class_weights is weights
     assert loss.ignore_label == p.ignore_label
-    if kind is OhemCrossEntropy:
+    if name == "ohemce":
+        assert type(loss) is OhemCrossEntropy
         # Two images of 48×48 on this device.
         assert loss.min_kept == 2 * 48 * 48 // 16
         assert loss.largest_threshold == pytest.approx(-np.log(0.6))
         assert loss.ranks == 4
     else:
+        assert type(loss) is CrossEntropy
         assert not loss.over_ranks.alone
+
+
+def test_balanced_weights_are_those_of_the_training_record(settings, record, tmp_path, tiny, capsys):
+    p = params.load(ROOT / "params.yaml", **settings | {"class_weights": "balanced"})
+    manifest = read_manifest(record, CITYSCAPES)
+    net = network.build(tiny)
+    own = assembled(net, p, Plan(4, 2, 4, 0), record, tmp_path, manifest)
+    found = own.graph.criterion.class_weights.asnumpy()
+    counts = np.array([*manifest["pixels"].values()])
+    several = counts > 0
+    np.testing.assert_allclose((found * counts)[several], counts[several].min(), rtol=1e-6)
+    assert f"class weights: road {counts[several].min() / counts[0]:.3g}, sidewalk" in capsys.readouterr().out
+
+
+def test_class_weights_of_another_number_are_refused(settings, record, tmp_path):
+    with pytest.raises(AdlError, match="weights in class_weights: 2, but Cityscapes has 19 classes"):
+        run(settings, record, tmp_path / "a", class_weights=[1.0, 2.0])
 
 
 @pytest.mark.usefixtures("updates")
