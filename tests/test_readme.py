@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 import adl
 from adl import commands
+from adl.commands.dataset import ACTIONS
 from adl.commands.explain import REFERENCE, up_to_date
 from adl.config.params import Params, schema
 from tests.conftest import ROOT
@@ -47,6 +48,7 @@ STAGES = (
 COMMANDS = {
     "restore",
     "doctor",
+    "dataset",
     "check-data",
     "recipe",
     "report",
@@ -139,15 +141,16 @@ def test_help_of_a_stage_says_what_it_reads_writes_and_returns_and_starts_nothin
         assert part in text
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+@pytest.mark.parametrize("name", [*sorted(COMMANDS), *(f"dataset {action}" for action in ACTIONS)])
 def test_help_of_a_command_has_an_example_that_parses(name, capsys):
     with pytest.raises(SystemExit, match="0"):
-        commands.main([name, "--help"])
+        commands.main([*name.split(), "--help"])
     text = capsys.readouterr().out
     for part in ("reads:", "writes:", "returns 0"):
         assert part in text
     [example] = re.findall("^example: (.*)", text, re.MULTILINE)
-    assert commands.parser().parse_args(shlex.split(example)[1:]).command == name
+    assert commands.parser().parse_args(shlex.split(example)[1:]).run
+    assert example.startswith(f"adl {name}")
 
 
 def parsers(parser):

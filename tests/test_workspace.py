@@ -171,6 +171,7 @@ def test_what_holds_for_cityscapes_alone_is_in_few_places():
         "adl/dataset/descriptor.py",
         "adl/device.py",  # names a recipe
         "adl/prepare/polygon_files.py",  # the format of its polygons
+        "adl/prepare/guess.py",  # recognises its layout
         "adl/report/history.py",
         "adl/report/quoted.py",
         "adl/report/report.py",  # names what is quoted
@@ -304,6 +305,7 @@ def test_what_people_need_without_mindspore_imports_without_it():
     modules = [
         "config", "architecture.cost", "dataset.descriptor", "dataset.order", "dataset.records", "metrics.baselines",
         "metrics.bootstrap", "files", "preflight", "config.recipes", "prepare.convert", "prepare.check",
+        "prepare.guess",
         "console.reporter", "console.summary", "report.figures", "report.report", "report.history",
         "report.curves", "training.runs", "training.schedules", "training.plan", "training.run.worker",
         "predict.photographs", "predict.overlays", "launch.topology", "launch.launcher",

@@ -1,6 +1,6 @@
 """write the file that describes a data set, as far as its folder tells
 
-reads:  the folder: names of files, the files that name classes, and the pixels of up to 200 labels
+reads:  the folder: names of files, the files that name classes, and the pixels of some 200 labels
 writes: datasets/NAME.yaml, or --output, with a comment for each guess; the same to the terminal
 Layouts that are recognised: Cityscapes, CVAT's masks, VOC, CamVid, COCO, YOLO, labelme, Roboflow's masks, and plain
 folders of images and labels, with or without folders of splits.

@@ -18,9 +18,10 @@ from ruamel.yaml import YAML
 
 from adl.console.text import counted
 from adl.dataset import descriptor
-from adl.dataset.descriptor import OF_NAMES, Files, Format
+from adl.dataset.descriptor import OF_NAMES, Files
 from adl.errors import AdlError
 from adl.prepare import DataError, images, seen, subfolders
+from adl.prepare.labels import OF_PICTURES
 from adl.prepare.seen import BACKGROUND, BLACK, LEAST, SAMPLED, Seen
 
 
@@ -67,7 +68,7 @@ _PICTURE = r"\.(png|jpe?g)"
 
 
 class Found(NamedTuple):
-    """The files of a data set. images, labels: patterns. splits: as in its file. format: of polygons."""
+    """The files of a data set. images, labels: patterns. splits: as in its file."""
 
     title: str
     images: str
@@ -75,7 +76,6 @@ class Found(NamedTuple):
     splits: dict[str, Any]
     image_files: list[Path]
     label_files: list[Path]
-    format: Format | None
 
 
 class Guess(NamedTuple):
@@ -111,7 +111,7 @@ def guess(root: Path, name: str) -> Guess:
     found = recognised(root)
     if found is None:
         raise _unrecognised(root, name)
-    looked = seen.of_polygons(found.label_files, found.format) if found.format else seen.of_pictures(found.label_files)
+    looked = seen.look(found.label_files)
     reasons = {"layout": f"{found.title}, because there are {found.images} and {found.labels}"}
     content: dict[str, Any] = {
         "name": name,
@@ -122,8 +122,8 @@ def guess(root: Path, name: str) -> Guess:
     }
     reasons["labels.format"] = f"{looked.format}, because {looked.kind} were found in {counted(looked.files, 'file')}"
     content |= _classes(root, found, looked, reasons)
-    if found.format:
-        content["labels"] |= _outside(found, content["classes"], reasons)
+    if looked.format not in OF_PICTURES:
+        content["labels"] |= _outside(found, looked, content["classes"], reasons)
     if looked.smoothed:
         content["unlisted"] = "ignore"
         reasons["unlisted"] = f"ignore, because of colours that fill less than {LEAST:.1%} each: borders were smoothed"
@@ -172,13 +172,8 @@ def _find(root: Path, layout: Layout) -> Found | None:
     if not re.fullmatch(layout.ending, ending, re.IGNORECASE):
         return None
     label_files = [path for path in label_files if path.name.endswith(ending)]
-    form = None
-    if not re.search(_PICTURE, ending, re.IGNORECASE):
-        form = seen.format_of_polygons(label_files[0])
-        if form is None:
-            return None
     images_pattern = layout.images + _suffixes(image_files)[0]
-    return Found(layout.title, images_pattern, layout.labels + ending, splits, image_files, label_files, form)
+    return Found(layout.title, images_pattern, layout.labels + ending, splits, image_files, label_files)
 
 
 def _coco(root: Path) -> Found | None:
@@ -186,7 +181,7 @@ def _coco(root: Path) -> Found | None:
     paths = sorted((*root.glob("*.json"), *root.glob("*/*.json")))
     # Beside those of objects, there may be captions and key points of the same images.
     paths = [path for path in paths if path.name.startswith("instances")] or paths
-    paths = [path for path in paths if seen.is_coco(path)]
+    paths = [path for path in paths if seen.format_of(path) == "coco"]
     if not paths:
         return None
     of_split = _by_split(root, paths) or {"": ("", paths[0])}
@@ -197,7 +192,7 @@ def _coco(root: Path) -> Found | None:
         if image_files:
             labels = _SPLIT.sub("{split}", label_files[0].relative_to(root).as_posix())
             images_pattern = f"{place}{{name}}{_suffixes(image_files)[0]}"
-            return Found("COCO", images_pattern, labels, splits, image_files, label_files, "coco")
+            return Found("COCO", images_pattern, labels, splits, image_files, label_files)
     return None
 
 
@@ -263,8 +258,9 @@ def _classes(root: Path, found: Found, looked: Seen, reasons: dict[str, str]) ->
     if not known:
         source = f"what {looked.files} of {len(found.label_files)} label files hold; give them better names"
     shipped = descriptor.shipped("cityscapes")
-    if found.title == "Cityscapes" and (found.format or shipped.label_names.keys() >= set(looked.values)):
-        left_out = {"values"} if found.format else set()
+    known_values = {*shipped.label_names, *shipped.label_names.values()}
+    if found.title == "Cityscapes" and known_values.issuperset(looked.values):
+        left_out = {"values"} if looked.format in OF_NAMES else set()
         classes, ignored = (
             [label.model_dump(mode="json", exclude=left_out) for label in labels]
             for labels in (shipped.classes, shipped.ignored)
@@ -280,7 +276,7 @@ def _classes(root: Path, found: Found, looked: Seen, reasons: dict[str, str]) ->
     return {"classes": classes, "ignored": ignored}
 
 
-def _outside(found: Found, classes: list[dict[str, Any]], reasons: dict[str, str]) -> dict[str, str]:
+def _outside(found: Found, looked: Seen, classes: list[dict[str, Any]], reasons: dict[str, str]) -> dict[str, str]:
     """What polygons need said besides. A background joins the classes if they have none."""
     names = [label["name"] for label in classes]
     outside = next((name for name in names if name.lower() in BACKGROUND), BACKGROUND[0])
@@ -288,7 +284,7 @@ def _outside(found: Found, classes: list[dict[str, Any]], reasons: dict[str, str
         outside = "ignored"
     elif outside not in names:
         classes.insert(0, {"name": outside, "colour": BLACK})
-    overlap, wins = ("area", "smaller") if found.format in ("coco", "yolo") else ("order", "later")
+    overlap, wins = ("area", "smaller") if looked.format in ("coco", "yolo") else ("order", "later")
     reasons["labels.outside"] = f"{outside}, which is what no polygon covers (`ignored`: it is not scored)"
     reasons["labels.overlap"] = f"{overlap}, so that the {wins} of two polygons lies above"
     return {"outside": outside, "overlap": overlap}

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,22 +72,23 @@ class Named(NamedTuple):
     colour: Colour | None
 
 
-def format_of_polygons(path: Path) -> Format | None:
-    """The format of a file that describes one image."""
-    for form, read in polygon_files.READERS.items():
+def look(files: Sequence[Path]) -> Seen:
+    """What label files hold. Raises AdlError if they are of no kind that can be used, or one of polygons is damaged."""
+    form = format_of(files[0])
+    return _of_polygons(files, form) if form else _of_pictures(files)
+
+
+def format_of(path: Path) -> Format | None:
+    """The format of a file of polygons; None of another file."""
+    readers: Mapping[Format, Callable[[Path], Any]] = {**polygon_files.READERS, "coco": polygon_files.read_coco}
+    for form, read in readers.items():
         with contextlib.suppress(DataError):
             read(path)
             return form
     return None
 
 
-def is_coco(path: Path) -> bool:
-    with contextlib.suppress(DataError):
-        return bool(polygon_files.read_coco(path).images)
-    return False
-
-
-def of_polygons(files: Sequence[Path], form: Format) -> Seen:
+def _of_polygons(files: Sequence[Path], form: Format) -> Seen:
     """The names or numbers in all files. Raises DataError if one is damaged."""
     if form == "coco":
         categories = [one for path in files for one in polygon_files.read_coco(path).categories]
@@ -100,7 +101,7 @@ def of_polygons(files: Sequence[Path], form: Format) -> Seen:
     return Seen(form, "its polygons", sorted(found), len(files), [])
 
 
-def of_pictures(files: Sequence[Path]) -> Seen:
+def _of_pictures(files: Sequence[Path]) -> Seen:
     """The numbers or colours in a sample of the files, as far as they are of one kind. Raises AdlError if that is none
     that can be used.
     """
@@ -136,7 +137,7 @@ def _look(path: Path) -> tuple[str, dict[Any, int], list[Colour]]:
             colours = list(zip(palette[::3], palette[1::3], palette[2::3], strict=True))
             return plain.mode, {value: count for count, value in counts}, colours
     except (OSError, SyntaxError, ValueError):
-        return "damaged", {}, []
+        return "no picture", {}, []
 
 
 def named(root: Path) -> tuple[list[Named], str]:

@@ -256,7 +256,7 @@ def test_layout_is_recognised_and_its_file_describes_a_sound_data_set(make, form
         assert "adl dataset split" in found.reasons["splits"]
         write_missing_lists(tmp_path / "data", dataset)
     check = check_dataset(tmp_path / "data", dataset).passed()
-    assert {*check.splits} == {split for split in splits if dataset.splits[split].labels != "withheld"}
+    assert {*check.splits} == {split for split in splits if split not in dataset.withheld}
     for split in check.splits.values():
         assert split.frames
 
@@ -285,10 +285,8 @@ def test_every_guess_stands_as_a_comment_before_its_section(tmp_path):
     found, _ = guessed(voc, tmp_path)
     lines = (tmp_path / "mine.yaml").read_text().splitlines()
     assert lines[0] == "# A guess."
-    assert (
-        lines[1]
-        == "# layout: VOC or CVAT's masks, because there are JPEGImages/{name}.jpg and SegmentationClass/{name}.png"
-    )
+    patterns = "JPEGImages/{name}.jpg and SegmentationClass/{name}.png"
+    assert lines[1] == f"# layout: VOC or CVAT's masks, because there are {patterns}"
     place = lines.index("# labels.format: palette, because PNGs with a palette were found in 2 files")
     assert lines[place + 1].startswith("labels: {pattern: ")
     assert {f"# {key}: {reason}" for key, reason in found.reasons.items()} < {*lines}
@@ -382,9 +380,8 @@ def test_unknown_folder_is_told_what_was_looked_for_and_what_is_there(tmp_path):
     text(tmp_path / "data/notes.doc")
     picture(tmp_path / "data/photos/a.jpg")
     message = refused(tmp_path / "data")
-    assert message.startswith(
-        f"{tmp_path}/data: no data set was recognised. In it are: notes.doc, photos\nLooked for:\n"
-    )
+    problem, _, _ = message.partition("\n")
+    assert problem == f"{tmp_path}/data: no data set was recognised. In it are: notes.doc, photos"
     for name in ("Cityscapes", "VOC", "CVAT", "CamVid", "COCO", "YOLO", "labelme", "Roboflow"):
         assert name in message
     smallest = tmp_path / "smallest.yaml"
