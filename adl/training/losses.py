@@ -15,6 +15,7 @@ from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from adl.config.params import Params
+from adl.errors import AdlError
 from adl.parallel.collective import AllSum
 from adl.parallel.world import ALONE, World
 
@@ -25,13 +26,19 @@ def class_weights(chosen: str | Sequence[float], manifest: Mapping[str, Any]) ->
     chosen: the parameter. manifest: that of the training record. Balanced weights are those of median frequency (Eigen
     & Fergus 2015): the median of the classes' pixel counts, divided by the class's own. Counted are the pixels of all
     images, while the authors leave out, for each class, the images without it. A class without pixels has weight 0,
-    and no part in the median.
+    and no part in the median. Raises AdlError if there are not as many as classes.
     """
     if chosen == "none":
         return None
     weights = np.array(chosen)
+    pixels = np.array([*manifest["pixels"].values()])
+    if chosen != "balanced" and len(weights) != len(pixels):
+        raise AdlError(
+            f"{len(weights)} weights, but the data set has {len(pixels)} classes",
+            "Write a weight for each class, in their order.",
+            where="class_weights",
+        )
     if chosen == "balanced":
-        pixels = np.array([*manifest["pixels"].values()])
         present = pixels > 0
         weights = np.divide(np.median(pixels[present]), pixels, out=np.zeros(len(pixels)), where=present)
     return Tensor(weights / weights.max(), mstype.float32)

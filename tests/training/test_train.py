@@ -258,7 +258,7 @@ def test_balanced_weights_are_those_of_the_training_record(settings, record, tmp
 
 
 def test_class_weights_of_another_number_are_refused(settings, record, tmp_path):
-    with pytest.raises(AdlError, match="weights in class_weights: 2, but Cityscapes has 19 classes"):
+    with pytest.raises(AdlError, match="class_weights: 2 weights, but the data set has 19 classes"):
         run(settings, record, tmp_path / "a", class_weights=[1.0, 2.0])
 
 
