@@ -105,22 +105,40 @@ class Predictor:
             # Of a large image, no more than the labels fit into memory.
             strips = inference.strips(model, image[None], mode.window, mirror=mode.mirror)
             return np.concatenate([_enlarged_argmax(strip[0], strip.shape[2:]) for strip in strips])
-        takes = None if mode.window else model.size
-        if takes:
-            least, scale = 1, min(np.divide(takes, size))
-        else:
-            least, scale = SMALLEST_SIDE, min(1, self.longest_side / max(size))
-        height, width = (max(least, round(scale * side)) for side in size)
-        canvas = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        if takes:
-            # Padded as in training: black, at the bottom and on the right.
-            below, right = np.subtract(takes, (height, width))
-            canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        canvas, (height, width) = self._fitted(image)
         if canvas.shape[:2] != size and not model.labels:
             [probabilities] = model.probabilities(canvas[None], mode)[mode.name]
             return _enlarged_argmax(probabilities[:, :height, :width], size)
         [labels] = model.label_maps(canvas[None], mode)[mode.name]
         return cv2.resize(labels[:height, :width], size[::-1], interpolation=cv2.INTER_NEAREST)
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """image: as above. Returns (classes, H, W) float32, which add up to 1 in each pixel.
+
+        Raises AdlError for a file that returns labels.
+        """
+        if self.model.labels:
+            raise AdlError("returns labels only", "Use the checkpoint, or a file without `-labels`.", where="the model")
+        canvas, (height, width) = self._fitted(image)
+        [planes] = self.model.probabilities(canvas[None], self.mode)[self.mode.name]
+        size = image.shape[1::-1]
+        enlarged = [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in planes[:, :height, :width]]
+        return np.stack(enlarged) / np.sum(enlarged, axis=0)
+
+    def _fitted(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        """An image as the model takes it; and (height, width) of the part that is not padding."""
+        takes = None if self.mode.window else self.model.size
+        if takes:
+            least, scale = 1, min(np.divide(takes, image.shape[:2]))
+        else:
+            least, scale = SMALLEST_SIDE, min(1, self.longest_side / max(image.shape[:2]))
+        height, width = (max(least, round(scale * side)) for side in image.shape[:2])
+        canvas = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        if takes:
+            # Padded as in training: black, at the bottom and on the right.
+            below, right = np.subtract(takes, (height, width))
+            canvas = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        return canvas, (height, width)
 
 
 def _enlarged_argmax(probabilities: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
