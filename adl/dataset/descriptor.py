@@ -6,8 +6,9 @@ message there does not trigger a new training.
 
 from __future__ import annotations
 
+import json
 import string
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -101,7 +102,7 @@ class Files(_Section):
     def name_in(self, file: str) -> str | None:
         """The frame's name in that of its file; None if it is none of these files."""
         before, _, after = self.pattern.rpartition("/")[2].partition("{name}")
-        stem = after.removesuffix(PurePosixPath(after).suffix)
+        stem = after.removesuffix(PurePosixPath(self.pattern).suffix)
         for ending in (after, *(f"{stem}{suffix}" for suffix in self.suffixes)):
             name = file.removeprefix(before).removesuffix(ending)
             if name and f"{before}{name}{ending}" == file:
@@ -109,9 +110,13 @@ class Files(_Section):
         return None
 
     def place(self, split: str) -> Path:
-        """The folder below the root that holds all files of a split, and those of no other, if the pattern has one."""
+        """The folder below the root that holds all files of a split, and those of no other, if the pattern has one.
+
+        Where one file holds all labels, it is that.
+        """
         parts = PurePosixPath(self.pattern).parts
-        fixed = next(n for n, part in enumerate(parts) if "{group}" in part or "{name}" in part)
+        varying = (n for n, part in enumerate(parts) if "{group}" in part or "{name}" in part)
+        fixed = next(varying, len(parts))
         return Path(*(part.replace("{split}", split) for part in parts[:fixed]))
 
     def path(self, root: Path, split: str, group: str, name: str) -> Path:
@@ -185,6 +190,22 @@ class DatasetDescriptor(_Section):
             return splits
         return {name: {"folder": split} if isinstance(split, str) else split for name, split in splits.items()}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sources(cls, content: Any) -> Any:
+        """Images and labels have the source of the data set, unless they say otherwise."""
+        if not isinstance(content, dict) or not isinstance(content.get("source"), str):
+            return content
+        source = {"source": content["source"]}
+        content = dict(content)
+        for section in ("images", "labels"):
+            files = content.get(section)
+            if isinstance(files, dict):
+                content[section] = source | files
+            elif isinstance(files, Files) and not files.source:
+                content[section] = files.model_copy(update=source)
+        return content
+
     @model_validator(mode="after")
     def _is_possible(self) -> DatasetDescriptor:
         faults = list(_contradictions(self))
@@ -204,10 +225,6 @@ class DatasetDescriptor(_Section):
                 if split.note:
                     reasons[name] += f": {split.note}"
         return reasons
-
-    def source_of(self, files: Files) -> str:
-        """Where to get the images, or the labels."""
-        return files.source or self.source or f"the source of {self.title}"
 
     @property
     def labelled_splits(self) -> tuple[str, ...]:
@@ -321,7 +338,10 @@ def load(path: str | Path) -> DatasetDescriptor:
     except UnicodeDecodeError as error:
         raise AdlError(f"not UTF-8 text ({error})", "Save it as UTF-8.", where=path) from None
     try:
-        content = YAML(typ="safe").load(text)
+        yaml = YAML(typ="safe")
+        # The one that other tools read, in which no and off are truth values: a name that they misread is refused.
+        yaml.version = (1, 1)
+        content = yaml.load(text)
     except (YAMLError, ValueError) as error:
         advice = "\nYAML takes no tabs: indent with spaces." if "\t" in text else ""
         raise AdlError(f"not valid YAML.\n{error}{advice}", where=path) from None
@@ -359,7 +379,7 @@ def of_sidecar(content: Mapping[str, Any], where: object) -> DatasetDescriptor:
     if classes != len(dataset.classes):
         raise AdlError(
             f"names no data set, as those of models of Cityscapes did, but {classes} classes",
-            "To train from its other weights, set ckpt_name to it and ckpt_classifier to false.",
+            "To train from its other weights, set ckpt_name to it and write `ckpt_classifier: false`.",
             where=where,
         )
     return dataset
@@ -435,14 +455,17 @@ def _impossible_labels(dataset: DatasetDescriptor) -> Iterator[str]:
         for value in label.values:
             if not isinstance(value, wanted):
                 yield f"{label.name}: {value!r} is no value of {kind.format}; expected: {_EXPECTED[wanted]}."
-    for what, found in (
-        ("name", Counter(label.name for label in labels)),
-        ("value", Counter(value for label in labels for value in label.values)),
-        ("colour", Counter(label.colour for label in dataset.classes)),
-    ):
-        for thing, times in found.items():
-            if times > 1:
-                yield f"classes: the {what} {thing} is given {times} times."
+    coloured = labels if kind.format == "colours" else dataset.classes
+    given: dict[tuple[str, Value], list[str]] = defaultdict(list)
+    for label in labels:
+        given["name", label.name].append(label.name)
+        for value in label.values:
+            given["value", value].append(label.name)
+    for label in coloured:
+        given["colour", label.colour].append(label.name)
+    for (what, thing), names in given.items():
+        if len(names) > 1:
+            yield f"classes: the {what} {json.dumps(thing)} is given to {' and '.join(names)}; give it to one of them."
 
 
 _EXPECTED = {int: "a number from 0 to 255", tuple: "a colour, as [R, G, B]", str: "a name"}
@@ -461,7 +484,7 @@ def _fault(error: ErrorDetails) -> list[str]:
         return [f"{place}: missing."]
     hint = ""
     if isinstance(error["input"], bool):
-        hint = " YAML takes true and false, and older tools yes, no, on and off, for truth values: write it in quotes."
+        hint = ' YAML takes yes, no, on, off, y, n, true and false for truth values: write it in quotes, as "no".'
     message = error["msg"]
     if "values" in error["loc"]:
         # It is neither of the kinds that a value may be.
