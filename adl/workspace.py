@@ -10,6 +10,7 @@ STAGES = Path("dvc.yaml")
 SYNTHETIC_STAGES = Path("pipeline/synthetic/dvc.yaml")
 RECIPES = Path("pipeline/recipes")
 PRETRAINED = Path("pretrained")
+DATASETS = Path("datasets")
 
 SYNTHETIC = Path("data/synthetic")
 DRAWN = "trained on drawn scenes: means nothing on photographs"

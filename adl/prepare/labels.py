@@ -39,6 +39,9 @@ class LabelFiles:
         self.annotations: dict[Path, Annotation] = {}
         if dataset.labels.format == "coco" and frames:
             self.annotations, problems = polygon_files.coco(frames[0].label, [frame.image for frame in frames])
+            if "{split}" not in dataset.labels.pattern:
+                # It holds the labels of the other splits too.
+                problems = [problem for problem in problems if problem.kind != "labels without image"]
             if problems:
                 raise DataError(*problems)
 

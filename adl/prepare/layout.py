@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from adl.dataset.descriptor import DatasetDescriptor, Files, Frame, Images
 from adl.errors import nearest
-from adl.prepare import DataError, Problem, is_broken_link, is_folder, lists, lost, subfolders, unreadable
+from adl.prepare import DataError, Problem, draw, is_broken_link, is_folder, lists, lost, subfolders, unreadable
 from adl.prepare.images import SUFFIXES, Picture
 
 
@@ -41,12 +41,14 @@ class Split:
         self.is_withheld = name in dataset.withheld
         if listed := dataset.splits[name].listed:
             self.images, self.labels = self._listed(self.root / listed)
+        elif dataset.draw:
+            self.images, self.labels = self._drawn()
         else:
             self.images, self.labels = self._found()
         self.frames = [
             Frame(frame, image, self.labels[frame]) for frame, image in self.images.items() if frame in self.labels
         ]
-        if not listed:
+        if not listed and not dataset.draw:
             self._check_pairs()
 
     def _found(self) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -76,6 +78,25 @@ class Split:
         return (
             {name: image for name, (image, _) in found.items()},
             {name: label for name, (_, label) in found.items()},
+        )
+
+    def _drawn(self) -> tuple[dict[str, Path], dict[str, Path]]:
+        """The images and labels that the draw gives to this split, of all that are in the folders."""
+        everything = Split(self.root, self.name, self.dataset.model_copy(update={"draw": None}))
+        self.problems += everything.problems
+        self.unlisted = everything.unlisted
+        if self.name == next(iter(self.dataset.splits)):  # what is hidden is counted once
+            self.hidden = everything.hidden
+        members: Collection[str] = ()
+        if everything.images:
+            try:
+                members = draw.locked(self.dataset, everything.images.keys())[self.name]
+            except DataError as error:
+                self.problems += error.problems
+        labels = everything.labels
+        return (
+            {name: everything.images[name] for name in members},
+            {name: labels[name] for name in members if name in labels},
         )
 
     def passed(self) -> Split:
