@@ -16,15 +16,16 @@ from adl.architecture import Architecture
 from adl.config import params as schema
 from adl.config.params import Params
 from adl.console import text
+from adl.dataset import descriptor
 from adl.errors import AdlError, Caution, unknown
 from adl.export import runtimes
-from adl.files import check_sidecar, digest, nearest_existing
+from adl.files import check_sidecar, digest, nearest_existing, read_json
 from adl.prepare import DataError, survey
 from adl.prepare.images import in_pixels
 from adl.prepare.layout import Split
 from adl.training import runs
 from adl.training.plan import Plan
-from adl.workspace import PRETRAINED, RECORDS, SURVEYED, SYNTHETIC, copied_from
+from adl.workspace import PRETRAINED, RECORDS, SURVEYED, SYNTHETIC, copied_from, sidecar
 
 
 def check(params: Params) -> str:
@@ -81,7 +82,7 @@ def check_sizes(params: Params, sizes: Set[tuple[int, int]]) -> None:
 def _check_data(params: Params) -> Collection[tuple[int, int]]:
     """Returns the sizes (width, height) of the val images. What was sound and has not changed still is."""
     try:
-        found = survey.surveyed(Path(params.data_path), params.descriptor, memory=SURVEYED)
+        found = survey.surveyed(Path(params.data_path), params.descriptor, crop_size=params.crop_size, memory=SURVEYED)
     except DataError as error:
         if not copied_from() or Path(params.data_path).is_absolute():
             raise
@@ -89,7 +90,7 @@ def _check_data(params: Params) -> Collection[tuple[int, int]]:
             f"{error}\n{_copy()}: the relative data_path {params.data_path} is resolved inside the copy. "
             "Use an absolute path."
         ) from None
-    print(found.table, flush=True)
+    print(found.table, *(f"note: {note}" for note in found.notes), sep="\n", flush=True)
     try:
         check_room(found.bytes)
     except Caution as caution:
@@ -224,7 +225,8 @@ def check_room(needed: int) -> None:
 def start_weights(params: Params) -> str:
     """Digest of the file that ckpt_name names, or "none".
 
-    Raises AdlError if there is no such file, or if its sidecar describes another one.
+    Raises AdlError if there is no such file, if its sidecar describes another one, or if it is of other classes and its
+    classifier is asked for.
     """
     if params.ckpt_name is None:
         return "none"
@@ -238,4 +240,23 @@ def start_weights(params: Params) -> str:
             sorted(other.name for other in PRETRAINED.glob("*.ckpt")),
         )
     check_sidecar(path)
+    if params.ckpt_classifier and sidecar(path).exists():
+        _check_classes(path, params)
     return digest(path)
+
+
+def _check_classes(path: Path, params: Params) -> None:
+    """Raises AdlError if a checkpoint with a sidecar was trained on other classes, or in another order."""
+    try:
+        content = read_json(sidecar(path))
+    except ValueError:
+        return  # damaged, which its readers report
+    trained = descriptor.of_sidecar(content, sidecar(path))
+    ours, theirs = params.descriptor.class_names, trained.class_names
+    if ours != theirs:
+        raise AdlError(
+            f"was trained on {len(theirs)} classes of {trained.title} ({text.some(theirs)}), but {params.dataset} has "
+            f"{len(ours)} ({text.some(ours)})",
+            "Write `ckpt_classifier: false` in params.yaml to start from its other weights.",
+            where=path,
+        )

@@ -33,10 +33,16 @@ def main() -> None:
 
     from adl import files, preflight
     from adl.config import params
+    from adl.prepare import draw
 
-    start_weights = preflight.check(params.load())
+    p = params.load()
+    start_weights = preflight.check(p)
     files.write_text(START_WEIGHTS, f"{start_weights}\n")
-    files.write_text(CHECKED, "parameters, architecture and data layout were checked\n")
+    checked = "parameters, architecture and data layout were checked\n"
+    if p.descriptor.draw:
+        # Another draw is the one change that every later stage follows from.
+        checked += f"splits: {files.digest(draw.lock_file(p.descriptor))}\n"
+    files.write_text(CHECKED, checked)
 
 
 if __name__ == "__main__":

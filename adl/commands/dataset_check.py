@@ -51,6 +51,14 @@ def parameters() -> params.Params:
     return params.load()
 
 
+def crop_size() -> int | None:
+    """Of the training, where there are parameters."""
+    try:
+        return parameters().crop_size
+    except AdlError:
+        return None
+
+
 def run(arguments: argparse.Namespace) -> None:
     root = arguments.path
     if root is None:
@@ -71,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
         for name, split in dataset.splits.items()
         if name not in dataset.withheld or is_folder(root / dataset.images.place(split.folder))
     ]
-    found = check_dataset(root, dataset, splits, every_label=True, deep=arguments.deep)
+    found = check_dataset(root, dataset, splits, every_label=True, deep=arguments.deep, crop_size=crop_size())
     verdict = f"{counted(len(found.problems), 'problem')}:\n{listing(found.problems)}"
     if not found.problems:
         pixels = "every byte and pixel" if arguments.deep else f"the pixels of {found.decoded} labels"
@@ -79,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(found.to_json(), indent=2, default=str))
     else:
-        print(found.table(), found.table_of_classes(), verdict, sep="\n\n")
+        notes = [f"note: {note}" for note in found.notes]
+        print(found.table(), found.table_of_classes(), "\n".join([*notes, verdict]), sep="\n\n")
     if found.problems:
         sys.exit(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MISSING = "–"
@@ -12,6 +12,11 @@ MISSING = "–"
 def counted(n: int, noun: str, plural: str = "") -> str:
     """A number with its noun: 1 fault, 2 faults; 3,475 images."""
     return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first of many names."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def percentage(value: float | None, digits: int = 2) -> str:

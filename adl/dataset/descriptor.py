@@ -6,8 +6,10 @@ message there does not trigger a new training.
 
 from __future__ import annotations
 
+import json
+import re
 import string
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -71,6 +73,23 @@ class SplitFiles(_Section):
     prefix: str = ""
     labels: Literal["given", "withheld"] = "given"
     note: str = ""
+
+
+class Draw(_Section):
+    """Splits that are drawn from images that all lie in one folder (`adl dataset split`).
+
+    val, test: their parts of the images; train has the rest. group: a regular expression, whose first group in a
+    frame's name tells what must lie on one side; without it, every image stands alone. seed: of the draw.
+    """
+
+    val: float = Field(default=0.15, gt=0, lt=1)
+    test: float = Field(default=0.1, ge=0, lt=1)
+    group: str = ""
+    seed: int = Field(default=0, ge=0)
+
+    def stated(self) -> str:
+        """As YAML."""
+        return json.dumps(self.model_dump())
 
 
 class Files(_Section):
@@ -161,16 +180,18 @@ class Normalisation(_Section):
 class DatasetDescriptor(_Section):
     """A data set.
 
-    name: short, in lower case. title: for people. source: where to get the files. classes: those that are trained and
-    scored, by train id. ignored: labels that exist and are not scored. unlisted: whether another value is a problem, or
-    is ignored. expect: split → number of images that it must have. related: folders and endings of files that are
-    mistaken for the images or labels → what they hold.
+    name: short, in lower case. title: for people. source: where to get the files. draw: how the splits are drawn, if
+    they are neither folders nor lists. classes: those that are trained and scored, by train id. ignored: labels that
+    exist and are not scored. unlisted: whether another value is a problem, or is ignored. expect: split → number of
+    images that it must have. related: folders and endings of files that are mistaken for the images or labels → what
+    they hold.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str = Field(min_length=1)
     source: str = ""
     splits: dict[str, SplitFiles]
+    draw: Draw | None = None
     expect: dict[str, int] = {}
     images: Images
     labels: Labels
@@ -187,6 +208,32 @@ class DatasetDescriptor(_Section):
         if not isinstance(splits, dict):
             return splits
         return {name: {"folder": split} if isinstance(split, str) else split for name, split in splits.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drawn(cls, content: Any) -> Any:
+        """Splits that are drawn need not be listed."""
+        if not isinstance(content, dict) or not isinstance(content.get("draw"), dict):
+            return content
+        test = content["draw"].get("test", Draw.model_fields["test"].default)
+        names = ("train", "val", "test") if test else ("train", "val")
+        return {"splits": {name: {} for name in names}} | content
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sources(cls, content: Any) -> Any:
+        """Images and labels have the source of the data set, unless they say otherwise."""
+        if not isinstance(content, dict) or not isinstance(content.get("source"), str):
+            return content
+        source = {"source": content["source"]}
+        content = dict(content)
+        for section in ("images", "labels"):
+            files = content.get(section)
+            if isinstance(files, dict):
+                content[section] = source | files
+            elif isinstance(files, Files) and not files.source:
+                content[section] = files.model_copy(update=source)
+        return content
 
     @model_validator(mode="after")
     def _is_possible(self) -> DatasetDescriptor:
@@ -207,10 +254,6 @@ class DatasetDescriptor(_Section):
                 if split.note:
                     reasons[name] += f": {split.note}"
         return reasons
-
-    def source_of(self, files: Files) -> str:
-        """Where to get the images, or the labels."""
-        return files.source or self.source or f"the source of {self.title}"
 
     @property
     def labelled_splits(self) -> tuple[str, ...]:
@@ -324,12 +367,19 @@ def load(path: str | Path) -> DatasetDescriptor:
         ) from None
     except UnicodeDecodeError as error:
         raise AdlError(f"not UTF-8 text ({error})", "Save it as UTF-8.", where=path) from None
+    return parse(yaml_of(text, path), path)
+
+
+def yaml_of(text: str, where: object) -> Any:
+    """What a YAML text holds. Raises AdlError if it is none."""
     try:
-        content = YAML(typ="safe").load(text)
+        yaml = YAML(typ="safe")
+        # The one that other tools read, in which no and off are truth values: a name that they misread is refused.
+        yaml.version = (1, 1)
+        return yaml.load(text)
     except (YAMLError, ValueError) as error:
         advice = "\nYAML takes no tabs: indent with spaces." if "\t" in text else ""
-        raise AdlError(f"not valid YAML.\n{error}{advice}", where=path) from None
-    return parse(content, path)
+        raise AdlError(f"not valid YAML.\n{error}{advice}", where=where) from None
 
 
 def parse(content: Any, where: object) -> DatasetDescriptor:
@@ -363,7 +413,7 @@ def of_sidecar(content: Mapping[str, Any], where: object) -> DatasetDescriptor:
     if classes != len(dataset.classes):
         raise AdlError(
             f"names no data set, as those of models of Cityscapes did, but {classes} classes",
-            "To train from its other weights, set ckpt_name to it and ckpt_classifier to false.",
+            "To train from its other weights, set ckpt_name to it and write `ckpt_classifier: false`.",
             where=where,
         )
     return dataset
@@ -382,7 +432,9 @@ def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
         elif split in dataset.withheld:
             yield f"splits.{split}: needs labels."
     for name, files in dataset.splits.items():
-        if not files.folder and not files.listed:
+        if dataset.draw and (files.folder or files.listed):
+            yield f"splits.{name}: is drawn; leave `splits:` out, or leave `draw:` out."
+        if not files.folder and not files.listed and not dataset.draw:
             yield f"splits.{name}: name its folder, or the list of its files."
         if files.prefix and not files.listed:
             yield f"splits.{name}.prefix: is of a list."
@@ -390,13 +442,24 @@ def _contradictions(dataset: DatasetDescriptor) -> Iterator[str]:
         yield f"expect: there is no split {name}."
     if not 2 <= len(dataset.classes) <= IGNORE:
         yield f"classes: there must be 2 to {IGNORE}, not {len(dataset.classes)}."
-    lists_images = dataset.labels.format == "coco" and "{split}" in dataset.labels.pattern
-    yield from _impossible_pattern("images", dataset.images, {} if lists_images else dataset.splits)
-    yield from _impossible_pattern("labels", dataset.labels, dataset.splits)
+    if dataset.draw:
+        yield from _impossible_draw(dataset.draw)
+    yield from _impossible_pattern("images", dataset.images, dataset)
+    yield from _impossible_pattern("labels", dataset.labels, dataset)
     yield from _impossible_labels(dataset)
 
 
-def _impossible_pattern(section: str, files: Images | Labels, splits: Mapping[str, SplitFiles]) -> Iterator[str]:
+def _impossible_draw(draw: Draw) -> Iterator[str]:
+    if draw.val + draw.test >= 1:
+        yield f"draw: val {draw.val} and test {draw.test} leave nothing for train."
+    try:
+        if draw.group and not re.compile(draw.group).groups:
+            yield f"draw.group: {draw.group} has no (…) around what tells the group."
+    except re.error as error:
+        yield f"draw.group: {draw.group} is no regular expression: {error}."
+
+
+def _impossible_pattern(section: str, files: Images | Labels, dataset: DatasetDescriptor) -> Iterator[str]:
     where = f"{section}.pattern"
     try:
         fields = {field for _, field, _, _ in string.Formatter().parse(files.pattern) if field is not None}
@@ -411,8 +474,13 @@ def _impossible_pattern(section: str, files: Images | Labels, splits: Mapping[st
         yield f"{where}: coco has one file for each split, so {{name}} has no meaning."
     if not of_split and ("{name}" not in file or "{split}" in file or "{group}" in file):
         yield f"{where}: must end with a file's name that holds {{name}}, and no other name in braces."
-    if "{split}" not in files.pattern and not all(split.listed for split in splits.values()):
-        yield f"{where}: {{split}} must stand in a folder's name, unless each split has a list."
+    if dataset.draw and "{split}" in files.pattern:
+        yield f"{where}: the splits are drawn from one folder; leave {{split}} out."
+    lists = all(split.listed for split in dataset.splits.values())
+    # A file of COCO names the images of its split.
+    lists |= dataset.labels.format == "coco" and "{split}" in dataset.labels.pattern
+    if not dataset.draw and "{split}" not in files.pattern and not lists:
+        yield f"{where}: {{split}} must stand in a folder's name, unless each split has a list, or `draw:` is given."
     if files.has_groups and folders[-1] != "{group}":
         yield f"{where}: {{group}} must be the whole name of the last folder."
 
@@ -442,14 +510,17 @@ def _impossible_labels(dataset: DatasetDescriptor) -> Iterator[str]:
         for value in label.values:
             if not isinstance(value, wanted):
                 yield f"{label.name}: {value!r} is no value of {kind.format}; expected: {_EXPECTED[wanted]}."
-    for what, found in (
-        ("name", Counter(label.name for label in labels)),
-        ("value", Counter(value for label in labels for value in label.values)),
-        ("colour", Counter(label.colour for label in dataset.classes)),
-    ):
-        for thing, times in found.items():
-            if times > 1:
-                yield f"classes: the {what} {thing} is given {times} times."
+    coloured = labels if kind.format == "colours" else dataset.classes
+    given: dict[tuple[str, Value], list[str]] = defaultdict(list)
+    for label in labels:
+        given["name", label.name].append(label.name)
+        for value in label.values:
+            given["value", value].append(label.name)
+    for label in coloured:
+        given["colour", label.colour].append(label.name)
+    for (what, thing), names in given.items():
+        if len(names) > 1:
+            yield f"classes: the {what} {json.dumps(thing)} is given to {' and '.join(names)}; give it to one of them."
 
 
 _EXPECTED = {int: "a number from 0 to 255", tuple: "a colour, as [R, G, B]", str: "a name"}
@@ -468,7 +539,7 @@ def _fault(error: ErrorDetails) -> list[str]:
         return [f"{place}: missing."]
     hint = ""
     if isinstance(error["input"], bool):
-        hint = " YAML takes true and false, and older tools yes, no, on and off, for truth values: write it in quotes."
+        hint = ' YAML takes yes, no, on, off, y, n, true and false for truth values: write it in quotes, as "no".'
     message = error["msg"]
     if "values" in error["loc"][:-1]:
         # It is neither of the kinds that a value may be.
@@ -477,4 +548,4 @@ def _fault(error: ErrorDetails) -> list[str]:
     return [f"{place}: {error['input']!r} is not accepted: {message[0].lower()}{message[1:]}.{hint}"]
 
 
-_SECTIONS = (DatasetDescriptor, SplitFiles, Images, Labels, DatasetClass, Normalisation)
+_SECTIONS = (DatasetDescriptor, SplitFiles, Draw, Images, Labels, DatasetClass, Normalisation)

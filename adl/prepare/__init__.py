@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from adl.dataset.descriptor import Files
 from adl.errors import AdlError
 
 MOST_LISTED = 5
@@ -51,6 +52,16 @@ def listing(problems: Sequence[Problem]) -> str:
         if len(found) > MOST_LISTED:
             lines.append(f"… and {len(found) - MOST_LISTED} more of this kind ({kind})")
     return "\n".join(lines)
+
+
+def original(files: Files, what: str = "the original") -> str:
+    """What to do about a file that is damaged, without the full stop."""
+    return f"Take {what} from {files.source}" if files.source else "Export or copy it again"
+
+
+def lost(files: Files) -> str:
+    """Why files are not there, probably."""
+    return "the zip was not unpacked completely" if files.source else "they were moved, renamed or never copied here"
 
 
 def is_folder(path: Path) -> bool:

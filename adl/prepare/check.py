@@ -19,10 +19,11 @@ from adl.console.text import MISSING, byte_size, percentage
 from adl.dataset.descriptor import IGNORE, DatasetDescriptor, Frame, Value
 from adl.files import digest
 from adl.parallel.pool import map_ahead
-from adl.prepare import DataError, Problem, images, labels
+from adl.prepare import DataError, Problem, images, labels, lost
 from adl.prepare.images import Picture, in_pixels
 from adl.prepare.labels import Label, LabelFiles
 from adl.prepare.layout import Split
+from adl.prepare.notes import notes
 
 SAMPLED_LABELS = 24
 """Label files per split that a shallow check decodes: a wrong encoding is in all of them."""
@@ -30,12 +31,15 @@ SAMPLED_LABELS = 24
 
 @dataclasses.dataclass
 class DatasetCheck:
-    """decoded: label files whose pixels were looked at. hidden: files and folders that were left out."""
+    """notes: what is worth knowing, and no problem. decoded: label files whose pixels were looked at. hidden: files and
+    folders that were left out.
+    """
 
     root: Path
     dataset: DatasetDescriptor
     splits: dict[str, Split] = dataclasses.field(default_factory=dict)
     problems: list[Problem] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
     decoded: int = 0
     hidden: int = 0
 
@@ -104,6 +108,7 @@ class DatasetCheck:
                 }
                 for train_id, name, values in self._classes()
             },
+            "notes": self.notes,
             "problems": [problem._asdict() for problem in self.problems],
         }
 
@@ -126,12 +131,13 @@ def check_dataset(
     *,
     every_label: bool = False,
     deep: bool = False,
+    crop_size: int | None = None,
 ) -> DatasetCheck:
     """Look at every file of some splits; by default of all that have labels.
 
     Of splits without labels, only the images need be there. Shallow: the layout, the first and last bytes of every
     file, identical images, and the pixels of some labels per split, or of every label; only then is a class that train
-    lacks a problem. deep: every byte and pixel.
+    lacks a problem. deep: every byte and pixel. crop_size: of the training; smaller images are worth a note.
     """
     found = DatasetCheck(Path(root), dataset)
     for name in splits or dataset.labelled_splits:
@@ -144,13 +150,14 @@ def check_dataset(
                     kind="number of images",
                     file=split.place(dataset.images),
                     problem=f"the {name} split has {len(split.images)} images, that of {dataset.title} has {wanted}",
-                    cause="the download was not unpacked completely, or this is a part of the data set",
+                    cause=f"{lost(dataset.images)}, or this is a part of the data set",
                     remedy=f"Add the missing ones; to use a part, take {name} out of `expect` in the data set's file.",
                 )
             )
     found.problems += _duplicates(found.splits)
     # A missing folder is missing for every split.
     found.problems = list(dict.fromkeys(found.problems))
+    found.notes = notes(found.splits, crop_size)
     return found
 
 

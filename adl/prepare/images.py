@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from adl.console import text
 from adl.dataset.descriptor import DatasetDescriptor, Files
-from adl.prepare import DataError, Problem, unreadable
+from adl.prepare import DataError, Problem, original, unreadable
 
 PNG, JPEG = "PNG", "JPEG"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -99,7 +99,7 @@ def check_image(image: Picture, dataset: DatasetDescriptor) -> None:
         cause = "an image editor or a conversion changed it"
         if image.depth == 8 and image.colour == GREY:
             cause = "this is a label, or the image was converted to grey"
-        remedy = f"{_original(section)}, or convert it: magick mogrify -depth 8 -type TrueColor -alpha off {image.path}"
+        remedy = f"{original(section)}, or convert it: magick mogrify -depth 8 -type TrueColor -alpha off {image.path}"
     elif image.orientation != 1 and section.orientation == "refuse":
         problem = f"is turned by its EXIF orientation ({image.orientation})"
         cause = "a camera was held upright"
@@ -110,7 +110,7 @@ def check_image(image: Picture, dataset: DatasetDescriptor) -> None:
     elif image.colour == RGBA and image.content and _pixels(image)[..., 3].min() < 255:
         problem = "has transparent pixels"
         cause = "it was cut out in an image editor"
-        remedy = f"{_original(section)}, or convert it: magick mogrify -alpha off {image.path}"
+        remedy = f"{original(section)}, or convert it: magick mogrify -alpha off {image.path}"
     if problem:
         raise DataError(Problem("kind of image", image.path, problem, cause, f"{remedy}."))
 
@@ -165,21 +165,21 @@ def damaged(
     files: Files,
     kind: str,
     problem: str,
-    cause: str = "the download, the unpacking or a copy was interrupted",
+    cause: str = "",
     remedy: str = "",
 ) -> DataError:
     """The error for a file whose bytes are wrong."""
-    return DataError(Problem(kind, path, problem, cause, remedy or f"{_original(files)}."))
-
-
-def _original(files: Files) -> str:
-    return f"Take the original from {files.source}" if files.source else "Take the original"
+    if not cause:
+        cause = (
+            f"{'the download, the unpacking or a copy' if files.source else 'writing or copying it'} was interrupted"
+        )
+    return DataError(Problem(kind, path, problem, cause, remedy or f"{original(files)}."))
 
 
 def _stated(start: bytes, path: Path, file: io.BufferedReader) -> tuple[str, tuple[int, int], int, int]:
     """Format, (width, height), depth and colour type, as a file's first bytes state them."""
     if not start:
-        raise _Unsound("empty", "the file is empty (0 bytes)", "the disk was full, or the unpacking was interrupted")
+        raise _Unsound("empty", "the file is empty (0 bytes)", "the disk was full, or writing it was interrupted")
     named = SUFFIXES.get(path.suffix.lower())
     if start.startswith((b"II*\x00", b"MM\x00*")):
         remedy = f"Convert it: magick mogrify -format png -depth 8 {path}."

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 
 from adl.dataset.descriptor import IGNORE, OF_NUMBERS, DatasetDescriptor, Format, Frame
-from adl.prepare import DataError, Problem, images, polygon_files
+from adl.prepare import DataError, Problem, images, original, polygon_files
 from adl.prepare.images import GREY, JPEG, PALETTE, RGB, RGBA, Picture, in_pixels
 from adl.prepare.polygons import Annotation, label_map
 
 COLOURS_OF_AN_EDGE = 12
-"""Colours that no class has: so many come from smoothed edges, not from a class that was forgotten."""
+"""Colours or numbers that no class has: so many come from smoothed edges, not from a class that was forgotten."""
 
 
 class Label(NamedTuple):
@@ -68,7 +68,9 @@ class LabelFiles:
                     kind="void label",
                     file=frame.label,
                     problem="no pixel belongs to a class: all are void",
-                    cause=f"this is a label of the test split, which {self.dataset.title} withholds, or an empty mask",
+                    cause=f"this is a label of the test split, which {self.dataset.title} withholds, or an empty mask"
+                    if self.dataset.withheld
+                    else "this is an empty mask, or all of its values are below `ignored:`",
                     remedy="Leave such a split out of train and val, or remove this frame.",
                 )
             )
@@ -96,13 +98,14 @@ def check_pair(image: Path, size: tuple[int, int], label: Picture, dataset: Data
     """Raises DataError if a label has another (width, height) than its image as the network sees it."""
     if label.size == size:
         return
-    cause, remedy = "one of the two was resized", "Take both from the original source."
+    width, height = size
+    cause = "one of the two was resized"
+    remedy = f"{original(dataset.labels)}, or resize the label: "
+    remedy += f"magick mogrify -filter point -resize {width}x{height}! {label.path}."
     turned = images.header(image, dataset.images).orientation != 1
     if label.size == size[::-1] and turned:
         cause = "the image's EXIF turns it, and the label is of the image that is not turned"
-        if dataset.images.orientation == "refuse":
-            cause = "the image's EXIF turns it, and the label is of the turned image"
-        remedy = "Turn both for good: magick mogrify -auto-orient for the image, and its label by hand."
+        remedy = f"Take the orientation out of the image: exiftool -Orientation#=1 {image}; or turn the label."
     elif max(np.abs(np.subtract(label.size, size))) == 1:
         cause = "one of the two was resized, and a fraction rounded in another way"
     raise DataError(
@@ -125,16 +128,16 @@ def check_kind(label: Picture, dataset: DatasetDescriptor) -> None:
     if label.format != JPEG and label.colour in wanted and is_whole:
         return
     problem = f"is {label.kind}; expected {_EXPECTED[section.format]}"
-    original = f"Take the original from {dataset.source_of(section)}"
+    again = original(section)
     if label.format == JPEG:
         problem, cause = "is a JPEG, which changes values along every edge", "it was converted"
-        remedy = f"{original}, or draw the labels again as PNG."
+        remedy = f"{again}, or draw the labels again as PNG."
     elif dataset.related_labels:
         cause = f"this is another file of the label ({', '.join(dataset.related_labels)}) under this name"
-        remedy = f"{original}."
+        remedy = f"{again}."
     elif label.depth == 16:
         cause = "it holds instances, or was written with 16 bits"
-        remedy = f"{original}; if its values fit into 8 bits, convert it: magick mogrify -depth 8 {label.path}."
+        remedy = f"{again}; if its values fit into 8 bits, convert it: magick mogrify -depth 8 {label.path}."
     elif label.colour == PALETTE:
         cause, remedy = "its pixels are indices into a palette", "Write `format: palette` below `labels:`."
     elif label.colour in (RGB, RGBA):
@@ -217,11 +220,11 @@ def check_numbers(path: Path, values: np.ndarray, dataset: DatasetDescriptor) ->
     if len(known) == known[-1] - known[0] + 1:
         holds = f"{known[0]}-{known[-1]}"
     kind = "label ids"
-    cause = f"these are not the labels of {dataset.title}, or an editor changed them"
-    remedy = (
-        f"Take the file from {dataset.source_of(dataset.labels)}; or give these values to a class or to `ignored:`, or "
-        "write `unlisted: ignore`."
-    )
+    cause = "an editor or a conversion changed it, or the data set's file lacks a class"
+    remedy = "give these values to a class or to `ignored:`, or write `unlisted: ignore`."
+    if dataset.labels.source:
+        cause = f"these are not the labels of {dataset.title}, or an editor changed them"
+    remedy = f"{original(dataset.labels, 'the file')}; or {remedy}"
     if unlisted == [IGNORE] and len(known) <= 2:
         cause = "it is a mask of 0 and 255"
         remedy = "Write `values: [255]` for the class that it shows."
@@ -231,6 +234,8 @@ def check_numbers(path: Path, values: np.ndarray, dataset: DatasetDescriptor) ->
     elif {*range(highest + 1), IGNORE}.issuperset(values.tolist()):
         kind = "train ids"
         cause = f"the file holds train ids (0-{highest} and {IGNORE}) under the name of a label-id file"
+    elif len(unlisted) >= COLOURS_OF_AN_EDGE:
+        cause = "the borders between classes were smoothed (anti-aliasing) when the label was drawn or resized"
     problem = f"label ids {unlisted} do not exist; *{dataset.labels.suffix} holds {holds} only"
     raise DataError(Problem(kind, path, problem, cause, remedy))
 
@@ -250,7 +255,7 @@ def check_encoding(folder: Path, numbers: np.ndarray, files: int, dataset: Datas
                 problem=f"no id above {highest} occurs in {files} label files, although {len(above)} classes have "
                 "larger ids",
                 cause="the files hold train ids under the name of a label-id file",
-                remedy=f"Take the files from {dataset.source_of(dataset.labels)}.",
+                remedy=f"{original(dataset.labels, 'the files')}, or list the numbers that they hold as `values:`.",
             )
         )
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from adl.dataset.descriptor import DatasetDescriptor, Files, Frame
+from adl.dataset.descriptor import DatasetDescriptor, Files, Frame, Images
 from adl.errors import nearest
-from adl.prepare import DataError, Problem, is_broken_link, is_folder, lists, polygon_files, subfolders, unreadable
-from adl.prepare.images import Picture
+from adl.prepare import (
+    DataError,
+    Problem,
+    draw,
+    is_broken_link,
+    is_folder,
+    lists,
+    lost,
+    polygon_files,
+    subfolders,
+    unreadable,
+)
+from adl.prepare.images import SUFFIXES, Picture
 
 
 class Split:
@@ -36,21 +48,24 @@ class Split:
         self.pixels, self.shown, self.numbers = np.zeros((3, 256), np.int64)
         self.sound: dict[Frame, Picture] = {}
         self.sizes: Counter[tuple[int, int]] = Counter()
+        self.images: dict[str, Path] = {}
         self.is_withheld = name in dataset.withheld
         if listed := dataset.splits[name].listed:
             self.images, self.labels = self._listed(self.root / listed)
+        elif dataset.draw:
+            self.images, self.labels = self._drawn()
         else:
             self.images, self.labels = self._found()
         self.frames = [
             Frame(frame, image, self.labels[frame]) for frame, image in self.images.items() if frame in self.labels
         ]
-        if not listed:
+        if not listed and not dataset.draw:
             self._check_pairs()
 
     def _found(self) -> tuple[dict[str, Path], dict[str, Path]]:
         """The images and labels that are in the folders."""
         dataset, root = self.dataset, self.root
-        found = self._files(dataset.images)
+        self.images = found = self._files(dataset.images)
         if "{name}" not in dataset.labels.pattern:
             of_all = dataset.labels.path(root, self.folder, "", "")
             if not of_all.exists():
@@ -86,6 +101,25 @@ class Split:
         return (
             {name: image for name, (image, _) in found.items()},
             {name: label for name, (_, label) in found.items()},
+        )
+
+    def _drawn(self) -> tuple[dict[str, Path], dict[str, Path]]:
+        """The images and labels that the draw gives to this split, of all that are in the folders."""
+        everything = Split(self.root, self.name, self.dataset.model_copy(update={"draw": None}))
+        self.problems += everything.problems
+        self.unlisted = everything.unlisted
+        if self.name == next(iter(self.dataset.splits)):  # what is hidden is counted once
+            self.hidden = everything.hidden
+        members: Collection[str] = ()
+        if everything.images:
+            try:
+                members = draw.locked(self.dataset, everything.images.keys())[self.name]
+            except DataError as error:
+                self.problems += error.problems
+        labels = everything.labels
+        return (
+            {name: everything.images[name] for name in members},
+            {name: labels[name] for name in members if name in labels},
         )
 
     def passed(self) -> Split:
@@ -175,7 +209,7 @@ class Split:
                     )
                 )
         if not files and not self.unlisted:
-            self.problems.append(_none_found(place, kind, entries + paths, self.dataset))
+            self.problems.append(_none_found(place, kind, entries + paths, self.dataset, self.images))
         return files
 
     def _entries(self, folder: Path) -> list[Path]:
@@ -194,7 +228,7 @@ class Split:
         if not isinstance(error, FileNotFoundError | NotADirectoryError) or is_broken_link(first):
             return unreadable(first, error, "listed")
         if first == self.root:
-            return _no_root(first)
+            return _no_root(first, kind)
         if first == folder:
             return _no_folder(self.root, kind, self.dataset)
         nested = folder / folder.name
@@ -204,27 +238,39 @@ class Split:
                 kind="layout",
                 file=folder,
                 problem=f"holds another {folder.name}/, and not every split",
-                cause="the zip was unpacked into a folder of its own",
+                cause=f"{'the zip was unpacked' if kind.source else 'it was copied'} into a folder of its own",
                 remedy=f"Move what is in {nested} to {folder}.",
             )
         cause, remedy = _misspelt(place, self.dataset) or (
-            "the zip was not unpacked completely",
-            f"Take it again from {self.dataset.source_of(kind)}.",
+            lost(kind),
+            f"{_again(kind)}.",
         )
         return Problem("layout", place, "does not exist", cause, remedy)
 
     def _check_pairs(self) -> None:
         """An image without its label, or a label without its image, is a problem."""
+        if self.images and self.labels and not self.frames and not self.unlisted:
+            self.problems.append(self._no_pair())
+            return
         for present, files, absent, others, kind in (
             ("image", self.images, "label", self.labels, self.dataset.labels),
             ("label", self.labels, "image", self.images, self.dataset.images),
         ):
+            suffixes = _Suffix(kind)
             for name, path in files.items():
                 group = path.parent.name
                 # Where there are no others at all, that is the problem.
                 if others and name not in others and group not in self.unlisted:
                     place = kind.path(self.root, self.folder, group, name)
-                    cause = f"{kind.folder} was not unpacked completely or copied in part, or the {present} was added"
+                    cause = f"{kind.folder or 'its folder'} was copied in part, or the {present} was added"
+                    remedy = f"{_again(kind)}, or remove the {present}."
+                    if kind.source:
+                        cause = (
+                            f"{kind.folder} was not unpacked completely or copied in part, or the {present} was added"
+                        )
+                    if other := suffixes.lacking_beside(place):
+                        cause = f"only {place.stem}{other} is there, which has another suffix"
+                        remedy = suffixes.line(other)
                     for suffix, holds in self.dataset.related_labels.items():
                         related = place.with_name(f"{name}{suffix}")
                         if related.exists():
@@ -236,27 +282,78 @@ class Split:
                             file=path,
                             problem=f"this {present} has no {absent} {place}",
                             cause=cause,
-                            remedy=f"Take it again from {self.dataset.source_of(kind)}, or remove the {present}.",
+                            remedy=remedy,
                         )
                     )
+
+    def _no_pair(self) -> Problem:
+        """The problem of a split in which no image has its label."""
+        kind = self.dataset.labels
+        name, image = next(iter(self.images.items()))
+        others = list(self.labels.values())
+        other = next((path for path in others if name in path.name), others[0])
+        remedy = "Correct the patterns in the data set's file: {name} must stand for the same in both."
+        if name in other.name:
+            pattern = PurePosixPath(kind.pattern).with_name(other.name.replace(name, "{name}"))
+            remedy = f'Write `pattern: "{pattern}"` below `labels:`.'
+        return Problem(
+            kind="no pair",
+            file=image,
+            problem=f"has no label {kind.path(self.root, self.folder, image.parent.name, name)}, and no image of the "
+            f"{self.name} split has one",
+            cause=f"{other.parent} holds {len(others)} labels with other names, such as {other.name}",
+            remedy=remedy,
+        )
+
+
+class _Suffix:
+    """What follows the last dot of the images, or labels: another one, or another case."""
+
+    def __init__(self, kind: Files) -> None:
+        self.kind = kind
+        self.own = PurePosixPath(kind.pattern).suffix
+        self.others = {self.own.lower(), self.own.upper()}
+        if isinstance(kind, Images):
+            self.others |= {case for known in SUFFIXES for case in (known, known.upper())}
+        self.others -= {self.own, *kind.suffixes}
+
+    def lacking(self, file: Path) -> bool:
+        """Whether a file would be one of these if its suffix were listed."""
+        return file.suffix in self.others and self.kind.name_in(f"{file.stem}{self.own}") is not None
+
+    def lacking_beside(self, file: Path) -> str | None:
+        """The suffix with which a file is there that is looked for."""
+        return next((suffix for suffix in sorted(self.others) if file.with_suffix(suffix).exists()), None)
+
+    def line(self, suffix: str) -> str:
+        """The line to write."""
+        listed = ", ".join((*self.kind.suffixes, suffix))
+        return f"Write `suffixes: [{listed}]` below `{'images' if isinstance(self.kind, Images) else 'labels'}:`."
+
+
+def _again(kind: Files) -> str:
+    """What to do about files that are not there, without the full stop."""
+    return f"Take it again from {kind.source}" if kind.source else "Add it"
 
 
 def _no_file(path: Path, dataset: DatasetDescriptor) -> Problem:
     """The problem of a split without the file that holds its labels."""
     others = sorted(other.name for other in path.parent.glob(f"*{path.suffix}"))
     cause = f"the files there are {', '.join(others[:4])}" if others else "there is no such file in that folder"
-    remedy = f"Correct `pattern:` below `labels:`, or take it from {dataset.source_of(dataset.labels)}."
+    remedy = f"Correct `pattern:` below `labels:`. {_again(dataset.labels)}."
     return Problem("layout", path, "does not exist", cause, remedy)
 
 
-def _no_root(root: Path) -> Problem:
+def _no_root(root: Path, kind: Files) -> Problem:
     if root.exists():
         return Problem(
             kind="data_path",
             file=root,
             problem="is a file",
-            cause="the zip is not unpacked",
-            remedy="Unpack it, and set data_path to its folder.",
+            cause="the zip is not unpacked" if kind.source else "a file was named instead of its folder",
+            remedy="Unpack it, and set data_path to its folder."
+            if kind.source
+            else "Set data_path to the folder of the data set.",
         )
     remedy = "Set data_path to the folder that holds both."
     meant = nearest(root.name, [path.name for path in subfolders(root.absolute().parent)])
@@ -292,7 +389,7 @@ def _explanation(root: Path, kind: Files, other: Files, dataset: DatasetDescript
     for folder in below:
         if is_folder(folder / kind.folder):
             return (
-                f"the zip was unpacked into a folder of its own, {folder}",
+                f"{'the zip was unpacked' if kind.source else 'it was copied'} into a folder of its own, {folder}",
                 f"Move {folder / kind.folder} to {place}.",
             )
     if misspelt := _misspelt(place, dataset):
@@ -301,21 +398,26 @@ def _explanation(root: Path, kind: Files, other: Files, dataset: DatasetDescript
         return f"{packed.name} is still packed", f"Unpack it there: unzip {packed} -d {root}."
     for name, holds in dataset.related_folders.items():
         if name.startswith(kind.folder[:2]) and is_folder(root / name):
-            remedy = f"Unpack {dataset.source_of(kind)} in {root}."
+            remedy = f"Unpack {kind.source or f'the files of {dataset.title}'} in {root}."
             if name.startswith(f"{dataset.images.folder}_"):
                 remedy += (
                     f" To use {name} instead, make a folder with {kind.folder}/ and {other.folder}/ in which its "
                     f"images have the usual names, <name>{kind.suffix}."
                 )
             return f"{name} holds {holds}, which are not used", remedy
+    if not kind.source or not other.source:
+        return (
+            f"this is not the folder of {dataset.title}, or its files lie elsewhere in it",
+            f"Set data_path to the folder that holds {kind.folder}/, or correct `pattern:` in the data set's file.",
+        )
     if is_folder(root / other.folder):
         return (
-            f"only {dataset.source_of(other).split()[0]} is unpacked here",
-            f"Unpack {dataset.source_of(kind)} in {root} too.",
+            f"only {other.source.split()[0]} is unpacked here",
+            f"Unpack {kind.source} in {root} too.",
         )
     return (
         f"this is not the folder of {dataset.title}",
-        f"Unpack {dataset.source_of(kind)} and {dataset.source_of(other)} into one folder, and set data_path to it.",
+        f"Unpack {' and '.join(dict.fromkeys((kind.source, other.source)))} into one folder, and set data_path to it.",
     )
 
 
@@ -331,16 +433,27 @@ def _misspelt(place: Path, dataset: DatasetDescriptor) -> tuple[str, str] | None
     return f"{others[meant].name} is misspelt", f"Rename {others[meant]} to {place}."
 
 
-def _none_found(place: Path, kind: Files, paths: list[Path], dataset: DatasetDescriptor) -> Problem:
-    """The problem of a split that has no file of this kind. paths: what is there instead."""
+def _none_found(
+    place: Path, kind: Files, paths: list[Path], dataset: DatasetDescriptor, images: Mapping[str, Path]
+) -> Problem:
+    """The problem of a split that has no file of this kind.
+
+    paths: what is there instead. images: those of which the labels were looked for.
+    """
     sort = "layout"
-    cause = "the zip was not unpacked completely"
-    remedy = f"Take it again from {dataset.source_of(kind)}."
+    cause = lost(kind)
+    remedy = f"{_again(kind)}."
+    section = "images" if isinstance(kind, Images) else "labels"
+    lacks = next((f"; {path} needs {name}{kind.suffix}" for name, path in images.items()), "")
     others = [path for path in paths if path.suffix and not is_folder(path)]
     if others:
         example = others[0].name
         cause = f"the files there have other names, such as {example}"
-        remedy = f"Name them <name>{kind.suffix}."
+        remedy = f"Name them <name>{kind.suffix}, or correct `pattern:` below `{section}:`."
+        suffixes = _Suffix(kind)
+        if suffixes.lacking(others[0]):
+            cause = f"the files there have another suffix, such as {example}"
+            remedy = suffixes.line(others[0].suffix)
         if kind.has_groups and others[0].parent == place:
             cause = f"there are files directly in it, such as {example}"
             remedy = f"Put each in a folder of its group, as in {kind.pattern}."
@@ -348,11 +461,11 @@ def _none_found(place: Path, kind: Files, paths: list[Path], dataset: DatasetDes
             if example.endswith(suffix):
                 sort = "label encoding"
                 cause = f"there are only other kinds of labels, such as {example}: {holds}"
-                remedy = f"Take it again from {dataset.source_of(kind)}: it holds *{kind.suffix}."
+                remedy = f"{_again(kind)}: it holds *{kind.suffix}."
     return Problem(
         kind=sort,
         file=place,
-        problem=f"no file *{kind.suffix} was found",
+        problem=f"no file *{kind.suffix} was found{lacks}",
         cause=cause,
         remedy=remedy,
     )

@@ -108,7 +108,7 @@ def _missing(
                     cause="it was made on another machine",
                     remedy=f'Write `prefix: "{prefix}"` below its `list:`.',
                 )
-    cause = "it was not unpacked, or the list is of another version"
+    cause = "it was moved or renamed, or the list is of another version"
     if not file.parent.is_dir():
         cause = f"there is no folder {file.parent}"
     remedy = f"Add the file, remove the line, or correct the patterns in the data set's file ({dataset.name})."

@@ -18,34 +18,37 @@ CODE = Path(__file__).parent
 
 
 class Survey(NamedTuple):
-    """A sound data set. table: for people. bytes: of its frames. val_sizes: (width, height) of the val images."""
+    """A sound data set. table, notes: for people. bytes: of its frames. val_sizes: (width, height) of the val images."""
 
     table: str
+    notes: list[str]
     bytes: int
     val_sizes: list[tuple[int, int]]
 
 
-def surveyed(root: Path, dataset: DatasetDescriptor, *, memory: Path) -> Survey:
+def surveyed(root: Path, dataset: DatasetDescriptor, *, crop_size: int, memory: Path) -> Survey:
     """Check a data set as `check_dataset` does, unless memory, a file, says that this very one was sound.
 
     Raises DataError if anything is wrong.
     """
-    seen = _fingerprint(root, dataset)
+    seen = _fingerprint(root, dataset, crop_size)
     known = read_json(memory) if memory.exists() else {}
     if known.pop("fingerprint", None) != seen:
-        found = check_dataset(root, dataset).passed()
+        found = check_dataset(root, dataset, crop_size=crop_size).passed()
         known = {
             "table": found.table(),
+            "notes": found.notes,
             "bytes": sum(split.bytes for split in found.splits.values()),
             "val_sizes": sorted(found.splits["val"].sizes),
         }
         write_json(memory, {"fingerprint": seen, **known})
-    return Survey(known["table"], known["bytes"], [(width, height) for width, height in known["val_sizes"]])
+    sizes = [(width, height) for width, height in known["val_sizes"]]
+    return Survey(known["table"], known["notes"], known["bytes"], sizes)
 
 
-def _fingerprint(root: Path, dataset: DatasetDescriptor) -> str:
+def _fingerprint(root: Path, dataset: DatasetDescriptor, crop_size: int) -> str:
     """Equal as long as no file has another name, size or time, and nothing else is looked for in them."""
-    sha = hashlib.sha256(repr([root, dataset.to_json(), code_digest([CODE], root=CODE)]).encode())
+    sha = hashlib.sha256(repr([root, dataset.to_json(), crop_size, code_digest([CODE], root=CODE)]).encode())
     for name in dataset.labelled_splits:
         split = Split(root, name, dataset)
         sha.update(repr([name, split.problems, split.hidden]).encode())
