@@ -97,13 +97,14 @@ class Guess(NamedTuple):
 
 
 def _flow(content: dict[str, Any]) -> str:
-    """YAML in one line, in braces."""
+    """YAML in one line, in braces. A name such as n, which YAML 1.1 takes for a truth value, is put in quotes."""
     yaml = YAML()
+    yaml.version = (1, 1)
     yaml.default_flow_style = True
     yaml.width = 100_000
     stream = io.StringIO()
     yaml.dump(content, stream)
-    return stream.getvalue().strip()
+    return stream.getvalue().partition("--- ")[2].strip()
 
 
 def guess(root: Path, name: str) -> Guess:

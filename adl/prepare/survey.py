@@ -18,7 +18,7 @@ CODE = Path(__file__).parent
 
 
 class Survey(NamedTuple):
-    """A sound data set. table, notes: for people. bytes: of its frames. val_sizes: (width, height) of the val images."""
+    """A sound data set. table, notes: for people. bytes: of its frames. val_sizes: (width, height) of val."""
 
     table: str
     notes: list[str]

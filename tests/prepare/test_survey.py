@@ -90,7 +90,7 @@ def looked(tmp_path, monkeypatch):
 
     def ask(dataset=CITYSCAPES) -> bool:
         before = len(checked)
-        first = survey.surveyed(tmp_path / "cs", dataset, memory=tmp_path / "memory.json")
+        first = survey.surveyed(tmp_path / "cs", dataset, crop_size=8, memory=tmp_path / "memory.json")
         assert first.val_sizes == [(16, 8)]
         assert "train" in first.table
         assert first.bytes == sum(path.stat().st_size for path in (tmp_path / "cs").rglob("*.png"))
