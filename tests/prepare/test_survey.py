@@ -86,7 +86,9 @@ def looked(tmp_path, monkeypatch):
         write_frame(tmp_path / "cs", split, "a", f"{split}_0_0")
     checked = []
     check = survey.check_dataset
-    monkeypatch.setattr(survey, "check_dataset", lambda *given: checked.append(given) or check(*given))
+    monkeypatch.setattr(
+        survey, "check_dataset", lambda *given, **named: checked.append(given) or check(*given, **named)
+    )
 
     def ask(dataset=CITYSCAPES) -> bool:
         before = len(checked)
