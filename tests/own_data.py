@@ -39,7 +39,7 @@ splits:
   val: {{list: lists/val.txt, prefix: /home/somebody/}}
   test: {{list: lists/test.txt}}
 images:
-  pattern: "photos/{{name}}.jpg"
+  pattern: "images/{{name}}.jpg"
 labels:
   pattern: "masks/{{name}}.png"
   format: palette
@@ -65,7 +65,7 @@ def write(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         for number in range(images):
             name = f"{split}{number}"
             width, height = SIZES[number % len(SIZES)]
-            image, mask = place / f"photos/{name}.jpg", place / f"masks/{name}.png"
+            image, mask = place / f"images/{name}.jpg", place / f"masks/{name}.png"
             labels = drawn[split][name] = scene(rng, width, height)
             write_photograph(image, labels)
             write_mask(mask, labels)
