@@ -142,7 +142,7 @@ def test_every_command_takes_it(garden, capfd, monkeypatch):
         "dataset init garden --name guessed": "labels.format: palette",
         "check-data --json": '"stone"',
         "recipe": "cityscapes-cpu",
-        "recipe --update": "no change",
+        "recipe --update --dry-run": "no change",
         "estimate": "7,700 parameters",
         "explain dataset": "garden.yaml",
         "predict garden/images --output predicted": "9 of 9 images and videos labelled",
