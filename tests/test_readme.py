@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 import cv2
@@ -24,6 +25,8 @@ from adl import commands
 from adl.commands.dataset import ACTIONS
 from adl.commands.explain import REFERENCE, up_to_date
 from adl.config.params import Params, schema
+from adl.dataset import descriptor
+from adl.prepare import guess
 from tests.conftest import ROOT
 from tests.data import CITYSCAPES
 from tests.test_workspace import floor
@@ -211,9 +214,26 @@ def test_changed_parameter_reaches_the_table_and_the_lists(monkeypatch):
     assert "epochs" in stages["export"]["params"]
 
 
-def programs_of(page: str) -> list[str]:
-    """The Python blocks of a page."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+def programs_of(page: str, language: str = "python") -> list[str]:
+    """The blocks of a page in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def test_examples_of_the_page_on_own_data_are_valid_in_every_format():
+    """A part of a file is completed by what every data set has."""
+    completion = descriptor.yaml_of(guess.SMALLEST.replace("NAME", "mine"), "completion")
+    formats = set()
+    for text in programs_of("docs/tutorials/own-data.md", "yaml"):
+        example = descriptor.yaml_of(text, "example")
+        formats.add(descriptor.parse(example if "name" in example else completion | example, text).labels.format)
+    assert formats == {*get_args(descriptor.Format)}
+
+
+def test_page_on_own_data_explains_every_key():
+    text = (ROOT / "docs/tutorials/own-data.md").read_text()
+    explained = {key.split(".")[-1] for key in re.findall(r"`([\w.\[\]]+)`", text)}
+    keys = {field.alias or name for section in descriptor._SECTIONS for name, field in section.model_fields.items()}
+    assert keys - explained == set()
 
 
 def test_pages_name_only_files_that_exist():
@@ -259,13 +279,13 @@ def test_python_of_deploy_runs_the_onnx_file_without_this_project(models, photog
     assert printed[1] == printed[0], "OpenVINO and ONNX Runtime"
 
 
-def test_python_of_the_reference_runs_on_a_checkpoint(models, photograph, tmp_path):
+def test_python_of_readme_and_of_the_reference_runs_on_a_checkpoint(models, photograph, tmp_path):
     """Together, as they are compiled: the names of one page do not clash."""
     (tmp_path / "models").mkdir()
     for name in ("m.ckpt", "m.ckpt.json"):
         shutil.copy(models / name, tmp_path / "models" / name.replace("m.", "autodeeplab.", 1))
     cv2.imwrite(str(tmp_path / "photo.jpg"), photograph(90, 150))
-    code = "\n".join(programs_of("docs/reference/python.md"))
+    code = "\n".join(programs_of("README.md") + programs_of("docs/reference/python.md"))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     labelled, scored, logits = done.stdout.splitlines()[-3:]

@@ -12,7 +12,7 @@ import argparse
 
 from adl.commands import register
 
-ACTIONS = ("init", "check", "show")
+ACTIONS = ("init", "check", "show", "split")
 """Each is a module of this folder: dataset_init.py."""
 
 

@@ -43,4 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
     write_text(output, found.text(f"Guessed by `adl dataset init` from {root}: correct what is wrong."))
     for key, reason in found.reasons.items():
         print(f"{key}: {reason}")
-    print(f"{output}: written; look at it with: adl dataset show {root} --dataset {output}")
+    following = "draw its splits" if "draw" in found.content else "look at it"
+    action = "split" if "draw" in found.content else "show"
+    print(f"{output}: written; {following} with: adl dataset {action} {root} --dataset {output}")

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from adl.console.text import counted
 from adl.dataset import descriptor
-from adl.dataset.descriptor import OF_NAMES, Files
+from adl.dataset.descriptor import OF_NAMES, Draw, Files
 from adl.errors import AdlError
 from adl.prepare import DataError, images, seen, subfolders
 from adl.prepare.labels import OF_PICTURES
@@ -114,10 +114,13 @@ def guess(root: Path, name: str) -> Guess:
         raise _unrecognised(root, name)
     looked = seen.look(found.label_files)
     reasons = {"layout": f"{found.title}, because there are {found.images} and {found.labels}"}
+    splits = _splits(root, found, reasons)
+    if "draw" in splits:
+        found = _in_one_folder(found)
     content: dict[str, Any] = {
         "name": name,
         "title": name,
-        "splits": _splits(root, found, reasons),
+        **splits,
         "images": _images(found, reasons),
         "labels": {"pattern": found.labels, "format": looked.format},
     }
@@ -220,21 +223,29 @@ def _suffixes(files: Iterable[Path]) -> list[str]:
 
 
 def _splits(root: Path, found: Found, reasons: dict[str, str]) -> dict[str, Any]:
+    """The section `splits:`; `draw:` if train or val is not there."""
     splits = found.splits
     source = "folders or files of these names"
     if "" in splits:
         lists = (_by_split(root, sorted(root.glob(pattern))) for pattern in LISTS)
         of_split = next(filter(None, lists), {})
         splits = {split: {"list": path.relative_to(root).as_posix()} for split, (_, path) in of_split.items()}
-        source = "lists of these names" if splits else "neither folders nor lists for them"
-    reasons["splits"] = f"{', '.join(splits) or 'none'}, because there are {source}"
-    missing = [split for split in ("train", "val") if split not in splits]
-    if missing:
-        reasons["splits"] += f"; {' and '.join(missing)} must be drawn: `adl dataset split` does so"
-        # Both are then parts of what is there.
-        folder = {"folder": splits["train"]} if isinstance(splits.get("train"), str) else {}
-        splits = splits | {split: folder | {"list": f"{split}.txt"} for split in ("train", "val")}
-    return splits
+        source = "lists of these names"
+    missing = " and ".join(split for split in ("train", "val") if split not in splits)
+    if not missing:
+        reasons["splits"] = f"{', '.join(splits)}, because there are {source}"
+        return {"splits": splits}
+    reasons["draw"] = f"`adl dataset split` draws the splits, because there is neither folder nor list of {missing}"
+    if left_out := [split for split in splits if split != "train"]:
+        reasons["draw"] += f"; it draws them from the images of train, and leaves out {left_out[0]}"
+    return {"draw": Draw().model_dump(include={"val", "test"})}
+
+
+def _in_one_folder(found: Found) -> Found:
+    """With the folder of train in the patterns, from whose images all splits are drawn, if there are folders."""
+    folder = next((folder for folder in found.splits.values() if isinstance(folder, str)), "")
+    images, labels = (pattern.replace("{split}", folder) for pattern in (found.images, found.labels))
+    return found._replace(images=images, labels=labels)
 
 
 def _images(found: Found, reasons: dict[str, str]) -> dict[str, Any]:

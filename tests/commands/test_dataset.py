@@ -10,8 +10,9 @@ from PIL import Image
 from adl import commands
 from adl.commands.dataset_show import SHOWN
 from adl.dataset import descriptor
+from adl.prepare.layout import Split
 from adl.report import figures
-from tests.prepare.test_guess import camvid_of_2009, labelme, mask, picture, plain, voc
+from tests.prepare.test_guess import labelme, mask, picture, plain, shapes, voc
 
 
 def refused(capsys, *arguments: str) -> str:
@@ -51,11 +52,17 @@ def test_missing_folder_and_impossible_name_are_refused(tmp_path, capsys):
     assert not (tmp_path / "a.yaml").exists()
 
 
-def test_missing_splits_are_named_with_the_command_that_draws_them(tmp_path, capsys):
-    camvid_of_2009(tmp_path / "data")
-    commands.main(["dataset", "init", "data", "--output", "own.yaml"])
+def test_missing_splits_are_drawn_by_the_command_that_init_names(tmp_path, capsys):
+    for name in "abcdefghi":
+        shapes(picture(tmp_path / f"data/{name}.jpg").with_suffix(".json"), "_background_", "car")
+    (tmp_path / "datasets").unlink()
+    commands.main(["dataset", "init", "data"])
     printed = capsys.readouterr().out
-    assert "splits: none, because there are neither folders nor lists for them; train and val must be drawn" in printed
+    assert "draw: `adl dataset split` draws the splits" in printed
+    commands.main(printed.rpartition(" with: adl ")[2].split())
+    assert "data.split.json: commit it" in capsys.readouterr().out
+    drawn = Split(tmp_path / "data", "val", descriptor.load("datasets/data.yaml")).passed()
+    assert len(drawn.frames) == 1
 
 
 @pytest.fixture

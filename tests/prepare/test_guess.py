@@ -14,6 +14,7 @@ from adl.dataset.descriptor import DatasetDescriptor
 from adl.errors import AdlError
 from adl.prepare.check import check_dataset
 from adl.prepare.guess import Guess, guess
+from adl.prepare.layout import Split
 from adl.prepare.seen import voc_colour
 
 SIZE = (8, 6)
@@ -211,8 +212,7 @@ def plain_without_val(root: Path) -> None:
         mask(root / f"masks/{split}/{split}1.png", 0, 1, 2)
 
 
-DRAWN = {"train": "train.txt", "val": "val.txt"}
-"""Lists that are not there."""
+DRAWN = dict.fromkeys((*SPLITS, "test"), "")
 OFFICIAL = descriptor.shipped("cityscapes")
 CASES = [
     (cityscapes, "ids", {"train": "train", "val": "val", "test": "test"}, OFFICIAL.class_names),
@@ -234,7 +234,7 @@ CASES = [
     (plain, "ids", {"train": "training", "val": "validation", "test": "test"}, ("background", "class_255")),
     (plain_by_split, "ids", {s: s for s in SPLITS}, ("class_1", "class_2")),
     (plain_without_splits, "colours", DRAWN, ("background", "class_1")),
-    (plain_without_val, "ids", DRAWN | {"test": "test"}, ("class_0", "class_1", "class_2")),
+    (plain_without_val, "ids", DRAWN, ("class_0", "class_1", "class_2")),
 ]
 
 
@@ -252,27 +252,15 @@ def test_layout_is_recognised_and_its_file_describes_a_sound_data_set(make, form
     assert {name: files.listed or files.folder for name, files in dataset.splits.items()} == splits
     assert dataset.class_names == names
     assert len({label.colour for label in dataset.classes}) == len(names)
-    if splits.items() >= DRAWN.items():
-        assert "adl dataset split" in found.reasons["splits"]
-        write_missing_lists(tmp_path / "data", dataset)
+    if dataset.draw:
+        assert "adl dataset split" in found.reasons["draw"]
+        frames = Split(tmp_path / "data", "train", dataset.model_copy(update={"draw": None})).passed().frames
+        assert len(frames) == (1 if make is plain_without_val else 2)
+        return
     check = check_dataset(tmp_path / "data", dataset).passed()
     assert {*check.splits} == {split for split in splits if split not in dataset.withheld}
     for split in check.splits.values():
         assert split.frames
-
-
-def write_missing_lists(root: Path, dataset: DatasetDescriptor) -> None:
-    """One image each, whatever the images are called; both are in the folder of train if there is one."""
-    folder = root / dataset.images.place(dataset.splits["train"].folder)
-    names = sorted(path.stem for path in folder.iterdir() if dataset.images.name_in(path.name))
-    for split, name in zip(("train", "val"), (names[0], names[-1]), strict=True):
-        if split == "train" or len(names) > 1:
-            text(root / f"{split}.txt", name)
-    if len(names) == 1:
-        extra = picture(folder / f"another{dataset.images.suffix}")
-        [label] = (root / dataset.labels.place("train")).iterdir()
-        (label.parent / f"{extra.stem}.png").write_bytes(label.read_bytes())
-        text(root / "val.txt", extra.stem)
 
 
 def guessed(make, tmp_path: Path) -> tuple[Guess, DatasetDescriptor]:
