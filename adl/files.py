@@ -195,8 +195,9 @@ def write_png(path: Path, image: np.ndarray) -> None:
     write_bytes(path, content.tobytes())
 
 
-ROWS = 256
-"""Rows of a large image that are worked on at a time, so that it is in memory once."""
+ROWS = 64
+"""Rows of a large image that are worked on at a time, so that it is in memory once. OpenCV warns of a PNG whose chunks
+have more than 8 MB, which are 140 rows of 20,000 pixels."""
 
 
 def write_png_by_rows(path: Path, size: tuple[int, ...], draw: Callable[[slice], np.ndarray]) -> None:

@@ -173,7 +173,6 @@ def test_what_holds_for_cityscapes_alone_is_in_few_places():
         "adl/dataset/descriptor.py",
         "adl/device.py",  # names a recipe
         "adl/prepare/polygon_files.py",  # the format of its polygons
-        "adl/prepare/guess.py",  # recognises its layout
         "adl/report/history.py",
         "adl/report/quoted.py",
         "adl/report/report.py",  # names what is quoted

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 2048
 """Pixels; the width of Cityscapes. A larger photograph shows its objects larger than any that were trained on."""
 MOST_PIXELS = 100_000_000
-"""Of an image whose overlay is written unasked: of 400 million pixels, two more files take longer than the labels' own
-and most of their room."""
+"""Of an image whose overlay is written unasked: one of 400 million pixels took 630 MB, its label ids 42 MB."""
 
 
 def add(command: argparse.ArgumentParser) -> None:

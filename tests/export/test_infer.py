@@ -6,9 +6,11 @@ import itertools
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from adl import workspace
 from adl.config import params
 from adl.errors import AdlError
 from adl.evaluation.inference import Mode
@@ -17,6 +19,7 @@ from adl.export.exported import Exported
 from adl.export.formats import FORMATS
 from adl.files import read_json, read_png, write_json
 from adl.parallel.pool import map_ahead
+from adl.prepare.labels import LabelFiles
 from adl.workspace import EXPORTED, MINDIR
 from pipeline import infer as stage
 from tests.conftest import ROOT
@@ -70,6 +73,26 @@ def test_exported_file_is_scored_as_its_checkpoint_is(models, scored, evaluation
     assert set(found.results[0].counts) == {"single", "flip"}
 
 
+def test_images_of_many_sizes_are_scored_alike_by_windows_of_file_and_checkpoint(models, frames, tmp_path):
+    raw = shutil.copytree(frames[0].image.parents[3], tmp_path / "raw")
+    for number, frame in enumerate(frames_of(raw, "val")):
+        for path in (frame.image, frame.label):
+            cut = read_png(path)[: 64 - number, : 90 + 9 * number]
+            cv2.imwrite(str(path), cv2.copyMakeBorder(cut, 0, 2 * number, 0, 40, cv2.BORDER_REFLECT))
+    record = write_record(raw, "val", tmp_path)
+    mode = Mode(mirror=True, window=(64, 128))
+    scored = evaluated(tmp_path, models / "m.ckpt", tmp_path / "maps", processes=0, mode=mode)
+    assert len(read_json(workspace.manifest(record))["sizes"]) == 4
+    assert [result.seconds is None for result in scored.results].count(True) == 1, "one graph for all"
+    of_many_sizes = like_cityscapes(images=CITYSCAPES.images.model_copy(update={"sizes": "any"}))
+    result = infer.infer(
+        Exported.load(models / "m.mindir"), frames_of(raw, "val"), of_many_sizes, mode,
+        predictions=None, reference=tmp_path / "maps",
+    )  # fmt: skip
+    assert result.metrics["agreement"] >= 99.99
+    assert result.metrics["mIOU"] == pytest.approx(scored.metrics()["mIOU"], abs=0.01)
+
+
 def test_image_of_another_size_is_refused_by_name(models, tmp_path):
     other = write_scenes(tmp_path / "other", height=70, train=1, val=1)
     message = r"elmstad_000000_000019_leftImg8bit\.png: .*m\.mindir: takes images of 128×64 pixels, not 140×70"
@@ -99,7 +122,7 @@ def test_file_of_other_classes_is_not_scored(frames, tmp_path):
 
 def test_frames_are_read_in_their_order(frames):
     def read(frame):
-        return infer.read(frame, CITYSCAPES)
+        return infer.read(frame, LabelFiles(frames, CITYSCAPES))
 
     samples = list(map_ahead(read, frames, threads=1))
     assert [frame for frame, _, _ in samples] == frames
