@@ -23,7 +23,7 @@ from adl.prepare.labels import LabelFiles
 from adl.workspace import EXPORTED, MINDIR
 from pipeline import infer as stage
 from tests.conftest import ROOT
-from tests.data import CITYSCAPES, frames_of, like_cityscapes, write_scenes
+from tests.data import CITYSCAPES, frames_of, like_cityscapes, write_record, write_scenes
 from tests.fixtures import evaluated
 
 pytestmark = pytest.mark.usefixtures("graph")
