@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     classes = [one.score["class_IOU"] | {"mIOU": one.score["mIOU"]} for one in found]
     print(table("class", revisions, classes), end="\n\n")
     categories = [one.score.get("category_IOU", {}) for one in found]
-    if any(categories):
+    if all(categories):
         print(table("category", revisions, categories), end="\n\n")
     for other in others:
         print(interval_of_difference(first, other))

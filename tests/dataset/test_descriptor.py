@@ -92,6 +92,7 @@ def test_what_is_left_out_has_its_default(tmp_path):
         ("values: [3]", "values: [2]", "classes: the value 2 is given 2 times."),
         ("name: void", "name: sky", "classes: the name sky is given 2 times."),
         ("[70, 130, 180]", "[128, 64, 128]", "classes: the colour (128, 64, 128) is given 2 times."),
+        ("name: sky,", "name: sky, category: air,", "classes: road: without a category, which the others have."),
         ("images/{split}/{name}", "images/{split}/{id}", "images.pattern: {id} has no meaning; there are {split}, "),
         ("images/{split}/{name}", "images/{split}/x", "images.pattern: must end with a file's name that holds {name}"),
         (

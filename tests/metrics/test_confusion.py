@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adl.metrics.confusion import Confusion, mean
-from tests.data import CITYSCAPES
+from tests.data import CITYSCAPES, like_cityscapes
 from tests.official import official_scores
 
 ROAD, SIDEWALK, SKY, VOID = 0, 1, 10, 255
@@ -104,3 +104,11 @@ def test_class_that_is_only_predicted_counts_for_iou_and_not_for_accuracy():
     assert confusion.accuracies()["mean_accuracy"] == 0.75, "sky has no pixels that could be right"
     assert confusion.mean_iou() == pytest.approx((0.75 + 0) / 2)
     assert confusion.accuracies()["frequency_weighted_IOU"] == 0.75
+
+
+def test_classes_without_categories_have_no_score_of_them():
+    classes = [label.model_copy(update={"category": ""}) for label in CITYSCAPES.classes]
+    confusion = Confusion(like_cityscapes(classes=[label.model_dump() for label in classes]))
+    confusion.add(np.array([[ROAD, SKY]], np.uint8), np.array([[ROAD, ROAD]], np.uint8))
+    assert confusion.category_iou() == {}
+    assert confusion.mean_iou() == 0.25

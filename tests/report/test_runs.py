@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -424,6 +425,28 @@ def test_comparison_has_each_class_its_difference_and_a_paired_interval(reposito
     assert "larger than the choice of images can explain" in shown
     assert picture.stat().st_size > 10_000
     assert f"{picture}: the classes side by side" in shown
+
+
+def test_comparison_is_of_the_classes_that_were_scored(here, capsys):
+    # The file of the data set was edited, or has gone, since the run.
+    file = here / "datasets/synthetic.yaml"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if "name: train" not in line))
+    assert len(descriptor.load(file).classes) == 18
+    assert "95 % interval" in adl(here, "compare", "HEAD")
+
+    scored, lock = here / "metrics/evaluate.json", here / "dvc.lock"
+    before = digest_of(scored)
+    scored.write_text(scored.read_text().replace('"sky"', '"heaven"'))
+    lock.write_text(lock.read_text().replace(before, digest_of(scored)))
+    with pytest.raises(SystemExit, match="2"):
+        adl(here, "compare", "HEAD")
+    assert "error: HEAD and workspace were scored on other classes" in capsys.readouterr().err
+
+
+def digest_of(file) -> str:
+    """As dvc.lock has it."""
+    return hashlib.md5(file.read_bytes()).hexdigest()
 
 
 def refs(folder) -> list[str]:
