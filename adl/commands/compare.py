@@ -49,9 +49,14 @@ def run(arguments: argparse.Namespace) -> None:
         revisions.append(history.WORKSPACE)
     found = [history.load(revision) for revision in revisions]
     first, *others = found
+    for other in others:
+        if other.score["class_IOU"].keys() != first.score["class_IOU"].keys():
+            raise AdlError(f"{first.name} and {other.name} were scored on other classes: nothing can be compared.")
     classes = [one.score["class_IOU"] | {"mIOU": one.score["mIOU"]} for one in found]
     print(table("class", revisions, classes), end="\n\n")
-    print(table("category", revisions, [one.score["category_IOU"] for one in found]), end="\n\n")
+    categories = [one.score.get("category_IOU", {}) for one in found]
+    if any(categories):
+        print(table("category", revisions, categories), end="\n\n")
     for other in others:
         print(interval_of_difference(first, other))
     figures.save(figures.comparison({one.name: one.score["class_IOU"] for one in found}), arguments.output)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import adl
 from adl.commands.dataset_check import parameters
@@ -22,6 +23,9 @@ from adl.errors import AdlError
 from adl.files import check_output, code_digest, digest, write_png
 from adl.prepare.check import check_dataset
 from adl.workspace import PREDICTIONS, SYNTHETIC, as_path
+
+if TYPE_CHECKING:
+    from adl.predict.predictor import Predictor
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -61,9 +65,11 @@ def run(arguments: argparse.Namespace) -> None:
     dataset = descriptor.shipped("cityscapes")
     if arguments.partial:
         dataset = dataset.model_copy(update={"expect": {}})
-    found = check_dataset(root, dataset, ["test"])
-    frames = found.passed().splits["test"].frames
-    predictions = arguments.predictions or _predict(arguments, root, frames, dataset)
+    predictor = None if arguments.predictions else _predictor(arguments, dataset)
+    frames = check_dataset(root, dataset, ["test"]).passed().splits["test"].frames
+    predictions = arguments.predictions
+    if predictor:
+        predictions = _predict(predictor, arguments, root, frames, dataset)
     submission.pack(submission.check(predictions, frames, dataset), arguments.output)
     print(
         f"{arguments.output}: {len(frames)} label maps, each one channel of label ids, as large as its image\n"
@@ -71,10 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame], dataset: DatasetDescriptor) -> Path:
-    """Label what is not labelled yet by this very model in this mode."""
-    from adl.predict import photographs
-
+def _predictor(arguments: argparse.Namespace, dataset: DatasetDescriptor) -> Predictor:
+    """Raises AdlError if the model's classes are not those of the data set."""
     choose_model(arguments)
     predictor = load_predictor(arguments, one_size=True)
     if predictor.dataset.class_names != dataset.class_names:
@@ -83,6 +87,15 @@ def _predict(arguments: argparse.Namespace, root: Path, frames: list[Frame], dat
             "Name a model that was trained on them with --model.",
             where=arguments.model,
         )
+    return predictor
+
+
+def _predict(
+    predictor: Predictor, arguments: argparse.Namespace, root: Path, frames: list[Frame], dataset: DatasetDescriptor
+) -> Path:
+    """Label what is not labelled yet by this very model in this mode."""
+    from adl.predict import photographs
+
     folder = PREDICTIONS / f"test/{key_of(arguments, frames)}-{predictor.mode.name}"
     remaining = {}
     for frame in frames:

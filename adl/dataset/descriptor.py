@@ -137,7 +137,8 @@ class Files(_Section):
         return Path(*(part.replace("{split}", split) for part in parts[:fixed]))
 
     def path(self, root: Path, split: str, group: str, name: str) -> Path:
-        return root / self.pattern.format(split=split, group=group, name=name)
+        # Without a folder of its own, a split's files lie where those of all splits do.
+        return root / self.pattern.format(split=split, group=group, name=name).lstrip("/")
 
 
 class Images(Files):
@@ -510,6 +511,9 @@ def _impossible_labels(dataset: DatasetDescriptor) -> Iterator[str]:
         for value in label.values:
             if not isinstance(value, wanted):
                 yield f"{label.name}: {value!r} is no value of {kind.format}; expected: {_EXPECTED[wanted]}."
+    uncategorised = [label.name for label in dataset.classes if not label.category]
+    if dataset.categories and uncategorised:
+        yield f"classes: {', '.join(uncategorised)}: without a category, which the others have."
     coloured = labels if kind.format == "colours" else dataset.classes
     given: dict[tuple[str, Value], list[str]] = defaultdict(list)
     for label in labels:

@@ -79,13 +79,17 @@ class Evaluation:
             scores["mIOU_low"], scores["mIOU_high"] = interval(bootstrap([self.counts()])[0])
         for mode in self.results[0].counts:
             scores[f"mIOU_{mode}"] = self.confusion(mode).mean_iou()
-        scores |= {"mIOU_category": mean(category_iou), **confusion.accuracies()}
+        of_categories = {}
+        if category_iou:
+            scores["mIOU_category"] = mean(category_iou)
+            of_categories["category_IOU"] = _percents(category_iou)
+        scores |= confusion.accuracies()
         return {
             **_percents(scores),
             "images": len(self.results),
             "classes_counted": sum(value is not None for value in class_iou.values()),
             "class_IOU": _percents(class_iou),
-            "category_IOU": _percents(category_iou),
+            **of_categories,
             "baseline": baselines or {},
         }
 

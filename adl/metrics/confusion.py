@@ -32,8 +32,10 @@ class Confusion:
         return _existing(self.dataset.class_names, iou(self.counts))
 
     def category_iou(self) -> dict[str, float | None]:
-        """IoU of each category; confusion inside a category counts as correct."""
+        """IoU of each category, of which there may be none; confusion inside a category counts as correct."""
         names = self.dataset.categories
+        if not names:
+            return {}
         of_class = [names.index(label.category) for label in self.dataset.classes]
         merged = np.zeros((len(names), len(names) + 1), np.int64)
         np.add.at(merged, np.ix_(of_class, [*of_class, -1]), self.counts)

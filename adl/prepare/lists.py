@@ -69,6 +69,13 @@ def files(
     return found, problems
 
 
+def folders(path: Path, root: Path, dataset: DatasetDescriptor, split: str) -> list[Path]:
+    """Those in which the files lie that a list names, whether they exist or not. Raises DataError if it lists none."""
+    prefix = dataset.splits[split].prefix
+    found = {file.parent for _, words in read(path) for file in _frame(words, root, dataset, split, prefix)[1]}
+    return sorted(found)
+
+
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".json", ".txt", ".tif", ".tiff", ".bmp"}
 
 

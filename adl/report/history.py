@@ -124,7 +124,7 @@ def _read(name: str, revision: str | None) -> Run:
     params = train["params"]["params.yaml"] | evaluate["params"]["params.yaml"]
     if "files" in stages:
         read = stages["files"]["params"]["params.yaml"]
-        dataset = descriptor.parse(YAML(typ="safe").load(files.read_text(read["dataset"])), read["dataset"])
+        dataset = _described(files, read["dataset"])
         params["data_path"] = read["data_path"]
     else:
         # While there was only Cityscapes, its folder was known from what the conversion of val read there.
@@ -155,6 +155,13 @@ def _read(name: str, revision: str | None) -> Run:
         images=counted("mindrecord_train", "images"),
         val_images=counted("mindrecord_val", "images"),
     )
+
+
+def _described(files: DVCFileSystem, path: str) -> DatasetDescriptor:
+    """A data set as its file describes it in a revision; one that git does not keep is read as it is now."""
+    if Path(path).is_absolute() or not files.exists(path):
+        return descriptor.load(path)
+    return descriptor.parse(YAML(typ="safe").load(files.read_text(path)), path)
 
 
 def _locked(files: DVCFileSystem, path: str) -> dict[str, Any]:

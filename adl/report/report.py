@@ -184,10 +184,11 @@ def _classes(results: Results) -> list[str]:
     pixels = pd.Series(results.metrics["mindrecord_train"].get("pixels"), dtype=float)
     classes = pd.DataFrame({"IoU %": score["class_IOU"]}, dtype=float)
     classes["% of the training pixels"] = 100 * pixels / pixels.sum()
-    categories = pd.DataFrame({"IoU %": score["category_IOU"]}, dtype=float)
+    tables = [_ranked(classes, "class")]
+    if categories := score.get("category_IOU"):
+        tables.append(_ranked(pd.DataFrame({"IoU %": categories}, dtype=float), "category"))
     return [
-        _ranked(classes, "class"),
-        _ranked(categories, "category"),
+        *tables,
         "“–”: occurs in neither ground truth nor prediction; left out of the mean, as the official script does.",
     ]
 

@@ -19,10 +19,11 @@ from adl.errors import AdlError
 from adl.files import remove, write_text
 from adl.launch import foreground
 from adl.launch.environment import child_environment
+from adl.prepare import lists
 from adl.storage.environment import Node, NotYetError, awaited
 from adl.storage.manifests import Inputs, files_below, upload_results
 from adl.storage.places import Place, open_place
-from adl.storage.stages import Stage, raw_data, stages
+from adl.storage.stages import DATA_PATH, Stage, raw_data, stages
 from adl.storage.state_backup import StateBackup
 from adl.storage.transfers import download
 from adl.training import lock, runs
@@ -30,6 +31,7 @@ from adl.training.run.nodes import NODE_TIMEOUT
 from adl.training.state import SEAL
 from adl.workspace import (
     BASELINES,
+    FILES,
     PARAMS,
     PRETRAINED,
     START_WEIGHTS,
@@ -130,8 +132,7 @@ class Job:
 
         Raises AdlError if an input is nowhere; a report says itself what it lacks.
         """
-        raw = raw_data(self.params.descriptor)
-        names = [place for name in stage.inputs for place in raw.get(name, [name])]
+        names = [place for name in stage.inputs for place in self._places(name)]
         found = {self.inputs.path(name): self.inputs.find(name) for name in names}
         wanted: dict[Path, Place] = {}
         missing = []
@@ -162,6 +163,24 @@ class Job:
         if self.node.rank == 0:
             upload_results(self.inputs.train, stage, complete=code == 0)
         return code
+
+    def _places(self, name: str) -> list[str]:
+        """What is copied for an input: itself, or for the list of a split's files what they are in.
+
+        A list that the data set has of its own is copied at once, for it says what these are.
+        """
+        split, dataset = Path(name).stem, self.params.descriptor
+        if name != str(FILES / f"{split}.json"):
+            return [name]
+        listed = dataset.splits[split].listed
+        if not listed:
+            return raw_data(dataset, split)
+        place = f"{DATA_PATH}/{listed}"
+        found = self.inputs.find(place)
+        download(found, f"copying {listed}")
+        root = Path(self.params.data_path)
+        folders = lists.folders(root / listed, root, dataset, split) if found else []
+        return [place, *(f"{DATA_PATH}/{folder.relative_to(root)}" for folder in folders)]
 
     def _train(self, stage: Stage) -> int:
         write_text(START_WEIGHTS, f"{preflight.start_weights(self.params)}\n")

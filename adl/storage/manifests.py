@@ -108,8 +108,9 @@ class Inputs:
         return self._find(name, target) or (self._find(str(older), older) if target.parent == RECORDS else {})
 
     def _find(self, name: str, target: Path) -> dict[Path, Place]:
-        bare = target.name if target.suffix else name.removeprefix(f"{DATA_PATH}/")
-        is_data = name.startswith((DATA_PATH, str(RECORDS)))
+        is_raw = name.startswith(DATA_PATH)
+        bare = name.removeprefix(f"{DATA_PATH}/") if is_raw or not target.suffix else target.name
+        is_data = is_raw or name.startswith(str(RECORDS))
         writers = [
             stage.name
             for stage in self.stages.values()

@@ -13,7 +13,6 @@ from adl.errors import AdlError
 from adl.workspace import (
     CHECKED,
     CHECKPOINT,
-    FILES,
     PERFORMANCE,
     PERFORMANCE_PAGE,
     PREDICTIONS,
@@ -58,13 +57,10 @@ def stages() -> dict[str, Stage]:
     return found
 
 
-def raw_data(dataset: DatasetDescriptor) -> dict[str, list[str]]:
-    """The list of a split's files → the folders that hold what it lists, which is what a job reads."""
-    kinds = (dataset.images, dataset.labels)
-    return {
-        str(FILES / f"{name}.json"): [f"{DATA_PATH}/{kind.place(split.folder)}" for kind in kinds]
-        for name, split in dataset.splits.items()
-    }
+def raw_data(dataset: DatasetDescriptor, split: str) -> list[str]:
+    """What holds the images and labels of a split, which a job reads instead of the list of their digests."""
+    folder = dataset.splits[split].folder
+    return [f"{DATA_PATH}/{kind.place(folder)}" for kind in (dataset.images, dataset.labels)]
 
 
 def _stage(name: str, body: dict[str, Any]) -> Stage:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from adl.config import params, recipes
+from adl.dataset import descriptor
 from adl.errors import AdlError, reported
 from adl.files import OURS, digest, write_json, write_text
+from adl.prepare.layout import Split
 from adl.storage import environment
 from adl.storage import job as module
 from adl.storage.environment import Node
@@ -20,6 +22,7 @@ from adl.storage.job import Job
 from adl.storage.stages import stages
 from adl.training import lock, runs
 from pipeline import modelarts, report
+from tests import own_data
 from tests.conftest import ROOT
 from tests.workspace import wait_for
 
@@ -260,6 +263,26 @@ def test_a_folder_of_raw_data_that_only_sounds_like_code_is_kept(cloud):
     assert cloud.run("mindrecord@val", data_path="data/pipeline") == 0
     raw = "data/pipeline/{}/val/ulm/1.png"
     assert seen == [[raw.format("gtFine"), raw.format("leftImg8bit")]]
+
+
+def test_a_split_with_a_list_brings_the_list_and_what_it_names(cloud):
+    own_data.write(cloud.code)
+    (cloud.code / "garden").rename(cloud.data)
+    seen = {}
+
+    def stage():
+        found = Split(Path("data/raw"), split, descriptor.load("garden.yaml")).passed()
+        seen[split] = len(found.frames)
+        return 0
+
+    cloud.stage = stage
+    for split in ("val", "train"):
+        assert cloud.run(f"mindrecord@{split}", dataset="garden.yaml", data_path="/data/garden") == 0
+    assert seen == {"train": 5, "val": 4}
+
+    (cloud.data / "lists/val.txt").unlink()
+    with pytest.raises(AdlError, match=r"mindrecord@val needs data/raw/lists/val\.txt: not in "):
+        cloud.run("mindrecord@val", dataset="garden.yaml", data_path="/data/garden")
 
 
 def test_a_job_trains_from_its_own_run_alone(cloud, run_name):

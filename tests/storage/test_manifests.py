@@ -65,7 +65,7 @@ def test_stages_read_and_write_what_dvc_declares(known):
         "report",
     }  # fmt: skip
     assert known["mindrecord@val"].inputs == ["data/files/val.json"]
-    assert raw_data(CITYSCAPES)["data/files/val.json"] == ["${data_path}/leftImg8bit/val", "${data_path}/gtFine/val"]
+    assert raw_data(CITYSCAPES, "val") == ["${data_path}/leftImg8bit/val", "${data_path}/gtFine/val"]
     assert known["mindrecord@val"].command == ["-m", "pipeline.mindrecord", "--split", "val"]
     assert known["mindrecord@val"].outputs == [
         RECORD, f"{RECORD}.db", "data/mindrecord/val.json", "metrics/mindrecord_val.json",
