@@ -190,7 +190,7 @@ def test_conversion_counts_what_the_raw_labels_hold(place, repro, refusal):
     repro("files")
     repro("mindrecord@train")
     set_params(place, dataset=expecting)
-    assert "the val split has 4 images, but that of Cityscapes has 5" in refusal("mindrecord", "--split", "val")
+    assert "the val split has 4 images, that of Cityscapes has 5" in refusal("mindrecord", "--split", "val")
     assert "--split" in refusal("mindrecord")
     labels = np.stack(list(truths("train").values()))
     assert labels.shape == (6, 64, 128)
