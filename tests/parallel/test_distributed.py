@@ -245,7 +245,7 @@ CALM = {"base_lr": 5e-6}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("criterion", "class_weights"), [("ce", "none"), ("ce+dice", "balanced")])
+@pytest.mark.parametrize(("criterion", "class_weights"), [("ce+dice", "balanced")])
 def test_two_processes_with_an_image_each_equal_one_with_two(train, record, tiny, criterion, class_weights):
     # Two images, two at a time: an epoch is a step, so that the history has the loss of each.
     settings = types.SimpleNamespace(
