@@ -18,6 +18,12 @@ from tests.conftest import TINY
 from tests.data import largest_file, write_record, write_scenes
 
 
+@pytest.fixture(autouse=True)
+def empty(tmp_path):
+    """The folder of a test holds what the test puts there."""
+    (tmp_path / "datasets").unlink()
+
+
 def test_failed_write_leaves_the_earlier_file(tmp_path):
     file = tmp_path / "a.txt"
     files.write_text(file, "first")

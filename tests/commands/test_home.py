@@ -67,7 +67,7 @@ def test_folders_of_a_modelarts_job_are_expanded_and_its_urls_left_alone(home, m
 
 def test_commands_look_in_the_person_s_folder(home, capsys):
     with pytest.raises(SystemExit, match="2"):
-        commands.main(["submission", "~/cs", "--output=~/s.zip"])
+        commands.main(["submission", "~/cs", "--predictions=~/maps", "--output=~/s.zip"])
     assert f"{home}/cs" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         commands.main(["check-data", "~/cs"])
