@@ -89,7 +89,8 @@ def in_git(folder: Path) -> str:
     """All that git keeps or would add."""
     listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     names = succeeds(folder, *listed).strip("\0").split("\0")
-    return "".join((folder / name).read_text(errors="replace") for name in names)
+    files = [folder / name for name in names if not (folder / name).is_dir()]  # without the link to a folder
+    return "".join(path.read_text(errors="replace") for path in files)
 
 
 def status(folder: Path) -> str:
