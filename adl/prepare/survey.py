@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from adl.console.progress import track
-from adl.dataset.descriptor import DatasetDescriptor, Frame
+from adl.dataset.descriptor import DatasetDescriptor
 from adl.files import code_digest, digest, read_json, write_json
 from adl.parallel.pool import map_ahead
 from adl.prepare.check import check_dataset
@@ -53,8 +54,10 @@ def _fingerprint(root: Path, dataset: DatasetDescriptor, crop_size: int) -> str:
         split = Split(root, name, dataset)
         sha.update(repr([name, split.problems, split.hidden]).encode())
         for path in (*split.images.values(), *split.labels.values()):
-            status = path.stat()
-            sha.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            sha.update(f"\n{path}\0".encode(errors="surrogateescape"))
+            with contextlib.suppress(OSError):  # which the check reports, so that it is not remembered
+                status = path.stat()
+                sha.update(f"{status.st_size}\0{status.st_mtime_ns}".encode())
     return sha.hexdigest()
 
 
@@ -64,11 +67,10 @@ def listing(root: Path, split: str, dataset: DatasetDescriptor) -> Mapping[str, 
     Raises DataError if a file is missing or cannot be read.
     """
     found = Split(root, split, dataset).passed()
-
-    def digests(frame: Frame) -> dict[str, str]:
-        return {str(path.relative_to(root)): digest(path) for path in (frame.image, frame.label)}
-
-    digested = track(map_ahead(digests, found.frames, threads=8), len(found.frames), f"listing {split}")
+    # One file may hold the labels of all frames.
+    paths = list(dict.fromkeys(path for frame in found.frames for path in (frame.image, frame.label)))
+    digesting = track(map_ahead(digest, paths, threads=8), len(paths), f"listing {split}")
+    digests = dict(zip(paths, digesting, strict=True))
     for_people = {"colour", "category"}
     meaning = dataset.model_dump(
         mode="json",
@@ -82,5 +84,8 @@ def listing(root: Path, split: str, dataset: DatasetDescriptor) -> Mapping[str, 
     )
     return {
         "meaning": meaning,
-        "frames": dict(zip((frame.name for frame in found.frames), digested, strict=True)),
+        "frames": {
+            frame.name: {str(path.relative_to(root)): digests[path] for path in (frame.image, frame.label)}
+            for frame in found.frames
+        },
     }

@@ -12,6 +12,7 @@ import pytest
 from adl.files import write_json
 from adl.prepare import DataError, survey
 from tests.data import CITYSCAPES, frames_of, like_cityscapes, write_frame, write_scenes
+from tests.prepare.test_polygons import dataset_of
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,25 @@ def test_fault_is_not_remembered_as_sound(looked, tmp_path):
             looked()
     image.write_bytes(content)
     assert looked()
+
+
+def test_broken_link_is_a_problem_that_is_named(tmp_path):
+    for split in ("train", "val"):
+        image, _ = write_frame(tmp_path / "cs", split, "a", f"{split}_0_0")
+    image.unlink()
+    image.symlink_to("nowhere.png")
+    with pytest.raises(DataError, match=r"val_0_0_leftImg8bit\.png: .*links to nowhere\.png"):
+        survey.surveyed(tmp_path / "cs", CITYSCAPES, crop_size=8, memory=tmp_path / "memory.json")
+
+
+def test_file_of_all_labels_is_digested_once(tmp_path, monkeypatch):
+    content = {"images": [], "categories": [], "annotations": []}
+    (tmp_path / "train").mkdir()
+    for number in range(3):
+        (tmp_path / f"train/{number}.jpg").write_bytes(bytes([number]))
+    (tmp_path / "train/.json").write_text(json.dumps(content))
+    digested = []
+    real = survey.digest
+    monkeypatch.setattr(survey, "digest", lambda path: digested.append(path.name) or real(path))
+    survey.listing(tmp_path, "train", dataset_of("coco"))
+    assert sorted(digested) == [".json", "0.jpg", "1.jpg", "2.jpg"]
